@@ -1,0 +1,47 @@
+# Needs git, make, Python >= 3.11 and a package index; everything else lands in .venv.
+SHELL := bash
+PYTHON ?= python3
+CORES ?= all
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: help demo test lint format lock clean
+.DEFAULT_GOAL := help
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Rebuilt when the lock changes. pip's own index setting, a mirror for instance, goes for uv too.
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "CerraSeg needs Python >= 3.11; say: make PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet uv==$(UV_VERSION)
+	@index=$$($(BIN)/pip config get global.index-url 2>/dev/null); $(BIN)/uv pip sync --python $(BIN)/python --require-hashes $${index:+--default-index "$$index"} requirements.txt
+	@touch $@
+
+demo: $(READY) ## Train, score and map the demo scenarios; then the report
+	@$(BIN)/snakemake --cores $(CORES)
+	@test results/report.html -nt results/benchmark.csv || $(BIN)/snakemake --report results/report.html
+	@echo "Scores: results/benchmark.md   Maps: results/scenarios/*/mosaic   All figures: results/report.html"
+
+test: $(READY) ## Run the whole test suite
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## Check format, style, types and the workflow
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/snakemake --lint
+
+format: $(READY) ## Bring code and rules into the house format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/snakefmt Snakefile workflow
+
+lock: $(READY) ## Resolve the dependencies anew and write requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --group dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml
+
+clean: ## Remove what the demo made; .venv and your own results stay
+	@rm -rf results data/simulated .snakemake

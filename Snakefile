@@ -1,0 +1,23 @@
+"""CerraSeg: from Sentinel-1/2 patches to scored land-cover maps. `snakemake -n` shows what would run."""
+
+if (
+    not workflow.overwrite_configfiles
+):  # a configuration stands alone: it is never merged into the demo's
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/map.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        TABLES,
+        FIGURES,
+        MAPS,
+        CHECKPOINTS,

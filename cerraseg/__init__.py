@@ -1,0 +1,3 @@
+"""CerraSeg: land-use and land-cover maps from Sentinel-1/2 patches, reproducibly."""
+
+__version__ = "0.1.0"

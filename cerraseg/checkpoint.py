@@ -1,0 +1,82 @@
+"""A trained model as one file: parameters, and all that is needed to use them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cerraseg.errors import DataError
+from cerraseg.files import replacing
+from cerraseg.models import build
+from cerraseg.taxonomy import LEVELS, MODALITIES
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What a model is, apart from its parameters.
+
+    Attributes:
+        model: name in ``cerraseg.models.MODELS``.
+        settings: the model's own settings.
+        modality: its input bands.
+        level: its output classes.
+        mean: subtracted from each band; empty for raw input.
+        std: divides each band; empty for raw input.
+    """
+
+    model: str
+    settings: Mapping[str, Any]
+    modality: str
+    level: str
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+class Segmenter(nn.Module):
+    """A model behind its normalisation: raw pixels (B, bands, H, W) in, logits (B, classes, H, W) out."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        super().__init__()
+        bands, classes = MODALITIES[blueprint.modality], LEVELS[blueprint.level]
+        self.net = build(blueprint.model, len(bands), len(classes), blueprint.settings)
+        self.register_buffer("mean", torch.tensor(blueprint.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(blueprint.std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of raw pixels."""
+        if self.mean.numel():
+            images = (images - self.mean) / self.std
+        logits: Tensor = self.net(images.contiguous(memory_format=torch.channels_last))
+        return logits
+
+
+def save(path: str | Path, blueprint: Blueprint, parameters: Mapping[str, Tensor], training: Mapping[str, Any]) -> None:
+    """Write a checkpoint. ``training`` says how it came about, in plain values: scenario, epoch, scores."""
+    content = {"blueprint": vars(blueprint), "parameters": dict(parameters), "training": dict(training)}
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load(path: str | Path) -> tuple[Segmenter, Blueprint, dict[str, Any]]:
+    """Read a checkpoint: the model in evaluation mode, its blueprint, and how it was trained.
+
+    Raises:
+        DataError: if the file is not a CerraSeg checkpoint.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        blueprint = Blueprint(**content["blueprint"])
+        segmenter = Segmenter(blueprint)
+        segmenter.net.load_state_dict(content["parameters"])
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, UnpicklingError) as error:
+        raise DataError(
+            f"{path}: not a checkpoint that CerraSeg wrote ({type(error).__name__}); train the scenario again"
+        ) from None
+    return segmenter.eval(), blueprint, content["training"]

@@ -1,0 +1,124 @@
+"""Check a configuration before anything runs: closed schema, nearest spelling, what the keys demand of each other."""
+
+import difflib
+import math
+import os
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from cerraseg.errors import ConfigError
+from cerraseg.layout import available_layers
+from cerraseg.scenario import AXES, Scenario, expand
+from cerraseg.taxonomy import FOLDERS
+
+_PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recipes"), strict=True))
+_NEEDS = {"msi": {"msi"}, "sar": {"sar"}, "concat": {"msi", "sar"}}
+
+
+def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[Scenario]]:
+    """Complete a configuration with the schema's defaults and expand its scenarios.
+
+    Raises:
+        ConfigError: naming every offending path, its value and what is allowed, before anything is run.
+    """
+    faults = [_describe(error) for error in Draft202012Validator(schema).iter_errors(config)]
+    if faults:
+        raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
+    complete = _with_defaults(deepcopy(dict(config)), schema)
+    _check_split(complete["split"])
+    scenarios = _scenarios(complete["scenarios"])
+    if complete["source"] == "local":
+        complete["roots"] = _roots(complete)
+        _check_layers(available_layers(complete["roots"]), scenarios)
+    elif "roots" in config:
+        raise ConfigError(f"roots: {config['roots']} is set but source is {complete['source']}; set source: local")
+    return complete, scenarios
+
+
+def _describe(error: ValidationError) -> str:
+    path = ".".join(map(str, error.absolute_path))
+    schema: Any = error.schema
+    value: Any = error.instance
+    allowed: Any = error.validator_value
+    if error.validator == "additionalProperties":
+        known = schema["properties"]
+        unknown = [key for key in value if key not in known]
+        return "; ".join(f"{_join(path, key)}: unknown key{_nearest(key, known)}" for key in unknown)
+    if error.validator == "enum":
+        return f"{path}: {value!r} is not allowed{_nearest(str(value), allowed)}"
+    if error.validator == "required":
+        missing = [key for key in allowed if key not in value]
+        return "; ".join(f"{_join(path, key)}: missing; {_purpose(schema, key)}" for key in missing)
+    return f"{path or 'configuration'}: {error.message}; {schema.get('description', 'see config/README.md')}"
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _purpose(schema: Mapping[str, Any], key: str) -> str:
+    return str(schema["properties"][key].get("description", "see config/README.md"))
+
+
+def _nearest(word: str, known: Iterable[object]) -> str:
+    names = [str(name) for name in known]
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    meant = f"; did you mean {close[0]!r}?" if close else ";"
+    return f"{meant} allowed: {', '.join(names)}"
+
+
+def _with_defaults(values: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    for key, part in schema["properties"].items():
+        if "default" in part:
+            values.setdefault(key, deepcopy(part["default"]))
+        if key in values and part.get("type") == "object":
+            values[key] = _with_defaults(values[key], part)
+    return values
+
+
+def _check_split(split: Mapping[str, Any]) -> None:
+    shares = {part: split[part] for part in ("train", "validation", "test")}
+    if not math.isclose(total := sum(shares.values()), 1, abs_tol=1e-6):
+        listed = " + ".join(f"{part} {share}" for part, share in shares.items())
+        raise ConfigError(f"split: {listed} = {total:g}, expected 1; change one of the shares")
+
+
+def _scenarios(given: Mapping[str, Any]) -> list[Scenario]:
+    try:
+        scenarios = expand({axis: given[plural] for axis, plural in _PLURALS.items()}, given["seeds"], given["extra"])
+    except ConfigError as error:
+        raise ConfigError(f"scenarios.extra: {error}") from None
+    if not scenarios:
+        raise ConfigError("scenarios: nothing to run; put at least one value in each list, or one id under extra")
+    return scenarios
+
+
+def _roots(config: Mapping[str, Any]) -> list[str]:
+    given = config.get("roots")
+    if not given:
+        raise ConfigError(
+            "roots: missing; source local needs the folder that holds msi_images, sar_images, semantic_7c, ... "
+            "Set it in the configuration, or on the command line: --config roots=/path/to/patches"
+        )
+    roots = [os.path.expandvars(root) for root in ([given] if isinstance(given, str) else given)]
+    for root in roots:
+        if "$" in root:
+            raise ConfigError(f"roots: {root}: the environment variable is not set; export it, or give the path itself")
+        if not Path(root).is_dir():
+            raise ConfigError(f"roots: {root}: no such folder; expected one that holds msi_images, semantic_7c, ...")
+    return roots
+
+
+def _check_layers(available: set[str], scenarios: Iterable[Scenario]) -> None:
+    for scenario in scenarios:
+        for layer in sorted((_NEEDS[scenario.modality] | {scenario.level}) - available):
+            raise ConfigError(
+                f"scenarios: {scenario.id} needs {' or '.join(FOLDERS[layer])}, which not every root has; "
+                f"the data has: {', '.join(sorted(available)) or 'none of the known folders'}. "
+                "Add the folder or take the scenario out"
+            )

@@ -1,0 +1,77 @@
+"""Batches of (image, mask) tensors from the packed store."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from cerraseg.store import Store
+
+
+class PackedPatches(Dataset[tuple[Tensor, Tensor]]):
+    """Patches of the store by the batch: images (B, bands, 128, 128) float32, masks (B, 128, 128) int64."""
+
+    def __init__(self, store: Store, rows: NDArray[np.int64], modality: str, level: str) -> None:
+        self.store, self.rows = store, rows
+        self.channels, self.layer = store.channels(modality), store.level(level)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
+        rows = np.sort(
+            self.rows[list(batch)]
+        )  # file order: kind to disks, and the order within a batch is of no matter
+        images = np.stack([self.store.images[row, self.channels] for row in rows])
+        return torch.from_numpy(images), torch.from_numpy(self.store.masks[rows, self.layer].astype(np.int64))
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Shuffled batches whose order depends on seed and epoch alone, so that a resumed training sees the same ones."""
+
+    def __init__(self, length: int, batch_size: int, seed: int) -> None:
+        self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next pass; Lightning calls this by itself."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.length // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        for start in range(0, self.length, self.batch_size):
+            yield order[start : start + self.batch_size].tolist()
+
+
+def loader(patches: PackedPatches, batches: Iterable[list[int]], workers: int = 0) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Load whole batches as ``batches`` lists them, ahead of time in ``workers`` processes where there are any."""
+    return DataLoader(
+        patches,
+        batch_size=None,
+        sampler=batches,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+    )
+
+
+def augment(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn each patch by one of the eight symmetries of the square (D4), drawn from torch's generator.
+
+    Args:
+        images: (B, C, S, S).
+        masks: (B, S, S).
+    """
+    images, masks = images.clone(), masks.clone()
+    choice = torch.randint(8, (len(images),))
+    for k in range(1, 8):
+        chosen = (choice == k).nonzero().flatten().to(images.device)
+        for tensor in (images, masks):
+            part = torch.rot90(tensor[chosen], k % 4, (-2, -1))
+            tensor[chosen] = part.flip(-1) if k > 3 else part
+    return images, masks

@@ -1,0 +1,17 @@
+"""Errors that a user can act on. Each message says what is wrong, what was expected and the remedy."""
+
+
+class CerraSegError(Exception):
+    """Base of every error that CerraSeg raises on purpose; shown without a traceback."""
+
+
+class ConfigError(CerraSegError):
+    """The configuration asks for something that does not exist or contradicts itself."""
+
+
+class DataError(CerraSegError):
+    """Input files are missing, unreadable or not what the pipeline can use."""
+
+
+class DownloadError(CerraSegError):
+    """A download could not start, did not finish or does not match what was announced."""

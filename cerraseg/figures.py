@@ -1,0 +1,363 @@
+"""Figures of the report, as SVG or PNG by the path's suffix; the same input gives the same bytes.
+
+Every figure takes a ``title`` and the ``source`` of its data, and shows both: no figure can be mistaken for one of
+other data.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import rasterio
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.transforms import ScaledTranslation
+from numpy.typing import ArrayLike, NDArray
+
+from cerraseg.benchmark import PAPER_DATA, SCORES, paper_column
+from cerraseg.errors import DataError
+from cerraseg.files import replacing
+from cerraseg.metrics import Scores
+from cerraseg.taxonomy import MODALITIES, MSI_BANDS, LandCover
+
+MODALITY_COLOURS = {"msi": "#0072B2", "sar": "#E69F00", "concat": "#009E73"}
+"""Modality → colour, from the colour-blind-safe palette of Okabe and Ito."""
+
+LARGEST_SIDE = 1200
+"""Pixels of a map panel's longer side: a quick-look reads no more of a mosaic than it shows."""
+
+PANEL_WIDTH = 4.8
+"""Inches of one map: 960 pixels at the 200 dots an inch of a PNG."""
+
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "cerraseg",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "image.interpolation": "nearest",
+}
+_LABEL: dict[str, Any] = {"ha": "center", "fontsize": 7}
+_BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+_HATCHES = ("", "////", "....", "xxxx")
+_INK, _EDGE, _GRID = "#222222", "#555555", "#dddddd"
+
+
+def curves(history: pd.DataFrame, path: str | Path, *, title: str, source: str) -> None:
+    """Losses and validation scores by epoch, the selected epoch marked.
+
+    ``history`` has one row an epoch: epoch, train_loss, val_loss, val_macro_f1 and val_miou (fractions 0 to 1; shown
+    in percent) and selected (true for the epoch that was kept).
+    """
+    with _drawn(path, title, source, (8, 3.4)) as figure:
+        left, right = figure.subplots(1, 2)
+        epochs = history["epoch"]
+        marker = "." if len(epochs) <= 40 else ""
+        for axes, column, label, colour, dash in (
+            (left, "train_loss", "training", "#0072B2", "-"),
+            (left, "val_loss", "validation", "#D55E00", "--"),
+            (right, "val_macro_f1", "macro F1", "#0072B2", "-"),
+            (right, "val_miou", "mIoU", "#D55E00", "--"),
+        ):
+            values = history[column] * (1 if axes is left else 100)
+            axes.plot(epochs, values, dash, marker=marker, color=colour, linewidth=1.4, label=label)
+        for axes, ylabel in ((left, "loss"), (right, "validation score (%)")):
+            for epoch in epochs[history["selected"].astype(bool)]:
+                axes.axvline(epoch, color=_EDGE, linewidth=1, linestyle=":", label=f"selected: epoch {epoch}")
+            axes.set(xlabel="epoch", ylabel=ylabel)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(color=_GRID, linewidth=0.6)
+            axes.legend(fontsize=8)
+        right.set_ylim(bottom=0)
+
+
+def confusion(matrix: ArrayLike, classes: Sequence[LandCover], path: str | Path, *, title: str, source: str) -> None:
+    """Heat map of a confusion matrix ``(classes, classes)``, each row in percent of the true class's pixels."""
+    counts = np.asarray(matrix, dtype=np.int64)
+    truth = counts.sum(axis=1, keepdims=True)
+    percent = np.divide(100 * counts, truth, out=np.zeros(counts.shape), where=truth > 0)
+    size = len(classes)
+    with _drawn(path, title, source, (3.4 + 0.5 * size, 1.8 + 0.42 * size)) as figure:
+        axes = figure.subplots()
+        mesh = axes.pcolormesh(percent, cmap="Blues", vmin=0, vmax=100, edgecolors="white", linewidth=0.8)
+        for (row, column), value in np.ndenumerate(percent):
+            text = f"{value:.1f}" if truth[row] else "–"
+            colour = "white" if value > 55 else _INK if value >= 0.05 else "#999999"
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7.5, color=colour)
+        places = np.arange(size) + 0.5
+        rows = [f"{entry.name}  {_short(n)}" for entry, n in zip(classes, truth[:, 0], strict=True)]
+        columns = [f"{entry.abbreviation}\n{_short(n)}" for entry, n in zip(classes, counts.sum(axis=0), strict=True)]
+        axes.set_yticks(places, rows)
+        axes.set_xticks(places, columns, fontsize=8)
+        axes.tick_params(length=0, pad=14)
+        axes.set(xlabel="predicted class, pixels", ylabel="true class, pixels")
+        axes.spines[:].set_visible(False)
+        squares: dict[str, Any] = {"s": 50, "marker": "s", "c": _colours(classes), "edgecolor": _EDGE, "linewidth": 0.5}
+        for x, y, beside, right, up in (
+            (np.zeros(size), places, axes.get_yaxis_transform(), -8 / 72, 0),
+            (places, np.zeros(size), axes.get_xaxis_transform(), 0, -8 / 72),
+        ):
+            moved = beside + ScaledTranslation(right, up, figure.dpi_scale_trans)
+            axes.scatter(x, y, transform=moved, clip_on=False, **squares)
+        axes.set(xlim=(0, size), ylim=(size, 0))
+        figure.colorbar(mesh, ax=axes, label="% of the true class's pixels", fraction=0.04, pad=0.02, aspect=32)
+
+
+def per_class(scores: Scores, classes: Sequence[LandCover], path: str | Path, *, title: str, source: str) -> None:
+    """Bars of F1 (percent) by class in the class's colour, beside its share of the true pixels (log scale)."""
+    share = 100 * scores.support / scores.support.sum()
+    with _drawn(path, title, source, (8, 1.3 + 0.3 * len(classes))) as figure:
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+        left.set(xlim=(0, 112), xlabel="F1 (%)")
+        _share_axis(right, share, "share of true pixels (%)")
+        for axes, values in ((left, 100 * scores.f1), (right, share)):
+            _class_bars(axes, values, classes)
+        left.axvline(100 * scores.macro_f1, color=_INK, linestyle=":", label=f"macro F1 {100 * scores.macro_f1:.2f}")
+        left.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
+
+
+def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source: str, metric: str = "macro_f1") -> None:
+    """Bars of ``metric`` (percent) by model, weighting and recipe, one bar a modality, one row of axes a level.
+
+    ``table`` is :func:`cerraseg.benchmark.collect`'s; seeds are averaged, with ± one standard deviation. The paper's
+    value is marked only if every row is comparable.
+    """
+    if not table["comparable"].all():
+        table = table.drop(columns=paper_column(metric), errors="ignore")
+    levels = list(table["level"].unique())
+    with _drawn(path, title, source, (9, 0.9 + 2.6 * len(levels))) as figure:
+        panels = figure.subplots(len(levels), 1, sharey=True, squeeze=False)[:, 0]
+        marked = [
+            _bars_of_level(axes, table[table["level"] == level], metric)
+            for axes, level in zip(panels, levels, strict=True)
+        ]
+        top = np.nanmax(table[[metric, *([paper_column(metric)] if any(marked) else [])]].to_numpy(dtype=float))
+        for axes, level in zip(panels, levels, strict=True):
+            axes.set(ylim=(0, 1.18 * max(top, 1)), ylabel=f"{SCORES[metric]} (%)", title=f"level {level}")
+        handles: list[Any] = [
+            Patch(facecolor=colour, edgecolor=_EDGE, label=modality)
+            for modality, colour in MODALITY_COLOURS.items()
+            if modality in set(table["modality"])
+        ]
+        if any(marked):
+            handles += [panels[0].plot([], [], "D", color=_INK, markersize=4.5, label=f"paper ({PAPER_DATA})")[0]]
+        panels[0].legend(handles=handles, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
+        note = "; whiskers: ± one standard deviation over seeds" if table["seed"].nunique() > 1 else ""
+        panels[-1].set_xlabel(f"model, weighting (w: class weights in the loss, nw: none) and recipe{note}")
+
+
+def _bars_of_level(axes: Axes, table: pd.DataFrame, metric: str) -> bool:
+    """Draw one level's bars; true if the paper's values were marked."""
+    groups = list(dict.fromkeys(table[["model", "weighting", "recipe"]].itertuples(index=False, name=None)))
+    modalities = [modality for modality in MODALITIES if modality in set(table["modality"])]
+    width = 0.8 / len(modalities)
+    marked = False
+    keys = ["model", "weighting", "recipe", "modality"]
+    for key, rows in table.groupby(keys, sort=False):
+        *group, modality = map(str, key)
+        place = groups.index(tuple(group)) + (modalities.index(modality) - (len(modalities) - 1) / 2) * width
+        value = float(rows[metric].mean())
+        spread = float(rows[metric].std()) if len(rows) > 1 else 0.0
+        axes.bar(place, value, 0.92 * width, color=MODALITY_COLOURS[modality], edgecolor=_EDGE, linewidth=0.6)
+        if spread:
+            axes.errorbar(place, value, spread, color=_INK, linewidth=1, capsize=3)
+        high = value + spread
+        paper = rows[paper_column(metric)].iloc[0] if paper_column(metric) in rows else None
+        if pd.notna(paper):
+            axes.plot(place, paper, "D", color=_INK, markersize=4.5, markeredgecolor="white", markeredgewidth=0.8)
+            high, marked = max(high, float(paper) + 1), True
+        axes.annotate(f"{value:.2f}", (place, high), (0, 3), textcoords="offset points", bbox=_BACKED, **_LABEL)
+    axes.set_xticks(range(len(groups)), [f"{model}\n{weighting} · {recipe}" for model, weighting, recipe in groups])
+    middle, half = (len(groups) - 1) / 2, max(len(groups), 3) / 2  # a lone group gets no giant bars
+    axes.set_xlim(middle - half - 0.1, middle + half + 0.1)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(axis="y", color=_GRID, linewidth=0.6)
+    return marked
+
+
+def class_shares(
+    counts: Mapping[str, Sequence[int]], classes: Sequence[LandCover], path: str | Path, *, title: str, source: str
+) -> None:
+    """Bars of each class's share of the labelled pixels (percent, log scale) by split.
+
+    ``counts`` maps a split's name to its pixels a class, in id order.
+    """
+    shares = {split: 100 * np.asarray(pixels) / max(1, sum(pixels)) for split, pixels in counts.items()}
+    height = 0.84 / len(shares)
+    with _drawn(path, title, source, (8, 1.3 + (0.14 + 0.13 * len(shares)) * len(classes))) as figure:
+        axes = figure.subplots()
+        _share_axis(axes, np.concatenate(list(shares.values())), "share of the split's labelled pixels (%)")
+        handles = []
+        for rank, (split, share) in enumerate(shares.items()):
+            hatch = _HATCHES[rank % len(_HATCHES)]
+            _class_bars(axes, share, classes, height, (rank - (len(shares) - 1) / 2) * height, hatch)
+            handles.append(Patch(facecolor="white", edgecolor=_INK, hatch=hatch, label=split))
+        axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
+
+
+def _class_bars(
+    axes: Axes,
+    percent: NDArray[np.float64],
+    classes: Sequence[LandCover],
+    height: float = 0.8,
+    shift: float = 0.0,
+    hatch: str = "",
+) -> None:
+    """Horizontal bars in the classes' colours with their values, first class on top."""
+    places = np.arange(len(classes)) + shift
+    axes.barh(places, percent, height, color=_colours(classes), edgecolor=_INK, linewidth=0.5, hatch=hatch)
+    for place, value in zip(places, percent, strict=True):
+        # A bar of 0 has no end on a log axis: its label stands where the axis starts.
+        end = (max(value, axes.get_xlim()[0]), place)
+        axes.annotate(_percent(value), end, (3, 0), textcoords="offset points", va="center", fontsize=7.5)
+    axes.set_yticks(range(len(classes)), [f"{entry.name} ({entry.abbreviation})" for entry in classes])
+    axes.set_ylim(len(classes) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=_GRID, linewidth=0.6)
+
+
+def _share_axis(axes: Axes, percent: NDArray[np.float64], label: str) -> None:
+    """A log axis for shares: it starts at a decade below the smallest share and leaves room for labels."""
+    smallest = min(percent[percent > 0], default=1.0)
+    axes.set_xscale("log")
+    axes.set(xlim=(10 ** np.floor(np.log10(smallest) - 0.3), 400), xlabel=label)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def map_panel(
+    mosaic: str | Path,
+    classes: Sequence[LandCover],
+    path: str | Path,
+    *,
+    title: str,
+    source: str,
+    truth: str | Path | None = None,
+) -> None:
+    """Quick-look of a GeoTIFF class map in the units of its CRS, beside ``truth`` (another class map) if given.
+
+    Raises :class:`DataError` if a map cannot be read.
+    """
+    maps = {"prediction": _read_map(mosaic, classes)} | ({"truth": _read_map(truth, classes)} if truth else {})
+    image, _, crs = maps["prediction"]
+    height = min(max(PANEL_WIDTH * image.shape[0] / image.shape[1], 2.2), 10)
+    size = (0.8 + PANEL_WIDTH * len(maps), height + 1.0)
+    with _drawn(path, title, source, size, legend=classes) as figure:
+        panels = figure.subplots(1, len(maps), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, (name, (image, extent, _)) in zip(panels, maps.items(), strict=True):
+            axes.imshow(image, extent=extent)
+            axes.ticklabel_format(style="plain", useOffset=False)
+            axes.locator_params(nbins=4)
+            axes.set_title(name)
+        across, up = ("easting", "northing") if crs and crs.is_projected else ("longitude", "latitude")
+        unit = crs.units_factor[0] if crs else "no CRS"
+        for axes in panels:
+            axes.set_xlabel(f"{across} ({unit})")
+        panels[0].set_ylabel(f"{up} ({unit})")
+
+
+def patch_examples(
+    images: NDArray[np.floating[Any]],
+    truths: NDArray[np.uint8],
+    predictions: NDArray[np.uint8],
+    classes: Sequence[LandCover],
+    path: str | Path,
+    *,
+    title: str,
+    source: str,
+) -> None:
+    """A column a patch: image, truth and prediction.
+
+    ``images`` is float ``(patches, bands, H, W)`` with the bands of a modality, shown as B04-B03-B02 (VV where there is
+    SAR only), stretched from the 2nd to the 98th percentile over all patches; the masks are uint8 ``(patches, H, W)``.
+    """
+    optical = images.shape[1] >= len(MSI_BANDS)
+    bands = [MSI_BANDS.index(band) for band in ("B04", "B03", "B02")] if optical else [0, 0, 0]
+    shown = np.moveaxis(images[:, bands].astype(np.float64), 1, -1)
+    low, high = np.nanpercentile(shown, (2, 98), axis=(0, 1, 2))
+    shown = np.clip((shown - low) / np.maximum(high - low, np.finfo(float).tiny), 0, 1)
+    rows = {
+        "B04-B03-B02" if optical else "VV": shown,
+        "truth": _painted(truths, classes),
+        "prediction": _painted(predictions, classes),
+    }
+    with _drawn(path, title, source, (max(1.55 * len(images) + 0.4, 5), 5.3), legend=classes) as figure:
+        grid = figure.subplots(len(rows), len(images), squeeze=False)
+        for line, (name, pictures) in zip(grid, rows.items(), strict=True):
+            for axes, picture in zip(line, pictures, strict=True):
+                axes.imshow(picture)
+                axes.set(xticks=[], yticks=[])
+            line[0].set_ylabel(name)
+
+
+def _read_map(path: str | Path, classes: Sequence[LandCover]) -> tuple[NDArray[np.uint8], Sequence[float], Any]:
+    """RGB image, (left, right, bottom, top) and CRS of a class map."""
+    try:
+        with rasterio.open(path) as file:
+            scale = max(1, max(file.shape) / LARGEST_SIDE)
+            mask = file.read(1, out_shape=tuple(max(1, round(side / scale)) for side in file.shape))
+            left, bottom, right, top = file.bounds
+            return _painted(mask, classes), (left, right, bottom, top), file.crs
+    except rasterio.errors.RasterioError as error:
+        raise DataError(
+            f"{path} cannot be read ({error}); expected a GeoTIFF class map: make the mosaic again."
+        ) from error
+
+
+def _painted(mask: NDArray[Any], classes: Sequence[LandCover]) -> NDArray[np.uint8]:
+    """A mask in class colours, uint8 RGB along a new last axis; white where there is no class."""
+    table = np.full((256, 3), 255, dtype=np.uint8)
+    table[: len(classes)] = [entry.colour for entry in classes]
+    painted: NDArray[np.uint8] = table[mask]
+    return painted
+
+
+def _colours(classes: Sequence[LandCover]) -> list[str]:
+    return ["#{:02x}{:02x}{:02x}".format(*entry.colour) for entry in classes]
+
+
+def _short(count: int) -> str:
+    """A count in four characters or so: 812, 4.5k, 467k, 18.2M."""
+    for unit, size in (("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.{1 if count < 100 * size else 0}f}{unit}"
+    return str(count)
+
+
+def _percent(value: float) -> str:
+    """A percentage with as many decimals as a small share needs; 0 only where there is nothing."""
+    return "0" if value == 0 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+@contextmanager
+def _drawn(
+    path: str | Path, title: str, source: str, size: tuple[float, float], legend: Sequence[LandCover] = ()
+) -> Iterator[Figure]:
+    """A figure of ``size`` inches in the common style, titled and, when it is drawn, written to ``path``.
+
+    With ``legend`` it is a figure of images: framed, close together, above a legend of these classes.
+    """
+    width, height = size
+    columns = max(2, int(width / 2.4))
+    height += 0.2 * -(-len(legend) // columns)
+    with mpl.rc_context(_STYLE | {"axes.spines.top": bool(legend), "axes.spines.right": bool(legend)}):
+        figure = Figure(figsize=(width, height), layout="compressed" if legend else "constrained")
+        figure.suptitle(f"{title}\nData: {source}", x=0.01, ha="left", fontsize=10.5)
+        handles = [
+            Patch(facecolor=c, edgecolor=_EDGE, label=e.name) for c, e in zip(_colours(legend), legend, strict=True)
+        ]
+        if legend:
+            figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
+        yield figure
+        # A date or a program version would make two equal figures differ.
+        metadata = {"Date": None} if Path(path).suffix == ".svg" else {"Software": None}
+        with replacing(path) as part:
+            figure.savefig(part, dpi=200, metadata=metadata)

@@ -1,0 +1,30 @@
+"""Where the files of a data set lie: the layer folders under each root, and the id in each file's name."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from cerraseg.taxonomy import FOLDERS
+
+LAYERS = ("msi", "sar", "l1", "l2")
+"""The layers that are indexed and packed, where the data has them."""
+
+
+def layer_folder(root: str | Path, layer: str) -> Path | None:
+    """The folder of ``layer`` under ``root``, whichever of its names it goes by; None where there is none."""
+    return next((path for name in FOLDERS[layer] if (path := Path(root) / name).is_dir()), None)
+
+
+def available_layers(roots: Iterable[str | Path]) -> set[str]:
+    """The layers that every root has."""
+    return set.intersection(*({layer for layer in LAYERS if layer_folder(root, layer)} for root in roots))
+
+
+def patch_id(path: str | Path) -> str:
+    """The id that pairs the files of a patch: the last ``_``-separated token of the name."""
+    return Path(path).stem.rsplit("_", 1)[-1]
+
+
+def fingerprint(roots: Iterable[str | Path]) -> list[str]:
+    """One line per layer folder that changes when a file is added or removed, without listing the files."""
+    folders = (folder for root in roots for layer in LAYERS if (folder := layer_folder(root, layer)))
+    return [f"{folder} {folder.stat().st_mtime_ns}" for folder in folders]

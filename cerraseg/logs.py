@@ -1,0 +1,47 @@
+"""What a step tells its user: a log file, the same lines on standard error, and progress bars on a terminal."""
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from cerraseg.errors import CerraSegError
+
+T = TypeVar("T")
+
+log = logging.getLogger("cerraseg")
+
+
+@contextmanager
+def step(log_file: str | Path) -> Iterator[None]:
+    """Run one workflow step: log to ``log_file`` and standard error; end with exit code 1 and no traceback on a
+    :class:`CerraSegError`, with the traceback in the log on anything else."""
+    Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [logging.FileHandler(log_file, mode="w"), logging.StreamHandler()]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").addHandler(handlers[0])
+    try:
+        yield
+    except CerraSegError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        log.exception("the step failed")
+        raise
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()
+
+
+def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
+    """Iterate over ``items`` with a progress bar named ``what``, shown only on a terminal."""
+    return tqdm(items, desc=what, total=total, disable=None, leave=False)

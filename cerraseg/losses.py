@@ -1,0 +1,39 @@
+"""Losses on logits. Pixels with mask value 255 reach none of them; a batch without a labelled pixel gives 0."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cerraseg.taxonomy import IGNORE
+
+
+def cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy over the labelled pixels, weighted by class where ``class_weights`` (classes,) are given.
+
+    Args:
+        logits: (B, classes, H, W).
+        masks: (B, H, W) int64, 255 = ignore.
+        class_weights: non-negative; the mean is over the sum of the pixels' weights, as in torch.
+    """
+    total = F.cross_entropy(logits, masks, class_weights, ignore_index=IGNORE, reduction="sum")
+    labelled = masks[masks != IGNORE]
+    amount = labelled.numel() if class_weights is None else class_weights[labelled].sum()
+    return total / torch.as_tensor(amount, device=total.device).clamp(min=1e-12)
+
+
+def dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """1 − mean soft Dice over the classes that the batch's masks hold (Milletari et al. 2016, 3DV; squared sizes).
+
+    Args:
+        logits: (B, classes, H, W).
+        masks: (B, H, W) int64, 255 = ignore.
+    """
+    labelled = masks != IGNORE
+    probabilities = logits.float().softmax(1) * labelled[:, None]
+    truth = F.one_hot(masks.where(labelled, 0), logits.shape[1]).movedim(-1, 1) * labelled[:, None]
+    axes = (0, 2, 3)
+    overlap = (probabilities * truth).sum(axes)
+    size = probabilities.square().sum(axes) + truth.sum(axes)
+    present = truth.sum(axes) > 0
+    score = (2 * overlap / size.clamp(min=1e-5))[present]
+    return 1 - score.mean() if len(score) else logits.sum() * 0

@@ -1,0 +1,236 @@
+"""Scores of a land-cover prediction, from pixel counts only.
+
+A confusion matrix is counted once, block by block, and every score follows from its counts, so that any score can be
+checked again from the published ``confusion.csv``.
+"""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cerraseg.errors import DataError
+from cerraseg.files import replacing
+from cerraseg.taxonomy import IGNORE, LandCover
+
+Counts = NDArray[np.int64]
+Vector = NDArray[np.float64]
+
+RULE = (
+    "Counts over all labelled pixels of the test patches. macro_f1, macro_precision, macro_recall and miou are plain "
+    "means over all classes of the level, with 0 for a class never predicted or absent (the published rule); "
+    "macro_f1_present and miou_present are means over the classes present in the truth; weighted_f1 weighs each class "
+    "by its true pixels. Fractions from 0 to 1."
+)
+"""The averaging rule, written into every ``metrics.json``."""
+
+BLOCK_PIXELS = 1 << 18
+"""Pixels counted at once: the temporary arrays (a few bytes a pixel) stay in the processor's cache."""
+
+DECIMALS = 6
+PER_CLASS = ("precision", "recall", "f1", "iou", "support", "predicted")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores by :data:`RULE`, as fractions from 0 to 1 (kappa from -1 to 1), never NaN.
+
+    ``precision``, ``recall``, ``f1`` and ``iou`` are float64 ``(classes,)``; ``support`` (true pixels) and
+    ``predicted`` (predicted pixels) are int64 ``(classes,)``.
+    """
+
+    accuracy: float
+    macro_f1: float
+    macro_f1_present: float
+    weighted_f1: float
+    macro_precision: float
+    macro_recall: float
+    miou: float
+    miou_present: float
+    kappa: float
+    precision: Vector
+    recall: Vector
+    f1: Vector
+    iou: Vector
+    support: Counts
+    predicted: Counts
+
+    def summary(self) -> dict[str, float]:
+        """The nine scores over all classes, by name, rounded to six decimals."""
+        return {name: round(value, DECIMALS) for name, value in vars(self).items() if name not in PER_CLASS}
+
+    def by_class(self, classes: Sequence[LandCover]) -> list[dict[str, object]]:
+        """One row a class: id, abbreviation, name, then precision, recall, f1, iou, support and predicted."""
+        return [
+            {"id": entry.id, "abbreviation": entry.abbreviation, "name": entry.name}
+            | {name: round(getattr(self, name)[entry.id].item(), DECIMALS) for name in PER_CLASS}
+            for entry in classes
+        ]
+
+
+def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> Counts:
+    """Count pixels by true class (rows) and predicted class (columns): int64 ``(classes, classes)``.
+
+    ``truth`` and ``prediction`` are uint8 arrays of one shape, e.g. ``(patches, H, W)``; they may be memory-mapped, as
+    they are read in blocks along the first axis. Pixels where ``truth`` is 255 are not counted.
+
+    Raises :class:`DataError` if shapes or types differ from that, or a value is no class id (255 is none in
+    ``prediction``).
+    """
+    truth, prediction = np.atleast_1d(truth), np.atleast_1d(prediction)
+    if truth.shape != prediction.shape:
+        raise DataError(
+            f"truth has shape {truth.shape} but prediction {prediction.shape}; expected one shape for both: "
+            "predict again over the same patches."
+        )
+    for name, array in (("truth", truth), ("prediction", prediction)):
+        if array.dtype != np.uint8:
+            raise DataError(f"{name} holds {array.dtype}; expected uint8 class ids: convert the mask when it is read.")
+    if not 1 <= classes <= IGNORE - 1:
+        raise DataError(f"classes is {classes}; expected 1 to {IGNORE - 1}: take the number of classes of the level.")
+    counts = np.zeros((classes + 1) * classes, dtype=np.int64)
+    rows = max(1, BLOCK_PIXELS // max(1, truth[:1].size))
+    for start in range(0, len(truth), rows):
+        block = slice(start, start + rows)
+        counts += _count(truth[block].ravel(), prediction[block].ravel(), classes)
+    return counts.reshape(classes + 1, classes)[1:]
+
+
+def _count(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> Counts:
+    """Counts of ``(truth + 1) * classes + prediction``: adding 1 wraps the ignored 255 round to row 0."""
+    row = truth + np.uint8(1)
+    if row.max(initial=0) > classes:
+        raise DataError(
+            f"truth holds the value {row.max() - 1}; expected class ids 0 to {classes - 1}, or {IGNORE} to ignore: "
+            "check the level of the masks."
+        )
+    if prediction.max(initial=0) >= classes:
+        raise DataError(
+            f"prediction holds the value {prediction.max()}; expected class ids 0 to {classes - 1}: "
+            "check that the model was trained for this level."
+        )
+    code = row.astype(np.uint16)
+    code *= np.uint16(classes)
+    code += prediction
+    return np.bincount(code, minlength=(classes + 1) * classes)
+
+
+def scores(confusion: ArrayLike) -> Scores:
+    """Every score of a confusion matrix ``(classes, classes)`` of pixel counts, rows truth, columns prediction.
+
+    The averaging rule is the published benchmark's: ``macro_f1``, ``macro_precision``, ``macro_recall`` and ``miou``
+    are the plain mean over **all** classes of the level, with 0 for a class that was never predicted or is absent from
+    both. ``macro_f1_present`` and ``miou_present`` are the mean over the classes present in the truth. A ratio whose
+    denominator is 0 counts as 0 everywhere (also kappa, when truth and prediction hold one and the same class).
+
+    Raises :class:`DataError` if the matrix is not square, has a negative count or counts no pixel.
+    """
+    counts = _checked(confusion)
+    total = int(counts.sum())
+    hits, support, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    precision, recall = _ratio(hits, predicted), _ratio(hits, support)
+    f1, iou = _ratio(2 * hits, support + predicted), _ratio(hits, support + predicted - hits)
+    accuracy = float(hits.sum()) / total
+    chance = float((support / total) @ (predicted / total))
+    return Scores(
+        accuracy=accuracy,
+        macro_f1=float(f1.mean()),
+        macro_f1_present=float(f1[support > 0].mean()),
+        weighted_f1=float(f1 @ support) / total,
+        macro_precision=float(precision.mean()),
+        macro_recall=float(recall.mean()),
+        miou=float(iou.mean()),
+        miou_present=float(iou[support > 0].mean()),
+        kappa=(accuracy - chance) / (1 - chance) if chance < 1 else 0.0,
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        iou=iou,
+        support=support,
+        predicted=predicted,
+    )
+
+
+def _checked(confusion: ArrayLike) -> Counts:
+    counts = np.asarray(confusion)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not np.issubdtype(counts.dtype, np.integer):
+        raise DataError(
+            f"the confusion matrix is {counts.dtype} {counts.shape}; expected whole numbers, rows true and columns "
+            "predicted: count it with confusion_matrix()."
+        )
+    counts = counts.astype(np.int64)
+    if counts.sum() <= 0 or counts.min() < 0:
+        raise DataError(
+            f"the confusion matrix counts {counts.sum()} pixels (lowest entry {counts.min(initial=0)}); expected at "
+            "least one labelled pixel and no negative count: check that the test patches have labels."
+        )
+    return counts
+
+
+def _ratio(part: Counts, whole: Counts) -> Vector:
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+
+
+def write(folder: str | Path, confusion: ArrayLike, classes: Sequence[LandCover], info: Mapping[str, object]) -> Scores:
+    """Write ``metrics.json``, ``classes.csv`` and ``confusion.csv`` into ``folder`` and return the scores.
+
+    ``info`` goes into the JSON as it is. It must hold ``scenario`` (id, model, modality, weighting, level, recipe,
+    seed), ``source`` (label of the data, e.g. "simulated landscape") and ``patches`` (how many were scored); a
+    ``training`` summary may give ``epochs`` and ``seconds``. To it are added ``pixels`` (scored), ``rule``, ``scores``
+    and ``classes`` (one entry a class). The same input gives the same bytes.
+
+    Raises :class:`DataError` if a key is missing, taken or not writable as strict JSON (NaN is not), or ``classes``
+    does not fit ``confusion``.
+    """
+    result = scores(confusion)
+    if [entry.id for entry in classes] != list(range(len(result.f1))):
+        raise DataError(
+            f"{len(classes)} classes were given for a confusion matrix of {len(result.f1)}; expected one a row in id "
+            "order: pass the classes of the scenario's level."
+        )
+    text = _json(info, result, classes)
+    rows = [list(row.values()) for row in result.by_class(classes)]
+    _write_csv(Path(folder) / "classes.csv", ["id", "abbreviation", "name", *PER_CLASS], rows)
+    matrix = np.asarray(confusion).tolist()
+    _write_csv(
+        Path(folder) / "confusion.csv", ["Class", *range(len(matrix))], [[i, *row] for i, row in enumerate(matrix)]
+    )
+    with replacing(Path(folder) / "metrics.json") as part:
+        part.write_text(text, encoding="utf-8")
+    return result
+
+
+def _json(info: Mapping[str, object], result: Scores, classes: Sequence[LandCover]) -> str:
+    missing = {"scenario", "source", "patches"} - info.keys()
+    added = {
+        "pixels": int(result.support.sum()),
+        "rule": RULE,
+        "scores": result.summary(),
+        "classes": result.by_class(classes),
+    }
+    if missing or added.keys() & info.keys():
+        raise DataError(
+            f"info holds {sorted(info)}; expected scenario, source and patches, and none of {sorted(added)}: "
+            "pass what the step knows and leave the scores to write()."
+        )
+    try:
+        return json.dumps({**info, **added}, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"info cannot be written as JSON ({error}); expected text, whole and finite numbers: convert arrays and "
+            "leave out what is undefined."
+        ) from error
+
+
+def read_confusion(path: str | Path) -> Counts:
+    """Read a ``confusion.csv`` (header ``Class,0,1,...``) as int64 ``(classes, classes)``."""
+    return np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.int64, ndmin=2)[:, 1:]
+
+
+def _write_csv(path: Path, header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])

@@ -1,0 +1,200 @@
+"""The patch table: find the files of every patch, check them, read their headers and masks once.
+
+Columns of the table, one row a patch, sorted by id as text:
+
+===================  =============================================================================================
+``id``               last ``_`` token of the file names
+``row``              position in the packed arrays
+``msi sar l1 l2``    paths of the files, for the layers that the data has
+``crs``              coordinate reference system, ``EPSG:n`` or WKT
+``a b c d e f``      affine transform of the patch: x = a·column + b·row + c, y = d·column + e·row + f
+``left … top``       bounds in units of the CRS
+``l1_0 … l2_13``     labelled pixels of each class
+``l1_ignored …``     pixels without a label (255)
+``nonfinite``        NaN or infinite image values: 0, since a patch with any is rejected
+===================  =============================================================================================
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+
+from cerraseg.errors import DataError
+from cerraseg.files import replacing
+from cerraseg.layout import LAYERS, available_layers, layer_folder, patch_id
+from cerraseg.logs import log, progress
+from cerraseg.taxonomy import IGNORE, LEVELS, MODALITIES
+
+SIZE = 128
+"""Height and width of a patch in pixels."""
+
+
+def index(
+    roots: Sequence[str | Path],
+    table: str | Path,
+    rejected: str | Path,
+    *,
+    on_bad_patch: Literal["exclude", "fail"] = "exclude",
+    max_rejected: float = 0.01,
+    threads: int = 4,
+) -> None:
+    """Write the patch table (Parquet) and the list of rejected patches (CSV: id, reason).
+
+    Args:
+        roots: folders in the CerraData-4MM layout; the layers that all of them have are used.
+        table: patch table to write.
+        rejected: CSV to write; it is written before an error about its content is raised.
+        on_bad_patch: ``exclude`` leaves faulty patches out, ``fail`` stops.
+        max_rejected: with ``exclude``, the largest share (0-1) of faulty patches to accept.
+        threads: files read at a time.
+
+    Raises:
+        DataError: if there is nothing to index or more patches are faulty than allowed.
+    """
+    files = find(roots)
+    layers = [layer for layer in LAYERS if any(layer in found for found in files.values())]
+    rows, faults = [], []
+    for row, fault in progress(_inspect_all(files, layers, threads), "index", total=len(files)):
+        rows.extend([row] if row else [])
+        faults.extend([fault] if fault else [])
+    with replacing(rejected) as temporary:
+        pd.DataFrame(faults, columns=["id", "reason"]).to_csv(temporary, index=False)
+    _judge(faults, len(files), str(rejected), on_bad_patch, max_rejected)
+    frame = pd.DataFrame(rows)
+    frame.insert(1, "row", np.arange(len(frame)))
+    with replacing(table) as temporary:
+        frame.to_parquet(temporary, index=False)
+    log.info("%d patches with %s; %d coordinate systems", len(frame), ", ".join(layers), frame["crs"].nunique())
+    _log_rejected(faults, str(rejected))
+
+
+def find(roots: Sequence[str | Path]) -> dict[str, dict[str, Path]]:
+    """Join the files of each patch by id: id → layer → path, ids sorted as text.
+
+    Raises:
+        DataError: if the roots share no usable layers or two files of a layer have the same id.
+    """
+    layers = available_layers(roots)
+    if not layers & set(MODALITIES) or not layers & set(LEVELS):
+        raise DataError(
+            f"{', '.join(map(str, roots))}: found {', '.join(sorted(layers)) or 'no known folder'}; expected at least "
+            "one of msi_images (or opt_images) and sar_images, and one of semantic_7c and semantic_14c, in every root"
+        )
+    files: dict[str, dict[str, Path]] = {}
+    for root in roots:
+        for layer in sorted(layers):
+            folder = layer_folder(root, layer)
+            for path in sorted(folder.glob("*.tif")) if folder else []:
+                known = files.setdefault(patch_id(path), {}).setdefault(layer, path)
+                if known != path:
+                    raise DataError(
+                        f"{known} and {path} have the same id {patch_id(path)!r}; rename or move one of them"
+                    )
+    if not files:
+        raise DataError(f"{', '.join(map(str, roots))}: the folders hold no .tif file; expected one a patch and layer")
+    return dict(sorted(files.items()))
+
+
+def _inspect_all(
+    files: dict[str, dict[str, Path]], layers: Sequence[str], threads: int
+) -> Iterator[tuple[dict[str, Any] | None, tuple[str, str] | None]]:
+    def inspect(item: tuple[str, dict[str, Path]]) -> tuple[dict[str, Any] | None, tuple[str, str] | None]:
+        try:
+            return _inspect(*item, layers), None
+        except DataError as error:
+            return None, (item[0], str(error))
+
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(inspect, files.items())
+
+
+def _inspect(id_: str, files: dict[str, Path], layers: Sequence[str]) -> dict[str, Any]:
+    if missing := [layer for layer in layers if layer not in files]:
+        raise DataError(f"no {' and no '.join(missing)} file; expected one file a patch in every layer folder")
+    row: dict[str, Any] = {"id": id_, **{layer: str(files[layer]) for layer in layers}}
+    first: dict[str, Any] = {}
+    for layer in layers:
+        array, place = _read(files[layer], layer)
+        if not first:
+            first = place
+            row |= place
+        _check_place(files[layer], place, first)
+        row |= _count(files[layer], layer, array) if layer in LEVELS else _finite(files[layer], array)
+    return row
+
+
+def _read(path: Path, layer: str) -> tuple[NDArray[Any], dict[str, Any]]:
+    bands = len(MODALITIES[layer]) if layer in MODALITIES else 1
+    try:
+        with rasterio.open(path) as source:
+            array = source.read()
+            crs, transform, bounds = source.crs, source.transform, source.bounds
+    except (RasterioError, OSError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); fetch or write the file again") from None
+    if array.shape != (bands, SIZE, SIZE):
+        found = f"{array.shape[0]} bands of {array.shape[1]} x {array.shape[2]}"
+        raise DataError(f"{path}: {found} pixels; expected {bands} of {SIZE} x {SIZE}")
+    if crs is None:
+        raise DataError(f"{path}: no coordinate reference system; expected a georeferenced file")
+    place = {"crs": crs.to_string(), **dict(zip("abcdef", transform[:6], strict=True)), **bounds._asdict()}
+    return array, place
+
+
+def _check_place(path: Path, place: dict[str, Any], first: dict[str, Any]) -> None:
+    if place["crs"] != first["crs"]:
+        raise DataError(f"{path}: CRS {place['crs']}; expected {first['crs']} as in the patch's first file")
+    off = max(abs(place[side] - first[side]) for side in ("left", "bottom", "right", "top")) / abs(first["a"])
+    if off > 1:
+        raise DataError(f"{path}: lies {off:.1f} pixels off the patch's first file; expected the same ground")
+
+
+def _count(path: Path, level: str, mask: NDArray[Any]) -> dict[str, int]:
+    classes = len(LEVELS[level])
+    wrong = np.unique(mask[(mask != IGNORE) & ~np.isin(mask, np.arange(classes))])
+    if wrong.size:
+        raise DataError(
+            f"{path}: mask values {', '.join(map(str, wrong[:5]))}; expected 0 to {classes - 1}, or {IGNORE} to ignore"
+        )
+    counts = np.bincount(mask.ravel().astype(np.uint8), minlength=IGNORE + 1)
+    return {**{f"{level}_{k}": int(counts[k]) for k in range(classes)}, f"{level}_ignored": int(counts[IGNORE])}
+
+
+def _finite(path: Path, image: NDArray[Any]) -> dict[str, int]:
+    bad = int(np.count_nonzero(~np.isfinite(image)))
+    if bad:
+        raise DataError(f"{path}: {bad} NaN or infinite values; expected finite pixels only")
+    return {"nonfinite": bad}
+
+
+def _judge(faults: Sequence[tuple[str, str]], total: int, listing: str, on_bad_patch: str, allowed: float) -> None:
+    share = len(faults) / total
+    if faults and (on_bad_patch == "fail" or share > allowed or share == 1):
+        limit = "none is allowed (on_bad_patch: fail)" if on_bad_patch == "fail" else f"max_rejected is {allowed:.2%}"
+        raise DataError(
+            f"{len(faults)} of {total} patches are bad ({share:.2%}), {limit}. All are listed in {listing}; "
+            f"the first: {faults[0][0]}: {faults[0][1]}. Mend the files, or raise index.max_rejected"
+        )
+
+
+def _log_rejected(faults: Sequence[tuple[str, str]], listing: str) -> None:
+    for id_, reason in faults[:20]:
+        log.warning("left out patch %s: %s", id_, reason)
+    if faults:
+        log.warning("%d patches left out, listed with their reasons in %s", len(faults), listing)
+
+
+def class_counts(table: pd.DataFrame, level: str) -> NDArray[np.int64]:
+    """Labelled pixels of each class of ``level`` over the rows of ``table``: (classes,) int64."""
+    return table[[f"{level}_{c.id}" for c in LEVELS[level]]].sum().to_numpy(np.int64)
+
+
+def levels_of(columns: Iterable[str]) -> list[str]:
+    """The levels that a patch table with these columns has."""
+    return [level for level in LEVELS if level in set(columns)]

@@ -1,0 +1,91 @@
+"""Small patches in the CerraData-4MM layout, and the real sample where the machine has it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from rasterio.transform import Affine
+
+from cerraseg import patches, split, statistics, store
+
+NAMES = {"msi": "msi_images/ms", "sar": "sar_images/sar", "l1": "semantic_7c/mask_7classes", "l2": "semantic_14c/14c"}
+PIXEL = 8.983e-5
+IDS = ("42", "7", "901", "42312", "100", "1000", "15", "3003", "88", "512", "64", "2")
+
+
+def write_tif(path: Path, array: NDArray, *, crs: str | None = "EPSG:4326", east: float = 0.0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bands, height, width = array.shape
+    profile = {"driver": "GTiff", "count": bands, "height": height, "width": width, "dtype": array.dtype, "crs": crs}
+    with rasterio.open(path, "w", transform=Affine(PIXEL, 0, -47 + east, 0, -PIXEL, -6), **profile) as target:
+        target.write(array)
+
+
+def patch_file(root: Path, layer: str, id_: str) -> Path:
+    return root / f"{NAMES[layer]}_{id_}.tif"
+
+
+def write_patch(root: Path, id_: str, place: int = 0) -> None:
+    """A patch whose classes show in its bands: class k raises every band by k."""
+    rng = np.random.default_rng(int(id_))
+    l2 = np.repeat(np.repeat(rng.integers(0, 14, (4, 4)), 32, 0), 32, 1)[None]
+    l1 = np.array([0, 1, 1, 5, 3, 4, 4, 2, 2, 2, 2, 2, 6, 2])[l2]
+    noise = rng.normal(0, 0.1, (14, 128, 128))
+    image = (1000 + 100 * l2 + 20 * noise).astype(np.float32)
+    east = place * 128 * PIXEL
+    for layer, array in {
+        "msi": image[:12],
+        "sar": image[12:],
+        "l1": l1.astype(np.int32),
+        "l2": l2.astype(np.int32),
+    }.items():
+        write_tif(patch_file(root, layer, id_), array, east=east)
+
+
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template")
+    for place, id_ in enumerate(IDS):
+        write_patch(root, id_, place)
+    return root
+
+
+@pytest.fixture
+def root(_template: Path, tmp_path: Path) -> Path:
+    """Twelve patches with all four layers, free to be spoilt."""
+    return Path(shutil.copytree(_template, tmp_path / "cerradata_4mm"))
+
+
+@pytest.fixture(scope="session")
+def packed(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with patches.parquet, split.csv, packed arrays and statistics.json of the twelve patches; read only."""
+    out = tmp_path_factory.mktemp("packed")
+    patches.index([_template], out / "patches.parquet", out / "rejected.csv")
+    shares = {"train": 0.5, "validation": 0.25, "test": 0.25}
+    split.write_split(
+        out / "patches.parquet", out / "split.csv", scheme="paper", shares=shares, seed=42, validation_seed=666
+    )
+    store.pack(out / "patches.parquet", *arrays(out), workers=1)
+    statistics.write_statistics(out / "patches.parquet", out / "split.csv", opened(out), out / "statistics.json")
+    return out
+
+
+def arrays(folder: Path) -> tuple[Path, Path, Path]:
+    return folder / "images.npy", folder / "masks.npy", folder / "header.json"
+
+
+def opened(folder: Path) -> store.Store:
+    return store.open_store(*arrays(folder))
+
+
+@pytest.fixture
+def real_sample() -> Path:
+    """The folder of real Sentinel patches that CERRASEG_REAL_SAMPLE names."""
+    folder = os.environ.get("CERRASEG_REAL_SAMPLE")
+    if not folder:
+        pytest.skip("CERRASEG_REAL_SAMPLE is not set")
+    return Path(folder)

@@ -1,0 +1,139 @@
+"""What is wrong in a configuration is said before anything runs: the path, the value, what is allowed."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cerraseg.config import check
+from cerraseg.errors import ConfigError
+
+REPOSITORY = Path(__file__).parents[1]
+SCHEMA = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
+DEMO = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+
+
+def changed(**changes):
+    config = copy.deepcopy(DEMO)
+    for path, value in changes.items():
+        *parents, key = path.split("__")
+        part = config
+        for parent in parents:
+            part = part.setdefault(parent, {})
+        part[key] = value
+    return config
+
+
+def fault(config):
+    with pytest.raises(ConfigError) as caught:
+        check(config, SCHEMA)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config", "benchmark"])
+def test_shipped_configurations_are_valid(name):
+    config, scenarios = check(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()), SCHEMA)
+    assert config["split"] == {
+        "scheme": "paper", "train": 0.72, "validation": 0.18, "test": 0.1, "seed": 42, "validation_seed": 666
+    }  # fmt: skip
+    assert len(scenarios) == {"config": 6, "benchmark": 12}[name]
+
+
+def test_demo_holds_the_scenarios_it_promises():
+    assert {scenario.id for scenario in check(DEMO, SCHEMA)[1]} == {
+        "unet-msi-nw-l1-tuned-666",
+        "unet-sar-nw-l1-tuned-666",
+        "unet-concat-nw-l1-tuned-666",
+        "unet-concat-nw-l2-tuned-666",
+        "unet-concat-w-l1-tuned-666",
+        "unet-concat-nw-l1-paper-666",
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (changed(simulat={}), "simulat: unknown key; did you mean 'simulate'? allowed: results, source"),
+        (changed(training__epoch=3), "training.epoch: unknown key; did you mean 'epochs'?"),
+        (changed(scenarios__modalities=["msi", "sarr"]), "scenarios.modalities.1: 'sarr' is not allowed; did you mean 'sar'"),
+        (changed(scenarios__modalities=["optical"]), "'optical' is not allowed; allowed: msi, sar, concat"),
+        (changed(source="kagle"), "source: 'kagle' is not allowed; did you mean 'kaggle'? allowed: simulate, kaggle"),
+        (changed(split__test=0.2), "split: train 0.72 + validation 0.18 + test 0.2 = 1.1, expected 1; change one of"),
+        (changed(training__epochs=0), "training.epochs: 0 is less than the minimum of 1; Most epochs to train."),
+        (changed(training__epochs="ten"), "training.epochs: 'ten' is not of type 'integer'"),
+        (changed(scenarios__extra=["unet-msi-nw-l3-paper-1"]), "scenarios.extra: scenario 'unet-msi-nw-l3-paper-1': level 'l3'"),
+        (changed(scenarios__extra=["unet"]), "scenario 'unet': expected the form model-modality-weighting-level-recipe-seed"),
+        (changed(scenarios__seeds=[], scenarios__extra=[]), "scenarios: nothing to run; put at least one value in each list"),
+        (changed(roots="/data"), "roots: /data is set but source is simulate; set source: local"),
+        (changed(source="local"), "roots: missing; source local needs the folder that holds msi_images"),
+        (changed(source="local", roots="/no/such"), "roots: /no/such: no such folder; expected one that holds msi_images"),
+        (changed(source="local", roots="$NOT_SET_HERE/x"), "roots: $NOT_SET_HERE/x: the environment variable is not set"),
+    ],
+)  # fmt: skip
+def test_fault_is_named_with_path_value_and_remedy(config, message):
+    assert message in fault(config)
+
+
+def test_missing_key_says_what_it_is_for():
+    config = changed()
+    del config["scenarios"]["seeds"]
+    assert "scenarios.seeds: missing; One training a seed." in fault(config)
+
+
+def test_all_faults_come_at_once():
+    message = fault(changed(simulat={}, training__epochs=0))
+    assert "simulat: " in message
+    assert "training.epochs: " in message
+
+
+def test_level_or_modality_that_the_data_lacks(tmp_path):
+    for folder in ("opt_images", "semantic_7c"):
+        (tmp_path / folder).mkdir()
+    message = fault(changed(source="local", roots=str(tmp_path)))
+    assert "unet-sar-nw-l1-tuned-666 needs sar_images, which not every root has; the data has: l1, msi" in message
+    (tmp_path / "sar_images").mkdir()
+    message = fault(changed(source="local", roots=str(tmp_path)))
+    assert "unet-concat-nw-l2-tuned-666 needs semantic_14c" in message
+
+
+def test_roots_take_environment_variables_and_a_single_path(tmp_path, monkeypatch):
+    for folder in ("opt_images", "sar_images", "semantic_7c", "semantic_14c"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setenv("MY_PATCHES", str(tmp_path))
+    assert check(changed(source="local", roots="$MY_PATCHES"), SCHEMA)[0]["roots"] == [str(tmp_path)]
+
+
+def test_extra_scenario_that_is_crossed_already_runs_once():
+    scenarios = check(changed(scenarios__extra=["unet-msi-nw-l1-tuned-666"]), SCHEMA)[1]
+    assert [s.id for s in scenarios].count("unet-msi-nw-l1-tuned-666") == 1
+
+
+def test_schema_is_closed_and_described():
+    def walk(schema, path):
+        for key, part in schema["properties"].items():
+            assert part.get("description"), f"{path}{key} has no description"
+            if part.get("type") == "object":
+                walk(part, f"{path}{key}.")
+        assert schema["additionalProperties"] is False, path
+
+    walk(SCHEMA, "")
+
+
+def rows(schema, prefix=""):
+    """The table of config/README.md, a row a key."""
+    for key, part in schema["properties"].items():
+        if part.get("type") == "object":
+            yield f"| `{prefix}{key}` | | {part['description']} |"
+            yield from rows(part, f"{prefix}{key}.")
+        else:
+            values = part.get("enum") or part.get("items", {}).get("enum") or ()
+            default = f"`{json.dumps(part['default'])}`" if "default" in part else ""
+            text = part["description"] + (f" Values: {', '.join(f'`{value}`' for value in values)}." if values else "")
+            yield f"| `{prefix}{key}` | {default} | {text} |"
+
+
+def test_readme_describes_every_key_as_the_schema_does():
+    readme = (REPOSITORY / "config/README.md").read_text()
+    assert "\n".join(rows(SCHEMA)) in readme

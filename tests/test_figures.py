@@ -1,0 +1,162 @@
+"""Figures: written, deterministic, labelled with their data source, and showing the values they were given."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from cerraseg import figures, metrics
+from cerraseg.benchmark import PAPER_DATA, paper_column
+from cerraseg.errors import DataError
+from cerraseg.taxonomy import LEVELS
+
+L1 = LEVELS["l1"]
+LABELS = {"title": "the title", "source": "simulated landscape"}
+REFERENCE = Path(__file__).parents[1] / "reference" / "confusion_matrices"
+
+
+def history() -> pd.DataFrame:
+    epochs = np.arange(1, 4)
+    return pd.DataFrame(
+        {
+            "epoch": epochs,
+            "train_loss": 1 / epochs,
+            "val_loss": 1.2 / epochs,
+            "val_macro_f1": epochs / 10,
+            "val_miou": epochs / 12,
+            "selected": epochs == 2,
+        }
+    )
+
+
+def table(comparable: bool, seeds: tuple[int, ...] = (1,)) -> pd.DataFrame:
+    rows = [
+        {"model": "unet", "modality": modality, "weighting": "nw", "level": level, "recipe": "paper", "seed": seed}
+        | {"comparable": comparable, "macro_f1": 41.25 + seed, paper_column("macro_f1"): 36.38}
+        for level in ("l1", "l2")
+        for modality in ("msi", "sar")
+        for seed in seeds
+    ]
+    return pd.DataFrame(rows)
+
+
+def published(name: str) -> np.ndarray:
+    return metrics.read_confusion(REFERENCE / f"{name}.csv")
+
+
+VECTOR: dict[str, Callable[[Path], None]] = {
+    "curves": lambda path: figures.curves(history(), path, **LABELS),
+    "confusion": lambda path: figures.confusion(published("unet_concat_w_l1"), L1, path, **LABELS),
+    "per_class": lambda path: figures.per_class(metrics.scores(published("unet_concat_w_l1")), L1, path, **LABELS),
+    "benchmark_bars": lambda path: figures.benchmark_bars(table(False, (1, 2)), path, **LABELS),
+    "class_shares": lambda path: figures.class_shares({"train": [8, 1, 1, 0, 0, 0, 0]}, L1, path, **LABELS),
+}
+
+
+@pytest.mark.parametrize("name", VECTOR)
+def test_vector_figures_are_labelled_and_deterministic(name, tmp_path):
+    VECTOR[name](tmp_path / "a.svg")
+    VECTOR[name](tmp_path / "b.svg")
+    text = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert ">the title<" in text and ">Data: simulated landscape<" in text
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svg", "b.svg"]
+
+
+def svg(draw: Callable[..., None], *data: object, path: Path, **options: object) -> str:
+    draw(*data, path, **LABELS, **options)
+    return path.read_text(encoding="utf-8")
+
+
+def test_curves_name_the_selected_epoch(tmp_path):
+    text = svg(figures.curves, history(), path=tmp_path / "a.svg")
+    assert "selected: epoch 2" in text
+    assert "macro F1" in text and "mIoU" in text
+
+
+def test_confusion_shows_row_percentages_and_counts(tmp_path):
+    matrix = np.diag([3, 1, 1, 0, 1, 1, 2_500_000])
+    matrix[0, 1] = 1
+    text = svg(figures.confusion, matrix, L1, path=tmp_path / "a.svg")
+    assert ">75.0<" in text and ">25.0<" in text
+    assert "Other uses  2.5M" in text
+    assert text.count(">–<") == 7  # the row of the class without true pixels
+
+
+def test_per_class_shows_f1_and_share(tmp_path):
+    scores = metrics.scores(np.diag([1, 1, 1, 1, 1, 2, 3]))
+    text = svg(figures.per_class, scores, L1, path=tmp_path / "a.svg")
+    assert text.count(">100.0<") == 7 and ">20.0<" in text and "macro F1 100.00" in text
+
+
+def test_shares_are_per_split_and_show_empty_classes(tmp_path):
+    counts = {"train": [50, 49, 1, 0, 0, 0, 0], "test": [0, 0, 0, 0, 0, 0, 7]}
+    text = svg(figures.class_shares, counts, L1, path=tmp_path / "a.svg")
+    assert ">49.0<" in text and ">100.0<" in text
+    assert text.count(">0<") == 4 + 6
+    assert ">train<" in text and ">test<" in text
+
+
+def test_the_paper_is_marked_only_beside_comparable_scores(tmp_path):
+    beside = svg(figures.benchmark_bars, table(True), path=tmp_path / "a.svg")
+    assert f"paper ({PAPER_DATA})" in beside
+    alone = svg(figures.benchmark_bars, table(False), path=tmp_path / "b.svg")
+    assert PAPER_DATA not in alone
+    mixed = pd.concat([table(True), table(False).query("level == 'l2'")])
+    assert PAPER_DATA not in svg(figures.benchmark_bars, mixed, path=tmp_path / "c.svg")
+
+
+def test_bars_show_the_mean_over_seeds(tmp_path):
+    text = svg(figures.benchmark_bars, table(False, (1, 2)), path=tmp_path / "a.svg")
+    assert text.count(">42.75<") == 4
+    assert "standard deviation" in text
+    assert "standard deviation" not in svg(figures.benchmark_bars, table(False), path=tmp_path / "b.svg")
+
+
+def write_map(path: Path, mask: np.ndarray) -> Path:
+    height, width = mask.shape
+    georeference = {"crs": "EPSG:32721", "transform": from_origin(6e5, 8.5e6, 10, 10), "nodata": 255}
+    with rasterio.open(path, "w", "GTiff", width, height, 1, dtype="uint8", **georeference) as file:
+        file.write(mask, 1)
+    return path
+
+
+def test_map_is_read_decimated_and_drawn_beside_the_truth(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "LARGEST_SIDE", 40)
+    mask = np.full((60, 80), 5, dtype=np.uint8)
+    mask[:, 40:] = 255
+    path = write_map(tmp_path / "map.tif", mask)
+    image, extent, crs = figures._read_map(path, L1)
+    assert image.shape == (30, 40, 3)
+    assert image[0, 0].tolist() == list(L1[5].colour) and image[0, -1].tolist() == [255] * 3
+    assert tuple(extent) == (6e5, 600800, 8499400, 8.5e6) and crs.to_epsg() == 32721
+    for name in ("a.png", "b.png"):
+        figures.map_panel(path, L1, tmp_path / name, truth=path, **LABELS)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    text = svg(figures.map_panel, path, L1, path=tmp_path / "a.svg")
+    assert "easting (metre)" in text and "Water body" in text and ">truth<" not in text
+
+
+def test_an_unreadable_map_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"missing\.tif cannot be read"):
+        figures.map_panel(tmp_path / "missing.tif", L1, tmp_path / "a.png", **LABELS)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("bands", "label"), [(14, "B04-B03-B02"), (12, "B04-B03-B02"), (2, "VV")])
+def test_patch_examples_show_the_bands_there_are(bands, label, tmp_path):
+    random = np.random.default_rng(0)
+    images = random.random((2, bands, 16, 16), dtype=np.float32)
+    masks = random.integers(0, 7, (2, 16, 16), dtype=np.uint8)
+    text = svg(figures.patch_examples, images, masks, masks, L1, path=tmp_path / "a.svg")
+    assert f">{label}<" in text and ">prediction<" in text and ">Data: simulated landscape<" in text
+
+
+def test_a_constant_patch_can_be_drawn(tmp_path):
+    images, masks = np.ones((1, 2, 8, 8), np.float32), np.full((1, 8, 8), 255, np.uint8)
+    figures.patch_examples(images, masks, masks, L1, tmp_path / "a.png", **LABELS)
+    assert (tmp_path / "a.png").stat().st_size > 1000

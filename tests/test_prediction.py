@@ -1,0 +1,49 @@
+"""Predictions do not depend on batching and land in the right place."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import opened
+from test_training import SMALL
+
+from cerraseg import checkpoint
+from cerraseg.checkpoint import Blueprint, Segmenter
+from cerraseg.errors import DataError
+from cerraseg.prediction import predict
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    torch.manual_seed(0)
+    blueprint = Blueprint("unet", SMALL, "sar", "l2", (1000.0, 1000.0), (400.0, 500.0))
+    checkpoint.save(tmp_path / "model.pt", blueprint, Segmenter(blueprint).net.state_dict(), {"epoch": 1})
+    return tmp_path / "model.pt"
+
+
+def run(model_file, packed, rows, folder, **options):
+    predict(model_file, opened(packed), rows, folder / "p.npy", folder / "c.npy", **options)
+    return np.load(folder / "p.npy"), np.load(folder / "c.npy")
+
+
+def test_equals_the_model_on_each_patch(model_file, packed, tmp_path):
+    rows = np.array([1, 4, 11])
+    classes, confidence = run(model_file, packed, rows, tmp_path)
+    segmenter = checkpoint.load(model_file)[0]
+    with torch.inference_mode():
+        for k, row in enumerate(rows):
+            probabilities = segmenter(torch.from_numpy(opened(packed).images[row : row + 1, 12:].copy())).softmax(1)[0]
+            np.testing.assert_array_equal(classes[k], probabilities.argmax(0))
+            np.testing.assert_allclose(confidence[k], 100 * probabilities.amax(0), atol=0.51)
+    assert (classes.dtype, confidence.dtype) == (np.uint8, np.uint8)
+
+
+def test_batch_size_does_not_matter(model_file, packed, tmp_path):
+    first, _ = run(model_file, packed, np.arange(12), tmp_path, batch_size=12)
+    second, _ = run(model_file, packed, np.arange(12), tmp_path, batch_size=5)
+    assert (first != second).mean() < 1e-4  # rounding may turn a tie
+
+
+def test_not_a_checkpoint_is_refused(packed, tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="not a checkpoint that CerraSeg wrote"):
+        run(tmp_path / "model.pt", packed, np.arange(2), tmp_path)

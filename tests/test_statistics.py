@@ -1,0 +1,50 @@
+"""Statistics of the training split against numpy on the whole."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import opened
+
+from cerraseg.errors import DataError
+from cerraseg.statistics import band_statistics, class_weights
+from cerraseg.store import rows_of
+
+
+def test_bands_and_counts_are_those_of_the_training_split(packed):
+    content = json.loads((packed / "statistics.json").read_text())
+    store, rows = opened(packed), rows_of(packed / "split.csv", "train")
+    images = store.images[rows].astype(np.float64)
+    assert content["patches"] == len(rows) == 6
+    assert list(content["bands"]) == list(store.header.bands)
+    for k, band in enumerate(content["bands"].values()):
+        part = images[:, k]
+        assert list(band.values()) == pytest.approx([part.min(), part.max(), part.mean(), part.std()], rel=1e-9)
+    for level, part in content["levels"].items():
+        mask = store.masks[rows, store.level(level)]
+        assert part["counts"] == np.bincount(mask.ravel(), minlength=len(part["counts"])).tolist()
+
+
+def test_batches_and_threads_do_not_matter(packed, monkeypatch):
+    store, rows = opened(packed), np.arange(12)
+    whole = band_statistics(store, rows)
+    monkeypatch.setattr("cerraseg.statistics.batches", lambda rows, _: np.array_split(rows, 5))
+    parts = band_statistics(store, rows, threads=2)
+    for band, values in whole.items():
+        assert list(parts[band].values()) == pytest.approx(list(values.values()), rel=1e-12)
+
+
+def test_class_weights_are_the_published_ones():
+    weights = class_weights(np.array([700, 200, 50, 25, 10, 10, 5]), "l1")
+    assert weights == pytest.approx([5 / 700, 5 / 200, 0.1, 0.2, 0.5, 0.5, 1.0])
+
+
+def test_class_without_pixels_gets_zero_and_a_warning(caplog):
+    weights = class_weights(np.array([10, 20, 0, 10, 10, 10, 10]), "l1")
+    assert weights.tolist() == [1, 0.5, 0, 1, 1, 1, 1]
+    assert "l1: no training pixel of class 2 Agriculture; its class weight is 0" in caplog.messages
+
+
+def test_unlabelled_training_split_is_refused():
+    with pytest.raises(DataError, match="level l1: the training split has no labelled pixel"):
+        class_weights(np.zeros(7, int), "l1")

@@ -1,0 +1,79 @@
+"""The packed arrays hold exactly the files' pixels, in the table's order, or nothing."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from conftest import arrays, opened
+
+from cerraseg import patches, store
+from cerraseg.errors import DataError
+from cerraseg.store import batches, digest, open_store, pack, rows_of
+from cerraseg.taxonomy import MSI_BANDS, SAR_BANDS
+
+
+def test_pixels_equal_the_files(packed):
+    packs, table = opened(packed), pd.read_parquet(packed / "patches.parquet")
+    for row in table.itertuples():
+        with rasterio.open(row.msi) as msi, rasterio.open(row.sar) as sar, rasterio.open(row.l2) as l2:
+            np.testing.assert_array_equal(packs.images[row.row, packs.channels("msi")], msi.read())
+            np.testing.assert_array_equal(packs.images[row.row, packs.channels("sar")], sar.read())
+            np.testing.assert_array_equal(packs.masks[row.row, packs.level("l2")], l2.read(1))
+    assert packs.header.bands == MSI_BANDS + SAR_BANDS
+    assert packs.header.levels == ("l1", "l2")
+    assert packs.header.ids == digest(table["id"])
+
+
+@pytest.mark.parametrize(("kept", "lost"), [("msi", "sar_images"), ("sar", "msi_images")])
+def test_packs_what_exists(kept, lost, root, tmp_path):
+    for folder in (lost, "semantic_14c"):
+        (root / folder).rename(tmp_path / folder)
+    patches.index([root], tmp_path / "t.parquet", tmp_path / "r.csv")
+    pack(tmp_path / "t.parquet", *arrays(tmp_path))
+    packs = opened(tmp_path)
+    assert packs.images.shape == (12, {"msi": 12, "sar": 2}[kept], 128, 128)
+    assert packs.masks.shape == (12, 1, 128, 128)
+    with pytest.raises(DataError, match="modality concat needs B01"):
+        packs.channels("concat")
+    with pytest.raises(DataError, match="level l2 is not in the packed store, which has l1"):
+        packs.level("l2")
+
+
+def test_many_chunks_and_workers_give_the_same(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_CHUNK", 5)
+    pack(packed / "patches.parquet", *arrays(tmp_path), workers=2)
+    for old, new in zip(arrays(packed), arrays(tmp_path), strict=True):
+        assert old.read_bytes() == new.read_bytes()
+
+
+def test_file_gone_since_index_leaves_nothing(root, tmp_path):
+    patches.index([root], tmp_path / "t.parquet", tmp_path / "r.csv")
+    (root / "msi_images" / "ms_42.tif").unlink()
+    with pytest.raises(DataError, match=r"was indexed but cannot be read now .*run the index step again"):
+        pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_small_disk_is_refused_before_work(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**6}))
+    with pytest.raises(DataError, match=r"packing needs 0.0 GB in .* 0.0 GB are free; free some space"):
+        pack(packed / "patches.parquet", *arrays(tmp_path))
+
+
+def test_foreign_header_is_refused(packed, tmp_path):
+    header = json.loads((packed / "header.json").read_text()) | {"patches": 5}
+    (tmp_path / "header.json").write_text(json.dumps(header))
+    with pytest.raises(DataError, match="do not belong together; remove them and pack again"):
+        open_store(packed / "images.npy", packed / "masks.npy", tmp_path / "header.json")
+
+
+def test_rows_of_parts_and_all(packed):
+    parts = [rows_of(packed / "split.csv", part) for part in ("train", "validation", "test")]
+    assert sorted(np.concatenate(parts)) == list(range(12))
+    assert rows_of(packed / "split.csv", "all").tolist() == list(range(12))
+
+
+def test_batches_cover_every_row_once():
+    assert [b.tolist() for b in batches(range(7), 3)] == [[0, 1, 2], [3, 4, 5], [6]]

@@ -1,0 +1,166 @@
+"""A training interrupted anywhere ends as if it had not been; recipes differ as their table says."""
+
+import dataclasses
+import functools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import opened
+
+from cerraseg import checkpoint, recipes, training
+from cerraseg.errors import ConfigError, DataError
+from cerraseg.scenario import AXES, parse
+from cerraseg.training import Outputs, Plan, train
+
+SMALL = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": (16, 16, 8)}
+
+
+def plan(name="unet-concat-w-l1-tuned-1", epochs=3, **changes):
+    return Plan(parse(name), SMALL, epochs=epochs, batch_size=4, **changes)
+
+
+def outputs(folder):
+    return Outputs(folder / "best.pt", folder / "last.pt", folder / "history.csv")
+
+
+def run(packed, folder, what, statistics=None):
+    train(
+        what,
+        opened(packed),
+        packed / "split.csv",
+        statistics or packed / "statistics.json",
+        outputs(folder),
+        folder / "resume",
+    )
+    return outputs(folder)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the package catches it."""
+
+
+def kill_in(monkeypatch, hook, epoch):
+    """Die at the start of ``hook`` in the given epoch (from 0)."""
+    original = getattr(training._Loop, hook)
+
+    @functools.wraps(original)  # Lightning reads the signature
+    def dying(self, *args):
+        if self.current_epoch == epoch:
+            raise Killed
+        return original(self, *args)
+
+    monkeypatch.setattr(training._Loop, hook, dying)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "hook", "readers"), [("tuned", "training_step", 0), ("tuned", "_report", 2), ("paper", "_report", 0)]
+)
+def test_killed_training_ends_with_the_same_parameters(packed, tmp_path, monkeypatch, recipe, hook, readers):
+    monkeypatch.setattr(training, "_readers", lambda _: readers)
+    what = plan(f"unet-concat-w-l1-{recipe}-1")
+    whole = run(packed, tmp_path / "whole", what)
+    with monkeypatch.context() as patched:
+        kill_in(patched, hook, epoch=1)
+        with pytest.raises(Killed):
+            run(packed, tmp_path / "killed", what)
+    assert not outputs(tmp_path / "killed").best.exists()
+    resumed = run(packed, tmp_path / "killed", what)
+    for name in ("best", "last", "history"):
+        assert getattr(whole, name).read_bytes() == getattr(resumed, name).read_bytes(), name
+    assert not (tmp_path / "killed" / "resume").exists()
+
+
+def test_state_of_another_plan_is_not_used(packed, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "cerraseg")
+    with monkeypatch.context() as patched:
+        kill_in(patched, "training_step", epoch=1)
+        with pytest.raises(Killed):
+            run(packed, tmp_path, plan())
+    history = pd.read_csv(run(packed, tmp_path, plan(code="other")).history)
+    assert any("starting anew" in message for message in caplog.messages)
+    assert len(history) == 3
+
+
+def test_history_and_checkpoint_agree(packed, tmp_path):
+    written = run(packed, tmp_path, plan())
+    history = pd.read_csv(written.history)
+    assert history["epoch"].tolist() == [1, 2, 3]
+    chosen = history[history["selected"]]
+    assert chosen["val_macro_f1"].tolist() == [history["val_macro_f1"].max()]
+    segmenter, blueprint, about = checkpoint.load(written.best)
+    assert (about["scenario"], about["epoch"]) == ("unet-concat-w-l1-tuned-1", chosen["epoch"].item())
+    bands = json.loads((packed / "statistics.json").read_text())["bands"]
+    assert blueprint.mean == tuple(band["mean"] for band in bands.values())
+    assert segmenter(torch.zeros(1, 14, 128, 128)).shape == (1, 7, 128, 128)
+
+
+def test_paper_recipe_rolls_back_and_takes_raw_pixels(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(training._Loop, "best_epoch", 1)
+    written = run(packed, tmp_path, plan("unet-msi-nw-l2-paper-1"))
+    best, last = (checkpoint.load(path)[0].state_dict() for path in (written.best, written.last))
+    assert best.keys() == last.keys()
+    assert all(torch.equal(best[name], last[name]) for name in best)
+    assert checkpoint.load(written.best)[1].mean == ()
+
+
+def test_tuned_recipe_keeps_its_last_parameters(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(training._Loop, "best_epoch", 1)
+    written = run(packed, tmp_path, plan("unet-msi-nw-l2-tuned-1", epochs=2))
+    best, last = (checkpoint.load(path)[0].state_dict() for path in (written.best, written.last))
+    assert any(not torch.equal(best[name], last[name]) for name in best)
+
+
+def test_patience_ends_training(packed, tmp_path, monkeypatch):
+    impatient = dataclasses.replace(recipes.RECIPES["tuned"], patience=1)
+    monkeypatch.setitem(recipes.RECIPES, "tuned", impatient)
+    monkeypatch.setattr(training._Loop, "best_epoch", 1)
+    assert len(pd.read_csv(run(packed, tmp_path, plan(epochs=9)).history)) == 2
+
+
+def test_mean_of_batches_or_of_pixels():
+    loop = training._Loop.__new__(training._Loop)
+    torch.nn.Module.__init__(loop)
+    masks = torch.zeros(1, 2, 2, dtype=torch.int64)
+    half = masks.clone()
+    half[:, 1] = 255
+    for recipe, expected in (("paper", (0.5 * (1 + 3), 2)), ("tuned", ((4 * 1 + 2 * 3) / 6, 6))):
+        loop.recipe = dataclasses.replace(recipes.RECIPES[recipe], dice=False, softmax_in_loss=False)
+        loop.losses, loop.class_weights = {"train": (0.0, 0.0)}, None
+        for mask, value in ((masks, 1.0), (half, 3.0)):
+            # Two classes with logits 0 and log(e^value − 1): the loss of class 0 is `value` at every pixel.
+            logits = torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), float(np.log(np.expm1(value))))], 1)
+            loop.loss(logits, mask, "train")
+        total, seen = loop.losses["train"]
+        assert (total / seen, seen) == pytest.approx(expected)
+
+
+def test_exploding_loss_stops_with_a_remedy(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.losses, "cross_entropy", lambda logits, *_: logits.sum() * float("nan"))
+    with pytest.raises(DataError, match="epoch 1: the training loss is nan; lower the learning rate of recipe tuned"):
+        run(packed, tmp_path, plan())
+
+
+def test_unknown_encoder_is_a_clear_error(packed, tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"unet.encoder 'resnet5' with 3 decoder_channels: .*tu-<name> for one of timm"
+    ):
+        run(packed, tmp_path, dataclasses.replace(plan(), settings=SMALL | {"encoder": "resnet5"}))
+
+
+def test_every_recipe_of_a_scenario_is_in_the_table():
+    assert tuple(recipes.RECIPES) == AXES["recipe"]
+
+
+def test_ignored_pixels_do_not_change_training(packed, tmp_path):
+    """Two trainings that differ only in the image's truth under 255 end alike; here: labels, then all of them 255."""
+    store = opened(packed)
+    masks = store.masks.copy()
+    masks[:, :, :64] = 255
+    half = dataclasses.replace(store, masks=masks)
+    args = (packed / "split.csv", packed / "statistics.json")
+    train(plan(epochs=1), half, *args, outputs(tmp_path / "a"), tmp_path / "a" / "resume")
+    history = pd.read_csv(outputs(tmp_path / "a").history)
+    assert np.isfinite(history[["train_loss", "val_loss", "val_macro_f1"]]).all(axis=None)

@@ -1,0 +1,105 @@
+"""Checked configuration, scenarios, paths and code digests: what the rules share."""
+
+import ast
+import hashlib
+import json
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+from cerraseg import layout
+from cerraseg.config import check
+from cerraseg.errors import ConfigError
+from cerraseg.taxonomy import LEVELS
+
+BASE = Path(workflow.basedir)
+SCHEMA = yaml.safe_load((BASE / "workflow/schemas/config.schema.yaml").read_text())
+
+try:
+    config, scenarios = check(config, SCHEMA)
+except ConfigError as error:
+    raise WorkflowError(str(error))
+
+R = config["results"]
+SCENARIOS = {scenario.id: scenario for scenario in scenarios}
+USED_LEVELS = [level for level in LEVELS if any(s.level == level for s in scenarios)]
+
+LABEL = {
+    "simulate": "simulated landscape",
+    "kaggle": "CerraData-4MM",
+    "local": config["label"],
+}[config["source"]]
+PAPER_SPLIT = {
+    name: part["default"]
+    for name, part in SCHEMA["properties"]["split"]["properties"].items()
+}
+COMPARABLE = LABEL == "CerraData-4MM" and config["split"] == PAPER_SPLIT
+
+# Only a machine with a GPU counts trainings by GPUs; profiles set how many may run at a time.
+GPU = int(any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/kfd")))
+CONDA_LIGHT = "../../envs/light.yaml"
+CONDA_TORCH = "../../envs/torch.yaml"
+
+PACKED = dict(
+    images=f"{R}/packed/images.npy",
+    masks=f"{R}/packed/masks.npy",
+    header=f"{R}/packed/header.json",
+)
+
+
+wildcard_constraints:
+    scenario="|".join(SCENARIOS),
+    level="|".join(LEVELS),
+
+
+def of_scenario(name):
+    """Path of a scenario's file, with the wildcard open."""
+    return f"{R}/scenarios/{{scenario}}/{name}"
+
+
+def each_scenario(name):
+    """Paths of a file of every scenario."""
+    return expand(of_scenario(name), scenario=SCENARIOS)
+
+
+def fields(wildcards):
+    """The wildcard's scenario as a plain dictionary."""
+    return vars(SCENARIOS[wildcards.scenario])
+
+
+# Modules that say what happens but cannot change what comes out: editing them reruns nothing.
+SILENT = {"errors", "logs", "files"}
+
+
+def package_digest(script):
+    """Hash over the package modules that a step script reaches by import; Snakemake itself sees only the script."""
+    reached, todo = {}, [BASE / f"workflow/scripts/{script}.py"]
+    while todo:
+        path = todo.pop()
+        reached[path] = path.read_bytes()
+        todo += [module for module in imported(path) if module not in reached]
+    content = b"".join(
+        reached[path] for path in sorted(reached) if path.parent.name != "scripts"
+    )
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def imported(path):
+    """Files of the package modules that a Python file names in its import statements."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "cerraseg"
+        ):
+            names |= {
+                node.module,
+                *(f"{node.module}.{alias.name}" for alias in node.names),
+            }
+    for name in names - {f"cerraseg.{module}" for module in SILENT}:
+        stem = BASE / name.replace(".", "/")
+        yield from (
+            file
+            for file in (stem.with_suffix(".py"), stem / "__init__.py")
+            if file.is_file()
+        )

@@ -1,0 +1,134 @@
+"""From a source of patches to packed arrays and statistics."""
+
+if config["source"] == "simulate":
+
+    rule simulate:
+        output:
+            manifest=f"{R}/manifest.json",
+        log:
+            f"{R}/logs/simulate.log",
+        benchmark:
+            f"{R}/timings/simulate.tsv"
+        conda:
+            CONDA_LIGHT
+        threads: 2
+        params:
+            code=package_digest("simulate"),
+            settings=config["simulate"],
+        script:
+            "../scripts/simulate.py"
+
+elif config["source"] == "kaggle":
+
+    rule download:
+        output:
+            manifest=f"{R}/manifest.json",
+        log:
+            f"{R}/logs/download.log",
+        benchmark:
+            f"{R}/timings/download.tsv"
+        conda:
+            CONDA_LIGHT
+        threads: 1
+        params:
+            code=package_digest("download"),
+            settings=config["kaggle"],
+        script:
+            "../scripts/download.py"
+
+else:
+
+    rule local:
+        output:
+            manifest=f"{R}/manifest.json",
+        log:
+            f"{R}/logs/local.log",
+        benchmark:
+            f"{R}/timings/local.tsv"
+        conda:
+            CONDA_LIGHT
+        threads: 1
+        params:
+            code=package_digest("local"),
+            roots=config["roots"],
+            folders=layout.fingerprint(config["roots"]),
+            label=LABEL,
+        script:
+            "../scripts/local.py"
+
+
+rule index:
+    input:
+        manifest=f"{R}/manifest.json",
+    output:
+        table=f"{R}/patches.parquet",
+    log:
+        f"{R}/logs/index.log",
+        rejected=f"{R}/rejected.csv",  # under log, so that it outlives a failure that it explains
+    benchmark:
+        f"{R}/timings/index.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 4
+    params:
+        code=package_digest("index"),
+        settings=config["index"],
+    script:
+        "../scripts/index.py"
+
+
+rule split:
+    input:
+        table=f"{R}/patches.parquet",
+    output:
+        split=f"{R}/split.csv",
+    log:
+        f"{R}/logs/split.log",
+    benchmark:
+        f"{R}/timings/split.tsv"
+    conda:
+        CONDA_TORCH
+    threads: 1
+    params:
+        code=package_digest("split"),
+        settings=config["split"],
+    script:
+        "../scripts/split.py"
+
+
+rule pack:
+    input:
+        table=f"{R}/patches.parquet",
+    output:
+        **PACKED,
+    log:
+        f"{R}/logs/pack.log",
+    benchmark:
+        f"{R}/timings/pack.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 8
+    params:
+        code=package_digest("pack"),
+    script:
+        "../scripts/pack.py"
+
+
+rule statistics:
+    input:
+        **PACKED,
+        table=f"{R}/patches.parquet",
+        split=f"{R}/split.csv",
+    output:
+        statistics=f"{R}/statistics.json",
+    log:
+        f"{R}/logs/statistics.log",
+    benchmark:
+        f"{R}/timings/statistics.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 2
+    params:
+        code=package_digest("statistics"),
+    script:
+        "../scripts/statistics.py"

@@ -1,0 +1,120 @@
+"""From a checkpoint to predictions, scores and mosaics."""
+
+
+rule predict:
+    input:
+        **PACKED,
+        checkpoint=of_scenario("checkpoint.pt"),
+        split=f"{R}/split.csv",
+    output:
+        prediction=of_scenario("prediction.npy"),
+        confidence=of_scenario("confidence.npy"),
+    log:
+        f"{R}/logs/predict/{{scenario}}.log",
+    benchmark:
+        f"{R}/timings/predict/{{scenario}}.tsv"
+    conda:
+        CONDA_TORCH
+    threads: 4
+    resources:
+        gpu=GPU,
+    params:
+        code=package_digest("predict"),
+        patches=config["predict"]["patches"],
+        batch_size=config["predict"]["batch_size"],
+    script:
+        "../scripts/predict.py"
+
+
+rule evaluate:
+    input:
+        **PACKED,
+        prediction=of_scenario("prediction.npy"),
+        history=of_scenario("history.csv"),
+        split=f"{R}/split.csv",
+    output:
+        metrics=of_scenario("scores/metrics.json"),
+        classes=of_scenario("scores/classes.csv"),
+        confusion=of_scenario("scores/confusion.csv"),
+    log:
+        f"{R}/logs/evaluate/{{scenario}}.log",
+    benchmark:
+        f"{R}/timings/evaluate/{{scenario}}.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("evaluate"),
+        scenario=fields,
+        patches=config["predict"]["patches"],
+        label=LABEL,
+    script:
+        "../scripts/evaluate.py"
+
+
+rule mosaic:
+    input:
+        table=f"{R}/patches.parquet",
+        split=f"{R}/split.csv",
+        prediction=of_scenario("prediction.npy"),
+        confidence=of_scenario("confidence.npy"),
+    output:
+        folder=directory(of_scenario("mosaic")),
+    log:
+        f"{R}/logs/mosaic/{{scenario}}.log",
+    benchmark:
+        f"{R}/timings/mosaic/{{scenario}}.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("mosaic"),
+        scenario=fields,
+        patches=config["predict"]["patches"],
+        label=LABEL,
+    script:
+        "../scripts/mosaic.py"
+
+
+rule truth:
+    input:
+        **PACKED,
+        table=f"{R}/patches.parquet",
+        split=f"{R}/split.csv",
+    output:
+        folder=directory(f"{R}/truth/{{level}}"),
+    log:
+        f"{R}/logs/truth/{{level}}.log",
+    benchmark:
+        f"{R}/timings/truth/{{level}}.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("truth"),
+        patches=config["predict"]["patches"],
+        label=LABEL,
+    script:
+        "../scripts/truth.py"
+
+
+rule geotiffs:
+    input:
+        table=f"{R}/patches.parquet",
+        split=f"{R}/split.csv",
+        prediction=of_scenario("prediction.npy"),
+    output:
+        folder=directory(of_scenario("patches")),
+    log:
+        f"{R}/logs/geotiffs/{{scenario}}.log",
+    benchmark:
+        f"{R}/timings/geotiffs/{{scenario}}.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("geotiffs"),
+        scenario=fields,
+        patches=config["predict"]["patches"],
+    script:
+        "../scripts/geotiffs.py"

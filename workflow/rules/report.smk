@@ -1,0 +1,111 @@
+"""Tables and figures for people; `snakemake --report` binds them together."""
+
+TABLES = multiext(f"{R}/benchmark", ".csv", ".md", ".svg")
+FIGURES = [
+    f"{R}/class_shares.svg",
+    *each_scenario("curves.svg"),
+    *each_scenario("scores/confusion.svg"),
+    *each_scenario("map.png"),
+]
+MAPS = [
+    *each_scenario("mosaic"),
+    *expand(f"{R}/truth/{{level}}", level=USED_LEVELS),
+    *(each_scenario("patches") if config["predict"]["geotiffs"] else []),
+]
+CHECKPOINTS = each_scenario("checkpoint.pt")
+
+
+rule class_shares:
+    input:
+        table=f"{R}/patches.parquet",
+        split=f"{R}/split.csv",
+    output:
+        report(
+            f"{R}/class_shares.svg",
+            category="Data",
+            caption="../report/class_shares.rst",
+        ),
+    log:
+        f"{R}/logs/class_shares.log",
+    benchmark:
+        f"{R}/timings/class_shares.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("class_shares"),
+        level=USED_LEVELS[-1],
+        label=LABEL,
+    script:
+        "../scripts/class_shares.py"
+
+
+rule scenario_figures:
+    input:
+        history=of_scenario("history.csv"),
+        confusion=of_scenario("scores/confusion.csv"),
+        mosaic=of_scenario("mosaic"),
+        truth=lambda wildcards: f"{R}/truth/{SCENARIOS[wildcards.scenario].level}",
+    output:
+        curves=report(
+            of_scenario("curves.svg"),
+            category="Training",
+            labels={"scenario": "{scenario}"},
+            caption="../report/curves.rst",
+        ),
+        confusion=report(
+            of_scenario("scores/confusion.svg"),
+            category="Scores",
+            labels={"scenario": "{scenario}"},
+            caption="../report/confusion.rst",
+        ),
+        map=report(
+            of_scenario("map.png"),
+            category="Maps",
+            labels={"scenario": "{scenario}"},
+            caption="../report/map.rst",
+        ),
+    log:
+        f"{R}/logs/scenario_figures/{{scenario}}.log",
+    benchmark:
+        f"{R}/timings/scenario_figures/{{scenario}}.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("scenario_figures"),
+        scenario=fields,
+        label=LABEL,
+    script:
+        "../scripts/scenario_figures.py"
+
+
+rule benchmark:
+    input:
+        metrics=each_scenario("scores/metrics.json"),
+        paper=workflow.source_path("../../reference/paper_scores.csv"),
+    output:
+        csv=report(
+            f"{R}/benchmark.csv",
+            category="Benchmark",
+            caption="../report/benchmark.rst",
+        ),
+        markdown=f"{R}/benchmark.md",
+        chart=report(
+            f"{R}/benchmark.svg",
+            category="Benchmark",
+            caption="../report/benchmark.rst",
+        ),
+    log:
+        f"{R}/logs/benchmark.log",
+    benchmark:
+        f"{R}/timings/benchmark.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("benchmark"),
+        comparable=COMPARABLE,
+        label=LABEL,
+    script:
+        "../scripts/benchmark.py"

@@ -1,0 +1,16 @@
+"""Draw the class shares of each part of the split."""
+
+import pandas as pd
+
+from cerraseg import figures, logs
+from cerraseg.patches import class_counts
+from cerraseg.taxonomy import LEVELS
+
+with logs.step(snakemake.log[0]):
+    level = snakemake.params.level
+    parts = pd.read_csv(snakemake.input.split)["split"]
+    table = pd.read_parquet(snakemake.input.table)
+    counts = {part: class_counts(table[parts == part], level).tolist() for part in ("train", "validation", "test")}
+    figures.class_shares(
+        counts, LEVELS[level], snakemake.output[0], title=f"Class shares, {level.upper()}", source=snakemake.params.label
+    )

@@ -1,0 +1,12 @@
+"""Check every patch and write the patch table."""
+
+import json
+from pathlib import Path
+
+from cerraseg import logs, patches
+
+with logs.step(snakemake.log[0]):
+    roots = [root["path"] for root in json.loads(Path(snakemake.input.manifest).read_text())["roots"]]
+    patches.index(
+        roots, snakemake.output.table, snakemake.log.rejected, threads=snakemake.threads, **snakemake.params.settings
+    )

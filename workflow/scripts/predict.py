@@ -1,0 +1,15 @@
+"""Predict patches with a scenario's best checkpoint."""
+
+from cerraseg import logs, store
+from cerraseg.prediction import predict
+
+with logs.step(snakemake.log[0]):
+    predict(
+        snakemake.input.checkpoint,
+        store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
+        store.rows_of(snakemake.input.split, snakemake.params.patches),
+        snakemake.output.prediction,
+        snakemake.output.confidence,
+        batch_size=snakemake.params.batch_size,
+        threads=snakemake.threads,
+    )

@@ -1,0 +1,18 @@
+"""Draw a scenario's training curves, confusion matrix and map."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from cerraseg import figures, logs
+from cerraseg.taxonomy import LEVELS
+
+with logs.step(snakemake.log[0]):
+    classes = LEVELS[snakemake.params.scenario["level"]]
+    named = {"title": snakemake.wildcards.scenario, "source": snakemake.params.label}
+    figures.curves(pd.read_csv(snakemake.input.history), snakemake.output.curves, **named)
+    confusion = pd.read_csv(snakemake.input.confusion, index_col=0)
+    figures.confusion(confusion.to_numpy(), classes, snakemake.output.confusion, **named)
+    largest = max(Path(snakemake.input.mosaic).glob("prediction_*.tif"), key=lambda path: path.stat().st_size)
+    truth = Path(snakemake.input.truth) / largest.name.replace("prediction", "truth")
+    figures.map_panel(largest, classes, snakemake.output.map, truth=truth, **named)

@@ -1,0 +1,14 @@
+"""Write the simulated landscape and its manifest."""
+
+from pathlib import Path
+
+from cerraseg import logs
+from cerraseg.download import write_manifest
+from cerraseg.simulate import simulate
+
+if __name__ == "__main__":
+    with logs.step(snakemake.log[0]):
+        settings = dict(snakemake.params.settings)
+        folder = Path(settings.pop("folder")) / "cerradata_4mm"
+        simulate(folder, workers=snakemake.threads, **settings)
+        write_manifest(Path(snakemake.output.manifest), source="simulated landscape", roots=[folder], **settings)
