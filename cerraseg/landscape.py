@@ -221,11 +221,10 @@ class Landscape:
         for (l2, radius, shape), at in zip(_SITES, np.argsort(wild), strict=True):
             yield site(l2, radius, shape, y[at], x[at])
         y = my * n + rng.uniform((270, 70, 440), (370, 200, 570))
-        x = self._river_x(mx, y) + rng.choice((-1, 1), 3) * (42, 27, 25)
-        for l2, radius, shape, at_y, at_x in zip(
-            (UA, MG, MG), (35, 20, 18), ("town", "blob", "blob"), y, x, strict=True
-        ):
-            yield site(l2, radius, shape, at_y, at_x)
+        x = self._river_x(mx, y) + rng.choice((-1, 1), 3) * (42, 27, 25)  # on either bank
+        yield site(UA, 35, "town", y[0], x[0])
+        yield site(MG, 20, "blob", y[1], x[1])
+        yield site(MG, 18, "blob", y[2], x[2])
         x = mx * n + rng.uniform(20, n - 20, 6)
         y = self._road_y(my, x) + rng.choice((-1, 1), 6) * rng.uniform(8, 14, 6)
         for at_y, at_x in zip(y, x, strict=True):
@@ -248,15 +247,7 @@ def _stamp(ground: Ground, site: Site, window: Window, salt: int) -> None:
     cut = slice(top - window.top, bottom - window.top), slice(left - window.left, right - window.left)
     y, x = _axes(part)
     v, u = _turn(y - site.y, x - site.x, site.angle)
-    if site.shape in ("blob", "town"):
-        inside = np.hypot(u * site.aspect, v / site.aspect) < site.radius * (1 + 0.15 * fractal(salt, part, (21, 9)))
-    elif site.shape == "disc":
-        inside = np.hypot(u, v) < 1.1 * site.radius
-    else:
-        half = site.radius * site.aspect
-        inside = (abs(u) < half) & (abs(v) < site.radius / site.aspect)
-        if site.shape == "fields":  # a step in the outline, as where a neighbour holds the corner
-            inside &= (u < 0.3 * half) | (v < 0.3 * half)
+    inside = _outline(site, v, u, part, salt)
     height, width = TOWN_BLOCK if site.shape == "town" else (24.0, 31.0)
     lot = uniform(site.key, np.floor(v / height).astype(np.int64), np.floor(u / width).astype(np.int64))
     l2, stage, tone, texture = (layer[cut] for layer in ground)
@@ -269,6 +260,23 @@ def _stamp(ground: Ground, site: Site, window: Window, salt: int) -> None:
         street = (v % height < 2) | (u % width < 2)
         l2[inside & (lot < 0.13) & ~street] = OB
         texture[inside] = (0.5 * texture + np.where(street, -1.3, 0.7))[inside]
+
+
+def _outline(site: Site, v: Points, u: Points, part: Window, salt: int) -> Bools:
+    """Where in ``part`` a site lies, by position along its own axes in px from its centre."""
+    half = site.radius * site.aspect
+    inside: Bools
+    if site.shape in ("blob", "town"):
+        ragged = 1 + 0.15 * fractal(salt, part, (21, 9))
+        inside = np.hypot(u * site.aspect, v / site.aspect) < site.radius * ragged
+        return inside
+    if site.shape == "disc":  # under a centre pivot
+        inside = np.hypot(u, v) < 1.1 * site.radius
+        return inside
+    inside = (abs(u) < half) & (abs(v) < site.radius / site.aspect)
+    if site.shape == "fields":  # a step in the outline, as where a neighbour holds the corner
+        inside &= (u < 0.3 * half) | (v < 0.3 * half)
+    return inside
 
 
 def uniform(salt: int, i: Ints, j: Ints) -> Floats:

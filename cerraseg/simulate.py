@@ -106,7 +106,7 @@ _OFFSET = np.float32(1000)  # of the published reflectances
 _ILLUMINATION = 0.2  # standard deviation of the smooth brightness factor: slopes and dates
 _MOISTURE = 0.18  # the same for the radar: wet and dry ground
 _HAZE_EVERYWHERE = 0.12  # standard deviation of the air's brightness, as a part of _HAZE
-_CLOUD, _CLOUD_FROM = 2.0, 1.5  # thin cloud: where the air is this many deviations bright, times this
+_CLOUD, _CLOUD_FROM = 1.7, 1.5  # thin cloud: where the air is this many deviations bright, times this
 _SAR_FLOOR = np.float32(2.0)  # the radar's own noise over still water
 _HAZE = np.array((1500, 1500, 1450, 1400, 1300, 1200, 1150, 1100, 1050, 1050, 700, 550), np.float32)
 _TONE = np.linspace(0.12, 0.2, len(MSI_BANDS), dtype=np.float32)  # how much a field's tone moves a band
@@ -146,10 +146,13 @@ class _Template(NamedTuple):
     head: bytes
     tail: bytes
 
-    def fill(self, data: npt.NDArray[np.generic], west: float, north: float) -> bytes:
-        """The file with these pixels (bands, size, size) and this upper left corner in degrees."""
+    def write(self, path: Path, pixels: npt.NDArray[np.generic], west: float, north: float) -> None:
+        """Write a file with these pixels (bands, size, size; contiguous) and this upper left corner in degrees."""
         origin = struct.pack("<2d", west, north)
-        return self.head.replace(_ORIGIN_MARK, origin) + data.tobytes() + self.tail.replace(_ORIGIN_MARK, origin)
+        with path.open("wb") as file:
+            file.write(self.head.replace(_ORIGIN_MARK, origin))
+            file.write(pixels.data)
+            file.write(self.tail.replace(_ORIGIN_MARK, origin))
 
 
 class _Scene(NamedTuple):
@@ -250,19 +253,18 @@ def _write_block(
 ) -> npt.NDArray[np.int64]:
     """Render one block, write its patches and return their pixels per L2 class."""
     layers = _render_block(block, seed, size)
+    pixels = {name: np.empty((len(layer), size, size), layer.dtype) for name, layer in layers.items()}
     counts = np.zeros(len(_PARENT), np.int64)
-    for row in range(block.rows):
-        for column in range(block.columns):
-            scene, r, c = block.scene, block.row + row, block.column + column
-            if r * scene.columns + c >= len(scene.ids):
-                continue
-            patch_id = scene.ids[r * scene.columns + c]
-            cut = (slice(None), slice(row * size, (row + 1) * size), slice(column * size, (column + 1) * size))
-            west, north = scene.west + c * size * _PIXEL, scene.north - r * size * _PIXEL
-            for name, layer in layers.items():
-                path = folder / name / _PATTERNS[name].format(patch_id)
-                path.write_bytes(templates[name].fill(layer[cut], west, north))
-            counts += np.bincount(layers["semantic_14c"][cut].ravel(), minlength=len(counts))
+    for r, c in np.ndindex(block.rows, block.columns):
+        scene, row, column = block.scene, block.row + r, block.column + c
+        if row * scene.columns + column >= len(scene.ids):
+            continue
+        patch_id = scene.ids[row * scene.columns + column]
+        west, north = scene.west + column * size * _PIXEL, scene.north - row * size * _PIXEL
+        for name, layer in layers.items():
+            pixels[name][:] = layer[:, r * size : (r + 1) * size, c * size : (c + 1) * size]
+            templates[name].write(folder / name / _PATTERNS[name].format(patch_id), pixels[name], west, north)
+        counts += np.bincount(pixels["semantic_14c"].ravel(), minlength=len(counts))
     return counts
 
 
@@ -273,7 +275,7 @@ def _render_block(block: _Block, seed: int, size: int) -> dict[str, npt.NDArray[
     window = Window(inner.top - _PAD, inner.left - _PAD, inner.height + 2 * _PAD, inner.width + 2 * _PAD)
     land = Landscape(seed, scene.number)
     ground = land.ground(window)
-    rng = np.random.default_rng(np.random.SeedSequence((seed, scene.number, block.row, block.column)))
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(scene.number, block.row, block.column)))
     msi, sar = _images(ground, land, inner, rng)
     l2 = ground.l2
     _close_border(l2, block, size)
@@ -320,17 +322,21 @@ def _images(ground: Ground, land: Landscape, inner: Window, rng: np.random.Gener
     air = fractal(land.salt["air"], inner, (380, 170, 60))
     haze = _HAZE_EVERYWHERE * air + _CLOUD * np.maximum(air - _CLOUD_FROM, 0)
     msi = np.empty((len(MSI_BANDS), inner.height, inner.width), np.float32)
+    signal, factor = np.empty_like(light), np.empty_like(light)  # one pair for all bands: fresh memory costs as much
     for band, image in enumerate(msi):
-        lit = light + _TONE[band] * soil
-        lit *= spectra[band].take(key, mode="clip")
-        image[:] = normals.take(rng.integers(0, normals.size, image.shape, np.uint16), mode="clip")
+        spectra[band].take(key, out=signal, mode="clip")
+        np.multiply(soil, _TONE[band], out=factor)
+        factor += light
+        signal *= factor
+        normals.take(rng.integers(0, normals.size, image.shape, np.uint16), out=image, mode="clip")
         image *= _NOISE[band]
         image += haze * _HAZE[band]
-        image += _blur(lit) + _OFFSET
+        image += _blur(signal)
+        image += _OFFSET
     moist = (1 + 0.6 * relief) * (1 + _MOISTURE * fractal(land.salt["moisture"], window, (500, 130, 30)))
     sar = np.empty((len(SAR_BANDS), inner.height, inner.width), np.float32)
     for band, image in enumerate(sar):
-        image[:] = speckles.take(rng.integers(0, speckles.size, image.shape, np.uint16), mode="clip")
+        speckles.take(rng.integers(0, speckles.size, image.shape, np.uint16), out=image, mode="clip")
         image *= np.maximum(_blur(spectra[len(MSI_BANDS) + band].take(key, mode="clip") * moist), _SAR_FLOOR)
     return msi, sar
 
