@@ -6,7 +6,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test lint format pictures lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -39,6 +39,10 @@ format: $(READY) ## Bring code and rules into the house format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/snakefmt Snakefile workflow
+
+pictures: demo ## Draw the README's pictures again, from the demo
+	@mkdir -p docs/images
+	@cp results/benchmark.svg results/scenarios/unet-concat-nw-l1-tuned-666/map.png docs/images/
 
 lock: $(READY) ## Resolve the dependencies anew and write requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --group dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml

@@ -48,8 +48,8 @@ def difference_column(score: str) -> str:
 def collect(metrics_files: Sequence[str | Path], paper_scores: str | Path, *, comparable: bool) -> pd.DataFrame:
     """Gather ``metrics.json`` files into one table, sorted by level, model, modality, weighting, recipe and seed.
 
-    Columns: id, the scenario's fields, source, comparable, patches, :data:`SCORES` (percent, two decimals), epochs and
-    seconds of training (empty where unknown), then the published values (:func:`paper_column`; empty where the paper
+    Columns: id, the scenario's fields, source, comparable, patches, :data:`SCORES` (percent, two decimals), epochs of
+    training (empty where unknown), then the published values (:func:`paper_column`; empty where the paper
     lacks the scenario) and the differences to them (:func:`difference_column`). ``comparable`` says that the data *and*
     the split are the paper's: otherwise the differences stay empty.
 
@@ -60,7 +60,7 @@ def collect(metrics_files: Sequence[str | Path], paper_scores: str | Path, *, co
         raise DataError("no metrics file was given; expected at least one metrics.json: evaluate a scenario first.")
     rows = [_row(Path(path)) for path in metrics_files]
     rows.sort(key=lambda row: [(_RANK.get(row[field], len(_RANK)), row[field]) for field in ORDER])
-    table = pd.DataFrame(rows).astype({"epochs": "Int64", "seconds": "Float64"})
+    table = pd.DataFrame(rows).astype({"epochs": "Int64"})
     twice = sorted(table["id"][table["id"].duplicated()].unique())
     if twice:
         raise DataError(f"scenario {', '.join(twice)} comes twice; expected each once: remove the extra metrics.json.")
@@ -78,15 +78,14 @@ def collect(metrics_files: Sequence[str | Path], paper_scores: str | Path, *, co
 def _row(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        scenario, training = content["scenario"], content.get("training") or {}
+        scenario = content["scenario"]
         return {
             "id": scenario["id"],
             **{field: scenario[field] for field in (*AXES, "seed")},
             "source": content["source"],
             "patches": content["patches"],
             **{score: round(100 * content["scores"][score], 2) for score in SCORES},
-            "epochs": training.get("epochs"),
-            "seconds": training.get("seconds"),
+            "epochs": (content.get("training") or {}).get("epochs"),
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
@@ -162,11 +161,10 @@ _DIFFERENCE = {difference_column(score): f"Δ {SCORES[score]}" for score in PAPE
 
 
 def _run_table(table: pd.DataFrame, comparable: bool) -> str:
-    headings = {"id": "Scenario", **SCORES, "epochs": "Epochs", "seconds": "Training (s)"}
+    headings = {"id": "Scenario", **SCORES, "epochs": "Epochs"}
     if comparable:
         headings |= _PAPER | _DIFFERENCE
     shown = table[list(headings)].copy()
-    shown["seconds"] = shown["seconds"].round().astype("Int64")
     for column in set(_DIFFERENCE) & set(headings):
         shown[column] = [f"{value:+.2f}" if pd.notna(value) else None for value in shown[column]]
     return _table(shown, headings)

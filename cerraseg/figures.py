@@ -12,7 +12,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import rasterio
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -20,19 +19,11 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 
 from cerraseg.benchmark import PAPER_DATA, SCORES, paper_column
-from cerraseg.errors import DataError
 from cerraseg.files import replacing
-from cerraseg.metrics import Scores
-from cerraseg.taxonomy import MODALITIES, MSI_BANDS, LandCover
+from cerraseg.taxonomy import MODALITIES, LandCover
 
 MODALITY_COLOURS = {"msi": "#0072B2", "sar": "#E69F00", "concat": "#009E73"}
 """Modality → colour, from the colour-blind-safe palette of Okabe and Ito."""
-
-LARGEST_SIDE = 1200
-"""Pixels of a map panel's longer side: a quick-look reads no more of a mosaic than it shows."""
-
-PANEL_WIDTH = 4.8
-"""Inches of one map: 960 pixels at the 200 dots an inch of a PNG."""
 
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "cerraseg",
@@ -58,7 +49,7 @@ def curves(history: pd.DataFrame, path: str | Path, *, title: str, source: str) 
     ``history`` has one row an epoch: epoch, train_loss, val_loss, val_macro_f1 and val_miou (fractions 0 to 1; shown
     in percent) and selected (true for the epoch that was kept).
     """
-    with _drawn(path, title, source, (8, 3.4)) as figure:
+    with drawn(path, title, source, (8, 3.4)) as figure:
         left, right = figure.subplots(1, 2)
         epochs = history["epoch"]
         marker = "." if len(epochs) <= 40 else ""
@@ -86,7 +77,7 @@ def confusion(matrix: ArrayLike, classes: Sequence[LandCover], path: str | Path,
     truth = counts.sum(axis=1, keepdims=True)
     percent = np.divide(100 * counts, truth, out=np.zeros(counts.shape), where=truth > 0)
     size = len(classes)
-    with _drawn(path, title, source, (3.4 + 0.5 * size, 1.8 + 0.42 * size)) as figure:
+    with drawn(path, title, source, (3.4 + 0.5 * size, 1.8 + 0.42 * size)) as figure:
         axes = figure.subplots()
         mesh = axes.pcolormesh(percent, cmap="Blues", vmin=0, vmax=100, edgecolors="white", linewidth=0.8)
         for (row, column), value in np.ndenumerate(percent):
@@ -112,19 +103,6 @@ def confusion(matrix: ArrayLike, classes: Sequence[LandCover], path: str | Path,
         figure.colorbar(mesh, ax=axes, label="% of the true class's pixels", fraction=0.04, pad=0.02, aspect=32)
 
 
-def per_class(scores: Scores, classes: Sequence[LandCover], path: str | Path, *, title: str, source: str) -> None:
-    """Bars of F1 (percent) by class in the class's colour, beside its share of the true pixels (log scale)."""
-    share = 100 * scores.support / scores.support.sum()
-    with _drawn(path, title, source, (8, 1.3 + 0.3 * len(classes))) as figure:
-        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-        left.set(xlim=(0, 112), xlabel="F1 (%)")
-        _share_axis(right, share, "share of true pixels (%)")
-        for axes, values in ((left, 100 * scores.f1), (right, share)):
-            _class_bars(axes, values, classes)
-        left.axvline(100 * scores.macro_f1, color=_INK, linestyle=":", label=f"macro F1 {100 * scores.macro_f1:.2f}")
-        left.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
-
-
 def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source: str, metric: str = "macro_f1") -> None:
     """Bars of ``metric`` (percent) by model, weighting and recipe, one bar a modality, one row of axes a level.
 
@@ -134,7 +112,7 @@ def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source:
     if not table["comparable"].all():
         table = table.drop(columns=paper_column(metric), errors="ignore")
     levels = list(table["level"].unique())
-    with _drawn(path, title, source, (9, 0.9 + 2.6 * len(levels))) as figure:
+    with drawn(path, title, source, (9, 0.9 + 2.6 * len(levels))) as figure:
         panels = figure.subplots(len(levels), 1, sharey=True, squeeze=False)[:, 0]
         marked = [
             _bars_of_level(axes, table[table["level"] == level], metric)
@@ -193,9 +171,13 @@ def class_shares(
     """
     shares = {split: 100 * np.asarray(pixels) / max(1, sum(pixels)) for split, pixels in counts.items()}
     height = 0.84 / len(shares)
-    with _drawn(path, title, source, (8, 1.3 + (0.14 + 0.13 * len(shares)) * len(classes))) as figure:
+    with drawn(path, title, source, (8, 1.3 + (0.14 + 0.13 * len(shares)) * len(classes))) as figure:
         axes = figure.subplots()
-        _share_axis(axes, np.concatenate(list(shares.values())), "share of the split's labelled pixels (%)")
+        # The log axis starts at a decade below the smallest share and leaves room for labels.
+        smallest = min((share[share > 0].min() for share in shares.values() if share.any()), default=1.0)
+        axes.set(xscale="log", xlabel="share of the split's labelled pixels (%)")
+        axes.set_xlim(10 ** np.floor(np.log10(smallest) - 0.3), 400)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         handles = []
         for rank, (split, share) in enumerate(shares.items()):
             hatch = _HATCHES[rank % len(_HATCHES)]
@@ -208,9 +190,9 @@ def _class_bars(
     axes: Axes,
     percent: NDArray[np.float64],
     classes: Sequence[LandCover],
-    height: float = 0.8,
-    shift: float = 0.0,
-    hatch: str = "",
+    height: float,
+    shift: float,
+    hatch: str,
 ) -> None:
     """Horizontal bars in the classes' colours with their values, first class on top."""
     places = np.arange(len(classes)) + shift
@@ -223,101 +205,6 @@ def _class_bars(
     axes.set_ylim(len(classes) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=_GRID, linewidth=0.6)
-
-
-def _share_axis(axes: Axes, percent: NDArray[np.float64], label: str) -> None:
-    """A log axis for shares: it starts at a decade below the smallest share and leaves room for labels."""
-    smallest = min(percent[percent > 0], default=1.0)
-    axes.set_xscale("log")
-    axes.set(xlim=(10 ** np.floor(np.log10(smallest) - 0.3), 400), xlabel=label)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-
-
-def map_panel(
-    mosaic: str | Path,
-    classes: Sequence[LandCover],
-    path: str | Path,
-    *,
-    title: str,
-    source: str,
-    truth: str | Path | None = None,
-) -> None:
-    """Quick-look of a GeoTIFF class map in the units of its CRS, beside ``truth`` (another class map) if given.
-
-    Raises :class:`DataError` if a map cannot be read.
-    """
-    maps = {"prediction": _read_map(mosaic, classes)} | ({"truth": _read_map(truth, classes)} if truth else {})
-    image, _, crs = maps["prediction"]
-    height = min(max(PANEL_WIDTH * image.shape[0] / image.shape[1], 2.2), 10)
-    size = (0.8 + PANEL_WIDTH * len(maps), height + 1.0)
-    with _drawn(path, title, source, size, legend=classes) as figure:
-        panels = figure.subplots(1, len(maps), sharex=True, sharey=True, squeeze=False)[0]
-        for axes, (name, (image, extent, _)) in zip(panels, maps.items(), strict=True):
-            axes.imshow(image, extent=extent)
-            axes.ticklabel_format(style="plain", useOffset=False)
-            axes.locator_params(nbins=4)
-            axes.set_title(name)
-        across, up = ("easting", "northing") if crs and crs.is_projected else ("longitude", "latitude")
-        unit = crs.units_factor[0] if crs else "no CRS"
-        for axes in panels:
-            axes.set_xlabel(f"{across} ({unit})")
-        panels[0].set_ylabel(f"{up} ({unit})")
-
-
-def patch_examples(
-    images: NDArray[np.floating[Any]],
-    truths: NDArray[np.uint8],
-    predictions: NDArray[np.uint8],
-    classes: Sequence[LandCover],
-    path: str | Path,
-    *,
-    title: str,
-    source: str,
-) -> None:
-    """A column a patch: image, truth and prediction.
-
-    ``images`` is float ``(patches, bands, H, W)`` with the bands of a modality, shown as B04-B03-B02 (VV where there is
-    SAR only), stretched from the 2nd to the 98th percentile over all patches; the masks are uint8 ``(patches, H, W)``.
-    """
-    optical = images.shape[1] >= len(MSI_BANDS)
-    bands = [MSI_BANDS.index(band) for band in ("B04", "B03", "B02")] if optical else [0, 0, 0]
-    shown = np.moveaxis(images[:, bands].astype(np.float64), 1, -1)
-    low, high = np.nanpercentile(shown, (2, 98), axis=(0, 1, 2))
-    shown = np.clip((shown - low) / np.maximum(high - low, np.finfo(float).tiny), 0, 1)
-    rows = {
-        "B04-B03-B02" if optical else "VV": shown,
-        "truth": _painted(truths, classes),
-        "prediction": _painted(predictions, classes),
-    }
-    with _drawn(path, title, source, (max(1.55 * len(images) + 0.4, 5), 5.3), legend=classes) as figure:
-        grid = figure.subplots(len(rows), len(images), squeeze=False)
-        for line, (name, pictures) in zip(grid, rows.items(), strict=True):
-            for axes, picture in zip(line, pictures, strict=True):
-                axes.imshow(picture)
-                axes.set(xticks=[], yticks=[])
-            line[0].set_ylabel(name)
-
-
-def _read_map(path: str | Path, classes: Sequence[LandCover]) -> tuple[NDArray[np.uint8], Sequence[float], Any]:
-    """RGB image, (left, right, bottom, top) and CRS of a class map."""
-    try:
-        with rasterio.open(path) as file:
-            scale = max(1, max(file.shape) / LARGEST_SIDE)
-            mask = file.read(1, out_shape=tuple(max(1, round(side / scale)) for side in file.shape))
-            left, bottom, right, top = file.bounds
-            return _painted(mask, classes), (left, right, bottom, top), file.crs
-    except rasterio.errors.RasterioError as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); expected a GeoTIFF class map: make the mosaic again."
-        ) from error
-
-
-def _painted(mask: NDArray[Any], classes: Sequence[LandCover]) -> NDArray[np.uint8]:
-    """A mask in class colours, uint8 RGB along a new last axis; white where there is no class."""
-    table = np.full((256, 3), 255, dtype=np.uint8)
-    table[: len(classes)] = [entry.colour for entry in classes]
-    painted: NDArray[np.uint8] = table[mask]
-    return painted
 
 
 def _colours(classes: Sequence[LandCover]) -> list[str]:
@@ -338,7 +225,7 @@ def _percent(value: float) -> str:
 
 
 @contextmanager
-def _drawn(
+def drawn(
     path: str | Path, title: str, source: str, size: tuple[float, float], legend: Sequence[LandCover] = ()
 ) -> Iterator[Figure]:
     """A figure of ``size`` inches in the common style, titled and, when it is drawn, written to ``path``.

@@ -185,7 +185,7 @@ def write(folder: str | Path, confusion: ArrayLike, classes: Sequence[LandCover]
 
     ``info`` goes into the JSON as it is. It must hold ``scenario`` (id, model, modality, weighting, level, recipe,
     seed), ``source`` (label of the data, e.g. "simulated landscape") and ``patches`` (how many were scored); a
-    ``training`` summary may give ``epochs`` and ``seconds``. To it are added ``pixels`` (scored), ``rule``, ``scores``
+    ``training`` summary may give ``epochs``. To it are added ``pixels`` (scored), ``rule``, ``scores``
     and ``classes`` (one entry a class). The same input gives the same bytes.
 
     Raises :class:`DataError` if a key is missing, taken or not writable as strict JSON (NaN is not), or ``classes``

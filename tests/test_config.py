@@ -57,21 +57,39 @@ def test_demo_holds_the_scenarios_it_promises():
     [
         (changed(simulat={}), "simulat: unknown key; did you mean 'simulate'? allowed: results, source"),
         (changed(training__epoch=3), "training.epoch: unknown key; did you mean 'epochs'?"),
-        (changed(scenarios__modalities=["msi", "sarr"]), "scenarios.modalities.1: 'sarr' is not allowed; did you mean 'sar'"),
+        (
+            changed(scenarios__modalities=["msi", "sarr"]),
+            "scenarios.modalities.1: 'sarr' is not allowed; did you mean 'sar'",
+        ),
         (changed(scenarios__modalities=["optical"]), "'optical' is not allowed; allowed: msi, sar, concat"),
         (changed(source="kagle"), "source: 'kagle' is not allowed; did you mean 'kaggle'? allowed: simulate, kaggle"),
         (changed(split__test=0.2), "split: train 0.72 + validation 0.18 + test 0.2 = 1.1, expected 1; change one of"),
         (changed(training__epochs=0), "training.epochs: 0 is less than the minimum of 1; Most epochs to train."),
         (changed(training__epochs="ten"), "training.epochs: 'ten' is not of type 'integer'"),
-        (changed(scenarios__extra=["unet-msi-nw-l3-paper-1"]), "scenarios.extra: scenario 'unet-msi-nw-l3-paper-1': level 'l3'"),
-        (changed(scenarios__extra=["unet"]), "scenario 'unet': expected the form model-modality-weighting-level-recipe-seed"),
-        (changed(scenarios__seeds=[], scenarios__extra=[]), "scenarios: nothing to run; put at least one value in each list"),
+        (
+            changed(scenarios__extra=["unet-msi-nw-l3-paper-1"]),
+            "scenarios.extra: scenario 'unet-msi-nw-l3-paper-1': level 'l3'",
+        ),
+        (
+            changed(scenarios__extra=["unet"]),
+            "scenario 'unet': expected the form model-modality-weighting-level-recipe-seed",
+        ),
+        (
+            changed(scenarios__seeds=[], scenarios__extra=[]),
+            "scenarios: nothing to run; put at least one value in each list",
+        ),
         (changed(roots="/data"), "roots: /data is set but source is simulate; set source: local"),
         (changed(source="local"), "roots: missing; source local needs the folder that holds msi_images"),
-        (changed(source="local", roots="/no/such"), "roots: /no/such: no such folder; expected one that holds msi_images"),
-        (changed(source="local", roots="$NOT_SET_HERE/x"), "roots: $NOT_SET_HERE/x: the environment variable is not set"),
+        (
+            changed(source="local", roots="/no/such"),
+            "roots: /no/such: no such folder; expected one that holds msi_images",
+        ),
+        (
+            changed(source="local", roots="$NOT_SET_HERE/x"),
+            "roots: $NOT_SET_HERE/x: the environment variable is not set",
+        ),
     ],
-)  # fmt: skip
+)
 def test_fault_is_named_with_path_value_and_remedy(config, message):
     assert message in fault(config)
 

@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import requests
 from kaggle_server import Kaggle, serving, zip_of
 from kagglesdk import kaggle_env
+from project import TINY, Project
 
 from cerraseg import download
 from cerraseg.download import download_kaggle, find_roots, write_manifest
@@ -395,3 +397,23 @@ def test_a_manifest_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found no such folder"):
         write_manifest(tmp_path / "manifest.json", source="local", roots=[tmp_path / "nowhere"])
     assert not (tmp_path / "manifest.json").exists()
+
+
+@pytest.mark.slow
+def test_kaggle_download_through_the_workflow(root, tmp_path):
+    """The real kagglehub client against a loopback server, then the index over what it unpacked."""
+    files = {f"cerradata_4mm/{path.relative_to(root)}": path.read_bytes() for path in sorted(root.rglob("*_42.tif"))}
+    other = Project(tmp_path / "project", TINY | {"source": "kaggle", "kaggle": {"version": 3}})
+    environment = {"KAGGLE_API_ENVIRONMENT": "TEST", "NO_PROXY": "localhost", "HOME": str(tmp_path)}
+    try:
+        with serving(zip_of(files), port=7777):
+            other.run("results/patches.parquet", **environment)
+    except OSError as error:
+        pytest.skip(f"the client's fixed port 7777 is taken: {error}")
+    manifest = json.loads(other.read("results/manifest.json"))
+    assert manifest["origin"] == {"dataset": "cerranet/cerradata-4mm", "version": 3}
+    assert pd.read_parquet(other.folder / "results/patches.parquet")["id"].tolist() == ["42"]
+    output = Project(tmp_path / "offline", TINY | {"source": "kaggle"}).run(
+        "results/patches.parquet", ok=False, **environment
+    )
+    assert "source: local" in output

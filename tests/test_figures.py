@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from cerraseg import figures, metrics
+from cerraseg import figures, map_figures, metrics
 from cerraseg.benchmark import PAPER_DATA, paper_column
 from cerraseg.errors import DataError
 from cerraseg.taxonomy import LEVELS
@@ -51,7 +51,6 @@ def published(name: str) -> np.ndarray:
 VECTOR: dict[str, Callable[[Path], None]] = {
     "curves": lambda path: figures.curves(history(), path, **LABELS),
     "confusion": lambda path: figures.confusion(published("unet_concat_w_l1"), L1, path, **LABELS),
-    "per_class": lambda path: figures.per_class(metrics.scores(published("unet_concat_w_l1")), L1, path, **LABELS),
     "benchmark_bars": lambda path: figures.benchmark_bars(table(False, (1, 2)), path, **LABELS),
     "class_shares": lambda path: figures.class_shares({"train": [8, 1, 1, 0, 0, 0, 0]}, L1, path, **LABELS),
 }
@@ -87,12 +86,6 @@ def test_confusion_shows_row_percentages_and_counts(tmp_path):
     assert text.count(">–<") == 7  # the row of the class without true pixels
 
 
-def test_per_class_shows_f1_and_share(tmp_path):
-    scores = metrics.scores(np.diag([1, 1, 1, 1, 1, 2, 3]))
-    text = svg(figures.per_class, scores, L1, path=tmp_path / "a.svg")
-    assert text.count(">100.0<") == 7 and ">20.0<" in text and "macro F1 100.00" in text
-
-
 def test_shares_are_per_split_and_show_empty_classes(tmp_path):
     counts = {"train": [50, 49, 1, 0, 0, 0, 0], "test": [0, 0, 0, 0, 0, 0, 7]}
     text = svg(figures.class_shares, counts, L1, path=tmp_path / "a.svg")
@@ -126,37 +119,22 @@ def write_map(path: Path, mask: np.ndarray) -> Path:
 
 
 def test_map_is_read_decimated_and_drawn_beside_the_truth(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "LARGEST_SIDE", 40)
+    monkeypatch.setattr(map_figures, "LARGEST_SIDE", 40)
     mask = np.full((60, 80), 5, dtype=np.uint8)
     mask[:, 40:] = 255
     path = write_map(tmp_path / "map.tif", mask)
-    image, extent, crs = figures._read_map(path, L1)
+    image, extent, crs = map_figures._read_map(path, L1)
     assert image.shape == (30, 40, 3)
     assert image[0, 0].tolist() == list(L1[5].colour) and image[0, -1].tolist() == [255] * 3
     assert tuple(extent) == (6e5, 600800, 8499400, 8.5e6) and crs.to_epsg() == 32721
     for name in ("a.png", "b.png"):
-        figures.map_panel(path, L1, tmp_path / name, truth=path, **LABELS)
+        map_figures.map_panel(path, L1, tmp_path / name, truth=path, **LABELS)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    text = svg(figures.map_panel, path, L1, path=tmp_path / "a.svg")
+    text = svg(map_figures.map_panel, path, L1, path=tmp_path / "a.svg")
     assert "easting (metre)" in text and "Water body" in text and ">truth<" not in text
 
 
 def test_an_unreadable_map_is_named(tmp_path):
     with pytest.raises(DataError, match=r"missing\.tif cannot be read"):
-        figures.map_panel(tmp_path / "missing.tif", L1, tmp_path / "a.png", **LABELS)
+        map_figures.map_panel(tmp_path / "missing.tif", L1, tmp_path / "a.png", **LABELS)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("bands", "label"), [(14, "B04-B03-B02"), (12, "B04-B03-B02"), (2, "VV")])
-def test_patch_examples_show_the_bands_there_are(bands, label, tmp_path):
-    random = np.random.default_rng(0)
-    images = random.random((2, bands, 16, 16), dtype=np.float32)
-    masks = random.integers(0, 7, (2, 16, 16), dtype=np.uint8)
-    text = svg(figures.patch_examples, images, masks, masks, L1, path=tmp_path / "a.svg")
-    assert f">{label}<" in text and ">prediction<" in text and ">Data: simulated landscape<" in text
-
-
-def test_a_constant_patch_can_be_drawn(tmp_path):
-    images, masks = np.ones((1, 2, 8, 8), np.float32), np.full((1, 8, 8), 255, np.uint8)
-    figures.patch_examples(images, masks, masks, L1, tmp_path / "a.png", **LABELS)
-    assert (tmp_path / "a.png").stat().st_size > 1000

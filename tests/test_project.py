@@ -17,12 +17,17 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "cerraseg"
 LAYERS = {
     0: "errors taxonomy scenario recipes logs files layout config",
-    1: "simulate landscape download patches split store statistics metrics export mosaic cog figures benchmark",
+    1: "simulate spectra landscape sites courses noise ground geotiff download patches split store statistics metrics "
+    "export mosaic cog figures map_figures benchmark",
     2: "dataset losses models models.unet checkpoint",
-    3: "training prediction",
+    3: "loop training prediction",
 }
 LAYER = {f"cerraseg.{name}".removesuffix(".__init__"): n for n, names in LAYERS.items() for name in names.split()}
-SIDEWAYS = {("cerraseg.models", "cerraseg.models.unet"), ("cerraseg.checkpoint", "cerraseg.models")}
+SIDEWAYS = {
+    ("cerraseg.training", "cerraseg.loop"),
+    ("cerraseg.models", "cerraseg.models.unet"),
+    ("cerraseg.checkpoint", "cerraseg.models"),
+}
 
 
 def modules():
@@ -120,6 +125,12 @@ def test_every_rule_is_a_full_table():
             for part in ("output", "log", "benchmark", "threads", "params", "conda", "script"):
                 assert re.search(rf"^\s+{part}:", rule, re.MULTILINE), f"{name} has no {part}"
             assert f'package_digest("{name}")' in rule, f"{name} does not follow its own code"
+
+
+def test_readme_graph_has_every_step():
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
+    graph = re.search(r"```mermaid\nflowchart LR\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)[1]
+    assert set(re.findall(r"\w+", graph)) == set(re.findall(r"^ *rule (\w+):", rules, re.MULTILINE))
 
 
 def test_scenario_ids_are_read_back():

@@ -9,7 +9,8 @@ import rasterio
 
 from cerraseg import simulate as module
 from cerraseg.errors import ConfigError
-from cerraseg.landscape import Landscape, Window
+from cerraseg.ground import Window, salts
+from cerraseg.landscape import landscape
 from cerraseg.simulate import simulate
 from cerraseg.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
 
@@ -116,8 +117,8 @@ def test_an_older_folder_is_replaced(tmp_path: Path) -> None:
 
 
 def test_windows_of_the_landscape_fit_together() -> None:
-    whole = Landscape(4, 1).ground(Window(500, 400, 300, 420))
-    part = Landscape(4, 1).ground(Window(630, 600, 90, 150))
+    whole = landscape(salts(4, 1), Window(500, 400, 300, 420))
+    part = landscape(salts(4, 1), Window(630, 600, 90, 150))
     for one, other in zip(whole, part, strict=True):
         np.testing.assert_array_equal(one[130:220, 200:350], other)
 
@@ -129,7 +130,7 @@ def test_l1_is_the_parent_of_l2(land: Path) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_every_class_has_its_floor_on_the_least_ground(seed: int) -> None:
-    l2 = Landscape(seed, 0).ground(Window(0, 0, 640, 640)).l2
+    l2 = landscape(salts(seed, 0), Window(0, 0, 640, 640)).l2
     shares = np.bincount(l2.ravel(), minlength=14) / l2.size
     assert shares.min() > 0.002
     assert shares[[0, 1]].sum() > 0.6

@@ -10,10 +10,11 @@ import pytest
 import torch
 from conftest import opened
 
-from cerraseg import checkpoint, recipes, training
+from cerraseg import checkpoint, loop, recipes, training
 from cerraseg.errors import ConfigError, DataError
+from cerraseg.loop import Plan
 from cerraseg.scenario import AXES, parse
-from cerraseg.training import Outputs, Plan, train
+from cerraseg.training import Outputs, train
 
 SMALL = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": (16, 16, 8)}
 
@@ -44,7 +45,7 @@ class Killed(BaseException):
 
 def kill_in(monkeypatch, hook, epoch):
     """Die at the start of ``hook`` in the given epoch (from 0)."""
-    original = getattr(training._Loop, hook)
+    original = getattr(loop.Loop, hook)
 
     @functools.wraps(original)  # Lightning reads the signature
     def dying(self, *args):
@@ -52,7 +53,7 @@ def kill_in(monkeypatch, hook, epoch):
             raise Killed
         return original(self, *args)
 
-    monkeypatch.setattr(training._Loop, hook, dying)
+    monkeypatch.setattr(loop.Loop, hook, dying)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,14 @@ def test_state_of_another_plan_is_not_used(packed, tmp_path, monkeypatch, caplog
     assert len(history) == 3
 
 
+def test_second_training_of_a_scenario_waits_for_the_first(packed, tmp_path):
+    with (
+        training._alone(tmp_path / "resume"),
+        pytest.raises(DataError, match=r"still running .* wait for it, or stop it"),
+    ):
+        run(packed, tmp_path, plan())
+
+
 def test_history_and_checkpoint_agree(packed, tmp_path):
     written = run(packed, tmp_path, plan())
     history = pd.read_csv(written.history)
@@ -98,7 +107,7 @@ def test_history_and_checkpoint_agree(packed, tmp_path):
 
 
 def test_paper_recipe_rolls_back_and_takes_raw_pixels(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(training._Loop, "best_epoch", 1)
+    monkeypatch.setattr(loop.Loop, "best_epoch", 1)
     written = run(packed, tmp_path, plan("unet-msi-nw-l2-paper-1"))
     best, last = (checkpoint.load(path)[0].state_dict() for path in (written.best, written.last))
     assert best.keys() == last.keys()
@@ -107,7 +116,7 @@ def test_paper_recipe_rolls_back_and_takes_raw_pixels(packed, tmp_path, monkeypa
 
 
 def test_tuned_recipe_keeps_its_last_parameters(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(training._Loop, "best_epoch", 1)
+    monkeypatch.setattr(loop.Loop, "best_epoch", 1)
     written = run(packed, tmp_path, plan("unet-msi-nw-l2-tuned-1", epochs=2))
     best, last = (checkpoint.load(path)[0].state_dict() for path in (written.best, written.last))
     assert any(not torch.equal(best[name], last[name]) for name in best)
@@ -116,29 +125,29 @@ def test_tuned_recipe_keeps_its_last_parameters(packed, tmp_path, monkeypatch):
 def test_patience_ends_training(packed, tmp_path, monkeypatch):
     impatient = dataclasses.replace(recipes.RECIPES["tuned"], patience=1)
     monkeypatch.setitem(recipes.RECIPES, "tuned", impatient)
-    monkeypatch.setattr(training._Loop, "best_epoch", 1)
+    monkeypatch.setattr(loop.Loop, "best_epoch", 1)
     assert len(pd.read_csv(run(packed, tmp_path, plan(epochs=9)).history)) == 2
 
 
 def test_mean_of_batches_or_of_pixels():
-    loop = training._Loop.__new__(training._Loop)
-    torch.nn.Module.__init__(loop)
+    bare = loop.Loop.__new__(loop.Loop)
+    torch.nn.Module.__init__(bare)
     masks = torch.zeros(1, 2, 2, dtype=torch.int64)
     half = masks.clone()
     half[:, 1] = 255
     for recipe, expected in (("paper", (0.5 * (1 + 3), 2)), ("tuned", ((4 * 1 + 2 * 3) / 6, 6))):
-        loop.recipe = dataclasses.replace(recipes.RECIPES[recipe], dice=False, softmax_in_loss=False)
-        loop.losses, loop.class_weights = {"train": (0.0, 0.0)}, None
+        bare.recipe = dataclasses.replace(recipes.RECIPES[recipe], dice=False, softmax_in_loss=False)
+        bare.losses, bare.class_weights = {"train": (0.0, 0.0)}, None
         for mask, value in ((masks, 1.0), (half, 3.0)):
             # Two classes with logits 0 and log(e^value − 1): the loss of class 0 is `value` at every pixel.
             logits = torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), float(np.log(np.expm1(value))))], 1)
-            loop.loss(logits, mask, "train")
-        total, seen = loop.losses["train"]
+            bare.loss(logits, mask, "train")
+        total, seen = bare.losses["train"]
         assert (total / seen, seen) == pytest.approx(expected)
 
 
 def test_exploding_loss_stops_with_a_remedy(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.losses, "cross_entropy", lambda logits, *_: logits.sum() * float("nan"))
+    monkeypatch.setattr(loop.losses, "cross_entropy", lambda logits, *_: logits.sum() * float("nan"))
     with pytest.raises(DataError, match="epoch 1: the training loss is nan; lower the learning rate of recipe tuned"):
         run(packed, tmp_path, plan())
 

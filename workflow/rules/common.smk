@@ -1,8 +1,9 @@
 """Checked configuration, scenarios, paths and code digests: what the rules share."""
 
 import ast
+import fcntl
 import hashlib
-import json
+import shutil
 from pathlib import Path
 
 import yaml
@@ -14,6 +15,27 @@ from cerraseg.errors import ConfigError
 from cerraseg.taxonomy import LEVELS
 
 BASE = Path(workflow.basedir)
+
+
+def clear_lock_of_killed_run():
+    """Remove the lock that Snakemake leaves when it is killed, so that the same command goes on.
+
+    Every run holds a shared lock that the kernel releases with the process; only a run that is alone may clear.
+    """
+    held = Path(".snakemake/alive")
+    held.parent.mkdir(exist_ok=True)
+    handle = held.open("a")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for lock in held.parent.glob("locks/*.lock"):
+            lock.unlink()
+    except BlockingIOError:
+        pass
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    return handle
+
+
+alive = clear_lock_of_killed_run()
 SCHEMA = yaml.safe_load((BASE / "workflow/schemas/config.schema.yaml").read_text())
 
 try:
@@ -37,7 +59,7 @@ PAPER_SPLIT = {
 COMPARABLE = LABEL == "CerraData-4MM" and config["split"] == PAPER_SPLIT
 
 # Only a machine with a GPU counts trainings by GPUs; profiles set how many may run at a time.
-GPU = int(any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/kfd")))
+GPU = int(any(map(shutil.which, ("nvidia-smi", "rocm-smi"))))
 CONDA_LIGHT = "../../envs/light.yaml"
 CONDA_TORCH = "../../envs/torch.yaml"
 

@@ -12,5 +12,9 @@ with logs.step(snakemake.log[0]):
     table = pd.read_parquet(snakemake.input.table)
     counts = {part: class_counts(table[parts == part], level).tolist() for part in ("train", "validation", "test")}
     figures.class_shares(
-        counts, LEVELS[level], snakemake.output[0], title=f"Class shares, {level.upper()}", source=snakemake.params.label
+        counts,
+        LEVELS[level],
+        snakemake.output[0],
+        title=f"Class shares, {level.upper()}",
+        source=snakemake.params.label,
     )

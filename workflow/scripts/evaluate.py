@@ -24,4 +24,6 @@ with logs.step(snakemake.log[0]):
     truth = packed.masks[test, packed.level(scenario["level"])]
     confusion = metrics.confusion_matrix(truth, prediction, len(classes))
     scores = metrics.write(Path(snakemake.output.metrics).parent, confusion, classes, info)
-    logs.log.info("%d test patches: macro F1 %.2f %%, mIoU %.2f %%", len(test), 100 * scores.macro_f1, 100 * scores.miou)
+    logs.log.info(
+        "%d test patches: macro F1 %.2f %%, mIoU %.2f %%", len(test), 100 * scores.macro_f1, 100 * scores.miou
+    )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cerraseg import figures, logs
+from cerraseg import figures, logs, map_figures
 from cerraseg.taxonomy import LEVELS
 
 with logs.step(snakemake.log[0]):
@@ -15,4 +15,4 @@ with logs.step(snakemake.log[0]):
     figures.confusion(confusion.to_numpy(), classes, snakemake.output.confusion, **named)
     largest = max(Path(snakemake.input.mosaic).glob("prediction_*.tif"), key=lambda path: path.stat().st_size)
     truth = Path(snakemake.input.truth) / largest.name.replace("prediction", "truth")
-    figures.map_panel(largest, classes, snakemake.output.map, truth=truth, **named)
+    map_figures.map_panel(largest, classes, snakemake.output.map, truth=truth, **named)

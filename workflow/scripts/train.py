@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from cerraseg import logs, store
+from cerraseg.loop import Plan
 from cerraseg.scenario import Scenario
-from cerraseg.training import Outputs, Plan, train
+from cerraseg.training import Outputs, train
 
 with logs.step(snakemake.log[0]):
     train(

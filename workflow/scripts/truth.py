@@ -14,7 +14,9 @@ with logs.step(snakemake.log[0]), replacing(snakemake.output.folder) as folder:
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
     mosaic(
         pd.read_parquet(snakemake.input.table).iloc[rows],
-        packed.masks[:, packed.level(level)] if snakemake.params.patches == "all" else packed.masks[rows, packed.level(level)],
+        packed.masks[:, packed.level(level)]
+        if snakemake.params.patches == "all"
+        else packed.masks[rows, packed.level(level)],
         folder,
         name="truth",
         classes=LEVELS[level],

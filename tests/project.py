@@ -1,0 +1,78 @@
+"""A copy of the project in which tests run the real workflow."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).parents[1]
+PARTS = ("Snakefile", "cerraseg", "workflow", "profiles", "envs", "reference")
+TUNED, PAPER = "unet-concat-nw-l1-tuned-1", "unet-msi-w-l2-paper-1"
+TINY = {
+    "source": "simulate",
+    "simulate": {"patches": 24},
+    "scenarios": {
+        "models": ["unet"], "modalities": ["concat"], "weightings": ["nw"], "levels": ["l1"], "recipes": ["tuned"],
+        "seeds": [1], "extra": [PAPER],
+    },
+    "unet": {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": [16, 16, 8]},
+    "training": {"epochs": 2, "batch_size": 4},
+    "predict": {"geotiffs": True},
+}  # fmt: skip
+
+
+class Project:
+    """A copy of the project with one configuration."""
+
+    def __init__(self, folder: Path, config: dict) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for part in PARTS:
+            source = REPOSITORY / part
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, folder / part)
+        self.configure(config)
+
+    def configure(self, config: dict) -> None:
+        (self.folder / "config").mkdir(exist_ok=True)
+        (self.folder / "config/config.yaml").write_text(yaml.safe_dump(config))
+
+    def command(self, *args: str) -> list[str]:
+        return [sys.executable, "-m", "snakemake", "--cores", "2", *args]
+
+    def run(self, *args: str, ok: bool = True, **env: str) -> str:
+        done = subprocess.run(
+            self.command(*args), cwd=self.folder, env={**os.environ, **env}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        assert (done.returncode == 0) == ok, done.stdout[-5000:]
+        return done.stdout
+
+    def planned(self, *args: str) -> dict[str, int]:
+        """Rule → number of jobs that would run."""
+        output = self.run("-n", *args)
+        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", output, re.MULTILINE | re.DOTALL)
+        return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table[1], re.M)} if table else {}
+
+    def read(self, path: str) -> bytes:
+        return (self.folder / path).read_bytes()
+
+    def kill_when(self, exists: str, *args: str) -> None:
+        """Start a run and kill it and all it started, without warning, once a file exists."""
+        process = subprocess.Popen(
+            self.command(*args), cwd=self.folder, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        for _ in range(6000):
+            if list(self.folder.glob(exists)):
+                break
+            assert process.poll() is None, f"ended before {exists} appeared"
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
