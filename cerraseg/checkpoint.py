@@ -60,8 +60,8 @@ class Segmenter(nn.Module):
 def save(path: str | Path, blueprint: Blueprint, parameters: Mapping[str, Tensor], training: Mapping[str, Any]) -> None:
     """Write a checkpoint. ``training`` says how it came about, in plain values: scenario, epoch, scores."""
     content = {"blueprint": vars(blueprint), "parameters": dict(parameters), "training": dict(training)}
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)  # given a name, torch would write it into the file
 
 
 def load(path: str | Path) -> tuple[Segmenter, Blueprint, dict[str, Any]]:

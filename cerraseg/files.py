@@ -1,5 +1,6 @@
 """Whole or absent: write a file or folder under a temporary name and rename it when it is complete."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +11,14 @@ from pathlib import Path
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; when the block ends well, what was written there takes its name.
 
-    Works for files and folders. A leftover of a killed run is cleared first; on an exception nothing is left.
+    Works for files and folders. What killed processes left behind is cleared first; on an exception nothing is left.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part{path.suffix}")
-    _remove(temporary)
+    for leftover in path.parent.glob(f".{path.name}.*.part{path.suffix}"):
+        if not _alive(int(leftover.name.removeprefix(f".{path.name}.").split(".")[0])):
+            _remove(leftover)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
         if path.is_dir():
@@ -23,6 +26,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         _remove(temporary)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _remove(path: Path) -> None:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Plan:
     settings: Mapping[str, Any]
     epochs: int
     batch_size: int
-    threads: int = 1
+    threads: int = field(default=1, repr=False)  # not part of what a resumed training must agree with
     code: str = ""
 
 
@@ -151,7 +151,7 @@ class Loop(L.LightningModule):
     def _report(self, row: Mapping[str, float]) -> None:
         seconds = time.monotonic() - self.started
         log.info(
-            "epoch %d/%d: loss %.4f, validation loss %.4f, macro F1 %.2f %%; %.0f s, at most %.0f min left",
+            "epoch %d/%d: loss %.4f, validation loss %.4f, macro F1 %.2f %%; %.0f s, at most %.1f min left",
             row["epoch"], self.plan.epochs, row["train_loss"], row["val_loss"], 100 * row["val_macro_f1"],
             seconds, seconds * (self.plan.epochs - row["epoch"]) / 60,
         )  # fmt: skip

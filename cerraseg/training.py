@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import lightning.pytorch as L
@@ -44,32 +44,43 @@ def train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outp
         statistics: statistics of the training split.
         outputs: files to write, all at the end.
         resume: folder for the state after each epoch; a start with the same plan and data goes on from there, a
-            different one starts anew. It is removed when the training has finished.
+            different one starts anew. It is removed when the training has finished. If a training in another process
+            still holds it, this one waits for its end.
 
     Raises:
-        DataError: if the loss stops being finite, or a training of the scenario is running already.
+        DataError: if the loss stops being finite.
         ConfigError: if the model cannot be built from its settings.
     """
-    with _alone(resume):
-        _train(plan, store, split, statistics, outputs, resume)
+    described = f"{plan}\n{store.header}\n{split.read_text()}\n{statistics.read_text()}"
+    with _alone(resume, described) as twin_ended:
+        if twin_ended and all(path.exists() for path in astuple(outputs)):
+            log.info("the other training finished this scenario")
+            return
+        loop = _fit(plan, store, split, statistics, resume, _resume_state(resume, described))
+        _write(outputs, loop, resume)
+        shutil.rmtree(resume)
 
 
 @contextmanager
-def _alone(resume: Path) -> Iterator[None]:
-    """Hold the scenario's lock: a training that outlived its workflow must not share its folder with a second one."""
+def _alone(resume: Path, described: str) -> Iterator[bool]:
+    """Hold the scenario's lock: a training that outlived its killed workflow is waited for, never joined.
+
+    Yields whether there was such a training with the same plan and data.
+    """
     resume.parent.mkdir(parents=True, exist_ok=True)
     with resume.with_name(f"{resume.name}.lock").open("w") as handle:
+        twin = False
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(
-                f"a training of this scenario is still running (it holds {handle.name}); wait for it, or stop it, and "
-                "start this one again"
-            ) from None
-        yield
+            note = resume / "plan.txt"
+            twin = note.exists() and note.read_text() == described
+            log.warning("another training of this scenario is running and holds %s; waiting for its end", handle.name)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield twin
 
 
-def _train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outputs, resume: Path) -> None:
+def _fit(plan: Plan, store: Store, split: Path, statistics: Path, resume: Path, state: Path | None) -> Loop:
     torch.set_num_threads(plan.threads)
     L.seed_everything(plan.scenario.seed, verbose=False)
     loop = Loop(plan, json.loads(statistics.read_text()), resume)
@@ -79,7 +90,6 @@ def _train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Out
     }
     order = EpochBatches(len(data["train"]), plan.batch_size, plan.scenario.seed)
     loop.steps = plan.epochs * len(order)
-    state = _resume_state(resume, plan, store, split, statistics)
     if state:  # Lightning would say so only after the workers have begun to read the first epoch's batches
         order.set_epoch(len(torch.load(state, weights_only=True, mmap=True)["history"]))
     _trainer(plan, loop.recipe, resume).fit(
@@ -90,8 +100,7 @@ def _train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Out
     )
     if not loop.finished:
         raise DataError(f"training stopped after epoch {len(loop.history)}; start it again to go on from there")
-    _write(outputs, loop, resume)
-    shutil.rmtree(resume)
+    return loop
 
 
 def _readers(plan: Plan) -> int:
@@ -100,7 +109,7 @@ def _readers(plan: Plan) -> int:
 
 def _trainer(plan: Plan, recipe: Recipe, folder: Path) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*does not have many workers.*|.*LeafSpec.*")
     return L.Trainer(
         max_epochs=plan.epochs,
         accelerator="auto",
@@ -117,9 +126,8 @@ def _trainer(plan: Plan, recipe: Recipe, folder: Path) -> L.Trainer:
     )
 
 
-def _resume_state(resume: Path, plan: Plan, store: Store, split: Path, statistics: Path) -> Path | None:
+def _resume_state(resume: Path, described: str) -> Path | None:
     """The state to go on from, if it belongs to this very plan and data; else clear the folder."""
-    described = f"{plan}\n{store.header}\n{split.read_text()}\n{statistics.read_text()}"
     note, state = resume / "plan.txt", resume / "last.ckpt"
     if note.exists() and note.read_text() == described:
         if state.exists():

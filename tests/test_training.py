@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import json
+import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -85,12 +87,19 @@ def test_state_of_another_plan_is_not_used(packed, tmp_path, monkeypatch, caplog
     assert len(history) == 3
 
 
-def test_second_training_of_a_scenario_waits_for_the_first(packed, tmp_path):
-    with (
-        training._alone(tmp_path / "resume"),
-        pytest.raises(DataError, match=r"still running .* wait for it, or stop it"),
-    ):
-        run(packed, tmp_path, plan())
+@pytest.mark.parametrize(("code", "waits_for_twin"), [("", True), ("edited", False)])
+def test_second_training_waits_for_the_first_and_takes_what_it_made(packed, tmp_path, caplog, code, waits_for_twin):
+    caplog.set_level("INFO", "cerraseg")
+    first = threading.Thread(target=run, args=(packed, tmp_path, plan()))
+    first.start()
+    while not (tmp_path / "resume/last.ckpt").exists():
+        time.sleep(0.001)
+    made = run(packed, tmp_path, plan(code=code))
+    first.join()
+    assert any("waiting for its end" in message for message in caplog.messages)
+    assert ("the other training finished this scenario" in caplog.messages) == waits_for_twin
+    assert len(pd.read_csv(made.history)) == 3
+    assert not (tmp_path / "resume").exists()
 
 
 def test_history_and_checkpoint_agree(packed, tmp_path):

@@ -35,7 +35,8 @@ def clear_lock_of_killed_run():
     return handle
 
 
-alive = clear_lock_of_killed_run()
+if workflow.is_main_process:
+    alive = clear_lock_of_killed_run()
 SCHEMA = yaml.safe_load((BASE / "workflow/schemas/config.schema.yaml").read_text())
 
 try:
