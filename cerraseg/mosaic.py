@@ -90,7 +90,9 @@ def _write(
             _release(tiles)
     height, width = grid.shape
     share = draft.valid_pixels / (height * width)
-    log.info("%s: %d patches, %d x %d pixels, %.1f %% with data", target, len(grid.ids), width, height, 100 * share)
+    log.info(
+        "%s: %d patches, %d x %d pixels, %.1f %% with data", target.name, len(grid.ids), width, height, 100 * share
+    )
     return target
 
 
