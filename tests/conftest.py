@@ -17,6 +17,11 @@ PIXEL = 8.983e-5
 IDS = ("42", "7", "901", "42312", "100", "1000", "15", "3003", "88", "512", "64", "2")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first, so that no worker waits for the other's last one."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def write_tif(path: Path, array: NDArray, *, crs: str | None = "EPSG:4326", east: float = 0.0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     bands, height, width = array.shape

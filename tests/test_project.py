@@ -50,7 +50,7 @@ def test_every_module_has_a_layer():
     assert {name for name, _ in modules()} == set(LAYER)
 
 
-@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("name", "path"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
 def test_imports_go_down(name, path):
     for imported in set(imports(path, LAYER)) & set(LAYER):
         below = LAYER[imported] < LAYER[name] or (LAYER[imported] == LAYER[name] <= 1) or (name, imported) in SIDEWAYS

@@ -17,7 +17,8 @@ def test_real_sentinel_patches(real_sample, tmp_path):
     config["scenarios"] = TINY["scenarios"] | {"extra": []}
     del config["simulate"]
     made = Project(tmp_path / "project", config)
-    made.run()
+    scores = f"results/scenarios/{TUNED}/scores/metrics.json"
+    made.run(scores, "results/truth/l1", f"results/scenarios/{TUNED}/mosaic")
     results = made.folder / "results"
     codes = {"32722": "282D_485L_3_3", "32736": "38D_378R_2_3", "32718": "433D_629L_3_1", "32632": "637U_59R_1_3"}
     maps = results / f"scenarios/{TUNED}/mosaic"
@@ -32,7 +33,7 @@ def test_real_sentinel_patches(real_sample, tmp_path):
             assert (prediction.crs, prediction.transform, prediction.shape) == (truth.crs, truth.transform, truth.shape)
             np.testing.assert_array_equal(truth.read(1), scene.read(1))
             assert prediction.read(1).max() < 7
-    metrics = json.loads((results / f"scenarios/{TUNED}/scores/metrics.json").read_text())
+    metrics = json.loads(made.read(scores))
     table, split = pd.read_parquet(results / "patches.parquet"), pd.read_csv(results / "split.csv")
     assert metrics["pixels"] == table.loc[split["split"] == "test", [f"l1_{k}" for k in range(7)]].to_numpy().sum()
     assert table["l1_ignored"].sum() > 0

@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+from conftest import arrays, opened
 from project import PAPER, TINY, TUNED, Project
+
+from cerraseg import loop, scenario, store, training
 
 AFTER_TRAINING = ("predict", "evaluate", "mosaic", "geotiffs", "scenario_figures")
 
@@ -15,10 +18,33 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A finished run of the tiny configuration."""
+    """A finished run of the tiny configuration, killed once in pack and once in train: the same command each time."""
     made = Project(tmp_path_factory.mktemp("workflow") / "project", TINY)
-    made.run()
+    made.kill_when("results/packed/.images*")
+    assert not (made.folder / "results/packed/header.json").exists()
+    made.kill_when(f"results/resume/{TUNED}/last.ckpt")
+    assert not (made.folder / f"results/scenarios/{TUNED}/checkpoint.pt").exists()
+    assert "going on from the state" in made.run()
     return made
+
+
+def test_killed_run_ends_as_an_undisturbed_one(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    results = project.folder / "results"
+    store.pack(results / "patches.parquet", *arrays(tmp_path))
+    for new, old in zip(arrays(tmp_path), arrays(results / "packed"), strict=True):
+        assert new.read_bytes() == old.read_bytes()
+    undisturbed = training.Outputs(*(tmp_path / name for name in ("checkpoint.pt", "last.pt", "history.csv")))
+    training.train(
+        loop.Plan(scenario.parse(TUNED), TINY["unet"], **TINY["training"]),
+        opened(tmp_path),
+        results / "split.csv",
+        results / "statistics.json",
+        undisturbed,
+        tmp_path / "resume",
+    )
+    for name in ("checkpoint.pt", "last.pt", "history.csv"):
+        assert (tmp_path / name).read_bytes() == (results / f"scenarios/{TUNED}/{name}").read_bytes(), name
 
 
 def test_everything_is_there(project):
@@ -26,20 +52,20 @@ def test_everything_is_there(project):
     benchmark = pd.read_csv(results / "benchmark.csv")
     assert set(benchmark["id"]) == {TUNED, PAPER}
     assert "simulated landscape" in (results / "benchmark.md").read_text()
-    for scenario, level, test in ((TUNED, "l1", 3), (PAPER, "l2", 3)):
-        folder = results / "scenarios" / scenario
+    for name, level, test in ((TUNED, "l1", 3), (PAPER, "l2", 3)):
+        folder = results / "scenarios" / name
         metrics = json.loads((folder / "scores/metrics.json").read_text())
         assert (metrics["source"], metrics["patches"]) == ("simulated landscape", test)
-        tabled = benchmark.set_index("id")["macro_f1"][scenario]
+        tabled = benchmark.set_index("id")["macro_f1"][name]
         assert tabled == pytest.approx(100 * metrics["scores"]["macro_f1"], abs=0.005)
         with (
             rasterio.open(folder / "mosaic/prediction_epsg4326.tif") as found,
             rasterio.open(results / f"truth/{level}/truth_epsg4326.tif") as truth,
         ):
             assert (found.shape, found.transform, found.crs) == (truth.shape, truth.transform, truth.crs)
-            assert found.tags()["SCENARIO"] == scenario
+            assert found.tags()["SCENARIO"] == name
         table = pd.read_parquet(results / "patches.parquet")
-        model, _, weighting, *_ = scenario.split("-")
+        model, _, weighting, *_ = name.split("-")
         names = {f"parrot_beak_{model}_{weighting}_{id_}.tif" for id_ in table["id"]}
         assert {path.name for path in (folder / "patches").glob("*.tif")} == names
 
@@ -93,20 +119,6 @@ def test_faulty_configuration_stops_before_the_graph(project):
     output = project.run("-n", "--config", "training={epoch: 3}", ok=False)
     assert "training.epoch: unknown key; did you mean 'epochs'?" in output
     assert "Building DAG" not in output
-
-
-def test_killed_in_pack_and_in_train_ends_as_undisturbed(project):
-    """The same command again, each time; the lock of the killed run is no obstacle."""
-    target = f"killed/scenarios/{TUNED}/checkpoint.pt"
-    args = ("--config", "results=killed", "--", target)
-    project.kill_when("killed/packed/.images*", *args)
-    assert not (project.folder / "killed/packed/header.json").exists()
-    project.kill_when(f"killed/resume/{TUNED}/last.ckpt", *args)
-    assert not (project.folder / target).exists()
-    assert "going on from the state" in project.run(*args)
-    for name in ("packed/images.npy", "packed/masks.npy", "statistics.json", f"scenarios/{TUNED}/checkpoint.pt",
-                 f"scenarios/{TUNED}/last.pt", f"scenarios/{TUNED}/history.csv"):  # fmt: skip
-        assert project.read(f"killed/{name}") == project.read(f"results/{name}"), name
 
 
 def test_report_holds_figures_and_captions(project):
