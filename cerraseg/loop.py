@@ -171,7 +171,7 @@ def _blueprint(plan: Plan, statistics: Mapping[str, Any]) -> Blueprint:
         bands = [statistics["bands"][band] for band in MODALITIES[scenario.modality]]
         mean = tuple(band["mean"] for band in bands)
         std = tuple(band["std"] or 1.0 for band in bands)
-    return Blueprint(scenario.model, dict(plan.settings), scenario.modality, scenario.level, mean, std)
+    return Blueprint(scenario.model, dict(sorted(plan.settings.items())), scenario.modality, scenario.level, mean, std)
 
 
 def _warmup_cosine(steps: int) -> Callable[[int], float]:
