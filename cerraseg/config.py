@@ -8,6 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
@@ -26,6 +27,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     Raises:
         ConfigError: naming every offending path, its value and what is allowed, before anything is run.
     """
+    config = _typed(config, schema)
     faults = [_describe(error) for error in Draft202012Validator(schema).iter_errors(config)]
     if faults:
         raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
@@ -38,6 +40,18 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     elif "roots" in config:
         raise ConfigError(f"roots: {config['roots']} is set but source is {complete['source']}; set source: local")
     return complete, scenarios
+
+
+def _typed(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Read numbers and truth values that came as text: Snakemake's command line gives nested values so."""
+    if isinstance(value, Mapping):
+        parts = schema.get("properties", {})
+        return {key: _typed(part, parts.get(key, {})) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_typed(item, schema.get("items", {})) for item in value]
+    if isinstance(value, str) and schema.get("type") in ("integer", "number", "boolean"):
+        return yaml.safe_load(value)
+    return value
 
 
 def _describe(error: ValidationError) -> str:

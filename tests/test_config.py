@@ -94,6 +94,19 @@ def test_fault_is_named_with_path_value_and_remedy(config, message):
     assert message in fault(config)
 
 
+def test_text_from_the_command_line_is_read_as_the_key_wants():
+    config, scenarios = check(
+        changed(training__epochs="3", predict__geotiffs="true", index__max_rejected="0.5", scenarios__seeds=["1", "2"]),
+        SCHEMA,
+    )
+    assert (config["training"]["epochs"], config["predict"]["geotiffs"], config["index"]["max_rejected"]) == (
+        3,
+        True,
+        0.5,
+    )
+    assert {scenario.seed for scenario in scenarios} == {1, 2, 666}
+
+
 def test_missing_key_says_what_it_is_for():
     config = changed()
     del config["scenarios"]["seeds"]
