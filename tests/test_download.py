@@ -403,7 +403,7 @@ def test_a_manifest_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_kaggle_download_through_the_workflow(root, tmp_path):
     """The real kagglehub client against a loopback server, then the index over what it unpacked."""
     files = {f"cerradata_4mm/{path.relative_to(root)}": path.read_bytes() for path in sorted(root.rglob("*_42.tif"))}
-    other = Project(tmp_path / "project", TINY | {"source": "kaggle", "kaggle": {"version": 3}})
+    other = Project(tmp_path / "project", TINY | {"source": "kaggle", "kaggle": {"dataset": "a/copy", "version": 3}})
     environment = {"KAGGLE_API_ENVIRONMENT": "TEST", "NO_PROXY": "localhost", "HOME": str(tmp_path)}
     try:
         with serving(zip_of(files), port=7777):
@@ -411,7 +411,8 @@ def test_kaggle_download_through_the_workflow(root, tmp_path):
     except OSError as error:
         pytest.skip(f"the client's fixed port 7777 is taken: {error}")
     manifest = json.loads(other.read("results/manifest.json"))
-    assert manifest["origin"] == {"dataset": "cerranet/cerradata-4mm", "version": 3}
+    assert manifest["origin"] == {"dataset": "a/copy", "version": 3}
+    assert manifest["source"] == "a/copy"  # only the published data set is called CerraData-4MM
     assert pd.read_parquet(other.folder / "results/patches.parquet")["id"].tolist() == ["42"]
     output = Project(tmp_path / "offline", TINY | {"source": "kaggle"}).run(
         "results/patches.parquet", ok=False, **environment

@@ -48,16 +48,20 @@ R = config["results"]
 SCENARIOS = {scenario.id: scenario for scenario in scenarios}
 USED_LEVELS = [level for level in LEVELS if any(s.level == level for s in scenarios)]
 
+
+def defaults(section):
+    """The defaults of a section of the configuration: those of kaggle and split are the published ones."""
+    keys = SCHEMA["properties"][section]["properties"]
+    return {name: part["default"] for name, part in keys.items()}
+
+
+DATASET = config["kaggle"]["dataset"]
 LABEL = {
     "simulate": "simulated landscape",
-    "kaggle": "CerraData-4MM",
+    "kaggle": "CerraData-4MM" if DATASET == defaults("kaggle")["dataset"] else DATASET,
     "local": config["label"],
 }[config["source"]]
-PAPER_SPLIT = {
-    name: part["default"]
-    for name, part in SCHEMA["properties"]["split"]["properties"].items()
-}
-COMPARABLE = LABEL == "CerraData-4MM" and config["split"] == PAPER_SPLIT
+COMPARABLE = LABEL == "CerraData-4MM" and config["split"] == defaults("split")
 
 # Only a machine with a GPU counts trainings by GPUs; profiles set how many may run at a time.
 GPU = int(any(map(shutil.which, ("nvidia-smi", "rocm-smi"))))

@@ -33,6 +33,7 @@ elif config["source"] == "kaggle":
         params:
             code=package_digest("download"),
             settings=config["kaggle"],
+            label=LABEL,
         script:
             "../scripts/download.py"
 

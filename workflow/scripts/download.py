@@ -8,4 +8,4 @@ from cerraseg.download import download_kaggle, write_manifest
 with logs.step(snakemake.log[0]):
     settings = dict(snakemake.params.settings)
     roots = download_kaggle(settings["dataset"], settings["version"], Path(settings.pop("folder")))
-    write_manifest(Path(snakemake.output.manifest), source="CerraData-4MM", roots=roots, **settings)
+    write_manifest(Path(snakemake.output.manifest), source=snakemake.params.label, roots=roots, **settings)

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from cerraseg import figures, logs, map_figures
+from cerraseg import figures, logs, map_figures, metrics
 from cerraseg.taxonomy import LEVELS
 
 with logs.step(snakemake.log[0]):
     classes = LEVELS[snakemake.params.scenario["level"]]
     named = {"title": snakemake.wildcards.scenario, "source": snakemake.params.label}
     figures.curves(pd.read_csv(snakemake.input.history), snakemake.output.curves, **named)
-    confusion = pd.read_csv(snakemake.input.confusion, index_col=0)
-    figures.confusion(confusion.to_numpy(), classes, snakemake.output.confusion, **named)
+    figures.confusion(metrics.read_confusion(snakemake.input.confusion), classes, snakemake.output.confusion, **named)
     largest = max(Path(snakemake.input.mosaic).glob("prediction_*.tif"), key=lambda path: path.stat().st_size)
     truth = Path(snakemake.input.truth) / largest.name.replace("prediction", "truth")
     map_figures.map_panel(largest, classes, snakemake.output.map, truth=truth, **named)
