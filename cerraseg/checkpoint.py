@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.models import build
+from cerraseg.recipes import Recipe, model_settings
+from cerraseg.scenario import Scenario
 from cerraseg.taxonomy import LEVELS, MODALITIES
 
 
@@ -36,8 +38,23 @@ class Blueprint:
     std: tuple[float, ...] = ()
 
 
+def draw(scenario: Scenario, recipe: Recipe, settings: Mapping[str, Any], statistics: Mapping[str, Any]) -> Blueprint:
+    """The blueprint of a scenario's model, with the band statistics where its recipe normalises by them."""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    if recipe.zscore:
+        bands = [statistics["bands"][band] for band in MODALITIES[scenario.modality]]
+        mean = tuple(band["mean"] for band in bands)
+        std = tuple(band["std"] or 1.0 for band in bands)
+    complete = model_settings(scenario.model, settings, recipe)
+    return Blueprint(scenario.model, complete, scenario.modality, scenario.level, mean, std)
+
+
 class Segmenter(nn.Module):
-    """A model behind its normalisation: raw pixels (B, bands, H, W) in, logits (B, classes, H, W) out."""
+    """A model behind its normalisation: raw pixels (B, bands, H, W) in, logits of one task or two out.
+
+    The first of the logits are (B, classes, H, W); a model with an edge decoder gives those of interior and edge too.
+    """
 
     mean: Tensor
     std: Tensor
@@ -49,12 +66,12 @@ class Segmenter(nn.Module):
         self.register_buffer("mean", torch.tensor(blueprint.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(blueprint.std).view(1, -1, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of raw pixels."""
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Logits of raw pixels, one tensor a task."""
         if self.mean.numel():
             images = (images - self.mean) / self.std
-        logits: Tensor = self.net(images.contiguous(memory_format=torch.channels_last))
-        return logits
+        logits: Tensor | tuple[Tensor, ...] = self.net(images.contiguous(memory_format=torch.channels_last))
+        return logits if isinstance(logits, tuple) else (logits,)
 
 
 def save(path: str | Path, blueprint: Blueprint, parameters: Mapping[str, Tensor], training: Mapping[str, Any]) -> None:

@@ -3,7 +3,8 @@
 import difflib
 import math
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from jsonschema.exceptions import ValidationError
 
 from cerraseg.errors import ConfigError
 from cerraseg.layout import available_layers
-from cerraseg.scenario import AXES, Scenario, expand
+from cerraseg.recipes import RECIPES
+from cerraseg.scenario import AXES, RELEASED, Scenario, expand
 from cerraseg.taxonomy import FOLDERS
 
 _PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recipes"), strict=True))
@@ -33,7 +35,9 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
         raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
     complete = _with_defaults(deepcopy(dict(config)), schema)
     _check_split(complete["split"])
-    scenarios = _scenarios(complete["scenarios"])
+    scenarios = _scenarios(complete["scenarios"], _recipes(complete))
+    complete["checkpoints"] = _checkpoints(complete["checkpoints"], scenarios)
+    _check_released(complete["released"], scenarios)
     if complete["source"] == "local":
         complete["roots"] = _roots(complete)
         _check_layers(available_layers(complete["roots"]), scenarios)
@@ -45,8 +49,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
 def _typed(value: Any, schema: Mapping[str, Any]) -> Any:
     """Read numbers and truth values that came as text: Snakemake's command line gives nested values so."""
     if isinstance(value, Mapping):
-        parts = schema.get("properties", {})
-        return {key: _typed(part, parts.get(key, {})) for key, part in value.items()}
+        parts, others = schema.get("properties", {}), schema.get("additionalProperties") or {}
+        return {key: _typed(part, parts.get(key, others)) for key, part in value.items()}
     if isinstance(value, list):
         return [_typed(item, schema.get("items", {})) for item in value]
     if isinstance(value, str) and schema.get("type") in ("integer", "number", "boolean"):
@@ -102,14 +106,60 @@ def _check_split(split: Mapping[str, Any]) -> None:
         raise ConfigError(f"split: {listed} = {total:g}, expected 1; change one of the shares")
 
 
-def _scenarios(given: Mapping[str, Any]) -> list[Scenario]:
+def _recipes(config: Mapping[str, Any]) -> list[str]:
+    """Names of the configuration's own recipes; each starts from one that stands before it."""
+    own: list[str] = []
+    for name, changes in config["recipes"].items():
+        known = [*RECIPES, *own]
+        if name in AXES["recipe"] or not re.fullmatch("[a-z][a-z0-9_]*", name):
+            raise ConfigError(f"recipes.{name}: expected a new name of small letters, digits and _; rename it")
+        if changes["from"] not in known:
+            raise ConfigError(
+                f"recipes.{name}.from: {changes['from']!r} is no recipe{_nearest(changes['from'], known)}"
+            )
+        own.append(name)
+    for name in config["scenarios"]["recipes"]:
+        if name not in (known := [*AXES["recipe"], *own]):
+            raise ConfigError(f"scenarios.recipes: {name!r} is not allowed{_nearest(name, known)}")
+    return own
+
+
+def _scenarios(given: Mapping[str, Any], recipes: Collection[str]) -> list[Scenario]:
+    crossed = {axis: given[plural] for axis, plural in _PLURALS.items()}
     try:
-        scenarios = expand({axis: given[plural] for axis, plural in _PLURALS.items()}, given["seeds"], given["extra"])
+        scenarios = expand(crossed, given["seeds"], given["extra"], recipes)
     except ConfigError as error:
         raise ConfigError(f"scenarios.extra: {error}") from None
     if not scenarios:
         raise ConfigError("scenarios: nothing to run; put at least one value in each list, or one id under extra")
     return scenarios
+
+
+def _checkpoints(given: Mapping[str, str], scenarios: Iterable[Scenario]) -> dict[str, str]:
+    ids, files = [scenario.id for scenario in scenarios], {}
+    for id_, path in given.items():
+        if id_ not in ids:
+            raise ConfigError(f"checkpoints.{id_}: no such scenario in this configuration{_nearest(id_, ids)}")
+        files[id_] = _expanded(f"checkpoints.{id_}", path)
+        if not Path(files[id_]).is_file():
+            raise ConfigError(f"checkpoints.{id_}: {files[id_]}: no such file; expected a checkpoint")
+    return files
+
+
+def _check_released(given: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:
+    if not any(scenario.recipe == RELEASED for scenario in scenarios):
+        return
+    if given["source"] == "drive" and not given["drive_id"]:
+        raise ConfigError("released.drive_id: missing; source drive needs the id in the file's link")
+    if given["source"] == "local" and not Path(given["folder"]).is_dir():
+        raise ConfigError(f"released.folder: {given['folder']}: no such folder; expected one that holds the .pt files")
+
+
+def _expanded(key: str, path: str) -> str:
+    expanded = os.path.expandvars(path)
+    if "$" in expanded:
+        raise ConfigError(f"{key}: {expanded}: the environment variable is not set; export it, or give the path itself")
+    return expanded
 
 
 def _roots(config: Mapping[str, Any]) -> list[str]:
@@ -119,10 +169,8 @@ def _roots(config: Mapping[str, Any]) -> list[str]:
             "roots: missing; source local needs the folder that holds msi_images, sar_images, semantic_7c, ... "
             "Set it in the configuration, or on the command line: --config roots=/path/to/patches"
         )
-    roots = [os.path.expandvars(root) for root in ([given] if isinstance(given, str) else given)]
+    roots = [_expanded("roots", root) for root in ([given] if isinstance(given, str) else given)]
     for root in roots:
-        if "$" in root:
-            raise ConfigError(f"roots: {root}: the environment variable is not set; export it, or give the path itself")
         if not Path(root).is_dir():
             raise ConfigError(f"roots: {root}: no such folder; expected one that holds msi_images, semantic_7c, ...")
     return roots

@@ -12,11 +12,11 @@ from cerraseg.store import Store
 
 
 class PackedPatches(Dataset[tuple[Tensor, Tensor]]):
-    """Patches of the store by the batch: images (B, bands, 128, 128) float32, masks (B, 128, 128) int64."""
+    """Patches of the store by the batch: images (B, bands, 128, 128) float32, masks (B, layers, 128, 128) int64."""
 
-    def __init__(self, store: Store, rows: NDArray[np.int64], modality: str, level: str) -> None:
+    def __init__(self, store: Store, rows: NDArray[np.int64], modality: str, layers: Sequence[str]) -> None:
         self.store, self.rows = store, rows
-        self.channels, self.layer = store.channels(modality), store.level(level)
+        self.channels, self.layers = store.channels(modality), [store.layer(layer) for layer in layers]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -26,7 +26,8 @@ class PackedPatches(Dataset[tuple[Tensor, Tensor]]):
             self.rows[list(batch)]
         )  # file order: kind to disks, and the order within a batch is of no matter
         images = np.stack([self.store.images[row, self.channels] for row in rows])
-        return torch.from_numpy(images), torch.from_numpy(self.store.masks[rows, self.layer].astype(np.int64))
+        masks = np.stack([self.store.masks[row, self.layers] for row in rows])
+        return torch.from_numpy(images), torch.from_numpy(masks.astype(np.int64))
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -65,7 +66,7 @@ def augment(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         images: (B, C, S, S).
-        masks: (B, S, S).
+        masks: (B, layers, S, S).
     """
     images, masks = images.clone(), masks.clone()
     choice = torch.randint(8, (len(images),))

@@ -18,8 +18,9 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 
-from cerraseg.benchmark import PAPER_DATA, SCORES, paper_column
+from cerraseg.benchmark import PAPER_DATA, SCORES
 from cerraseg.files import replacing
+from cerraseg.tables import by_scenario
 from cerraseg.taxonomy import MODALITIES, LandCover
 
 MODALITY_COLOURS = {"msi": "#0072B2", "sar": "#E69F00", "concat": "#009E73"}
@@ -39,6 +40,8 @@ _STYLE: dict[Any, Any] = {
 }
 _LABEL: dict[str, Any] = {"ha": "center", "fontsize": 7}
 _BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+_OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1.3}
+_CLUSTER = ["model", "weighting", "recipe"]
 _HATCHES = ("", "////", "....", "xxxx")
 _INK, _EDGE, _GRID = "#222222", "#555555", "#dddddd"
 
@@ -106,60 +109,51 @@ def confusion(matrix: ArrayLike, classes: Sequence[LandCover], path: str | Path,
 def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source: str, metric: str = "macro_f1") -> None:
     """Bars of ``metric`` (percent) by model, weighting and recipe, one bar a modality, one row of axes a level.
 
-    ``table`` is :func:`cerraseg.benchmark.collect`'s; seeds are averaged, with ± one standard deviation. The paper's
-    value is marked only if every row is comparable.
+    ``table`` is :func:`cerraseg.benchmark.collect`'s. Whiskers are ± one standard deviation over a scenario's seeds or,
+    where it has one seed, the 95 % bootstrap interval. The paper's value is outlined only if every row is comparable.
     """
-    if not table["comparable"].all():
-        table = table.drop(columns=paper_column(metric), errors="ignore")
-    levels = list(table["level"].unique())
-    with drawn(path, title, source, (9, 0.9 + 2.6 * len(levels))) as figure:
+    bars = by_scenario(table, metric)
+    levels = list(bars["level"].unique())
+    most = max(len(rows.drop_duplicates(_CLUSTER)) for _, rows in bars.groupby("level"))
+    modalities = [modality for modality in MODALITIES if modality in set(bars["modality"])]
+    with drawn(path, title, source, (max(9, 1 + 0.4 * most * len(modalities)), 0.9 + 2.6 * len(levels))) as figure:
         panels = figure.subplots(len(levels), 1, sharey=True, squeeze=False)[:, 0]
-        marked = [
-            _bars_of_level(axes, table[table["level"] == level], metric)
-            for axes, level in zip(panels, levels, strict=True)
-        ]
-        top = np.nanmax(table[[metric, *([paper_column(metric)] if any(marked) else [])]].to_numpy(dtype=float))
+        top = np.nanmax(bars[["value", "high", "paper"]].to_numpy(dtype=float))
         for axes, level in zip(panels, levels, strict=True):
+            _bars_of_level(axes, bars[bars["level"] == level], modalities)
             axes.set(ylim=(0, 1.18 * max(top, 1)), ylabel=f"{SCORES[metric]} (%)", title=f"level {level}")
-        handles: list[Any] = [
-            Patch(facecolor=colour, edgecolor=_EDGE, label=modality)
-            for modality, colour in MODALITY_COLOURS.items()
-            if modality in set(table["modality"])
-        ]
-        if any(marked):
-            handles += [panels[0].plot([], [], "D", color=_INK, markersize=4.5, label=f"paper ({PAPER_DATA})")[0]]
+        handles = [Patch(facecolor=MODALITY_COLOURS[name], edgecolor=_EDGE, label=name) for name in modalities]
+        if bars["paper"].notna().any():
+            handles.append(Patch(label=f"paper ({PAPER_DATA})", **_OUTLINE))
         panels[0].legend(handles=handles, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
-        note = "; whiskers: ± one standard deviation over seeds" if table["seed"].nunique() > 1 else ""
+        several, alone = bars[bars["seeds"] > 1], bars[bars["seeds"] == 1]
+        whiskers = ["± one standard deviation over seeds"] * bool(len(several))
+        whiskers += ["95 % bootstrap interval over patches"] * bool(alone["low"].notna().any())
+        note = f"\nwhiskers: {'; of one seed: '.join(whiskers)}" if whiskers else ""
         panels[-1].set_xlabel(f"model, weighting (w: class weights in the loss, nw: none) and recipe{note}")
 
 
-def _bars_of_level(axes: Axes, table: pd.DataFrame, metric: str) -> bool:
-    """Draw one level's bars; true if the paper's values were marked."""
-    groups = list(dict.fromkeys(table[["model", "weighting", "recipe"]].itertuples(index=False, name=None)))
-    modalities = [modality for modality in MODALITIES if modality in set(table["modality"])]
+def _bars_of_level(axes: Axes, bars: pd.DataFrame, modalities: Sequence[str]) -> None:
+    """Draw one level's bars from the rows of :func:`cerraseg.tables.by_scenario`."""
+    clusters = list(dict.fromkeys(bars[_CLUSTER].itertuples(index=False, name=None)))
     width = 0.8 / len(modalities)
-    marked = False
-    keys = ["model", "weighting", "recipe", "modality"]
-    for key, rows in table.groupby(keys, sort=False):
-        *group, modality = map(str, key)
-        place = groups.index(tuple(group)) + (modalities.index(modality) - (len(modalities) - 1) / 2) * width
-        value = float(rows[metric].mean())
-        spread = float(rows[metric].std()) if len(rows) > 1 else 0.0
-        axes.bar(place, value, 0.92 * width, color=MODALITY_COLOURS[modality], edgecolor=_EDGE, linewidth=0.6)
-        if spread:
-            axes.errorbar(place, value, spread, color=_INK, linewidth=1, capsize=3)
-        high = value + spread
-        paper = rows[paper_column(metric)].iloc[0] if paper_column(metric) in rows else None
-        if pd.notna(paper):
-            axes.plot(place, paper, "D", color=_INK, markersize=4.5, markeredgecolor="white", markeredgewidth=0.8)
-            high, marked = max(high, float(paper) + 1), True
-        axes.annotate(f"{value:.2f}", (place, high), (0, 3), textcoords="offset points", bbox=_BACKED, **_LABEL)
-    axes.set_xticks(range(len(groups)), [f"{model}\n{weighting} · {recipe}" for model, weighting, recipe in groups])
-    middle, half = (len(groups) - 1) / 2, max(len(groups), 3) / 2  # a lone group gets no giant bars
+    for bar in bars.to_dict("records"):
+        value, low, high, paper = (float(bar[name]) for name in ("value", "low", "high", "paper"))
+        shift = (modalities.index(bar["modality"]) - (len(modalities) - 1) / 2) * width
+        place = clusters.index(tuple(bar[axis] for axis in _CLUSTER)) + shift
+        axes.bar(place, value, 0.74 * width, color=MODALITY_COLOURS[bar["modality"]], edgecolor=_EDGE, linewidth=0.6)
+        if np.isfinite(paper):
+            axes.bar(place, paper, 0.94 * width, **_OUTLINE)
+        if np.isfinite(low):
+            ends = [[max(0, value - low)], [max(0, high - value)]]
+            axes.errorbar(place, value, ends, color=_INK, linewidth=1, capsize=2)
+        top = (place, np.nanmax([value, high, paper]))
+        axes.annotate(f"{value:.2f}", top, (0, 3), textcoords="offset points", bbox=_BACKED, **_LABEL)
+    axes.set_xticks(range(len(clusters)), [f"{model}\n{weighting} · {recipe}" for model, weighting, recipe in clusters])
+    middle, half = (len(clusters) - 1) / 2, max(len(clusters), 3) / 2  # a lone cluster gets no giant bars
     axes.set_xlim(middle - half - 0.1, middle + half + 0.1)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y", color=_GRID, linewidth=0.6)
-    return marked
 
 
 def class_shares(

@@ -6,7 +6,12 @@ from pathlib import Path
 from cerraseg.taxonomy import FOLDERS
 
 LAYERS = ("msi", "sar", "l1", "l2")
-"""The layers that are indexed and packed, where the data has them."""
+"""The layers that are indexed and packed, where every root has them."""
+
+
+def edge_layer(level: str) -> str:
+    """Name of the layer with the edges of a level."""
+    return f"edge_{level}"
 
 
 def layer_folder(root: str | Path, layer: str) -> Path | None:
@@ -26,5 +31,5 @@ def patch_id(path: str | Path) -> str:
 
 def fingerprint(roots: Iterable[str | Path]) -> list[str]:
     """One line per layer folder that changes when a file is added or removed, without listing the files."""
-    folders = (folder for root in roots for layer in LAYERS if (folder := layer_folder(root, layer)))
+    folders = (folder for root in roots for layer in FOLDERS if (folder := layer_folder(root, layer)))
     return [f"{folder} {folder.stat().st_mtime_ns}" for folder in folders]

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from cerraseg import checkpoint, losses
-from cerraseg.checkpoint import Blueprint, Segmenter
+from cerraseg.checkpoint import Segmenter, draw
 from cerraseg.dataset import augment
 from cerraseg.errors import DataError
 from cerraseg.logs import log
-from cerraseg.metrics import scores
-from cerraseg.recipes import RECIPES
+from cerraseg.metrics import Scores, scores
+from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
-from cerraseg.taxonomy import IGNORE, LEVELS, MODALITIES
+from cerraseg.taxonomy import IGNORE, LEVELS
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Plan:
 
     Attributes:
         scenario: model, modality, weighting, level, recipe and seed.
+        recipe: what the scenario's recipe means for its model.
         settings: the model's own settings.
         epochs: most epochs.
         batch_size: patches a step.
@@ -39,6 +40,7 @@ class Plan:
     """
 
     scenario: Scenario
+    recipe: Recipe
     settings: Mapping[str, Any]
     epochs: int
     batch_size: int
@@ -52,13 +54,13 @@ class Loop(L.LightningModule):
     def __init__(self, plan: Plan, statistics: Mapping[str, Any], resume: Path) -> None:
         super().__init__()
         scenario, self.plan, self.resume = plan.scenario, plan, resume
-        self.recipe, self.steps = RECIPES[scenario.recipe], 1
-        self.blueprint = _blueprint(plan, statistics)
+        self.recipe, self.steps = plan.recipe, 1
+        self.blueprint = draw(scenario, plan.recipe, plan.settings, statistics)
         self.segmenter = Segmenter(self.blueprint).to(memory_format=torch.channels_last)
         class_weights = statistics["levels"][scenario.level]["class_weights"]
         self.register_buffer("class_weights", torch.tensor(class_weights) if scenario.weighting == "w" else None)
         self.confusion = MulticlassConfusionMatrix(len(LEVELS[scenario.level]), ignore_index=IGNORE)
-        self.losses = {"train": (0.0, 0.0), "val": (0.0, 0.0)}
+        self.edge_confusion = MulticlassConfusionMatrix(2, ignore_index=IGNORE)
         self.history: list[dict[str, float]] = []
 
     def configure_optimizers(self) -> Any:
@@ -70,22 +72,31 @@ class Loop(L.LightningModule):
         shape = _warmup_cosine(self.steps) if recipe.schedule == "cosine" else lambda step: 1.0
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, shape), "interval": "step"}}
 
-    def loss(self, logits: Tensor, masks: Tensor, part: str) -> Tensor:
-        """Loss of a batch, also added to the epoch's mean."""
-        fed = logits.softmax(1) if self.recipe.softmax_in_loss else logits
-        loss = losses.cross_entropy(fed, masks, self.class_weights)  # type: ignore[arg-type]
-        if self.recipe.dice:
-            loss = loss + losses.dice(logits, masks)
-        amount = 1.0 if self.recipe.batch_mean_loss else float((masks != IGNORE).sum())
-        total, seen = self.losses[part]
-        self.losses[part] = (total + amount * float(loss.detach()), seen + amount)
+    def loss(self, logits: Sequence[Tensor], masks: Tensor, part: str) -> Tensor:
+        """Loss of a batch over all tasks, also added to the epoch's means."""
+        semantic = self._task(logits[0], masks[:, 0], self.class_weights)  # type: ignore[arg-type]
+        loss = self.recipe.semantic * semantic
+        if len(logits) > 1:
+            loss = loss + self.recipe.edge * self._task(logits[1], masks[:, 1])
+        amount = 1.0 if self.recipe.batch_mean_loss else float((masks[:, 0] != IGNORE).sum())
+        for name, value in ((f"{part}_loss", loss), (f"{part}_semantic_loss", semantic)):
+            total, seen = self.losses.get(name, (0.0, 0.0))
+            self.losses[name] = (total + amount * float(value.detach()), seen + amount)
+        return loss
+
+    def _task(self, logits: Tensor, masks: Tensor, class_weights: Tensor | None = None) -> Tensor:
+        recipe = self.recipe
+        fed = logits.softmax(1) if recipe.softmax_in_loss else logits
+        loss = recipe.cross_entropy * losses.cross_entropy(fed, masks, class_weights)
+        if recipe.dice:
+            loss = loss + recipe.dice * losses.dice(logits, masks, recipe.dice_absent)
         return loss
 
     def on_train_start(self) -> None:
         self.trainer.should_stop = self.finished
 
     def on_train_epoch_start(self) -> None:
-        self.losses = {"train": (0.0, 0.0), "val": (0.0, 0.0)}
+        self.losses: dict[str, tuple[float, float]] = {}
         self.started = time.monotonic()
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
@@ -97,7 +108,9 @@ class Loop(L.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         logits = self.segmenter(batch[0])
         self.loss(logits, batch[1], "val")
-        self.confusion.update(logits.argmax(1), batch[1])
+        self.confusion.update(logits[0].argmax(1), batch[1][:, 0])
+        if len(logits) > 1:
+            self.edge_confusion.update((logits[1].argmax(1) == 1).long(), batch[1][:, 1])
 
     def on_train_epoch_end(self) -> None:
         row = self._row()
@@ -117,15 +130,19 @@ class Loop(L.LightningModule):
         self.trainer.should_stop = self.finished
 
     def _row(self) -> dict[str, float]:
-        measured = scores(self.confusion.compute().cpu().numpy().astype(np.int64))
-        self.confusion.reset()
-        means = {part: total / max(seen, 1e-12) for part, (total, seen) in self.losses.items()}
+        measured = _measured(self.confusion)
+        means = {name: total / max(seen, 1e-12) for name, (total, seen) in self.losses.items()}
+        edges: dict[str, float] = {}
+        if self.plan.scenario.edges:
+            edge_f1 = float(_measured(self.edge_confusion).f1[1])
+            edges = {"val_semantic_loss": means["val_semantic_loss"], "val_edge_f1": edge_f1}
         return {
             "epoch": self.current_epoch + 1,
-            "train_loss": means["train"],
-            "val_loss": means["val"],
-            "val_macro_f1": float(measured.macro_f1),
-            "val_miou": float(measured.miou),
+            "train_loss": means["train_loss"],
+            "val_loss": means["val_loss"],
+            "val_macro_f1": measured.macro_f1,
+            "val_miou": measured.miou,
+            **edges,
             "learning_rate": float(self.optimizers().param_groups[0]["lr"]),  # type: ignore[union-attr]
         }
 
@@ -163,15 +180,10 @@ class Loop(L.LightningModule):
         self.history = checkpoint["history"]
 
 
-def _blueprint(plan: Plan, statistics: Mapping[str, Any]) -> Blueprint:
-    scenario = plan.scenario
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    if RECIPES[scenario.recipe].zscore:
-        bands = [statistics["bands"][band] for band in MODALITIES[scenario.modality]]
-        mean = tuple(band["mean"] for band in bands)
-        std = tuple(band["std"] or 1.0 for band in bands)
-    return Blueprint(scenario.model, dict(sorted(plan.settings.items())), scenario.modality, scenario.level, mean, std)
+def _measured(confusion: MulticlassConfusionMatrix) -> Scores:
+    counts = confusion.compute().cpu().numpy().astype(np.int64)
+    confusion.reset()
+    return scores(counts)
 
 
 def _warmup_cosine(steps: int) -> Callable[[int], float]:

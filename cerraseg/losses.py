@@ -21,19 +21,23 @@ def cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = 
     return total / torch.as_tensor(amount, device=total.device).clamp(min=1e-12)
 
 
-def dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """1 − mean soft Dice over the classes that the batch's masks hold (Milletari et al. 2016, 3DV; squared sizes).
+_SMOOTH = 1e-5  # as published
+
+
+def dice(logits: Tensor, masks: Tensor, absent: bool = False) -> Tensor:
+    """1 − mean soft Dice over classes (Milletari et al. 2016, 3DV; squared sizes).
 
     Args:
         logits: (B, classes, H, W).
         masks: (B, H, W) int64, 255 = ignore.
+        absent: also count the classes that the batch's masks lack, as the published loss does: each adds about 1.
     """
     labelled = masks != IGNORE
     probabilities = logits.float().softmax(1) * labelled[:, None]
     truth = F.one_hot(masks.where(labelled, 0), logits.shape[1]).movedim(-1, 1) * labelled[:, None]
     axes = (0, 2, 3)
     overlap = (probabilities * truth).sum(axes)
-    size = probabilities.square().sum(axes) + truth.sum(axes)
-    present = truth.sum(axes) > 0
-    score = (2 * overlap / size.clamp(min=1e-5))[present]
-    return 1 - score.mean() if len(score) else logits.sum() * 0
+    pixels = truth.sum(axes)
+    score = (2 * overlap + _SMOOTH) / (probabilities.square().sum(axes) + pixels + _SMOOTH)
+    counted = score if absent and len(masks[labelled]) else score[pixels > 0]
+    return 1 - counted.mean() if len(counted) else logits.sum() * 0

@@ -6,25 +6,30 @@ checked again from the published ``confusion.csv``.
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cerraseg import bootstrap
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.taxonomy import IGNORE, LandCover
 
 Counts = NDArray[np.int64]
 Vector = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
 
 RULE = (
     "Counts over all labelled pixels of the test patches. macro_f1, macro_precision, macro_recall and miou are plain "
     "means over all classes of the level, with 0 for a class never predicted or absent (the published rule); "
     "macro_f1_present and miou_present are means over the classes present in the truth; weighted_f1 weighs each class "
-    "by its true pixels. Fractions from 0 to 1."
+    "by its true pixels. intervals are 95 % bootstrap intervals over the test patches. Fractions from 0 to 1."
 )
 """The averaging rule, written into every ``metrics.json``."""
 
@@ -75,7 +80,7 @@ class Scores:
         ]
 
 
-def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> Counts:
+def confusion_matrix(truth: Bytes, prediction: Bytes, classes: int) -> Counts:
     """Count pixels by true class (rows) and predicted class (columns): int64 ``(classes, classes)``.
 
     ``truth`` and ``prediction`` are uint8 arrays of one shape, e.g. ``(patches, H, W)``; they may be memory-mapped, as
@@ -84,7 +89,34 @@ def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], cl
     Raises :class:`DataError` if shapes or types differ from that, or a value is no class id (255 is none in
     ``prediction``).
     """
-    truth, prediction = np.atleast_1d(truth), np.atleast_1d(prediction)
+    counts = np.zeros(256, dtype=np.int64)
+    for _, codes in _codes(truth, prediction, classes):
+        # Two neighbouring pixels are counted as one number of two bytes, then told apart: half the steps of bincount.
+        flat = codes.ravel()
+        even = flat.size // 2 * 2
+        pairs = np.bincount(flat[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
+        counts += pairs.sum(axis=0) + pairs.sum(axis=1) + np.bincount(flat[even:], minlength=256)
+    return _square(counts, classes)
+
+
+def patch_confusions(truth: Bytes, prediction: Bytes, classes: int) -> NDArray[np.uint16 | np.uint32]:
+    """:func:`confusion_matrix` of every patch: ``(N, classes, classes)`` from masks ``(N, H, W)``, alike in all else.
+
+    Counts are uint16; uint32 where a patch has more than 65,535 pixels.
+    """
+    pixels = math.prod(truth.shape[1:])
+    counts = np.zeros((len(truth), 256), dtype=np.uint16 if pixels < 1 << 16 else np.uint32)
+    for start, codes in _codes(truth, prediction, classes):
+        for patch, code in enumerate(codes, start):
+            counts[patch] = np.bincount(code, minlength=256)
+    return _square(counts, classes)
+
+
+def _codes(truth: Bytes, prediction: Bytes, classes: int) -> Iterator[tuple[int, Bytes]]:
+    """Blocks of patches ``(patches, pixels)``: the first one's place, and ``16 * (truth + 1) + prediction`` a pixel.
+
+    Adding 1 wraps the ignored 255 round to 0.
+    """
     if truth.shape != prediction.shape:
         raise DataError(
             f"truth has shape {truth.shape} but prediction {prediction.shape}; expected one shape for both: "
@@ -95,33 +127,27 @@ def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], cl
             raise DataError(f"{name} holds {array.dtype}; expected uint8 class ids: convert the mask when it is read.")
     if not 1 <= classes <= MOST_CLASSES:
         raise DataError(f"classes is {classes}; expected 1 to {MOST_CLASSES}: take the number of classes of the level.")
-    counts = np.zeros(256, dtype=np.int64)
-    rows = max(1, BLOCK_PIXELS // max(1, truth[:1].size))
-    for start in range(0, len(truth), rows):
-        block = slice(start, start + rows)
-        counts += _count(truth[block].ravel(), prediction[block].ravel(), classes)
-    return counts.reshape(16, 16)[1 : classes + 1, :classes].copy()
+    pixels = max(1, math.prod(truth.shape[1:]))
+    patches = max(1, BLOCK_PIXELS // pixels)
+    for start in range(0, len(truth), patches):
+        rows = truth[start : start + patches].reshape(-1, pixels) + np.uint8(1)
+        columns = prediction[start : start + patches].reshape(-1, pixels)
+        if rows.max(initial=0) > classes:
+            raise DataError(
+                f"truth holds the value {rows.max() - 1}; expected class ids 0 to {classes - 1}, or {IGNORE} to "
+                "ignore: check the level of the masks."
+            )
+        if columns.max(initial=0) >= classes:
+            raise DataError(
+                f"prediction holds the value {columns.max()}; expected class ids 0 to {classes - 1}: "
+                "check that the model was trained for this level."
+            )
+        yield start, np.left_shift(rows, 4, out=rows) | columns
 
 
-def _count(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> Counts:
-    """Counts of each byte ``16 * (truth + 1) + prediction``: adding 1 wraps the ignored 255 round to row 0."""
-    row = truth + np.uint8(1)
-    if row.max(initial=0) > classes:
-        raise DataError(
-            f"truth holds the value {row.max() - 1}; expected class ids 0 to {classes - 1}, or {IGNORE} to ignore: "
-            "check the level of the masks."
-        )
-    if prediction.max(initial=0) >= classes:
-        raise DataError(
-            f"prediction holds the value {prediction.max()}; expected class ids 0 to {classes - 1}: "
-            "check that the model was trained for this level."
-        )
-    code = row << 4 | prediction
-    # Two neighbouring pixels are counted as one number of two bytes, then told apart: half the steps of bincount.
-    even = code.size // 2 * 2
-    pairs = np.bincount(code[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
-    counts: Counts = pairs.sum(axis=0) + pairs.sum(axis=1)
-    return counts + np.bincount(code[even:], minlength=256)
+def _square(counts: NDArray[Any], classes: int) -> NDArray[Any]:
+    """Counts of codes ``(..., 256)`` as matrices ``(..., classes, classes)``, without the ignored pixels."""
+    return counts.reshape(*counts.shape[:-1], 16, 16)[..., 1 : classes + 1, :classes].copy()
 
 
 def scores(confusion: ArrayLike) -> Scores:
@@ -137,8 +163,8 @@ def scores(confusion: ArrayLike) -> Scores:
     counts = _checked(confusion)
     total = int(counts.sum())
     hits, support, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    precision, recall = _ratio(hits, predicted), _ratio(hits, support)
-    f1, iou = _ratio(2 * hits, support + predicted), _ratio(hits, support + predicted - hits)
+    precision, recall = bootstrap.ratio(hits, predicted), bootstrap.ratio(hits, support)
+    f1, iou = bootstrap.class_scores(hits, support + predicted)
     accuracy = float(hits.sum()) / total
     chance = float((support / total) @ (predicted / total))
     return Scores(
@@ -176,48 +202,56 @@ def _checked(confusion: ArrayLike) -> Counts:
     return counts
 
 
-def _ratio(part: Counts, whole: Counts) -> Vector:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+def write(
+    folder: Path, confusions: ArrayLike, ids: Sequence[str], classes: Sequence[LandCover], info: Mapping[str, object]
+) -> Scores:
+    """Score patches; write ``metrics.json``, ``patches.npz``, ``classes.csv`` and ``confusion.csv`` into ``folder``.
 
+    ``confusions`` are the counts ``(N, classes, classes)`` (:func:`patch_confusions`) of the patches ``ids``, both kept
+    in ``patches.npz``. ``info`` goes into the JSON as it is. It must hold ``scenario`` (id, model, modality, weighting,
+    level, recipe, seed), ``source`` (label of the data, e.g. "simulated landscape") and ``patches`` (how many were
+    scored); ``training`` may give ``epochs``, ``edges`` the precision, recall and f1 by tolerance in pixels. To it are
+    added ``pixels`` (scored), ``rule``, ``scores``, ``intervals`` (95 %) and ``classes``. The same input gives the same
+    bytes.
 
-def write(folder: str | Path, confusion: ArrayLike, classes: Sequence[LandCover], info: Mapping[str, object]) -> Scores:
-    """Write ``metrics.json``, ``classes.csv`` and ``confusion.csv`` into ``folder`` and return the scores.
-
-    ``info`` goes into the JSON as it is. It must hold ``scenario`` (id, model, modality, weighting, level, recipe,
-    seed), ``source`` (label of the data, e.g. "simulated landscape") and ``patches`` (how many were scored); a
-    ``training`` summary may give ``epochs``. To it are added ``pixels`` (scored), ``rule``, ``scores``
-    and ``classes`` (one entry a class). The same input gives the same bytes.
-
-    Raises :class:`DataError` if a key is missing, taken or not writable as strict JSON (NaN is not), or ``classes``
-    does not fit ``confusion``.
+    Raises :class:`DataError` if a key is missing, taken or not writable as strict JSON (NaN is not), or ``classes`` or
+    ``ids`` do not fit ``confusions``.
     """
-    result = scores(confusion)
-    if [entry.id for entry in classes] != list(range(len(result.f1))):
+    counts = np.asarray(confusions)
+    if counts.ndim != 3 or not len(counts) == len(ids) == len(set(ids)):
         raise DataError(
-            f"{len(classes)} classes were given for a confusion matrix of {len(result.f1)}; expected one a row in id "
+            f"{len(set(ids))} different ids were given for counts of shape {counts.shape}; expected one id a patch and "
+            "counts (patches, classes, classes): count them with patch_confusions()."
+        )
+    matrix = counts.sum(axis=0)
+    result = scores(matrix)
+    if [entry.id for entry in classes] != list(range(len(matrix))):
+        raise DataError(
+            f"{len(classes)} classes were given for a confusion matrix of {len(matrix)}; expected one a row in id "
             "order: pass the classes of the scenario's level."
         )
-    text = _json(info, result, classes)
-    rows = [list(row.values()) for row in result.by_class(classes)]
-    _write_csv(Path(folder) / "classes.csv", ["id", "abbreviation", "name", *PER_CLASS], rows)
-    matrix = np.asarray(confusion).tolist()
-    _write_csv(
-        Path(folder) / "confusion.csv", ["Class", *range(len(matrix))], [[i, *row] for i, row in enumerate(matrix)]
-    )
-    with replacing(Path(folder) / "metrics.json") as part:
+    text = _json(info, result, counts, classes)
+    by_class = [list(row.values()) for row in result.by_class(classes)]
+    _write_csv(folder / "classes.csv", ["id", "abbreviation", "name", *PER_CLASS], by_class)
+    rows = [[place, *row] for place, row in enumerate(matrix.tolist())]
+    _write_csv(folder / "confusion.csv", ["Class", *range(len(matrix))], rows)
+    with replacing(folder / "patches.npz") as part:
+        np.savez_compressed(part, ids=np.asarray(ids, dtype=np.str_), confusion=counts)
+    with replacing(folder / "metrics.json") as part:
         part.write_text(text, encoding="utf-8")
     return result
 
 
-def _json(info: Mapping[str, object], result: Scores, classes: Sequence[LandCover]) -> str:
-    missing = {"scenario", "source", "patches"} - info.keys()
+def _json(info: Mapping[str, object], result: Scores, confusions: Counts, classes: Sequence[LandCover]) -> str:
+    drawn = bootstrap.draws(confusions)
     added = {
         "pixels": int(result.support.sum()),
         "rule": RULE,
         "scores": result.summary(),
+        "intervals": {name: np.round(bootstrap.interval(drawn[name]), DECIMALS).tolist() for name in drawn},
         "classes": result.by_class(classes),
     }
-    if missing or added.keys() & info.keys():
+    if {"scenario", "source", "patches"} - info.keys() or added.keys() & info.keys():
         raise DataError(
             f"info holds {sorted(info)}; expected scenario, source and patches, and none of {sorted(added)}: "
             "pass what the step knows and leave the scores to write()."
@@ -228,6 +262,18 @@ def _json(info: Mapping[str, object], result: Scores, classes: Sequence[LandCove
         raise DataError(
             f"info cannot be written as JSON ({error}); expected text, whole and finite numbers: convert arrays and "
             "leave out what is undefined."
+        ) from error
+
+
+def read_patches(path: str | Path) -> tuple[NDArray[np.str_], NDArray[np.integer]]:
+    """Read a ``patches.npz``: the patches' ids ``(N,)`` and their counts ``(N, classes, classes)``."""
+    try:
+        with np.load(path) as file:
+            return file["ids"], file["confusion"]
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+        raise DataError(
+            f"{path} cannot be read as counts of patches ({error}); expected a patches.npz of the evaluation: "
+            "run it again."
         ) from error
 
 

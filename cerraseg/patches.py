@@ -6,6 +6,7 @@ Columns of the table, one row a patch, sorted by id as text:
 ``id``               last ``_`` token of the file names
 ``row``              position in the packed arrays
 ``msi sar l1 l2``    paths of the files, for the layers that the data has
+``edge_l1 edge_l2``  path of the edge mask of each level; empty: there is none, and edges are derived from the mask
 ``crs``              coordinate reference system, ``EPSG:n`` or WKT
 ``a b c d e f``      affine transform of the patch: x = a·column + b·row + c, y = d·column + e·row + f
 ``left … top``       bounds in units of the CRS
@@ -28,7 +29,7 @@ from rasterio.errors import RasterioError
 
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
-from cerraseg.layout import LAYERS, available_layers, layer_folder, patch_id
+from cerraseg.layout import LAYERS, available_layers, edge_layer, layer_folder, patch_id
 from cerraseg.logs import log, progress
 from cerraseg.taxonomy import IGNORE, LEVELS, MODALITIES
 
@@ -72,6 +73,9 @@ def index(
     with replacing(table) as temporary:
         frame.to_parquet(temporary, index=False)
     log.info("%d patches with %s; %d coordinate systems", len(frame), ", ".join(layers), frame["crs"].nunique())
+    for level in levels_of(layers):
+        read = int((frame[edge_layer(level)] != "").sum())
+        log.info("edges of %s: %d read, %d derived from the mask", level, read, len(frame) - read)
     _log_rejected(faults, str(rejected))
 
 
@@ -89,14 +93,16 @@ def find(roots: Sequence[str | Path]) -> dict[str, dict[str, Path]]:
         )
     files: dict[str, dict[str, Path]] = {}
     for root in roots:
-        for layer in sorted(layers):
+        edges = [edge_layer(level) for level in levels_of(layers)]
+        for layer in [*sorted(layers), *edges]:
             folder = layer_folder(root, layer)
             for path in sorted(folder.glob("*.tif")) if folder else []:
-                known = files.setdefault(patch_id(path), {}).setdefault(layer, path)
+                id_ = patch_id(path)
+                if layer in edges and id_ not in files:  # an edge mask alone makes no patch
+                    continue
+                known = files.setdefault(id_, {}).setdefault(layer, path)
                 if known != path:
-                    raise DataError(
-                        f"{known} and {path} have the same id {patch_id(path)!r}; rename or move one of them"
-                    )
+                    raise DataError(f"{known} and {path} have the same id {id_!r}; rename or move one of them")
     if not files:
         raise DataError(f"{', '.join(map(str, roots))}: the folders hold no .tif file; expected one a patch and layer")
     return dict(sorted(files.items()))
@@ -127,7 +133,21 @@ def _inspect(id_: str, files: dict[str, Path], layers: Sequence[str]) -> dict[st
             row |= place
         _check_place(files[layer], place, first)
         row |= _count(files[layer], layer, array) if layer in LEVELS else _finite(files[layer], array)
-    return row
+    return row | {edge_layer(level): _edge_file(files, level, first) for level in levels_of(layers)}
+
+
+def _edge_file(files: dict[str, Path], level: str, first: dict[str, Any]) -> str:
+    path = files.get(edge_layer(level))
+    if path is None:
+        return ""
+    edges, place = _read(path, edge_layer(level))
+    _check_place(path, place, first)
+    wrong = np.setdiff1d(edges, [0, 1, IGNORE])
+    if wrong.size:
+        raise DataError(
+            f"{path}: edge values {', '.join(map(str, wrong[:5]))}; expected 0 and 1, or {IGNORE} to ignore"
+        )
+    return str(path)
 
 
 def _read(path: Path, layer: str) -> tuple[NDArray[Any], dict[str, Any]]:

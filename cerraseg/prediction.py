@@ -1,11 +1,14 @@
-"""Predict packed patches: class ids and confidence as packed arrays."""
+"""Predict packed patches: class ids, confidence and edges as packed arrays."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cerraseg import checkpoint
 from cerraseg.files import replacing
@@ -20,6 +23,7 @@ def predict(
     rows: NDArray[np.int64],
     prediction: str | Path,
     confidence: str | Path,
+    edges: str | Path | None = None,
     *,
     batch_size: int = 32,
     threads: int = 1,
@@ -32,6 +36,7 @@ def predict(
         rows: which patches, in the order of the output.
         prediction: ``.npy`` to write: class ids (rows, 128, 128) uint8.
         confidence: ``.npy`` to write: probability of the predicted class in percent (rows, 128, 128) uint8.
+        edges: ``.npy`` to write for a model with an edge decoder: 1 on edges, else 0 (rows, 128, 128) uint8.
         batch_size: patches at a time.
         threads: CPU threads of torch.
 
@@ -43,16 +48,23 @@ def predict(
     segmenter, blueprint, _ = checkpoint.load(model_file)
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
     channels, shape = store.channels(blueprint.modality), (len(rows), SIZE, SIZE)
-    with replacing(prediction) as new_prediction, replacing(confidence) as new_confidence, torch.inference_mode():
-        classes = open_memmap(new_prediction, "w+", np.uint8, shape)
-        percent = open_memmap(new_confidence, "w+", np.uint8, shape)
+    with ExitStack() as stack, torch.inference_mode():
+        files = [stack.enter_context(replacing(path)) for path in (prediction, confidence, edges) if path]
+        targets = [open_memmap(file, "w+", np.uint8, shape) for file in files]
         done = 0
         for batch in progress(batches(rows, batch_size), "predict"):
             images = torch.from_numpy(store.images[batch, channels]).to(device)
-            best, ids = segmenter(images).float().softmax(1).max(1)
-            classes[done : done + len(batch)] = ids.to(torch.uint8).cpu().numpy()
-            percent[done : done + len(batch)] = (best * 100).round().to(torch.uint8).cpu().numpy()
+            for target, tiles in zip(targets, _tiles(*segmenter(images)), strict=True):
+                target[done : done + len(batch)] = tiles.to(torch.uint8).cpu().numpy()
             done += len(batch)
-        classes.flush()
-        percent.flush()
+        for target in targets:
+            target.flush()
     log.info("predicted %d patches on %s", len(rows), device)
+
+
+def _tiles(semantic: Tensor, edge: Tensor | None = None) -> Iterator[Tensor]:
+    """Class ids, confidence in percent and, of a second task, where edges are: each (B, H, W)."""
+    best, ids = semantic.float().softmax(1).max(1)
+    yield from (ids, (best * 100).round())
+    if edge is not None:
+        yield edge.argmax(1) == 1

@@ -1,7 +1,8 @@
 """The training recipes as a table: ``paper`` repeats the published one, faults included; ``tuned`` mends them."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -11,7 +12,11 @@ class Recipe:
     Attributes:
         zscore: feed (x − mean) / std per band of the training split; else the raw values.
         softmax_in_loss: give probabilities to a cross-entropy that expects logits, i.e. apply softmax twice.
-        dice: add the Dice loss over the classes present in the batch to the cross-entropy.
+        cross_entropy: factor of the cross-entropy.
+        dice: factor of the Dice loss.
+        dice_absent: let the Dice loss count classes that the batch's masks lack, as published; else those present only.
+        semantic: factor of the semantic task's loss.
+        edge: factor of the edge task's loss, for models with an edge decoder.
         augment: the eight flips and quarter turns of the square (D4), one at random per patch.
         rollback: after every epoch, load back the best parameters so far.
         batch_mean_loss: an epoch's loss is the mean over batches, however few pixels the last one has.
@@ -22,11 +27,17 @@ class Recipe:
         select_on: history column that names the best epoch; a loss is minimised, a score maximised.
         patience: epochs without a better value of ``select_on`` before training stops.
         mixed_precision: bfloat16 autocast on CUDA.
+        sharing: how TransNuSeg's decoders share attention, see ``cerraseg.models.transnuseg``.
+        edge_outputs: outputs of the edge head; 0: as many as classes.
     """
 
     zscore: bool
     softmax_in_loss: bool
-    dice: bool
+    cross_entropy: float
+    dice: float
+    dice_absent: bool
+    semantic: float
+    edge: float
     augment: bool
     rollback: bool
     batch_mean_loss: bool
@@ -34,41 +45,88 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     schedule: Literal["constant", "cosine"]
-    select_on: Literal["val_loss", "val_macro_f1"]
+    select_on: Literal["val_loss", "val_semantic_loss", "val_macro_f1"]
     patience: int
     mixed_precision: bool
+    sharing: Literal["published", "heads"]
+    edge_outputs: int
 
 
-RECIPES: dict[str, Recipe] = {
-    # As published with CerraData-4MM (reference/README.md, "The published recipe").
-    "paper": Recipe(
-        zscore=False,
-        softmax_in_loss=True,
-        dice=False,
-        augment=False,
-        rollback=True,
-        batch_mean_loss=True,
-        optimizer="adam",
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        schedule="constant",
-        select_on="val_loss",
-        patience=50,
-        mixed_precision=False,
-    ),
-    "tuned": Recipe(
-        zscore=True,
-        softmax_in_loss=False,
-        dice=True,
-        augment=True,
-        rollback=False,
-        batch_mean_loss=False,
-        optimizer="adamw",
-        learning_rate=2e-3,
-        weight_decay=1e-2,
-        schedule="cosine",
-        select_on="val_macro_f1",
-        patience=50,
-        mixed_precision=True,
-    ),
+# As published with CerraData-4MM (reference/README.md, "The published recipe").
+_PAPER = Recipe(
+    zscore=False,
+    softmax_in_loss=True,
+    cross_entropy=1.0,
+    dice=0.0,
+    dice_absent=True,
+    semantic=1.0,
+    edge=0.0,
+    augment=False,
+    rollback=True,
+    batch_mean_loss=True,
+    optimizer="adam",
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    schedule="constant",
+    select_on="val_loss",
+    patience=50,
+    mixed_precision=False,
+    sharing="published",
+    edge_outputs=0,
+)
+_TUNED = Recipe(
+    zscore=True,
+    softmax_in_loss=False,
+    cross_entropy=1.0,
+    dice=1.0,
+    dice_absent=False,
+    semantic=1.0,
+    edge=0.0,
+    augment=True,
+    rollback=False,
+    batch_mean_loss=False,
+    optimizer="adamw",
+    learning_rate=2e-3,
+    weight_decay=1e-2,
+    schedule="cosine",
+    select_on="val_macro_f1",
+    patience=50,
+    mixed_precision=True,
+    sharing="heads",
+    edge_outputs=2,
+)
+_BOTH_TASKS: dict[str, Any] = {"cross_entropy": 0.4, "dice": 0.6, "semantic": 0.3, "edge": 0.35, "patience": 30}
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "paper": {
+        "unet": _PAPER,
+        "transnuseg": replace(
+            _PAPER, **_BOTH_TASKS, softmax_in_loss=False, rollback=False, select_on="val_semantic_loss"
+        ),
+    },
+    "tuned": {
+        "unet": _TUNED,
+        "transnuseg": replace(_TUNED, **_BOTH_TASKS, learning_rate=1e-3),
+    },
 }
+"""Recipe → model → how it is trained."""
+
+
+def model_settings(model: str, settings: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """All settings that ``model`` is built with: its own and those of the recipe, in one order whatever theirs."""
+    of_recipe = {"sharing": recipe.sharing, "edge_outputs": recipe.edge_outputs} if model == "transnuseg" else {}
+    return dict(sorted({**settings, **of_recipe}.items()))
+
+
+def with_custom(custom: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Recipe]]:
+    """All recipes: the built-in ones and ``custom``, name → ``from`` (a recipe named before) and the changed fields.
+
+    Raises:
+        KeyError: if ``from`` names no recipe that stands before.
+    """
+    recipes = dict(RECIPES)
+    for name, changes in custom.items():
+        base = recipes[changes["from"]]
+        fields = {key: value for key, value in changes.items() if key != "from"}
+        recipes[name] = {model: replace(recipe, **fields) for model, recipe in base.items()}
+    return recipes

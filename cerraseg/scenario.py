@@ -1,19 +1,25 @@
 """A scenario: what is trained on what, how, and what it is called everywhere."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 
 from cerraseg.errors import ConfigError
 
 AXES: dict[str, tuple[str, ...]] = {
-    "model": ("unet",),
+    "model": ("unet", "transnuseg"),
     "modality": ("msi", "sar", "concat"),
     "weighting": ("nw", "w"),
     "level": ("l1", "l2"),
-    "recipe": ("paper", "tuned"),
+    "recipe": ("paper", "tuned", "released"),
 }
-"""Axis → its values, in the order of a scenario's id; the seed comes last."""
+"""Axis → its values, in the order of a scenario's id; the seed comes last. A configuration may add recipes."""
+
+RELEASED = "released"
+"""Recipe of a scenario that is not trained: it takes the checkpoint that the data set's authors released."""
+
+EDGE_MODELS = ("transnuseg",)
+"""Models that predict the edges between classes beside the classes."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,14 @@ class Scenario:
         """Name used in every path, such as ``unet-concat-nw-l1-paper-666``."""
         return f"{self.model}-{self.modality}-{self.weighting}-{self.level}-{self.recipe}-{self.seed}"
 
+    @property
+    def edges(self) -> bool:
+        """Whether the model predicts edges."""
+        return self.model in EDGE_MODELS
 
-def parse(name: str) -> Scenario:
-    """Read a scenario from its id.
+
+def parse(name: str, recipes: Collection[str] = ()) -> Scenario:
+    """Read a scenario from its id; ``recipes`` are known beside the built-in ones.
 
     Raises:
         ConfigError: if the id does not have six parts or a part is not a value of its axis.
@@ -43,14 +54,24 @@ def parse(name: str) -> Scenario:
     *parts, seed = name.split("-")
     if len(parts) != len(AXES) or not seed.isdigit():
         raise ConfigError(f"scenario {name!r}: expected the form {form}, such as unet-concat-nw-l1-paper-666")
-    for (axis, values), part in zip(AXES.items(), parts, strict=True):
+    known = {**AXES, "recipe": (*AXES["recipe"], *recipes)}
+    for (axis, values), part in zip(known.items(), parts, strict=True):
         if part not in values:
             raise ConfigError(f"scenario {name!r}: {axis} {part!r} is unknown; allowed: {', '.join(values)}")
     model, modality, weighting, level, recipe = parts
     return Scenario(model, modality, weighting, level, recipe, int(seed))
 
 
-def expand(crossed: Mapping[str, Sequence[str]], seeds: Iterable[int], extra: Iterable[str] = ()) -> list[Scenario]:
-    """Cross the axes' value lists (keyed by axis) and the seeds, then add the scenarios in ``extra``, each once."""
+def expand(
+    crossed: Mapping[str, Sequence[str]],
+    seeds: Iterable[int],
+    extra: Iterable[str] = (),
+    recipes: Collection[str] = (),
+) -> list[Scenario]:
+    """Cross the axes' value lists (keyed by axis) and the seeds, then add the scenarios in ``extra``, each once.
+
+    A released checkpoint has no seed of ours: its scenario is taken once, with seed 0. ``recipes`` as in :func:`parse`.
+    """
     names = ("-".join(map(str, values)) for values in product(*(crossed[axis] for axis in AXES), seeds))
-    return list(dict.fromkeys(map(parse, [*names, *extra])))
+    found = (parse(name, recipes) for name in [*names, *extra])
+    return list(dict.fromkeys(replace(one, seed=0) if one.recipe == RELEASED else one for one in found))

@@ -1,7 +1,7 @@
 """The packed store: all patches in a few memory-mapped arrays that every later step reads.
 
-``images.npy`` float32 (N, bands, 128, 128), ``masks.npy`` uint8 (N, levels, 128, 128), ``header.json``: band and level
-order, and a digest of the ids in row order.
+``images.npy`` float32 (N, bands, 128, 128), ``masks.npy`` uint8 (N, layers, 128, 128) with the classes and the edges of
+each level, ``header.json``: band and layer order, and digests of the ids in row order and of all pixels.
 """
 
 import hashlib
@@ -20,8 +20,10 @@ import rasterio
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from cerraseg.edges import derive
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
+from cerraseg.layout import edge_layer
 from cerraseg.logs import log, progress
 from cerraseg.patches import SIZE, levels_of
 from cerraseg.taxonomy import MODALITIES
@@ -31,12 +33,13 @@ _CHUNK = 64  # patches a worker writes at a time: about 60 MB
 
 @dataclass(frozen=True)
 class Header:
-    """What the packed arrays hold: number of patches, band names, level names, digest of the ids in row order."""
+    """What the packed arrays hold: how many patches, which bands and mask layers, digests of ids and of pixels."""
 
     patches: int
     bands: tuple[str, ...]
-    levels: tuple[str, ...]
+    layers: tuple[str, ...]
     ids: str
+    pixels: str
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class Store:
 
     Attributes:
         images: (N, bands, 128, 128) float32.
-        masks: (N, levels, 128, 128) uint8, 255 = ignore.
-        header: order of bands and levels.
+        masks: (N, layers, 128, 128) uint8, 255 = ignore.
+        header: order of bands and layers.
     """
 
     images: NDArray[np.float32]
@@ -65,20 +68,20 @@ class Store:
         start = bands.index(wanted[0])
         return slice(start, start + len(wanted))
 
-    def level(self, level: str) -> int:
-        """The index of a level on the second axis of ``masks``.
+    def layer(self, layer: str) -> int:
+        """The index of a level (``l1``) or of its edges (``edge_l1``) on the second axis of ``masks``.
 
         Raises:
-            DataError: if the store lacks the level.
+            DataError: if the store lacks the layer.
         """
-        if level not in self.header.levels:
-            raise DataError(f"level {level} is not in the packed store, which has {', '.join(self.header.levels)}")
-        return self.header.levels.index(level)
+        if layer not in self.header.layers:
+            raise DataError(f"{layer} is not in the packed store, which has {', '.join(self.header.layers)}")
+        return self.header.layers.index(layer)
 
 
-def digest(ids: Iterable[str]) -> str:
-    """Short hash of the ids in order, by which arrays and tables know that they belong together."""
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+def digest(texts: Iterable[str]) -> str:
+    """Short hash of texts in order: of the ids, by which arrays and tables know that they belong together."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def rows_of(split: str | Path, patches: str) -> NDArray[np.int64]:
@@ -96,32 +99,39 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
     patches = pd.read_parquet(table)
     modalities = [name for name in ("msi", "sar") if name in patches]
     levels = levels_of(patches.columns)
+    edges = [edge_layer(level) for level in levels]
+    layers = (*levels, *edges)
     bands = tuple(band for name in modalities for band in MODALITIES[name])
     shape = (len(patches), len(bands), SIZE, SIZE)
-    _check_disk(Path(images), len(patches) * SIZE * SIZE * (4 * len(bands) + len(levels)))
+    _check_disk(Path(images), len(patches) * SIZE * SIZE * (4 * len(bands) + len(layers)))
     with replacing(images) as new_images, replacing(masks) as new_masks:
         open_memmap(new_images, "w+", np.float32, shape).flush()
-        open_memmap(new_masks, "w+", np.uint8, (len(patches), len(levels), SIZE, SIZE)).flush()
-        jobs = [
-            (start, part[modalities].values.tolist(), part[levels].values.tolist(), str(new_images), str(new_masks))
-            for start in range(0, len(patches), _CHUNK)
-            for part in [patches.iloc[start : start + _CHUNK]]
-        ]
+        open_memmap(new_masks, "w+", np.uint8, (len(patches), len(layers), SIZE, SIZE)).flush()
+        jobs = []
+        for start in range(0, len(patches), _CHUNK):
+            part = patches.iloc[start : start + _CHUNK]
+            files = (part[columns].values.tolist() for columns in (modalities, levels, edges))
+            jobs.append((start, *files, str(new_images), str(new_masks)))
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for _ in progress(pool.map(_write_chunk, jobs), "pack", total=len(jobs)):
-                pass
-    content = Header(len(patches), bands, tuple(levels), digest(patches["id"]))
+            hashes = [h for chunk in progress(pool.map(_write_chunk, jobs), "pack", total=len(jobs)) for h in chunk]
+    content = Header(len(patches), bands, layers, digest(patches["id"]), digest(hashes))
     with replacing(header) as temporary:
         temporary.write_text(json.dumps(asdict(content), indent=2) + "\n")
-    log.info("packed %d patches with %d bands and levels %s", len(patches), len(bands), ", ".join(levels))
+    log.info("packed %d patches with %d bands and layers %s", len(patches), len(bands), ", ".join(layers))
 
 
-def _write_chunk(job: tuple[int, list[list[str]], list[list[str]], str, str]) -> None:
-    start, image_files, mask_files, images_path, masks_path = job
+def _write_chunk(job: tuple[int, list[list[str]], list[list[str]], list[list[str]], str, str]) -> list[str]:
+    """Write the patches from row ``start`` on; return a hash of each one's pixels."""
+    start, image_files, mask_files, edge_files, images_path, masks_path = job
     images, masks = open_memmap(images_path, "r+"), open_memmap(masks_path, "r+")
-    for row, (image_paths, mask_paths) in enumerate(zip(image_files, mask_files, strict=True), start):
-        images[row] = np.concatenate([_read(path) for path in image_paths])
-        masks[row] = np.concatenate([_read(path) for path in mask_paths])
+    hashes = []
+    for row, (of_images, of_masks, of_edges) in enumerate(zip(image_files, mask_files, edge_files, strict=True), start):
+        classes = np.concatenate([_read(path) for path in of_masks]).astype(np.uint8)
+        edges = [_read(path)[0] if path else derive(mask) for path, mask in zip(of_edges, classes, strict=True)]
+        images[row] = np.concatenate([_read(path) for path in of_images])
+        masks[row] = [*classes, *edges]
+        hashes.append(hashlib.sha256(images[row].tobytes() + masks[row].tobytes()).hexdigest())
+    return hashes
 
 
 def _read(path: str) -> NDArray[Any]:
@@ -149,11 +159,11 @@ def open_store(images: str | Path, masks: str | Path, header: str | Path) -> Sto
         DataError: if the arrays do not have the shape that the header announces.
     """
     fields = json.loads(Path(header).read_text())
-    known = Header(fields["patches"], tuple(fields["bands"]), tuple(fields["levels"]), fields["ids"])
+    known = Header(**fields | {"bands": tuple(fields["bands"]), "layers": tuple(fields["layers"])})
     store = Store(np.load(images, mmap_mode="r"), np.load(masks, mmap_mode="r"), known)
     if (store.images.shape[:2], store.masks.shape[:2]) != (
         (known.patches, len(known.bands)),
-        (known.patches, len(known.levels)),
+        (known.patches, len(known.layers)),
     ):
         raise DataError(f"{images}, {masks} and {header} do not belong together; remove them and pack again")
     return store

@@ -51,6 +51,12 @@ _L2 = (
     LandCover(13, "Df", "Deforestation 2022", (205, 0, 0), 2),
 )
 
+EDGES = (
+    LandCover(0, "In", "Interior of a class", (235, 235, 235), 0),
+    LandCover(1, "Ed", "Edge between classes", (40, 40, 40), 1),
+)
+"""What an edge mask holds."""
+
 LEVELS: dict[str, tuple[LandCover, ...]] = {"l1": _L1, "l2": _L2}
 """Level name → its classes in id order: ``l1`` holds 7, ``l2`` holds 14."""
 

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from cerraseg.dataset import EpochBatches, PackedPatches, loader
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
+from cerraseg.layout import edge_layer
 from cerraseg.logs import log
 from cerraseg.loop import Loop, Plan
 from cerraseg.recipes import Recipe
@@ -84,8 +85,10 @@ def _fit(plan: Plan, store: Store, split: Path, statistics: Path, resume: Path, 
     torch.set_num_threads(plan.threads)
     L.seed_everything(plan.scenario.seed, verbose=False)
     loop = Loop(plan, json.loads(statistics.read_text()), resume)
+    level = plan.scenario.level
+    layers = [level, *([edge_layer(level)] if plan.scenario.edges else [])]
     data = {
-        part: PackedPatches(store, rows_of(split, part), plan.scenario.modality, plan.scenario.level)
+        part: PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers)
         for part in ("train", "validation")
     }
     order = EpochBatches(len(data["train"]), plan.batch_size, plan.scenario.seed)

@@ -10,13 +10,17 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import pytest
 
 API = "datasets.DatasetApiService/"
 CHUNK = 1 << 16
@@ -37,6 +41,8 @@ class Kaggle:
     archive: bytes
     url: str = ""
     version: int = 1
+    size: bool = True
+    """Announce the length of the archive."""
     md5: bool = True
     """Announce the MD5 of ``archive``, as Google's storage does for most objects."""
     cut_after: int | None = None
@@ -68,6 +74,23 @@ def send_client_to(url: str) -> None:
     from kagglesdk import kaggle_env
 
     kaggle_env._env_to_endpoint[kaggle_env.KaggleEnv.PROD] = url
+
+
+def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Leave the test no home, no credentials, no proxy and no notebook but its own, and no Kaggle at all."""
+    from kagglesdk import kaggle_env
+
+    for name in [*os.environ]:
+        if "KAGGLE" in name or "proxy" in name.lower() or name == "TBE_RUNTIME_ADDR":
+            monkeypatch.delenv(name)
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(home / ".kaggle"))
+    monkeypatch.setattr("kagglehub.config.DEFAULT_CACHE_FOLDER", str(home / ".cache"))  # fixed when it is imported
+    monkeypatch.setenv("KAGGLE_USERNAME", "nobody")
+    monkeypatch.setenv("KAGGLE_KEY", "0")
+    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, "http://localhost:9")
 
 
 @contextlib.contextmanager
@@ -115,7 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if wanted else 200)
         # The charset keeps a client in TEST mode, which prints what it gets, from guessing one for minutes.
         self.send_header("Content-Type", "application/zip; charset=latin-1")
-        self.send_header("Content-Length", str(len(content)))
+        if kaggle.size:
+            self.send_header("Content-Length", str(len(content)))
         self.send_header("Accept-Ranges", "bytes")
         if wanted:
             self.send_header("Content-Range", f"bytes {start}-{len(kaggle.archive) - 1}/{len(kaggle.archive)}")

@@ -9,9 +9,9 @@ from cerraseg.dataset import EpochBatches, PackedPatches, augment, loader
 
 def test_batch_holds_the_rows_bands_and_level(packed):
     store, rows = opened(packed), np.array([3, 8, 1])
-    images, masks = PackedPatches(store, rows, "sar", "l2")[[0, 2]]
+    images, masks = PackedPatches(store, rows, "sar", ["l2", "edge_l2"])[[0, 2]]
     np.testing.assert_array_equal(images, store.images[[1, 3]][:, 12:])
-    np.testing.assert_array_equal(masks, store.masks[[1, 3], 1])
+    np.testing.assert_array_equal(masks, store.masks[[1, 3]][:, [1, 3]])
     assert (images.dtype, masks.dtype) == (torch.float32, torch.int64)
 
 
@@ -26,7 +26,7 @@ def test_order_depends_on_seed_and_epoch_alone():
 
 
 def test_workers_change_nothing(packed):
-    data = PackedPatches(opened(packed), np.arange(12), "msi", "l1")
+    data = PackedPatches(opened(packed), np.arange(12), "msi", ["l1"])
     plain, parallel = (list(loader(data, EpochBatches(12, 5, 0), workers)) for workers in (0, 2))
     for (images, masks), (other_images, other_masks) in zip(plain, parallel, strict=True):
         assert torch.equal(images, other_images)

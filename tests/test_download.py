@@ -14,12 +14,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import requests
-from kaggle_server import Kaggle, serving, zip_of
+from kaggle_server import Kaggle, isolate, serving, zip_of
 from kagglesdk import kaggle_env
 from project import TINY, Project
 
 from cerraseg import download
-from cerraseg.download import download_kaggle, find_roots, write_manifest
+from cerraseg import kaggle as kaggle_module
+from cerraseg.download import download_checkpoints, download_kaggle, find_roots, write_manifest
 from cerraseg.errors import DataError, DownloadError
 
 DATASET = "cerranet/cerradata-4mm"
@@ -59,19 +60,7 @@ def assert_nothing_left(folder: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No home, no credentials, no proxy and no notebook but the test's own."""
-    for name in [*os.environ]:
-        if "KAGGLE" in name or "proxy" in name.lower() or name == "TBE_RUNTIME_ADDR":
-            monkeypatch.delenv(name)
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(home / ".kaggle"))
-    monkeypatch.setattr("kagglehub.config.DEFAULT_CACHE_FOLDER", str(home / ".cache"))  # fixed when it is imported
-    monkeypatch.setenv("KAGGLE_USERNAME", "nobody")
-    monkeypatch.setenv("KAGGLE_KEY", "0")
-    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
-    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, "http://localhost:9")
+    isolate(monkeypatch, tmp_path / "home")
 
 
 @pytest.fixture
@@ -283,8 +272,8 @@ def test_a_full_disk_is_told_before_the_transfer(
     kaggle: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1_200_000_000)
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: usage)
-    monkeypatch.setattr(download, "_archive_bytes", lambda handle, archive: 10_000_000_000)
+    monkeypatch.setattr(kaggle_module.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(kaggle_module, "_archive_bytes", lambda handle, archive, otherwise: 10_000_000_000)
     message = failure(tmp_path)
     assert "needs about 40.0 GB" in message and "archive of 10.0 GB" in message and "only 1.2 GB are free" in message
     assert "Free some space" in message and "`source: local`" in message
@@ -295,7 +284,7 @@ def test_the_archives_size_is_what_kaggle_announces(
     kaggle: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need, usage = 4 * len(ARCHIVE), shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: usage._replace(free=need - 1))
+    monkeypatch.setattr(kaggle_module.shutil, "disk_usage", lambda folder: usage._replace(free=need - 1))
     assert "Free some space" in failure(tmp_path)
     assert_nothing_left(tmp_path)
     archive = paths_in(tmp_path)[0]
@@ -418,3 +407,18 @@ def test_kaggle_download_through_the_workflow(root, tmp_path):
         "results/patches.parquet", ok=False, **environment
     )
     assert "source: local" in output
+
+
+def test_checkpoints_come_from_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(download.kaggle, "fetch", lambda *given, **named: calls.append(given) or tmp_path / "kaggle")
+    monkeypatch.setattr(download.drive, "fetch", lambda *given, **named: calls.append(given) or tmp_path / "drive")
+
+    def fetch(source: str, folder: Path = tmp_path) -> Path:
+        return download_checkpoints(source=source, dataset="a/b", version=3, drive_id="1aB", folder=folder)
+
+    assert fetch("kaggle") == tmp_path / "kaggle" and fetch("drive") == tmp_path / "drive"
+    assert calls == [("a/b", 3, tmp_path), ("1aB", tmp_path)]
+    assert fetch("local") == tmp_path
+    with pytest.raises(DataError, match=r"no folder .*nowhere"):
+        fetch("local", tmp_path / "nowhere")

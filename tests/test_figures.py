@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rasterio.transform import from_origin
 
 from cerraseg import figures, map_figures, metrics
 from cerraseg.benchmark import PAPER_DATA, paper_column
 from cerraseg.errors import DataError
+from cerraseg.tables import by_scenario
 from cerraseg.taxonomy import LEVELS
 
 L1 = LEVELS["l1"]
@@ -37,6 +40,7 @@ def table(comparable: bool, seeds: tuple[int, ...] = (1,)) -> pd.DataFrame:
     rows = [
         {"model": "unet", "modality": modality, "weighting": "nw", "level": level, "recipe": "paper", "seed": seed}
         | {"comparable": comparable, "macro_f1": 41.25 + seed, paper_column("macro_f1"): 36.38}
+        | {"macro_f1_low": 40.0 + seed, "macro_f1_high": 43.0 + seed}
         for level in ("l1", "l2")
         for modality in ("msi", "sar")
         for seed in seeds
@@ -94,7 +98,7 @@ def test_shares_are_per_split_and_show_empty_classes(tmp_path):
     assert ">train<" in text and ">test<" in text
 
 
-def test_the_paper_is_marked_only_beside_comparable_scores(tmp_path):
+def test_the_paper_is_outlined_only_beside_comparable_scores(tmp_path):
     beside = svg(figures.benchmark_bars, table(True), path=tmp_path / "a.svg")
     assert f"paper ({PAPER_DATA})" in beside
     alone = svg(figures.benchmark_bars, table(False), path=tmp_path / "b.svg")
@@ -103,11 +107,37 @@ def test_the_paper_is_marked_only_beside_comparable_scores(tmp_path):
     assert PAPER_DATA not in svg(figures.benchmark_bars, mixed, path=tmp_path / "c.svg")
 
 
-def test_bars_show_the_mean_over_seeds(tmp_path):
-    text = svg(figures.benchmark_bars, table(False, (1, 2)), path=tmp_path / "a.svg")
-    assert text.count(">42.75<") == 4
-    assert "standard deviation" in text
-    assert "standard deviation" not in svg(figures.benchmark_bars, table(False), path=tmp_path / "b.svg")
+def bars(data: pd.DataFrame) -> Axes:
+    """The drawn axes of level l1."""
+    axes = Figure().subplots()
+    rows = by_scenario(data, "macro_f1")
+    figures._bars_of_level(axes, rows[rows["level"] == "l1"], ["msi", "sar"])
+    return axes
+
+
+def test_the_papers_bar_is_an_outline_around_the_runs():
+    run, paper = bars(table(True)).patches[:2]
+    assert run.get_height() == 42.25 and run.get_fill()
+    assert paper.get_height() == 36.38 and not paper.get_fill()
+    assert paper.get_x() < run.get_x() and paper.get_x() + paper.get_width() > run.get_x() + run.get_width()
+    assert [bar.get_fill() for bar in bars(table(False)).patches] == [True, True]
+
+
+@pytest.mark.parametrize(("seeds", "ends"), [((1,), (41, 44)), ((1, 3), (43.25 - 2**0.5, 43.25 + 2**0.5))])
+def test_whiskers_are_the_interval_or_the_deviation_over_seeds(seeds, ends):
+    for whisker in bars(table(False, seeds)).collections:
+        assert whisker.get_segments()[0][:, 1] == pytest.approx(ends)
+
+
+def test_the_axis_says_what_the_whiskers_are(tmp_path):
+    several = svg(figures.benchmark_bars, table(False, (1, 2)), path=tmp_path / "a.svg")
+    assert several.count(">42.75<") == 4
+    assert "standard deviation over seeds" in several and "bootstrap" not in several
+    alone = svg(figures.benchmark_bars, table(False), path=tmp_path / "b.svg")
+    assert "95 % bootstrap interval over patches" in alone and "deviation" not in alone
+    mixed = pd.concat([table(False, (1, 2)), table(False).assign(recipe="released")])
+    both = svg(figures.benchmark_bars, mixed, path=tmp_path / "c.svg")
+    assert "standard deviation over seeds; of one seed: 95 % bootstrap interval over patches" in both
 
 
 def write_map(path: Path, mask: np.ndarray) -> Path:

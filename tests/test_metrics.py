@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cerraseg import metrics
+from cerraseg import bootstrap, metrics
 from cerraseg.errors import DataError
 from cerraseg.taxonomy import LEVELS
 
@@ -72,10 +72,33 @@ def test_memory_mapped_and_strided_masks_count_alike(tmp_path):
     assert np.array_equal(turned, expected)
 
 
+@pytest.mark.parametrize("classes", [1, 7, 14, 15])
+@pytest.mark.parametrize("block", [1, 700, 1 << 20])
+def test_each_patch_counts_like_a_loop(classes, block, monkeypatch, tmp_path):
+    truth, prediction = random_masks(classes)
+    np.save(tmp_path / "truth.npy", truth)
+    monkeypatch.setattr(metrics, "BLOCK_PIXELS", block)
+    counts = metrics.patch_confusions(np.load(tmp_path / "truth.npy", mmap_mode="r"), prediction, classes)
+    assert counts.dtype == np.uint16 and counts.shape == (9, classes, classes)
+    for patch in range(9):
+        assert np.array_equal(counts[patch], counted_one_by_one(truth[patch], prediction[patch], classes))
+    assert np.array_equal(counts.sum(axis=0), metrics.confusion_matrix(truth, prediction, classes))
+
+
+@pytest.mark.parametrize(("side", "dtype"), [(255, np.uint16), (256, np.uint32)])
+def test_a_large_patch_does_not_overflow(side, dtype):
+    patch = np.full((2, side, side), 3, dtype=np.uint8)
+    counts = metrics.patch_confusions(patch, patch, 7)
+    assert counts.dtype == dtype
+    assert counts[:, 3, 3].tolist() == [side * side] * 2 and counts.sum() == 2 * side * side
+
+
 def test_a_mask_without_labels_counts_nothing():
     blank = np.full((2, 4, 4), 255, dtype=np.uint8)
     assert metrics.confusion_matrix(blank, np.zeros_like(blank), 7).sum() == 0
     assert metrics.confusion_matrix(blank[:0], blank[:0], 7).shape == (7, 7)
+    assert metrics.patch_confusions(blank, np.zeros_like(blank), 7).tolist() == np.zeros((2, 7, 7)).tolist()
+    assert metrics.patch_confusions(blank[:0], blank[:0], 7).shape == (0, 7, 7)
 
 
 @pytest.mark.parametrize(
@@ -88,18 +111,20 @@ def test_a_mask_without_labels_counts_nothing():
         ([0, 1], [0], r"truth has shape \(2,\) but prediction \(1,\)"),
     ],
 )
-def test_unusable_masks_are_refused(truth, prediction, message):
+@pytest.mark.parametrize("count", [metrics.confusion_matrix, metrics.patch_confusions])
+def test_unusable_masks_are_refused(truth, prediction, message, count):
     with pytest.raises(DataError, match=message):
-        metrics.confusion_matrix(np.array(truth, np.uint8), np.array(prediction, np.uint8), 7)
+        count(np.array(truth, np.uint8), np.array(prediction, np.uint8), 7)
 
 
 def test_other_types_and_class_numbers_are_refused():
     mask = np.zeros(3, dtype=np.uint8)
-    with pytest.raises(DataError, match="prediction holds int64; expected uint8"):
-        metrics.confusion_matrix(mask, mask.astype(np.int64), 7)
-    for classes in (0, 16):
-        with pytest.raises(DataError, match=f"classes is {classes}; expected 1 to 15"):
-            metrics.confusion_matrix(mask, mask, classes)
+    for count in (metrics.confusion_matrix, metrics.patch_confusions):
+        with pytest.raises(DataError, match="prediction holds int64; expected uint8"):
+            count(mask, mask.astype(np.int64), 7)
+        for classes in (0, 16):
+            with pytest.raises(DataError, match=f"classes is {classes}; expected 1 to 15"):
+                count(mask, mask, classes)
 
 
 def test_known_answers():
@@ -156,9 +181,19 @@ def test_there_are_five_published_matrices():
     assert len(PUBLISHED) == 5
 
 
+FILES = ["classes.csv", "confusion.csv", "metrics.json", "patches.npz"]
+
+
+def patches(classes: int = 7) -> tuple[np.ndarray, list[str]]:
+    """Counts of twenty patches that differ, and their ids."""
+    truth, prediction = random_masks(classes, (20, 16, 16))
+    truth[:10] = prediction[:10]
+    return metrics.patch_confusions(truth, prediction, classes), [str(patch) for patch in range(90, 110)]
+
+
 def test_write_gives_strict_json_and_two_tables(tmp_path):
     matrix = metrics.read_confusion(REFERENCE / "confusion_matrices" / "unet_concat_w_l1.csv")
-    metrics.write(tmp_path, matrix, LEVELS["l1"], INFO)
+    metrics.write(tmp_path, matrix[None], ["1"], LEVELS["l1"], INFO)
     content = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert {key: content[key] for key in INFO} == INFO
     assert content["rule"] == metrics.RULE
@@ -171,14 +206,36 @@ def test_write_gives_strict_json_and_two_tables(tmp_path):
     rows = list(csv.DictReader((tmp_path / "classes.csv").open(encoding="utf-8")))
     assert [row["abbreviation"] for row in rows] == ["Pa", "Fo", "Ag", "Mg", "Bu", "Wt", "OU"]
     assert int(rows[5]["support"]) == matrix[5].sum()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.csv", "confusion.csv", "metrics.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
-def test_write_is_deterministic(tmp_path):
-    matrix = np.diag(range(1, 8))
-    metrics.write(tmp_path / "a", matrix, LEVELS["l1"], INFO)
-    metrics.write(tmp_path / "b", matrix, LEVELS["l1"], dict(reversed(INFO.items())))
-    for name in ("metrics.json", "classes.csv", "confusion.csv"):
+def test_write_sums_the_patches_and_keeps_them(tmp_path):
+    counts, ids = patches()
+    result = metrics.write(tmp_path, counts, ids, LEVELS["l1"], INFO)
+    assert result.summary() == metrics.scores(counts.sum(axis=0)).summary()
+    assert np.array_equal(metrics.read_confusion(tmp_path / "confusion.csv"), counts.sum(axis=0))
+    kept_ids, kept = metrics.read_patches(tmp_path / "patches.npz")
+    assert kept_ids.tolist() == ids
+    assert np.array_equal(kept, counts) and kept.dtype == np.uint16
+
+
+def test_intervals_are_those_of_the_bootstrap(tmp_path):
+    counts, ids = patches()
+    result = metrics.write(tmp_path, counts, ids, LEVELS["l1"], INFO)
+    intervals = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["intervals"]
+    assert list(intervals) == ["accuracy", "macro_f1", "miou"]
+    for score, (low, high) in intervals.items():
+        assert 0 < low < getattr(result, score) < high < 1
+        assert (low, high) == pytest.approx(bootstrap.interval(bootstrap.draws(counts)[score]), abs=5e-7)
+        assert (low, high) == (round(low, 6), round(high, 6))
+
+
+def test_write_is_deterministic(tmp_path, monkeypatch):
+    counts, ids = patches()
+    metrics.write(tmp_path / "a", counts, ids, LEVELS["l1"], INFO)
+    monkeypatch.setattr("time.time", lambda: 2e9)  # another day: archives may hold the date
+    metrics.write(tmp_path / "b", counts, ids, LEVELS["l1"], dict(reversed(INFO.items())))
+    for name in FILES:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
@@ -187,16 +244,42 @@ def test_write_is_deterministic(tmp_path):
     [
         ({"source": "simulated landscape"}, "expected scenario, source and patches"),
         ({**INFO, "scores": {}}, "none of"),
+        ({**INFO, "intervals": {}}, "none of"),
         ({**INFO, "training": {"seconds": float("nan")}}, "cannot be written as JSON"),
         ({**INFO, "training": np.zeros(2)}, "cannot be written as JSON"),
     ],
 )
 def test_unusable_info_writes_nothing(tmp_path, info, message):
     with pytest.raises(DataError, match=message):
-        metrics.write(tmp_path, np.diag(range(1, 8)), LEVELS["l1"], info)
+        metrics.write(tmp_path, *patches(), LEVELS["l1"], info)
     assert not list(tmp_path.iterdir())
 
 
 def test_classes_of_another_level_are_refused(tmp_path):
     with pytest.raises(DataError, match="14 classes were given for a confusion matrix of 7"):
-        metrics.write(tmp_path, np.diag(range(1, 8)), LEVELS["l2"], INFO)
+        metrics.write(tmp_path, *patches(), LEVELS["l2"], INFO)
+
+
+def test_ids_must_fit_the_counts(tmp_path):
+    counts, ids = patches()
+    for wrong in (ids[1:], [*ids[1:], ids[1]]):
+        with pytest.raises(DataError, match=r"19 different ids were given for counts of shape \(20, 7, 7\)"):
+            metrics.write(tmp_path, counts, wrong, LEVELS["l1"], INFO)
+    with pytest.raises(DataError, match=r"shape \(7, 7\)"):
+        metrics.write(tmp_path, counts[0], ids[:7], LEVELS["l1"], INFO)
+    with pytest.raises(DataError, match="expected whole numbers"):
+        metrics.write(tmp_path, counts / 2, ids, LEVELS["l1"], INFO)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut"])
+def test_unreadable_counts_are_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "patches.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"patches\.npz cannot be read as counts"):
+        metrics.read_patches(tmp_path / "patches.npz")
+
+
+def test_counts_under_other_names_are_refused(tmp_path):
+    np.savez(tmp_path / "patches.npz", counts=np.zeros(3))
+    with pytest.raises(DataError, match=r"expected a patches\.npz of"):
+        metrics.read_patches(tmp_path / "patches.npz")

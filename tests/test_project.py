@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import dataclasses
 import re
 import subprocess
 import sys
@@ -11,21 +12,23 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cerraseg import config, scenario, taxonomy
+from cerraseg import config, recipes, scenario, taxonomy
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "cerraseg"
 LAYERS = {
     0: "errors taxonomy scenario recipes logs files layout config",
-    1: "simulate spectra landscape sites courses noise ground geotiff download patches split store statistics metrics "
-    "export mosaic cog figures map_figures benchmark",
-    2: "dataset losses models models.unet checkpoint",
-    3: "loop training prediction",
+    1: "simulate spectra landscape sites courses noise ground geotiff download kaggle drive archive released patches "
+    "edges split store statistics metrics bootstrap evaluation export mosaic cog figures map_figures benchmark tables",
+    2: "dataset losses models models.unet models.transnuseg models.swin checkpoint",
+    3: "loop training prediction adoption",
 }
 LAYER = {f"cerraseg.{name}".removesuffix(".__init__"): n for n, names in LAYERS.items() for name in names.split()}
 SIDEWAYS = {
     ("cerraseg.training", "cerraseg.loop"),
     ("cerraseg.models", "cerraseg.models.unet"),
+    ("cerraseg.models", "cerraseg.models.transnuseg"),
+    ("cerraseg.models.transnuseg", "cerraseg.models.swin"),
     ("cerraseg.checkpoint", "cerraseg.models"),
 }
 
@@ -109,8 +112,14 @@ def test_taxonomy_equals_the_reference():
 
 def test_schema_offers_exactly_the_axes():
     schema = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
+    lists = schema["properties"]["scenarios"]["properties"]
     for axis, plural in config._PLURALS.items():
-        assert tuple(schema["properties"]["scenarios"]["properties"][plural]["items"]["enum"]) == scenario.AXES[axis]
+        if axis != "recipe":  # a configuration may add its own
+            assert tuple(lists[plural]["items"]["enum"]) == scenario.AXES[axis]
+    assert {*recipes.RECIPES, scenario.RELEASED} == set(scenario.AXES["recipe"])
+    assert all(tuple(by_model) == scenario.AXES["model"] for by_model in recipes.RECIPES.values())
+    fields = schema["properties"]["recipes"]["additionalProperties"]["properties"]
+    assert fields.keys() == {"from", *(field.name for field in dataclasses.fields(recipes.Recipe))}
 
 
 def test_scripts_are_thin():

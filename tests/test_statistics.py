@@ -21,7 +21,7 @@ def test_bands_and_counts_are_those_of_the_training_split(packed):
         part = images[:, k]
         assert list(band.values()) == pytest.approx([part.min(), part.max(), part.mean(), part.std()], rel=1e-9)
     for level, part in content["levels"].items():
-        mask = store.masks[rows, store.level(level)]
+        mask = store.masks[rows, store.layer(level)]
         assert part["counts"] == np.bincount(mask.ravel(), minlength=len(part["counts"])).tolist()
 
 

@@ -20,9 +20,9 @@ def test_pixels_equal_the_files(packed):
         with rasterio.open(row.msi) as msi, rasterio.open(row.sar) as sar, rasterio.open(row.l2) as l2:
             np.testing.assert_array_equal(packs.images[row.row, packs.channels("msi")], msi.read())
             np.testing.assert_array_equal(packs.images[row.row, packs.channels("sar")], sar.read())
-            np.testing.assert_array_equal(packs.masks[row.row, packs.level("l2")], l2.read(1))
+            np.testing.assert_array_equal(packs.masks[row.row, packs.layer("l2")], l2.read(1))
     assert packs.header.bands == MSI_BANDS + SAR_BANDS
-    assert packs.header.levels == ("l1", "l2")
+    assert packs.header.layers == ("l1", "l2", "edge_l1", "edge_l2")
     assert packs.header.ids == digest(table["id"])
 
 
@@ -34,11 +34,11 @@ def test_packs_what_exists(kept, lost, root, tmp_path):
     pack(tmp_path / "t.parquet", *arrays(tmp_path))
     packs = opened(tmp_path)
     assert packs.images.shape == (12, {"msi": 12, "sar": 2}[kept], 128, 128)
-    assert packs.masks.shape == (12, 1, 128, 128)
+    assert packs.masks.shape == (12, 2, 128, 128)
     with pytest.raises(DataError, match="modality concat needs B01"):
         packs.channels("concat")
-    with pytest.raises(DataError, match="level l2 is not in the packed store, which has l1"):
-        packs.level("l2")
+    with pytest.raises(DataError, match="l2 is not in the packed store, which has l1, edge_l1"):
+        packs.layer("l2")
 
 
 def test_many_chunks_and_workers_give_the_same(packed, tmp_path, monkeypatch):

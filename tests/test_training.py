@@ -15,14 +15,20 @@ from conftest import opened
 from cerraseg import checkpoint, loop, recipes, training
 from cerraseg.errors import ConfigError, DataError
 from cerraseg.loop import Plan
-from cerraseg.scenario import AXES, parse
+from cerraseg.scenario import parse
 from cerraseg.training import Outputs, train
 
-SMALL = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": (16, 16, 8)}
+SMALL = {
+    "unet": {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": (16, 16, 8)},
+    "transnuseg": {"embed_dim": 12, "heads": (1, 2, 4)},
+}
 
 
 def plan(name="unet-concat-w-l1-tuned-1", epochs=3, **changes):
-    return Plan(parse(name), SMALL, epochs=epochs, batch_size=4, **changes)
+    scenario = parse(name)
+    recipe = recipes.RECIPES[scenario.recipe][scenario.model]
+    fields = {"recipe": recipe, "settings": SMALL[scenario.model], "epochs": epochs, "batch_size": 4}
+    return Plan(scenario, **fields | changes)
 
 
 def outputs(folder):
@@ -59,11 +65,18 @@ def kill_in(monkeypatch, hook, epoch):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "hook", "readers"), [("tuned", "training_step", 0), ("tuned", "_report", 2), ("paper", "_report", 0)]
+    ("scenario", "hook", "readers"),
+    [
+        ("unet-concat-w-l1-tuned-1", "training_step", 0),
+        ("unet-concat-w-l1-tuned-1", "_report", 2),
+        ("unet-concat-w-l1-paper-1", "_report", 0),
+        ("transnuseg-concat-w-l1-tuned-1", "_report", 0),
+        ("transnuseg-sar-nw-l2-paper-1", "training_step", 0),
+    ],
 )
-def test_killed_training_ends_with_the_same_parameters(packed, tmp_path, monkeypatch, recipe, hook, readers):
+def test_killed_training_ends_with_the_same_parameters(packed, tmp_path, monkeypatch, scenario, hook, readers):
     monkeypatch.setattr(training, "_readers", lambda _: readers)
-    what = plan(f"unet-concat-w-l1-{recipe}-1")
+    what = plan(scenario)
     whole = run(packed, tmp_path / "whole", what)
     with monkeypatch.context() as patched:
         kill_in(patched, hook, epoch=1)
@@ -112,7 +125,19 @@ def test_history_and_checkpoint_agree(packed, tmp_path):
     assert (about["scenario"], about["epoch"]) == ("unet-concat-w-l1-tuned-1", chosen["epoch"].item())
     bands = json.loads((packed / "statistics.json").read_text())["bands"]
     assert blueprint.mean == tuple(band["mean"] for band in bands.values())
-    assert segmenter(torch.zeros(1, 14, 128, 128)).shape == (1, 7, 128, 128)
+    assert [logits.shape for logits in segmenter(torch.zeros(1, 14, 128, 128))] == [(1, 7, 128, 128)]
+
+
+@pytest.mark.parametrize(("recipe", "edge_outputs", "sharing"), [("paper", 14, "published"), ("tuned", 2, "heads")])
+def test_transnuseg_learns_both_tasks(packed, tmp_path, recipe, edge_outputs, sharing):
+    written = run(packed, tmp_path, plan(f"transnuseg-msi-w-l2-{recipe}-1", epochs=2))
+    history = pd.read_csv(written.history)
+    assert history[["val_semantic_loss", "val_edge_f1"]].notna().all(axis=None)
+    assert history["train_loss"].is_monotonic_decreasing
+    segmenter, blueprint, _ = checkpoint.load(written.best)
+    semantic, edge = segmenter(torch.zeros(1, 12, 128, 128))
+    assert (semantic.shape[1], edge.shape[1]) == (14, edge_outputs)
+    assert blueprint.settings["sharing"] == sharing
 
 
 def test_paper_recipe_rolls_back_and_takes_raw_pixels(packed, tmp_path, monkeypatch):
@@ -132,26 +157,25 @@ def test_tuned_recipe_keeps_its_last_parameters(packed, tmp_path, monkeypatch):
 
 
 def test_patience_ends_training(packed, tmp_path, monkeypatch):
-    impatient = dataclasses.replace(recipes.RECIPES["tuned"], patience=1)
-    monkeypatch.setitem(recipes.RECIPES, "tuned", impatient)
+    impatient = dataclasses.replace(plan().recipe, patience=1)
     monkeypatch.setattr(loop.Loop, "best_epoch", 1)
-    assert len(pd.read_csv(run(packed, tmp_path, plan(epochs=9)).history)) == 2
+    assert len(pd.read_csv(run(packed, tmp_path, plan(epochs=9, recipe=impatient)).history)) == 2
 
 
 def test_mean_of_batches_or_of_pixels():
     bare = loop.Loop.__new__(loop.Loop)
     torch.nn.Module.__init__(bare)
-    masks = torch.zeros(1, 2, 2, dtype=torch.int64)
+    masks = torch.zeros(1, 1, 2, 2, dtype=torch.int64)
     half = masks.clone()
-    half[:, 1] = 255
+    half[:, :, 1] = 255
     for recipe, expected in (("paper", (0.5 * (1 + 3), 2)), ("tuned", ((4 * 1 + 2 * 3) / 6, 6))):
-        bare.recipe = dataclasses.replace(recipes.RECIPES[recipe], dice=False, softmax_in_loss=False)
-        bare.losses, bare.class_weights = {"train": (0.0, 0.0)}, None
+        bare.recipe = dataclasses.replace(recipes.RECIPES[recipe]["unet"], dice=0.0, softmax_in_loss=False)
+        bare.losses, bare.class_weights = {}, None
         for mask, value in ((masks, 1.0), (half, 3.0)):
             # Two classes with logits 0 and log(e^value − 1): the loss of class 0 is `value` at every pixel.
             logits = torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), float(np.log(np.expm1(value))))], 1)
-            bare.loss(logits, mask, "train")
-        total, seen = bare.losses["train"]
+            bare.loss([logits], mask, "train")
+        total, seen = bare.losses["train_loss"]
         assert (total / seen, seen) == pytest.approx(expected)
 
 
@@ -165,11 +189,26 @@ def test_unknown_encoder_is_a_clear_error(packed, tmp_path):
     with pytest.raises(
         ConfigError, match=r"unet.encoder 'resnet5' with 3 decoder_channels: .*tu-<name> for one of timm"
     ):
-        run(packed, tmp_path, dataclasses.replace(plan(), settings=SMALL | {"encoder": "resnet5"}))
+        run(packed, tmp_path, plan(settings=SMALL["unet"] | {"encoder": "resnet5"}))
 
 
-def test_every_recipe_of_a_scenario_is_in_the_table():
-    assert tuple(recipes.RECIPES) == AXES["recipe"]
+def test_two_tasks_are_weighed_as_published():
+    bare = loop.Loop.__new__(loop.Loop)
+    torch.nn.Module.__init__(bare)
+    bare.recipe, bare.losses = recipes.RECIPES["paper"]["transnuseg"], {}
+    bare.class_weights = torch.tensor([1.0, 3.0, 0.0])
+    torch.manual_seed(0)
+    semantic, edge = torch.randn(2, 2, 3, 4, 4)
+    masks = torch.randint(2, (2, 2, 4, 4))
+    parts = []
+    for logits, mask, weights in ((semantic, masks[:, 0], bare.class_weights), (edge, masks[:, 1], None)):
+        truth = torch.nn.functional.one_hot(mask, 3).movedim(-1, 1)
+        p = logits.softmax(1)
+        dims = (0, 2, 3)
+        dice = 1 - (2 * (p * truth).sum(dims) + 1e-5) / ((p * p).sum(dims) + truth.sum(dims) + 1e-5)
+        parts.append(0.4 * torch.nn.functional.cross_entropy(logits, mask, weights) + 0.6 * dice.mean())
+    assert float(bare.loss((semantic, edge), masks, "val")) == pytest.approx(float(0.3 * parts[0] + 0.35 * parts[1]))
+    assert bare.losses["val_semantic_loss"][0] == pytest.approx(float(parts[0]))
 
 
 def test_ignored_pixels_do_not_change_training(packed, tmp_path):

@@ -1,13 +1,18 @@
-"""The models by name. A model takes (B, channels, H, W) float32 and returns logits (B, classes, H, W)."""
+"""The models by name.
+
+A model takes (B, channels, H, W) float32 and returns logits (B, classes, H, W), or a pair of them: of the classes, and
+of interior and edge.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
+from cerraseg.models.transnuseg import build_transnuseg
 from cerraseg.models.unet import build_unet
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"unet": build_unet}
+MODELS: dict[str, Callable[..., nn.Module]] = {"unet": build_unet, "transnuseg": build_transnuseg}
 """Model name → function of (channels, classes, **settings) that builds it."""
 
 

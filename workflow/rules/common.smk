@@ -4,6 +4,7 @@ import ast
 import fcntl
 import hashlib
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
@@ -12,6 +13,8 @@ from snakemake.exceptions import WorkflowError
 from cerraseg import layout
 from cerraseg.config import check
 from cerraseg.errors import ConfigError
+from cerraseg.recipes import with_custom
+from cerraseg.scenario import RELEASED
 from cerraseg.taxonomy import LEVELS
 
 BASE = Path(workflow.basedir)
@@ -46,7 +49,12 @@ except ConfigError as error:
 
 R = config["results"]
 SCENARIOS = {scenario.id: scenario for scenario in scenarios}
+RECIPES = with_custom(config["recipes"])
 USED_LEVELS = [level for level in LEVELS if any(s.level == level for s in scenarios)]
+EDGED = [s.id for s in scenarios if s.edges]
+ADOPTED = [
+    s.id for s in scenarios if s.recipe == RELEASED or s.id in config["checkpoints"]
+]
 
 
 def defaults(section):
@@ -65,6 +73,8 @@ COMPARABLE = LABEL == "CerraData-4MM" and config["split"] == defaults("split")
 
 # Only a machine with a GPU counts trainings by GPUs; profiles set how many may run at a time.
 GPU = int(any(map(shutil.which, ("nvidia-smi", "rocm-smi"))))
+# On CPUs several scenarios side by side are faster than several threads for each.
+TORCH_THREADS = 4 if GPU else min(4, max(1, (workflow.cores or 4) // len(SCENARIOS)))
 CONDA_LIGHT = "../../envs/light.yaml"
 CONDA_TORCH = "../../envs/torch.yaml"
 
@@ -85,14 +95,50 @@ def of_scenario(name):
     return f"{R}/scenarios/{{scenario}}/{name}"
 
 
-def each_scenario(name):
-    """Paths of a file of every scenario."""
-    return expand(of_scenario(name), scenario=SCENARIOS)
+def each_scenario(name, but=()):
+    """Paths of a file of every scenario, ``but`` for some."""
+    return expand(of_scenario(name), scenario=others(but))
+
+
+def only(ids):
+    """Wildcard constraint to these scenarios; to none where there are none."""
+    return "|".join(ids) or "(?!)"
+
+
+def others(ids):
+    """The scenarios that are not among these."""
+    return [id_ for id_ in SCENARIOS if id_ not in ids]
+
+
+def where(ids, name):
+    """Input function: the scenario's file where the scenario is among ``ids``, else nothing."""
+    return lambda wildcards: (
+        of_scenario(name).format(scenario=wildcards.scenario)
+        if wildcards.scenario in ids
+        else []
+    )
 
 
 def fields(wildcards):
     """The wildcard's scenario as a plain dictionary."""
     return vars(SCENARIOS[wildcards.scenario])
+
+
+def recipe(wildcards):
+    """What the scenario's recipe means for its model, as a plain dictionary. What is released is the paper's."""
+    scenario = SCENARIOS[wildcards.scenario]
+    name = "paper" if scenario.recipe == RELEASED else scenario.recipe
+    return asdict(RECIPES[name][scenario.model])
+
+
+def model_settings(wildcards):
+    """The settings of the scenario's model; those of released ones are the published, which are the defaults."""
+    scenario = SCENARIOS[wildcards.scenario]
+    return (
+        defaults(scenario.model)
+        if scenario.recipe == RELEASED
+        else config[scenario.model]
+    )
 
 
 # Modules that say what happens but cannot change what comes out: editing them reruns nothing.

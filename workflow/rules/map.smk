@@ -1,4 +1,4 @@
-"""From a checkpoint to predictions, scores and mosaics."""
+"""From a checkpoint to predictions, scores and mosaics; some models predict edges too."""
 
 
 rule predict:
@@ -13,9 +13,11 @@ rule predict:
         f"{R}/logs/predict/{{scenario}}.log",
     benchmark:
         f"{R}/timings/predict/{{scenario}}.tsv"
+    wildcard_constraints:
+        scenario=only(others(EDGED)),
     conda:
         CONDA_TORCH
-    threads: 4
+    threads: TORCH_THREADS
     resources:
         gpu=GPU,
     params:
@@ -26,14 +28,25 @@ rule predict:
         "../scripts/predict.py"
 
 
+use rule predict as predict_edges with:
+    output:
+        prediction=of_scenario("prediction.npy"),
+        confidence=of_scenario("confidence.npy"),
+        edges=of_scenario("edges.npy"),
+    wildcard_constraints:
+        scenario=only(EDGED),
+
+
 rule evaluate:
     input:
         **PACKED,
         prediction=of_scenario("prediction.npy"),
-        history=of_scenario("history.csv"),
+        edges=where(EDGED, "edges.npy"),
+        history=where(others(ADOPTED), "history.csv"),
         split=f"{R}/split.csv",
     output:
         metrics=of_scenario("scores/metrics.json"),
+        patches=of_scenario("scores/patches.npz"),
         classes=of_scenario("scores/classes.csv"),
         confusion=of_scenario("scores/confusion.csv"),
     log:
@@ -58,6 +71,7 @@ rule mosaic:
         split=f"{R}/split.csv",
         prediction=of_scenario("prediction.npy"),
         confidence=of_scenario("confidence.npy"),
+        edges=where(EDGED, "edges.npy"),
     output:
         folder=directory(of_scenario("mosaic")),
     log:
@@ -103,6 +117,7 @@ rule geotiffs:
         table=f"{R}/patches.parquet",
         split=f"{R}/split.csv",
         prediction=of_scenario("prediction.npy"),
+        edges=where(EDGED, "edges.npy"),
     output:
         folder=directory(of_scenario("patches")),
     log:

@@ -1,9 +1,11 @@
 """Tables and figures for people; `snakemake --report` binds them together."""
 
-TABLES = multiext(f"{R}/benchmark", ".csv", ".md", ".svg")
+TABLES = multiext(
+    f"{R}/benchmark", ".csv", ".md", ".tex", ".svg", "_classes.csv", "_pairs.csv"
+)
 FIGURES = [
     f"{R}/class_shares.svg",
-    *each_scenario("curves.svg"),
+    *each_scenario("curves.svg", but=ADOPTED),
     *each_scenario("scores/confusion.svg"),
     *each_scenario("map.png"),
 ]
@@ -40,12 +42,9 @@ rule class_shares:
         "../scripts/class_shares.py"
 
 
-rule scenario_figures:
+rule curves:
     input:
         history=of_scenario("history.csv"),
-        confusion=of_scenario("scores/confusion.csv"),
-        mosaic=of_scenario("mosaic"),
-        truth=lambda wildcards: f"{R}/truth/{SCENARIOS[wildcards.scenario].level}",
     output:
         curves=report(
             of_scenario("curves.svg"),
@@ -53,6 +52,26 @@ rule scenario_figures:
             labels={"scenario": "{scenario}"},
             caption="../report/curves.rst",
         ),
+    log:
+        f"{R}/logs/curves/{{scenario}}.log",
+    benchmark:
+        f"{R}/timings/curves/{{scenario}}.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("curves"),
+        label=LABEL,
+    script:
+        "../scripts/curves.py"
+
+
+rule scenario_figures:
+    input:
+        confusion=of_scenario("scores/confusion.csv"),
+        mosaic=of_scenario("mosaic"),
+        truth=lambda wildcards: f"{R}/truth/{SCENARIOS[wildcards.scenario].level}",
+    output:
         confusion=report(
             of_scenario("scores/confusion.svg"),
             category="Scores",
@@ -83,6 +102,7 @@ rule scenario_figures:
 rule benchmark:
     input:
         metrics=each_scenario("scores/metrics.json"),
+        patches=each_scenario("scores/patches.npz"),
         paper=workflow.source_path("../../reference/paper_scores.csv"),
     output:
         csv=report(
@@ -90,7 +110,18 @@ rule benchmark:
             category="Benchmark",
             caption="../report/benchmark.rst",
         ),
+        classes=report(
+            f"{R}/benchmark_classes.csv",
+            category="Benchmark",
+            caption="../report/benchmark.rst",
+        ),
+        pairs=report(
+            f"{R}/benchmark_pairs.csv",
+            category="Benchmark",
+            caption="../report/benchmark.rst",
+        ),
         markdown=f"{R}/benchmark.md",
+        latex=f"{R}/benchmark.tex",
         chart=report(
             f"{R}/benchmark.svg",
             category="Benchmark",

@@ -1,4 +1,4 @@
-"""One training a scenario."""
+"""A checkpoint for every scenario: trained, released by the data set's authors, or the user's own."""
 
 
 rule train:
@@ -14,16 +14,67 @@ rule train:
         f"{R}/logs/train/{{scenario}}.log",
     benchmark:
         f"{R}/timings/train/{{scenario}}.tsv"
+    wildcard_constraints:
+        scenario=only(others(ADOPTED)),
     conda:
         CONDA_TORCH
-    threads: 4
+    threads: TORCH_THREADS
     resources:
         gpu=GPU,
     params:
         code=package_digest("train"),
         scenario=fields,
-        settings=lambda wildcards: config[SCENARIOS[wildcards.scenario].model],
+        recipe=recipe,
+        settings=model_settings,
         training=config["training"],
         resume=f"{R}/resume/{{scenario}}",  # not an output: Snakemake would delete what a restart goes on from
     script:
         "../scripts/train.py"
+
+
+rule released:
+    output:
+        listing=f"{R}/released.json",
+    log:
+        f"{R}/logs/released.log",
+    benchmark:
+        f"{R}/timings/released.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("released"),
+        settings=config["released"],
+    script:
+        "../scripts/released.py"
+
+
+rule adopt:
+    input:
+        unpack(
+            lambda wildcards: (
+                {"checkpoint": config["checkpoints"][wildcards.scenario]}
+                if wildcards.scenario in config["checkpoints"]
+                else {"listing": f"{R}/released.json"}
+            )
+        ),
+        statistics=f"{R}/statistics.json",
+    output:
+        best=of_scenario("checkpoint.pt"),
+        origin=of_scenario("origin.json"),
+    log:
+        f"{R}/logs/adopt/{{scenario}}.log",
+    benchmark:
+        f"{R}/timings/adopt/{{scenario}}.tsv"
+    wildcard_constraints:
+        scenario=only(ADOPTED),
+    conda:
+        CONDA_TORCH
+    threads: 1
+    params:
+        code=package_digest("adopt"),
+        scenario=fields,
+        recipe=recipe,
+        settings=model_settings,
+    script:
+        "../scripts/adopt.py"

@@ -1,10 +1,15 @@
-"""Gather all scenarios into one table and chart, with the paper's values."""
+"""Gather all scenarios into tables and a chart, with the paper's values."""
 
-from cerraseg import benchmark, figures, logs
+from cerraseg import benchmark, figures, logs, tables
 
 with logs.step(snakemake.log[0]):
-    label = snakemake.params.label
-    table = benchmark.collect(snakemake.input.metrics, snakemake.input.paper, comparable=snakemake.params.comparable)
-    benchmark.write_csv(table, snakemake.output.csv)
-    benchmark.write_markdown(table, snakemake.output.markdown, title="Benchmark", source=label)
-    figures.benchmark_bars(table, snakemake.output.chart, title="Benchmark", source=label)
+    files, out = snakemake.input.metrics, snakemake.output
+    labels = {"title": "Benchmark", "source": snakemake.params.label}
+    table = benchmark.collect(files, snakemake.input.paper, comparable=snakemake.params.comparable)
+    classes, pairs = benchmark.per_class(files), benchmark.pairs(files)
+    tables.write_csv(table, out.csv)
+    tables.write_csv(classes, out.classes)
+    tables.write_csv(pairs, out.pairs)
+    tables.write_markdown(table, classes, pairs, out.markdown, **labels)
+    tables.write_latex(table, out.latex, **labels)
+    figures.benchmark_bars(table, out.chart, **labels)

@@ -10,7 +10,11 @@ with logs.step(snakemake.log[0]):
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
     export_geotiffs(
         pd.read_parquet(snakemake.input.table).iloc[rows],
-        np.load(snakemake.input.prediction, mmap_mode="r"),
+        {
+            name: np.load(file, mmap_mode="r")
+            for name, file in (("seg", snakemake.input.prediction), ("edg", snakemake.input.get("edges")))
+            if file
+        },
         snakemake.output.folder,
         model=snakemake.params.scenario["model"],
         weighting=snakemake.params.scenario["weighting"],

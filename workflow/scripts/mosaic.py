@@ -1,4 +1,4 @@
-"""Merge a scenario's predicted patches to one map per coordinate system, with the confidence beside it."""
+"""Merge a scenario's predicted patches to one map per coordinate system, with confidence and edges beside it."""
 
 import numpy as np
 import pandas as pd
@@ -6,14 +6,16 @@ import pandas as pd
 from cerraseg import logs, store
 from cerraseg.files import replacing
 from cerraseg.mosaic import mosaic
-from cerraseg.taxonomy import LEVELS
+from cerraseg.taxonomy import EDGES, LEVELS
 
 with logs.step(snakemake.log[0]), replacing(snakemake.output.folder) as folder:
     folder.mkdir()
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
     patches = pd.read_parquet(snakemake.input.table).iloc[rows]
     tags = {"SCENARIO": snakemake.wildcards.scenario, "SOURCE": snakemake.params.label}
-    classes = LEVELS[snakemake.params.scenario["level"]]
-    for name, legend in (("prediction", classes), ("confidence", None)):
+    legends = {"prediction": LEVELS[snakemake.params.scenario["level"]], "confidence": None, "edges": EDGES}
+    for name, legend in legends.items():
+        if not snakemake.input.get(name):
+            continue
         tiles = np.load(snakemake.input[name], mmap_mode="r")
         mosaic(patches, tiles, folder, name=name, classes=legend, tags=tags, threads=snakemake.threads)

@@ -1,8 +1,6 @@
-"""Draw a scenario's training curves, confusion matrix and map."""
+"""Draw a scenario's confusion matrix and map."""
 
 from pathlib import Path
-
-import pandas as pd
 
 from cerraseg import figures, logs, map_figures, metrics
 from cerraseg.taxonomy import LEVELS
@@ -10,7 +8,6 @@ from cerraseg.taxonomy import LEVELS
 with logs.step(snakemake.log[0]):
     classes = LEVELS[snakemake.params.scenario["level"]]
     named = {"title": snakemake.wildcards.scenario, "source": snakemake.params.label}
-    figures.curves(pd.read_csv(snakemake.input.history), snakemake.output.curves, **named)
     figures.confusion(metrics.read_confusion(snakemake.input.confusion), classes, snakemake.output.confusion, **named)
     largest = max(Path(snakemake.input.mosaic).glob("prediction_*.tif"), key=lambda path: path.stat().st_size)
     truth = Path(snakemake.input.truth) / largest.name.replace("prediction", "truth")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cerraseg import logs, store
 from cerraseg.loop import Plan
+from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 from cerraseg.training import Outputs, train
 
@@ -11,6 +12,7 @@ with logs.step(snakemake.log[0]):
     train(
         Plan(
             Scenario(**snakemake.params.scenario),
+            Recipe(**snakemake.params.recipe),
             snakemake.params.settings,
             **snakemake.params.training,
             threads=snakemake.threads,

@@ -1,25 +1,26 @@
-"""Merge the masks of the mapped patches to one map per coordinate system."""
+"""Merge the masks and edges of the mapped patches to one map per coordinate system."""
 
 import pandas as pd
 
 from cerraseg import logs, store
 from cerraseg.files import replacing
+from cerraseg.layout import edge_layer
 from cerraseg.mosaic import mosaic
-from cerraseg.taxonomy import LEVELS
+from cerraseg.taxonomy import EDGES, LEVELS
 
 with logs.step(snakemake.log[0]), replacing(snakemake.output.folder) as folder:
     folder.mkdir()
     level = snakemake.wildcards.level
     packed = store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header)
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
-    mosaic(
-        pd.read_parquet(snakemake.input.table).iloc[rows],
-        packed.masks[:, packed.level(level)]
-        if snakemake.params.patches == "all"
-        else packed.masks[rows, packed.level(level)],
-        folder,
-        name="truth",
-        classes=LEVELS[level],
-        tags={"SOURCE": snakemake.params.label},
-        threads=snakemake.threads,
-    )
+    for name, layer, legend in (("truth", level, LEVELS[level]), ("edges", edge_layer(level), EDGES)):
+        masks = packed.masks[:, packed.layer(layer)]
+        mosaic(
+            pd.read_parquet(snakemake.input.table).iloc[rows],
+            masks if len(rows) == len(masks) else masks[rows],
+            folder,
+            name=name,
+            classes=legend,
+            tags={"SOURCE": snakemake.params.label},
+            threads=snakemake.threads,
+        )

@@ -1,0 +1,135 @@
+"""Take a checkpoint that was not trained here, released or the user's own, as a scenario's."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cerraseg import checkpoint
+from cerraseg.checkpoint import Blueprint, Segmenter, draw
+from cerraseg.errors import DataError
+from cerraseg.files import replacing
+from cerraseg.logs import log
+from cerraseg.models.transnuseg import dimensions, import_published
+from cerraseg.recipes import Recipe
+from cerraseg.scenario import Scenario
+from cerraseg.taxonomy import LEVELS, MODALITIES
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+
+def adopt(
+    file: Path,
+    scenario: Scenario,
+    recipe: Recipe,
+    settings: Mapping[str, Any],
+    statistics: Mapping[str, Any],
+    output: Path,
+    origin: Path,
+) -> None:
+    """Check a checkpoint file against a scenario and write it as one that every later step takes.
+
+    Args:
+        file: a CerraSeg checkpoint, or a bare state dict: of segmentation-models-pytorch's U-Net, or of TransNuSeg
+            under the published names. Nothing but tensors and plain values is ever unpickled.
+        scenario: what the file should be.
+        recipe: says for a bare state dict whether its input is normalised.
+        settings: those of a bare U-Net; a TransNuSeg's dimensions are read off the shapes.
+        statistics: of this run's training split, for a recipe that normalises.
+        output: checkpoint to write.
+        origin: JSON to write: name, bytes and SHA-256 of ``file``.
+
+    Raises:
+        DataError: if the file is unsafe, no checkpoint, or another scenario's; the error says which it would fit.
+    """
+    content = _load(file)
+    if "blueprint" in content:
+        blueprint, parameters = Blueprint(**content["blueprint"]), content["parameters"]
+        _check_fit(file, scenario, (blueprint.model, blueprint.modality, blueprint.level))
+    else:
+        _check_fit(file, scenario, _kind(file, content))
+        blueprint, parameters = _from_state(scenario, recipe, settings, statistics, content)
+    try:
+        Segmenter(blueprint).net.load_state_dict(parameters)
+    except RuntimeError as error:
+        shown = "\n".join(str(error).splitlines()[:6])
+        raise DataError(
+            f"{file}: its names or shapes do not fit {scenario.id} with {blueprint.settings}: {shown}\n"
+            f"Set the section {scenario.model} of the configuration to what the file was trained with"
+        ) from None
+    facts = {"file": file.name, "bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    checkpoint.save(output, blueprint, parameters, {"scenario": scenario.id, "origin": facts})
+    with replacing(origin) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n")
+    log.info("%s taken as %s", file.name, scenario.id)
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except UnpicklingError:
+        raise DataError(
+            f"{file}: holds more than parameters, which could run code when it is read; expected a state dict. Where "
+            "you trust the file, load it with the code that made it and write torch.save(model.state_dict(), ...)"
+        ) from None
+    except (OSError, RuntimeError, EOFError) as error:
+        raise DataError(f"{file}: not a checkpoint ({error}); fetch or write the file again") from None
+    if isinstance(content, dict) and {"blueprint", "parameters"} <= content.keys():
+        return content
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise DataError(
+            f"{file}: not a state dict; expected names with their tensors, as model.state_dict() gives them"
+        )
+    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def _kind(file: Path, state: Mapping[str, Tensor]) -> tuple[str, str, str]:
+    """Model, modality and level that the names and shapes of a state dict tell."""
+    if "patch_embed.proj.weight" in state and "output.weight" in state:
+        model, first, last = "transnuseg", state["patch_embed.proj.weight"], state["output.weight"]
+    elif "segmentation_head.0.weight" in state:
+        kernels = (tensor for name, tensor in state.items() if name.startswith("encoder.") and tensor.ndim == 4)
+        model, first, last = "unet", next(kernels), state["segmentation_head.0.weight"]
+    else:
+        raise DataError(
+            f"{file}: its names ({', '.join(list(state)[:3])}, ...) are those of no model here; expected the U-Net of "
+            "segmentation-models-pytorch or the published TransNuSeg"
+        )
+    bands, classes = first.shape[1], last.shape[0]
+    modality = next((name for name, of in MODALITIES.items() if len(of) == bands), f"{bands} bands")
+    return model, modality, next((name for name, of in LEVELS.items() if len(of) == classes), f"{classes} classes")
+
+
+def _check_fit(file: Path, scenario: Scenario, found: tuple[str, str, str]) -> None:
+    if found == (scenario.model, scenario.modality, scenario.level):
+        return
+    model, modality, level = found
+    fits = modality in MODALITIES and level in LEVELS
+    example = f"{model}-{modality}-{scenario.weighting}-{level}-{scenario.recipe}-{scenario.seed}"
+    raise DataError(
+        f"{file} holds a {model} for {modality} and {level}; expected {scenario.model} for {scenario.modality} "
+        f"and {scenario.level} ({scenario.id}). It would fit {example if fits else 'no scenario'}"
+    )
+
+
+def _from_state(
+    scenario: Scenario,
+    recipe: Recipe,
+    settings: Mapping[str, Any],
+    statistics: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+) -> tuple[Blueprint, Mapping[str, Tensor]]:
+    if scenario.model == "unet":
+        return draw(scenario, recipe, settings, statistics), state
+    found = {name: value for name, value in dimensions(state).items() if name not in ("channels", "classes")}
+    blueprint = draw(scenario, recipe, settings, statistics)
+    return replace(blueprint, settings=dict(sorted({**found, "sharing": "published"}.items()))), import_published(state)

@@ -1,0 +1,51 @@
+"""Score a scenario's predicted test patches against their masks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cerraseg import edges, metrics
+from cerraseg.layout import edge_layer
+from cerraseg.logs import log
+from cerraseg.scenario import Scenario
+from cerraseg.store import Store, rows_of
+from cerraseg.taxonomy import LEVELS
+
+
+def evaluate(
+    scenario: Scenario,
+    store: Store,
+    split: Path,
+    predicted: str,
+    prediction: Path,
+    edge_prediction: Path | None,
+    folder: Path,
+    info: Mapping[str, object],
+) -> None:
+    """Write the scores of the test patches into ``folder``, see :func:`cerraseg.metrics.write`.
+
+    Args:
+        scenario: whose prediction it is.
+        store: packed patches.
+        split: split table.
+        predicted: part of the split that was predicted, ``test`` or ``all``.
+        prediction: class ids of those patches, in row order.
+        edge_prediction: their edges, from a model that predicts them.
+        folder: folder to write into.
+        info: goes into the metrics beside the scenario and the scores.
+    """
+    test = rows_of(split, "test")
+    ids = pd.read_csv(split, dtype=str)["id"].iloc[test].tolist()
+    places = np.searchsorted(rows_of(split, predicted), test)
+    classes = LEVELS[scenario.level]
+    confusions = metrics.patch_confusions(
+        store.masks[test, store.layer(scenario.level)], np.load(prediction, mmap_mode="r")[places], len(classes)
+    )
+    facts = {"scenario": {"id": scenario.id, **vars(scenario)}, "patches": len(test), **info}
+    if edge_prediction:
+        truth = store.masks[test, store.layer(edge_layer(scenario.level))]
+        facts["edges"] = edges.scores(truth, np.load(edge_prediction, mmap_mode="r")[places])
+    scores = metrics.write(folder, confusions, ids, classes, facts)
+    log.info("%d test patches: macro F1 %.2f %%, mIoU %.2f %%", len(test), 100 * scores.macro_f1, 100 * scores.miou)

@@ -1,0 +1,415 @@
+"""A model card for each scenario: what the checkpoint is, on what it stands, and what its scores are worth.
+
+Source: M. Mitchell et al., "Model Cards for Model Reporting", Conference on Fairness, Accountability, and Transparency
+(2019), 220–229. The YAML in front is what model hubs read. No path, host or user name of the machine gets into a card.
+"""
+
+import hashlib
+import inspect
+import json
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cerraseg import __version__
+from cerraseg.files import replacing
+from cerraseg.recipes import Recipe, model_settings
+from cerraseg.scenario import RELEASED, Scenario
+from cerraseg.taxonomy import LEVELS, MODALITIES, SAR_BANDS
+
+PACKAGES = ("torch", "lightning", "torchmetrics", "segmentation-models-pytorch", "timm", "numpy", "rasterio")
+"""Distributions whose versions a card names."""
+
+RARE = 0.01
+"""A class with a smaller share of the scored pixels is named as rare."""
+
+_PUBLISHED = "CerraData-4MM"
+_MODELS = {"unet": "U-Net", "transnuseg": "TransNuSeg"}
+_SENSORS = {"msi": "Sentinel-2", "sar": "Sentinel-1", "concat": "Sentinel-2 and Sentinel-1"}
+_ORIGIN = ("dataset", "version", "patches", "scenes", "seed")  # of a manifest: anything else might name this machine
+_SCORES = {
+    "macro_f1": "Macro F1",
+    "miou": "mIoU",
+    "accuracy": "Accuracy",
+    "macro_f1_present": "Macro F1 (classes present)",
+    "miou_present": "mIoU (classes present)",
+    "weighted_f1": "Weighted F1",
+    "kappa": "Kappa × 100",
+}
+_RATIOS = {"f1": "F1", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
+_CODE = ("cerraseg", "workflow", "Snakefile", "requirements.txt")  # what the commit stands for
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files that a card is made of: ``history`` for a scenario that was trained, else ``origin``."""
+
+    checkpoint: Path
+    metrics: Path
+    header: Path
+    manifest: Path
+    split: Path
+    statistics: Path
+    history: Path | None = None
+    origin: Path | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the configuration says of a scenario.
+
+    Attributes:
+        scenario: whose card it is.
+        recipe: what the scenario's recipe means for its model.
+        settings: the model's own settings.
+        training: ``epochs`` (at most) and ``batch_size``.
+        split: ``scheme``, shares by part, ``seed`` and ``validation_seed``.
+        label: what the data is called; if it says "simulated", so does the card.
+        train_code: digest of the training code.
+    """
+
+    scenario: Scenario
+    recipe: Recipe
+    settings: Mapping[str, Any]
+    training: Mapping[str, Any]
+    split: Mapping[str, Any]
+    label: str
+    train_code: str
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the data is no real land."""
+        return "simulated" in self.label.lower()
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the files and the machine say; the checkpoint and the split as texts with their hashes."""
+
+    checkpoint: str
+    metrics: Mapping[str, Any]
+    header: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    split: str
+    parts: Mapping[str, int]
+    statistics: Mapping[str, Any]
+    history: pd.DataFrame | None
+    origin: Mapping[str, Any]
+    commit: str
+
+
+def write(card: Path, sources: Sources, run: Run, repository: Path) -> None:
+    """Write a scenario's model card (Markdown, UTF-8). The same files, versions and commit give the same bytes.
+
+    Args:
+        card: file to write.
+        sources: the scenario's files and those of its data. Without a history, nothing is said of a training.
+        run: what the configuration says.
+        repository: folder of the source tree; its commit of now is named, which need not be that of the training.
+    """
+    facts = _Facts(
+        checkpoint=_hashed(sources.checkpoint),
+        metrics=_read(sources.metrics),
+        header=_read(sources.header),
+        manifest=_read(sources.manifest),
+        split=_hashed(sources.split),
+        parts=pd.read_csv(sources.split, dtype=str)["split"].value_counts().to_dict(),
+        statistics=_read(sources.statistics),
+        history=pd.read_csv(sources.history) if sources.history else None,
+        origin=_read(sources.origin) if sources.origin else {},
+        commit=_commit(repository),
+    )
+    sections = (_opening, _model, _bands, _output, _data, _split, _training, _scores, _classes, _use, _software)
+    text = "\n\n".join(part for section in sections for part in section(run, facts))
+    with replacing(card) as part:
+        part.write_text(f"{_front_matter(run)}\n\n{text}\n", encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _hashed(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{path.stat().st_size:,} bytes, SHA-256 `{hashlib.file_digest(file, 'sha256').hexdigest()}`"
+
+
+def _commit(repository: Path) -> str:
+    """The commit that ``repository`` is at, "unknown" where it is not the top folder of a Git repository."""
+    git = ["git", "--no-optional-locks", "-C", str(repository)]
+    try:
+        found = subprocess.run([*git, "rev-parse", "--show-prefix", "HEAD"], capture_output=True, text=True, check=True)
+        changes = subprocess.run([*git, "status", "--porcelain", "--", *_CODE], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    inside, commit = found.stdout.splitlines()
+    return "unknown" if inside else f"`{commit}`{' with uncommitted changes' if changes.stdout else ''}"
+
+
+def _front_matter(run: Run) -> str:
+    scenario = run.scenario
+    tags = ["remote-sensing", "land-cover", "land-use", "semantic-segmentation", "pytorch", scenario.model]
+    tags += _SENSORS[scenario.modality].lower().split(" and ")
+    tags += ["cerrado", "cerradata-4mm"] if run.label == _PUBLISHED else ["simulated-data"] if run.simulated else []
+    lists = {"tags": tags, "metrics": ["f1", "mean_iou", "accuracy"]}
+    lines = [line for name, values in lists.items() for line in (f"{name}:", *(f"- {value}" for value in values))]
+    license_ = "# license: for whoever publishes the model to choose"
+    return "\n".join(["---", license_, "library_name: cerraseg", "pipeline_tag: image-segmentation", *lines, "---"])
+
+
+def _opening(run: Run, facts: _Facts) -> Iterator[str]:
+    scenario = run.scenario
+    yield f"# {scenario.id}"
+    yield (
+        f"{_MODELS[scenario.model]} for land use and land cover: {len(LEVELS[scenario.level])} classes "
+        f"({scenario.level.upper()}) from {len(MODALITIES[scenario.modality])} bands of {_SENSORS[scenario.modality]}. "
+        "A model card after Mitchell et al. (2019), written by the CerraSeg workflow."
+    )
+    if facts.history is None:
+        yield f"**Not trained here**: {_giver(scenario)}. It was scored here, on {_plain(run.label)}."
+    if run.simulated:
+        yield (
+            f"**The data is simulated ({_plain(run.label)}). The scores show that the pipeline works; they say nothing "
+            "about real land.**"
+        )
+
+
+def _giver(scenario: Scenario) -> str:
+    released = scenario.recipe == RELEASED
+    return f"the checkpoint was {'released by the authors of the data set' if released else 'given by the user'}"
+
+
+def _model(run: Run, facts: _Facts) -> Iterator[str]:
+    scenario = run.scenario
+    yield "## Model"
+    yield f"{_MODELS[scenario.model]} in `checkpoint.pt`: {facts.checkpoint}."
+    if facts.history is not None:
+        yield _table(("Setting", "Value"), model_settings(scenario.model, run.settings, run.recipe).items())
+    yield "To use it, beside the file and with the package `cerraseg` (the folder of its repository will do):"
+    snippet = [
+        "import torch",
+        "from cerraseg import checkpoint",
+        "",
+        'model, blueprint, training = checkpoint.load("checkpoint.pt")',
+        f"images = torch.zeros(1, {len(MODALITIES[scenario.modality])}, 128, 128)  # your patches, raw pixels",
+        "with torch.inference_mode():",
+        f"    {'logits, edge_logits' if scenario.edges else '(logits,)'} = model(images)",
+        "classes = logits.argmax(1)  # ids (1, 128, 128)",
+        *(["edges = edge_logits.argmax(1) == 1"] if scenario.edges else []),
+    ]
+    yield "\n".join(["```python", *snippet, "```"])
+
+
+def _bands(run: Run, facts: _Facts) -> Iterator[str]:
+    names, zscored = MODALITIES[run.scenario.modality], facts.history is not None and run.recipe.zscore
+    rows: list[tuple[object, ...]] = []
+    for place, name in enumerate(names):
+        band = facts.statistics["bands"][name] if zscored else {}
+        scale = (f"{band['mean']:.6g}", f"{band['std'] or 1:.6g}") if zscored else ()
+        rows.append((place, name, _SENSORS["sar" if name in SAR_BANDS else "msi"], *scale))
+    yield "### Input"
+    yield "float32 `(patches, bands, 128, 128)`: patches of 128 × 128 pixels of 10 m, the bands as channels in this order:"
+    yield _table(("Channel", "Band", "Sensor", "Mean", "Standard deviation")[: len(rows[0])], rows)
+    if zscored:
+        yield (
+            "Feed raw pixels: the loaded model itself subtracts the mean and divides by the standard deviation, both of "
+            "the training patches."
+        )
+    elif facts.history is not None:
+        yield "Feed raw pixels: nothing is normalised."
+    else:
+        yield (
+            "Feed raw pixels: the loaded model itself normalises by `blueprint.mean` and `blueprint.std`, where they are "
+            "not empty. `blueprint.settings` are its dimensions."
+        )
+    yield (
+        "Units are those of the training data. In CerraData-4MM, Sentinel-2 is reflectance × 10,000 plus an offset and "
+        "Sentinel-1 linear, not in decibels (inferred from its published statistics)."
+    )
+
+
+def _output(run: Run, facts: _Facts) -> Iterator[str]:
+    classes = LEVELS[run.scenario.level]
+    yield "### Output"
+    yield f"Logits `(patches, {len(classes)}, 128, 128)`, before any softmax, the classes as channels in this order:"
+    yield _table(("Id", "Class", "Name"), ((entry.id, entry.abbreviation, entry.name) for entry in classes))
+    if run.scenario.edges:
+        yield "Then logits of the edges between classes: a pixel is an edge where channel 1 is the largest."
+
+
+def _data(run: Run, facts: _Facts) -> Iterator[str]:
+    origin = facts.manifest["origin"]
+    yield "## Data"
+    if run.label == _PUBLISHED:
+        yield (
+            "CerraData-4MM (Miranda et al. 2025, arXiv:2502.00083): Bico do Papagaio, Brazilian Cerrado; images and labels "
+            "(TerraClass Cerrado) of 2022."
+        )
+    rows = [("source", run.label), *((f"origin: {name}", str(origin[name])) for name in _ORIGIN if name in origin)]
+    digests = {f"digest of the {name}": facts.header[name] for name in ("ids", "pixels")}
+    yield _table(("What", "Value"), [*rows, ("patches, packed", f"{facts.header['patches']:,}"), *digests.items()])
+    yield "Equal digests mean the same patches in the same order, with the same images, masks and edges."
+
+
+def _split(run: Run, facts: _Facts) -> Iterator[str]:
+    parts = ("train", "validation", "test")
+    rules = ", ".join(f"{name.replace('_', ' ')} {_plain(run.split[name])}" for name in run.split if name not in parts)
+    yield "## Split"
+    yield f"{rules[:1].upper()}{rules[1:]}. `split.csv` names the part of every patch: {facts.split}."
+    yield _table(("Part", "Share", "Patches"), ((part, run.split[part], f"{facts.parts[part]:,}") for part in parts))
+
+
+def _training(run: Run, facts: _Facts) -> Iterator[str]:
+    scenario, history = run.scenario, facts.history
+    if history is None:
+        yield "## Where the checkpoint comes from"
+        yield f"Not trained here: {_giver(scenario)}. Of its training, nothing is known here but this file:"
+        name, size, sha256 = (facts.origin[key] for key in ("file", "bytes", "sha256"))
+        yield _table(("What", "Value"), (("file", Path(name).name), ("bytes", f"{size:,}"), ("SHA-256", sha256)))
+        yield "Recipe and seed in the scenario's name are those that it takes the place of."
+        return
+    weights = "none"
+    if scenario.weighting == "w":
+        each = facts.statistics["levels"][scenario.level]["class_weights"]
+        weights = "by class id: " + ", ".join(f"{value:.4g}" for value in each)
+    best = history[history["selected"]].iloc[0]
+    rows = {
+        "recipe": scenario.recipe,
+        "seed": scenario.seed,
+        "epochs at most": run.training["epochs"],
+        "epochs run": len(history),
+        "best epoch, the one kept": int(best["epoch"]),
+        "its macro F1 on the validation patches": f"{100 * best['val_macro_f1']:.2f} %",
+        **{name.replace("_", " "): value for name, value in run.training.items() if name != "epochs"},
+        "class weights in the loss": weights,
+    }
+    yield "## Training"
+    yield _table(("What", "Value"), rows.items())
+    yield "The recipe, field by field:"
+    fields = asdict(run.recipe)
+    yield _table(("Field", "Value", "Meaning"), ((name, fields[name], text) for name, text in _meanings().items()))
+
+
+def _meanings() -> dict[str, str]:
+    """What each field of a recipe means: its docstring is the one truth."""
+    found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", inspect.getdoc(Recipe) or "", re.MULTILINE)
+    said = {name: " ".join(text.replace("``", "`").split()) for name, text in found}
+    return {name: said.get(name, "") for name in Recipe.__dataclass_fields__}
+
+
+def _scores(run: Run, facts: _Facts) -> Iterator[str]:
+    metrics = facts.metrics
+    warning = " **Simulated: they say nothing about real land.**" if run.simulated else ""
+    rows = []
+    for name, title in _SCORES.items():
+        ends = metrics["intervals"].get(name)
+        span = f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}" if ends else None
+        rows.append((title, f"{100 * metrics['scores'][name]:.2f}", span))
+    yield "## Scores"
+    yield (
+        f"In percent, over {metrics['pixels']:,} labelled pixels of {metrics['patches']:,} test patches of "
+        f"{_plain(metrics['source'])}.{warning}"
+    )
+    yield _table(("Score", "Value", "95 % interval"), rows)
+    yield (
+        f"{metrics['rule']} Neighbouring patches are alike, so the intervals are a lower bound; the spread between "
+        "trainings is not in them."
+    )
+
+
+def _classes(run: Run, facts: _Facts) -> Iterator[str]:
+    rows = (
+        (entry["name"], *(f"{100 * entry[ratio]:.2f}" for ratio in _RATIOS), f"{entry['support']:,}")
+        for entry in facts.metrics["classes"]
+    )
+    yield "### By class"
+    yield _table(("Class", *_RATIOS.values(), "Support (pixels)"), rows)
+    if edges := facts.metrics.get("edges"):
+        ratios = ("precision", "recall", "f1")
+        found = ((far, *(f"{100 * edges[far][ratio]:.2f}" for ratio in ratios)) for far in sorted(edges, key=int))
+        yield "### Edges between classes"
+        yield "Found within so many pixels of where they are:"
+        yield _table(("Tolerance (pixels)", *(_RATIOS[ratio] for ratio in ratios)), found)
+
+
+def _use(run: Run, facts: _Facts) -> Iterator[str]:
+    yield "## Intended use and limits"
+    yield (
+        "For research on land-use and land-cover mapping, and to be compared with models that were scored on the same "
+        "test patches."
+    )
+    yield "\n".join(f"- {limit}" for limit in _limits(run, facts))
+
+
+def _limits(run: Run, facts: _Facts) -> Iterator[str]:
+    yield "Not for legal or enforcement decisions without checks on the ground."
+    if run.simulated:
+        yield "The data is simulated: nothing here was tried on real land."
+    if facts.history is None:
+        yield "The checkpoint may have been trained on test patches of this split; then its scores are no test."
+    elif run.scenario.recipe == "paper":
+        yield "The recipe repeats the published training, faults included, to be compared with it."
+    if run.split["scheme"] == "paper":
+        yield (
+            "The split draws patches at random out of contiguous scenes: test patches touch training patches, which "
+            "flatters the scores. Expect lower ones elsewhere."
+        )
+    if rare := ", ".join(_rare(facts.metrics["classes"])):
+        yield f"Rare classes among the scored pixels, learnt and scored on little: {rare}."
+    yield "Other regions, years, seasons, sensors and processing levels than those of the training data are untried."
+    yield (
+        "Feed the same bands, in the same order and units: others (decibels, reflectance from 0 to 1, another offset) "
+        "give wrong classes without a warning."
+    )
+
+
+def _rare(classes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    total = sum(entry["support"] for entry in classes)
+    for entry in classes:
+        if entry["support"] < RARE * total:
+            share = f"{100 * entry['support'] / total:.3f} %" if entry["support"] else "absent"
+            yield f"{entry['name']} ({share}{'' if entry['predicted'] else ', never predicted'})"
+
+
+def _software(run: Run, facts: _Facts) -> Iterator[str]:
+    versions = {name: _version(name) for name in PACKAGES}
+    versions |= {"Python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    yield "## Software"
+    yield "As this card was written:"
+    yield _table(("What", "Version"), {"cerraseg": __version__, **versions}.items())
+    trained = f"Training code: digest `{run.train_code}`. " if facts.history is not None else ""
+    yield f"{trained}Repository as this card was written: {facts.commit}."
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _table(headings: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table; numbers and their likes stand right."""
+    cells = [[_plain(cell) for cell in row] for row in rows]
+    columns = list(zip(*cells, strict=True))
+    rules = ["--:" if all(re.fullmatch(r"[-\d.,]+|–", cell) for cell in column) else ":--" for column in columns]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [headings, rules, *cells])
+
+
+def _plain(value: object) -> str:
+    """A value as text that stays within its line and its table cell."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,137 @@
+"""Building blocks of TransNuSeg on tokens (B, H, W, C): timm's Swin blocks, and what stands between them."""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+import torch
+from timm.layers.drop import DropPath
+from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_GROUPS = 5  # of channels in the token MLP, shifted by -2 to 2 tokens
+
+
+class Stage(NamedTuple):
+    """One resolution of encoder and decoders: ``resolution`` and ``window`` in tokens."""
+
+    dim: int
+    resolution: tuple[int, int]
+    heads: int
+    window: int
+    drop_path: tuple[float, float]
+
+
+def swin_blocks(stage: Stage) -> nn.Sequential:
+    """Two Swin blocks, the second with shifted windows."""
+    return nn.Sequential(
+        *(
+            SwinTransformerBlock(
+                stage.dim, stage.resolution, stage.heads, window_size=stage.window, shift_size=shift, drop_path=rate
+            )
+            for shift, rate in zip((0, stage.window // 2), stage.drop_path, strict=True)
+        )
+    )
+
+
+class Down(nn.Module):
+    """Swin blocks, then half the resolution: (B, H, W, C) → (B, H/2, W/2, 2C)."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.blocks = swin_blocks(stage)
+        self.downsample = PatchMerging(stage.dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        merged: Tensor = self.downsample(self.blocks(tokens))
+        return merged
+
+
+class TokenMLP(nn.Module):
+    """Token-MLP block with axis shifts (Valanarasu and Patel 2022, MICCAI: UNeXt): (B, H, W, C) → the same shape."""
+
+    def __init__(self, dim: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = _ShiftMLP(dim)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        added: Tensor = self.drop_path(self.mlp(self.norm2(tokens)))
+        return tokens + added
+
+
+class _ShiftMLP(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, dim)
+        self.dwconv = nn.Sequential(OrderedDict(dwconv=nn.Conv2d(dim, dim, 3, padding=1, groups=dim)))
+        self.fc2 = nn.Linear(dim, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = self.dwconv(self.fc1(_shift(tokens, 1)).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        mixed: Tensor = self.fc2(_shift(F.gelu(hidden), 2))
+        return mixed
+
+
+def _shift(tokens: Tensor, axis: int) -> Tensor:
+    """Move five groups of channels by -2 to 2 tokens along ``axis`` of (B, H, W, C); what comes in is 0."""
+    reach, length = _GROUPS // 2, tokens.shape[axis]
+    padded = F.pad(tokens, (0, 0, *((reach, reach) if axis == 2 else (0, 0, reach, reach))))
+    groups = padded.chunk(_GROUPS, -1)
+    moved = [group.narrow(axis, 2 * reach - n, length) for n, group in enumerate(groups)]
+    return torch.cat(moved, -1)
+
+
+class Expand(nn.Module):
+    """More resolution from channels: (B, H, W, C) → (B, scale·H, scale·W, out)."""
+
+    def __init__(self, dim: int, scale: int, out: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.expand = nn.Linear(dim, scale * scale * out, bias=False)
+        self.norm = nn.LayerNorm(out)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        batch, height, width, _ = tokens.shape
+        squares = self.expand(tokens).view(batch, height, width, self.scale, self.scale, -1)
+        spread = squares.transpose(2, 3).reshape(batch, height * self.scale, width * self.scale, -1)
+        normed: Tensor = self.norm(spread)
+        return normed
+
+
+class Up(nn.Module):
+    """Swin blocks, then twice the resolution, save at the last stage."""
+
+    def __init__(self, stage: Stage, last: bool) -> None:
+        super().__init__()
+        self.blocks = swin_blocks(stage)
+        self.upsample = nn.Identity() if last else Expand(stage.dim, 2, stage.dim // 2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        spread: Tensor = self.upsample(self.blocks(tokens))
+        return spread
+
+
+class SharedLinear(nn.Linear):
+    """A projection to queries, keys and values whose first ``shared`` of ``heads`` heads are another projection's."""
+
+    taken: Tensor
+
+    def __init__(self, own: nn.Linear, other: nn.Linear, shared: int, heads: int) -> None:
+        super().__init__(own.in_features, own.out_features)
+        self.load_state_dict(own.state_dict())
+        self.whole = shared == heads
+        self.other = (other,)  # in a tuple, so that its parameters keep one name, the other decoder's
+        taken = torch.zeros(3, heads, own.out_features // (3 * heads), dtype=torch.bool)
+        taken[:, :shared] = True
+        self.register_buffer("taken", taken.flatten(), persistent=False)
+        self.requires_grad_(not self.whole)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        (other,) = self.other
+        if self.whole:
+            projected: Tensor = other(tokens)
+            return projected
+        weight = torch.where(self.taken[:, None], other.weight, self.weight)
+        return F.linear(tokens, weight, torch.where(self.taken, other.bias, self.bias))

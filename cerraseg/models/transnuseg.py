@@ -1,0 +1,265 @@
+"""TransNuSeg (He et al. 2023, MICCAI): a Swin encoder, a semantic and an edge Swin decoder that share attention."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from timm.layers.patch_embed import PatchEmbed
+from timm.layers.weight_init import trunc_normal_
+from timm.models.swin_transformer import SwinTransformerBlock, WindowAttention
+from torch import Tensor, nn
+
+from cerraseg.errors import ConfigError, DataError
+from cerraseg.models.swin import Down, Expand, SharedLinear, Stage, TokenMLP, Up
+
+Sharing = Literal["published", "heads"]
+
+PATCH = 4
+"""Side of the pixel squares that become the first stage's tokens."""
+
+
+def build_transnuseg(
+    channels: int,
+    classes: int,
+    *,
+    embed_dim: int = 96,
+    heads: Sequence[int] = (3, 6, 12),
+    window: int = 8,
+    drop_path: float = 0.1,
+    sharing: Sharing = "published",
+    edge_outputs: int | None = None,
+    image_size: int = 128,
+) -> "TransNuSeg":
+    """Build a :class:`TransNuSeg`.
+
+    Args:
+        channels: input bands.
+        classes: semantic outputs.
+        embed_dim: channels of the first stage; each later one has twice as many.
+        heads: attention heads of each stage.
+        window: side of the attention windows in tokens.
+        drop_path: largest rate of stochastic depth (Huang et al. 2016, ECCV); it grows with depth.
+        sharing: see :class:`TransNuSeg`.
+        edge_outputs: outputs of the edge head, of which 0 is interior and 1 is edge; None: as many as ``classes``.
+        image_size: side of the images that the windows are laid out for: a stage that is one window shifts nothing.
+
+    Raises:
+        ConfigError: if the heads do not divide their channels or the windows do not divide the image.
+    """
+    for stage, count in enumerate(heads):
+        if (embed_dim << stage) % count:
+            raise ConfigError(
+                f"transnuseg: stage {stage} has {embed_dim << stage} channels for {count} heads; expected a multiple: "
+                f"change embed_dim {embed_dim} or heads {', '.join(map(str, heads))}"
+            )
+    step = PATCH * window << len(heads) - 1
+    if image_size % step:
+        raise ConfigError(f"transnuseg: images of {image_size} pixels and windows of {window}; {_expected(step)}")
+    rates = torch.linspace(0, drop_path, 2 * len(heads) + 2).tolist()
+    stages = [
+        Stage(embed_dim << n, (image_size // PATCH >> n,) * 2, count, window, (rates[2 * n], rates[2 * n + 1]))
+        for n, count in enumerate(heads)
+    ]
+    return TransNuSeg(channels, classes, stages, rates[-1], sharing, edge_outputs or classes)
+
+
+def _expected(step: int) -> str:
+    return f"expected a multiple of {step} (4 pixels a token, half as many tokens at each stage, whole windows)"
+
+
+class TransNuSeg(nn.Module):
+    """Images (B, channels, H, W) in; semantic (B, classes, H, W) and edge logits (B, edge_outputs, H, W) out.
+
+    H and W are multiples of 128 with three stages and windows of 8. Two ways of sharing attention:
+
+    ``published``: every head of the edge decoder takes query, key and value from the semantic decoder's projection, as
+    the released checkpoints compute at batch size 1. (The published code does so in the first 32 windows of a batch and
+    takes the edge decoder's own projection in the rest, so that its edges depend on how patches are batched.) What the
+    released checkpoints hold but never use is kept, frozen. In training the encoder runs once for each decoder, as
+    published.
+
+    ``heads``: half of the heads share, the rest are the edge decoder's own: the paper's idea.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        stages: Sequence[Stage],
+        drop_path: float,
+        sharing: Sharing,
+        edge_outputs: int,
+    ) -> None:
+        super().__init__()
+        first, deepest = stages[0].dim, 2 * stages[-1].dim
+        self.sharing, self.size = sharing, (PATCH * stages[0].resolution[0],) * 2
+        self.step = PATCH * stages[0].window << len(stages) - 1
+        self.patch_embed = PatchEmbed(
+            None, PATCH, channels, first, norm_layer=nn.LayerNorm, output_fmt="NHWC", strict_img_size=False
+        )
+        self.layers = nn.ModuleList([*map(Down, stages), TokenMLP(deepest, drop_path)])
+        self.norm = nn.LayerNorm(deepest)
+        self.semantic = _Decoder(stages, classes)
+        self.edge = _Decoder(stages, edge_outputs)
+        self.apply(_initialise)
+        self.edge.share(self.semantic, whole=sharing == "published")
+        if sharing == "published":
+            joins = [nn.Identity(), *(nn.Linear(2 * stage.dim, stage.dim) for stage in stages[::-1])]
+            self.unused = nn.ModuleDict({"norm2": nn.LayerNorm(deepest), "concat_back_dim3": nn.ModuleList(joins)})
+            self.unused.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Semantic and edge logits.
+
+        Raises:
+            ConfigError: if the windows do not divide the images.
+        """
+        self._fit((images.shape[-2], images.shape[-1]))
+        features = self._encode(images)
+        semantic = self.semantic(*features)
+        if self.training and self.sharing == "published":
+            features = self._encode(images)
+        return semantic, self.edge(*features)
+
+    def _encode(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        tokens, skips = self.patch_embed(images), []
+        for layer in self.layers:
+            skips.append(tokens)
+            tokens = layer(tokens)
+        return self.norm(tokens), skips[:-1]
+
+    def _fit(self, size: tuple[int, int]) -> None:
+        """Lay the attention masks of shifted windows out for images of ``size``."""
+        if size == self.size:
+            return
+        if size[0] % self.step or size[1] % self.step:
+            raise ConfigError(f"transnuseg: images of {size[0]} x {size[1]} pixels; {_expected(self.step)}")
+        for block in (module for module in self.modules() if isinstance(module, SwinTransformerBlock)):
+            stage = self.semantic.dims[::-1].index(block.dim)
+            block.input_resolution = (size[0] // PATCH >> stage, size[1] // PATCH >> stage)
+            block._init_buffers()
+        self.size = size
+
+
+class _Decoder(nn.Module):
+    """From the deepest tokens and the skips of the encoder to logits at the images' resolution."""
+
+    def __init__(self, stages: Sequence[Stage], outputs: int) -> None:
+        super().__init__()
+        up = stages[::-1]
+        self.dims = [stage.dim for stage in up]
+        first: list[nn.Module] = [Expand(2 * up[0].dim, 2, up[0].dim)]
+        self.stages = nn.ModuleList([*first, *(Up(stage, stage is up[-1]) for stage in up)])
+        self.joins = nn.ModuleList([nn.Identity(), *(nn.Linear(2 * dim, dim) for dim in self.dims)])
+        self.norm = nn.LayerNorm(up[-1].dim)
+        self.expand = Expand(up[-1].dim, PATCH, up[-1].dim)
+        self.output = nn.Conv2d(up[-1].dim, outputs, 1, bias=False)
+
+    def forward(self, tokens: Tensor, skips: Sequence[Tensor]) -> Tensor:
+        tokens = self.stages[0](tokens)
+        for stage, join, skip in zip(self.stages[1:], self.joins[1:], skips[::-1], strict=True):
+            tokens = stage(join(torch.cat([tokens, skip], -1)))
+        logits: Tensor = self.output(self.expand(self.norm(tokens)).permute(0, 3, 1, 2))
+        return logits
+
+    def share(self, other: "_Decoder", whole: bool) -> None:
+        """Take the query, key and value of all heads, or of half of them, from ``other``'s projections."""
+        for mine, theirs in zip(self._attention(), other._attention(), strict=True):
+            shared = mine.num_heads if whole else max(1, mine.num_heads // 2)
+            mine.qkv = SharedLinear(mine.qkv, theirs.qkv, shared, mine.num_heads)
+
+    def _attention(self) -> list[WindowAttention]:
+        return [module for module in self.modules() if isinstance(module, WindowAttention)]
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+_PARTS = {"layers_up": "stages", "concat_back_dim": "joins", "norm_up": "norm", "up": "expand", "output": "output"}
+_NAMES = {
+    **{published: f"semantic.{ours}" for published, ours in _PARTS.items()},
+    **{f"{published}2": f"edge.{ours}" for published, ours in _PARTS.items()},
+    **{name: f"unused.{name}" for name in ("norm2", "concat_back_dim3")},
+}
+"""First part of a published name → what it is called here; other names are the same."""
+
+
+def from_published(state: Mapping[str, Tensor]) -> TransNuSeg:
+    """The model of a released state dict, in evaluation mode; its dimensions are read off the shapes.
+
+    Raises:
+        DataError: if names or shapes are not those of a TransNuSeg.
+    """
+    try:
+        model = build_transnuseg(**dimensions(state))
+        model.load_state_dict(import_published(state))
+    except (KeyError, RuntimeError, ConfigError) as error:
+        raise DataError(f"not the state dict of a published TransNuSeg: {error}") from None
+    return model.eval()
+
+
+def dimensions(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of :func:`build_transnuseg` as the shapes of a published state dict tell them.
+
+    Raises:
+        KeyError: if a name is missing.
+    """
+    tables = [
+        name for name in state if re.fullmatch(r"layers\.\d+\.blocks\.0\.attn\.relative_position_bias_table", name)
+    ]
+    window = (math.isqrt(state[tables[0]].shape[0]) + 1) // 2 if tables else 8
+    masks = state.get("layers.0.blocks.1.attn_mask")
+    embed_dim, channels, *_ = state["patch_embed.proj.weight"].shape
+    return {
+        "channels": channels,
+        "classes": state["output.weight"].shape[0],
+        "embed_dim": embed_dim,
+        "heads": [state[name].shape[1] for name in sorted(tables)],
+        "window": window,
+        "edge_outputs": state["output2.weight"].shape[0],
+        **({} if masks is None else {"image_size": PATCH * window * math.isqrt(len(masks))}),
+    }
+
+
+def import_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A published state dict under the names used here; what follows from the rest is left out.
+
+    Raises:
+        DataError: if a projection that stands under two names differs between them.
+    """
+    for name in (name for name in state if ".shared_qkv." in name):
+        source = name.replace("layers_up2.", "layers_up.").replace(".shared_qkv.", ".qkv.")
+        if not torch.equal(state[name], state[source]):
+            raise DataError(f"{name} differs from {source}; expected one projection under two names")
+    return {_renamed(name, _NAMES): tensor for name, tensor in state.items() if not _follows(name)}
+
+
+def export_published(model: TransNuSeg) -> dict[str, Tensor]:
+    """The state dict of a ``published`` model as released checkpoints hold it: names, duplicates and buffers."""
+    published = {ours: name for name, ours in _NAMES.items()}
+    state = {_renamed(name, published): tensor for name, tensor in model.state_dict().items()}
+    for name in [name for name in state if name.startswith("layers_up2.") and ".attn.qkv." in name]:
+        source = state[name.replace("layers_up2.", "layers_up.")]
+        state[name.replace(".qkv.", ".shared_qkv.")] = source
+    for name, module in model.named_modules():
+        if isinstance(module, SwinTransformerBlock):
+            block = _renamed(name, published)
+            state[f"{block}.attn.relative_position_index"] = module.attn.relative_position_index
+            if module.attn_mask is not None:
+                state[f"{block}.attn_mask"] = module.attn_mask
+    return state
+
+
+def _follows(name: str) -> bool:
+    """Whether a published entry is a buffer, or the edge decoder's second name of the semantic decoder's projection."""
+    return name.endswith(("relative_position_index", "attn_mask")) or ".shared_qkv." in name
+
+
+def _renamed(name: str, names: Mapping[str, str]) -> str:
+    return next((new + name[len(old) :] for old, new in names.items() if name.startswith(f"{old}.")), name)

@@ -1,0 +1,22 @@
+"""Take a released or a user's own checkpoint as a scenario's."""
+
+import json
+from pathlib import Path
+
+from cerraseg import logs, released
+from cerraseg.adoption import adopt
+from cerraseg.recipes import Recipe
+from cerraseg.scenario import Scenario
+
+with logs.step(snakemake.log[0]):
+    scenario = Scenario(**snakemake.params.scenario)
+    listing = snakemake.input.get("listing")
+    adopt(
+        released.checkpoint_of(Path(listing), scenario) if listing else Path(snakemake.input.checkpoint),
+        scenario,
+        Recipe(**snakemake.params.recipe),
+        snakemake.params.settings,
+        json.loads(Path(snakemake.input.statistics).read_text()),
+        Path(snakemake.output.best),
+        Path(snakemake.output.origin),
+    )

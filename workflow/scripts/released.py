@@ -1,0 +1,11 @@
+"""Get the released checkpoints and list which scenario each file is."""
+
+from pathlib import Path
+
+from cerraseg import logs, released
+from cerraseg.download import download_checkpoints
+
+with logs.step(snakemake.log[0]):
+    settings = dict(snakemake.params.settings)
+    folder = download_checkpoints(**settings | {"folder": Path(settings["folder"])})
+    released.write_listing(Path(snakemake.output.listing), folder, settings)
