@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cerraseg import checkpoint
 from cerraseg.checkpoint import Blueprint, Segmenter, draw
-from cerraseg.errors import DataError
+from cerraseg.errors import ConfigError, DataError
 from cerraseg.files import replacing
 from cerraseg.logs import log
 from cerraseg.models.transnuseg import dimensions, import_published
@@ -49,18 +49,22 @@ def adopt(
         DataError: if the file is unsafe, no checkpoint, or another scenario's; the error says which it would fit.
     """
     content = _load(file)
-    if "blueprint" in content:
-        blueprint, parameters = Blueprint(**content["blueprint"]), content["parameters"]
-        _check_fit(file, scenario, (blueprint.model, blueprint.modality, blueprint.level))
-    else:
-        _check_fit(file, scenario, _kind(file, content))
-        blueprint, parameters = _from_state(scenario, recipe, settings, statistics, content)
     try:
+        if "blueprint" in content:
+            blueprint, parameters = Blueprint(**content["blueprint"]), content["parameters"]
+            _check_fit(file, scenario, (blueprint.model, blueprint.modality, blueprint.level))
+        else:
+            _check_fit(file, scenario, _kind(file, content))
+            blueprint, parameters = _from_state(scenario, recipe, settings, statistics, content)
         Segmenter(blueprint).net.load_state_dict(parameters)
-    except RuntimeError as error:
+    except TypeError as error:
+        raise DataError(
+            f"{file}: not a checkpoint that CerraSeg wrote ({error}); fetch or write the file again"
+        ) from None
+    except (RuntimeError, ConfigError) as error:
         shown = "\n".join(str(error).splitlines()[:6])
         raise DataError(
-            f"{file}: its names or shapes do not fit {scenario.id} with {blueprint.settings}: {shown}\n"
+            f"{file}: its names or shapes do not fit {scenario.id}: {shown}\n"
             f"Set the section {scenario.model} of the configuration to what the file was trained with"
         ) from None
     facts = {"file": file.name, "bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
@@ -94,17 +98,17 @@ def _load(file: Path) -> dict[str, Any]:
 
 def _kind(file: Path, state: Mapping[str, Tensor]) -> tuple[str, str, str]:
     """Model, modality and level that the names and shapes of a state dict tell."""
-    if "patch_embed.proj.weight" in state and "output.weight" in state:
-        model, first, last = "transnuseg", state["patch_embed.proj.weight"], state["output.weight"]
-    elif "segmentation_head.0.weight" in state:
-        kernels = (tensor for name, tensor in state.items() if name.startswith("encoder.") and tensor.ndim == 4)
-        model, first, last = "unet", next(kernels), state["segmentation_head.0.weight"]
+    kernels = {name: tensor.shape for name, tensor in state.items() if tensor.ndim == 4}
+    encoder = [name for name in kernels if name.startswith("encoder.")]
+    if {"patch_embed.proj.weight", "output.weight"} <= kernels.keys():
+        model, bands, classes = "transnuseg", kernels["patch_embed.proj.weight"][1], kernels["output.weight"][0]
+    elif encoder and "segmentation_head.0.weight" in kernels:
+        model, bands, classes = "unet", kernels[encoder[0]][1], kernels["segmentation_head.0.weight"][0]
     else:
         raise DataError(
             f"{file}: its names ({', '.join(list(state)[:3])}, ...) are those of no model here; expected the U-Net of "
             "segmentation-models-pytorch or the published TransNuSeg"
         )
-    bands, classes = first.shape[1], last.shape[0]
     modality = next((name for name, of in MODALITIES.items() if len(of) == bands), f"{bands} bands")
     return model, modality, next((name for name, of in LEVELS.items() if len(of) == classes), f"{classes} classes")
 

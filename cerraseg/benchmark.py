@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cerraseg import bootstrap, metrics
+from cerraseg import bootstrap, metrics, score_files
 from cerraseg.errors import DataError
 from cerraseg.scenario import AXES
 from cerraseg.taxonomy import LEVELS
@@ -65,7 +65,7 @@ class _Run(NamedTuple):
 
     def patches(self) -> tuple[NDArray[np.str_], NDArray[np.integer]]:
         """Ids and counts of the patches, sorted by id."""
-        ids, confusions = metrics.read_patches(self.path.with_name("patches.npz"))
+        ids, confusions = score_files.read_patches(self.path.with_name("patches.npz"))
         if confusions.sum() != self.pixels:
             raise DataError(
                 f"{self.path} counts {self.pixels} pixels but the patches.npz beside it {confusions.sum()}; expected "

@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Vector = NDArray[np.float64]
-Numbers = NDArray[np.int64] | NDArray[np.float64]
+from cerraseg.metrics import Vector, class_scores, ratio
+
 Name = TypeVar("Name", bound=Hashable)
 
 DRAWS = 1_000
@@ -39,20 +39,6 @@ class Comparison(NamedTuple):
     def reverse(self) -> "Comparison":
         """The same pair, second minus first."""
         return Comparison(-self.difference, -self.high, -self.low, self.p)
-
-
-def ratio(part: Numbers, whole: Numbers) -> Vector:
-    """``part / whole`` element by element, 0 where ``whole`` is 0."""
-    return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
-
-
-def class_scores(hits: Numbers, pixels: Numbers) -> tuple[Vector, Vector]:
-    """F1 and IoU of every class, of the shape of ``hits``, by the published rule.
-
-    ``hits`` are the pixels found right, ``pixels`` the true pixels plus the predicted ones. A class that is never
-    predicted, or neither predicted nor true, has 0.
-    """
-    return ratio(2 * hits, pixels), ratio(hits, pixels - hits)
 
 
 def draws(confusions: ArrayLike, count: int = DRAWS) -> dict[str, Vector]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cerraseg import edges, metrics
+from cerraseg import edges, metrics, score_files
 from cerraseg.layout import edge_layer
 from cerraseg.logs import log
 from cerraseg.scenario import Scenario
@@ -24,7 +24,7 @@ def evaluate(
     folder: Path,
     info: Mapping[str, object],
 ) -> None:
-    """Write the scores of the test patches into ``folder``, see :func:`cerraseg.metrics.write`.
+    """Write the scores of the test patches into ``folder``, see :func:`cerraseg.score_files.write`.
 
     Args:
         scenario: whose prediction it is.
@@ -47,5 +47,5 @@ def evaluate(
     if edge_prediction:
         truth = store.masks[test, store.layer(edge_layer(scenario.level))]
         facts["edges"] = edges.scores(truth, np.load(edge_prediction, mmap_mode="r")[places])
-    scores = metrics.write(folder, confusions, ids, classes, facts)
+    scores = score_files.write(folder, confusions, ids, classes, facts)
     log.info("%d test patches: macro F1 %.2f %%, mIoU %.2f %%", len(test), 100 * scores.macro_f1, 100 * scores.miou)

@@ -4,34 +4,21 @@ A confusion matrix is counted once, block by block, and every score follows from
 checked again from the published ``confusion.csv``.
 """
 
-import csv
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cerraseg import bootstrap
 from cerraseg.errors import DataError
-from cerraseg.files import replacing
 from cerraseg.taxonomy import IGNORE, LandCover
 
 Counts = NDArray[np.int64]
 Vector = NDArray[np.float64]
+Numbers = NDArray[np.int64] | NDArray[np.float64]
 Bytes = NDArray[np.uint8]
-
-RULE = (
-    "Counts over all labelled pixels of the test patches. macro_f1, macro_precision, macro_recall and miou are plain "
-    "means over all classes of the level, with 0 for a class never predicted or absent (the published rule); "
-    "macro_f1_present and miou_present are means over the classes present in the truth; weighted_f1 weighs each class "
-    "by its true pixels. intervals are 95 % bootstrap intervals over the test patches. Fractions from 0 to 1."
-)
-"""The averaging rule, written into every ``metrics.json``."""
 
 BLOCK_PIXELS = 1 << 19
 """Pixels counted at once: the temporary arrays (a few bytes a pixel) stay small, whatever the masks' size."""
@@ -45,7 +32,7 @@ PER_CLASS = ("precision", "recall", "f1", "iou", "support", "predicted")
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores by :data:`RULE`, as fractions from 0 to 1 (kappa from -1 to 1), never NaN.
+    """Scores by the published rule, as fractions from 0 to 1 (kappa from -1 to 1), never NaN.
 
     ``precision``, ``recall``, ``f1`` and ``iou`` are float64 ``(classes,)``; ``support`` (true pixels) and
     ``predicted`` (predicted pixels) are int64 ``(classes,)``.
@@ -163,8 +150,8 @@ def scores(confusion: ArrayLike) -> Scores:
     counts = _checked(confusion)
     total = int(counts.sum())
     hits, support, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    precision, recall = bootstrap.ratio(hits, predicted), bootstrap.ratio(hits, support)
-    f1, iou = bootstrap.class_scores(hits, support + predicted)
+    precision, recall = ratio(hits, predicted), ratio(hits, support)
+    f1, iou = class_scores(hits, support + predicted)
     accuracy = float(hits.sum()) / total
     chance = float((support / total) @ (predicted / total))
     return Scores(
@@ -186,6 +173,20 @@ def scores(confusion: ArrayLike) -> Scores:
     )
 
 
+def ratio(part: Numbers, whole: Numbers) -> Vector:
+    """``part / whole`` element by element, 0 where ``whole`` is 0."""
+    return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+
+
+def class_scores(hits: Numbers, pixels: Numbers) -> tuple[Vector, Vector]:
+    """F1 and IoU of every class, of the shape of ``hits``, by the published rule.
+
+    ``hits`` are the pixels found right, ``pixels`` the true pixels plus the predicted ones. A class that is never
+    predicted, or neither predicted nor true, has 0.
+    """
+    return ratio(2 * hits, pixels), ratio(hits, pixels - hits)
+
+
 def _checked(confusion: ArrayLike) -> Counts:
     counts = np.asarray(confusion)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not np.issubdtype(counts.dtype, np.integer):
@@ -200,88 +201,3 @@ def _checked(confusion: ArrayLike) -> Counts:
             "least one labelled pixel and no negative count: check that the test patches have labels."
         )
     return counts
-
-
-def write(
-    folder: Path, confusions: ArrayLike, ids: Sequence[str], classes: Sequence[LandCover], info: Mapping[str, object]
-) -> Scores:
-    """Score patches; write ``metrics.json``, ``patches.npz``, ``classes.csv`` and ``confusion.csv`` into ``folder``.
-
-    ``confusions`` are the counts ``(N, classes, classes)`` (:func:`patch_confusions`) of the patches ``ids``, both kept
-    in ``patches.npz``. ``info`` goes into the JSON as it is. It must hold ``scenario`` (id, model, modality, weighting,
-    level, recipe, seed), ``source`` (label of the data, e.g. "simulated landscape") and ``patches`` (how many were
-    scored); ``training`` may give ``epochs``, ``edges`` the precision, recall and f1 by tolerance in pixels. To it are
-    added ``pixels`` (scored), ``rule``, ``scores``, ``intervals`` (95 %) and ``classes``. The same input gives the same
-    bytes.
-
-    Raises :class:`DataError` if a key is missing, taken or not writable as strict JSON (NaN is not), or ``classes`` or
-    ``ids`` do not fit ``confusions``.
-    """
-    counts = np.asarray(confusions)
-    if counts.ndim != 3 or not len(counts) == len(ids) == len(set(ids)):
-        raise DataError(
-            f"{len(set(ids))} different ids were given for counts of shape {counts.shape}; expected one id a patch and "
-            "counts (patches, classes, classes): count them with patch_confusions()."
-        )
-    matrix = counts.sum(axis=0)
-    result = scores(matrix)
-    if [entry.id for entry in classes] != list(range(len(matrix))):
-        raise DataError(
-            f"{len(classes)} classes were given for a confusion matrix of {len(matrix)}; expected one a row in id "
-            "order: pass the classes of the scenario's level."
-        )
-    text = _json(info, result, counts, classes)
-    by_class = [list(row.values()) for row in result.by_class(classes)]
-    _write_csv(folder / "classes.csv", ["id", "abbreviation", "name", *PER_CLASS], by_class)
-    rows = [[place, *row] for place, row in enumerate(matrix.tolist())]
-    _write_csv(folder / "confusion.csv", ["Class", *range(len(matrix))], rows)
-    with replacing(folder / "patches.npz") as part:
-        np.savez_compressed(part, ids=np.asarray(ids, dtype=np.str_), confusion=counts)
-    with replacing(folder / "metrics.json") as part:
-        part.write_text(text, encoding="utf-8")
-    return result
-
-
-def _json(info: Mapping[str, object], result: Scores, confusions: Counts, classes: Sequence[LandCover]) -> str:
-    drawn = bootstrap.draws(confusions)
-    added = {
-        "pixels": int(result.support.sum()),
-        "rule": RULE,
-        "scores": result.summary(),
-        "intervals": {name: np.round(bootstrap.interval(drawn[name]), DECIMALS).tolist() for name in drawn},
-        "classes": result.by_class(classes),
-    }
-    if {"scenario", "source", "patches"} - info.keys() or added.keys() & info.keys():
-        raise DataError(
-            f"info holds {sorted(info)}; expected scenario, source and patches, and none of {sorted(added)}: "
-            "pass what the step knows and leave the scores to write()."
-        )
-    try:
-        return json.dumps({**info, **added}, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"info cannot be written as JSON ({error}); expected text, whole and finite numbers: convert arrays and "
-            "leave out what is undefined."
-        ) from error
-
-
-def read_patches(path: str | Path) -> tuple[NDArray[np.str_], NDArray[np.integer]]:
-    """Read a ``patches.npz``: the patches' ids ``(N,)`` and their counts ``(N, classes, classes)``."""
-    try:
-        with np.load(path) as file:
-            return file["ids"], file["confusion"]
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
-        raise DataError(
-            f"{path} cannot be read as counts of patches ({error}); expected a patches.npz of the evaluation: "
-            "run it again."
-        ) from error
-
-
-def read_confusion(path: str | Path) -> Counts:
-    """Read a ``confusion.csv`` (header ``Class,0,1,...``) as int64 ``(classes, classes)``."""
-    return np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.int64, ndmin=2)[:, 1:]
-
-
-def _write_csv(path: Path, header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])

@@ -10,6 +10,7 @@ import json
 import platform
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -33,7 +34,13 @@ RARE = 0.01
 _PUBLISHED = "CerraData-4MM"
 _MODELS = {"unet": "U-Net", "transnuseg": "TransNuSeg"}
 _SENSORS = {"msi": "Sentinel-2", "sar": "Sentinel-1", "concat": "Sentinel-2 and Sentinel-1"}
-_ORIGIN = ("dataset", "version", "patches", "scenes", "seed")  # of a manifest: anything else might name this machine
+_ORIGIN = {  # of a manifest: anything else in it might name this machine
+    "dataset": "Kaggle handle",
+    "version": "Kaggle version",
+    "patches": "simulated patches",
+    "scenes": "simulated scenes",
+    "seed": "seed of the simulation",
+}
 _SCORES = {
     "macro_f1": "Macro F1",
     "miou": "mIoU",
@@ -120,7 +127,7 @@ def write(card: Path, sources: Sources, run: Run, repository: Path) -> None:
         header=_read(sources.header),
         manifest=_read(sources.manifest),
         split=_hashed(sources.split),
-        parts=pd.read_csv(sources.split, dtype=str)["split"].value_counts().to_dict(),
+        parts=Counter(pd.read_csv(sources.split, dtype=str)["split"]),
         statistics=_read(sources.statistics),
         history=pd.read_csv(sources.history) if sources.history else None,
         origin=_read(sources.origin) if sources.origin else {},
@@ -216,23 +223,19 @@ def _bands(run: Run, facts: _Facts) -> Iterator[str]:
         scale = (f"{band['mean']:.6g}", f"{band['std'] or 1:.6g}") if zscored else ()
         rows.append((place, name, _SENSORS["sar" if name in SAR_BANDS else "msi"], *scale))
     yield "### Input"
-    yield "float32 `(patches, bands, 128, 128)`: patches of 128 × 128 pixels of 10 m, the bands as channels in this order:"
-    yield _table(("Channel", "Band", "Sensor", "Mean", "Standard deviation")[: len(rows[0])], rows)
-    if zscored:
-        yield (
-            "Feed raw pixels: the loaded model itself subtracts the mean and divides by the standard deviation, both of "
-            "the training patches."
-        )
-    elif facts.history is not None:
-        yield "Feed raw pixels: nothing is normalised."
-    else:
-        yield (
-            "Feed raw pixels: the loaded model itself normalises by `blueprint.mean` and `blueprint.std`, where they are "
-            "not empty. `blueprint.settings` are its dimensions."
-        )
     yield (
-        "Units are those of the training data. In CerraData-4MM, Sentinel-2 is reflectance × 10,000 plus an offset and "
-        "Sentinel-1 linear, not in decibels (inferred from its published statistics)."
+        "float32 `(patches, bands, 128, 128)`: patches of 128 × 128 pixels (of 10 m in CerraData-4MM), the bands as "
+        "channels in this order:"
+    )
+    yield _table(("Channel", "Band", "Sensor", "Mean", "Standard deviation")[: len(rows[0])], rows)
+    inside = "the training patches' mean is subtracted and their standard deviation divides, inside the loaded model"
+    if not zscored:
+        inside = "nothing is normalised"
+    if facts.history is None:
+        inside = "the loaded model normalises by its `blueprint.mean` and `blueprint.std`, where they are not empty"
+    yield (
+        f"Feed raw pixels: {inside}. Units are those of the training data: in CerraData-4MM, Sentinel-2 is reflectance "
+        "× 10,000 plus an offset and Sentinel-1 linear, not in decibels (inferred from its published statistics)."
     )
 
 
@@ -250,12 +253,13 @@ def _data(run: Run, facts: _Facts) -> Iterator[str]:
     yield "## Data"
     if run.label == _PUBLISHED:
         yield (
-            "CerraData-4MM (Miranda et al. 2025, arXiv:2502.00083): Bico do Papagaio, Brazilian Cerrado; images and labels "
-            "(TerraClass Cerrado) of 2022."
+            "CerraData-4MM (Miranda et al. 2025, arXiv:2502.00083): Bico do Papagaio, Brazilian Cerrado; images of "
+            "2022 and labels from TerraClass Cerrado 2022."
         )
-    rows = [("source", run.label), *((f"origin: {name}", str(origin[name])) for name in _ORIGIN if name in origin)]
-    digests = {f"digest of the {name}": facts.header[name] for name in ("ids", "pixels")}
-    yield _table(("What", "Value"), [*rows, ("patches, packed", f"{facts.header['patches']:,}"), *digests.items()])
+    rows = {"source": run.label} | {title: origin[name] for name, title in _ORIGIN.items() if name in origin}
+    rows |= {"patches, all checked": f"{facts.header['patches']:,}"}
+    rows |= {f"digest of the {name}": facts.header[name] for name in ("ids", "pixels")}
+    yield _table(("What", "Value"), rows.items())
     yield "Equal digests mean the same patches in the same order, with the same images, masks and edges."
 
 
@@ -274,7 +278,7 @@ def _training(run: Run, facts: _Facts) -> Iterator[str]:
         yield f"Not trained here: {_giver(scenario)}. Of its training, nothing is known here but this file:"
         name, size, sha256 = (facts.origin[key] for key in ("file", "bytes", "sha256"))
         yield _table(("What", "Value"), (("file", Path(name).name), ("bytes", f"{size:,}"), ("SHA-256", sha256)))
-        yield "Recipe and seed in the scenario's name are those that it takes the place of."
+        yield "The recipe and the seed in the scenario's name say nothing about it."
         return
     weights = "none"
     if scenario.weighting == "w":
@@ -320,8 +324,8 @@ def _scores(run: Run, facts: _Facts) -> Iterator[str]:
     )
     yield _table(("Score", "Value", "95 % interval"), rows)
     yield (
-        f"{metrics['rule']} Neighbouring patches are alike, so the intervals are a lower bound; the spread between "
-        "trainings is not in them."
+        f"By the rule of `metrics.json`: {metrics['rule']} Neighbouring patches are alike, so the intervals are a lower "
+        "bound; the spread between trainings is not in them."
     )
 
 
@@ -397,7 +401,7 @@ def _version(distribution: str) -> str:
 
 
 def _table(headings: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table; numbers and their likes stand right."""
+    """A Markdown table, with columns of numbers to the right."""
     cells = [[_plain(cell) for cell in row] for row in rows]
     columns = list(zip(*cells, strict=True))
     rules = ["--:" if all(re.fullmatch(r"[-\d.,]+|–", cell) for cell in column) else ":--" for column in columns]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cerraseg import benchmark, bootstrap, metrics
+from cerraseg import benchmark, bootstrap, metrics, score_files
 from cerraseg.errors import DataError
 from cerraseg.scenario import parse
 from cerraseg.taxonomy import LEVELS
@@ -35,7 +35,7 @@ def in_patches(matrix: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def published(name: str) -> np.ndarray:
-    return metrics.read_confusion(REFERENCE / "confusion_matrices" / f"{name}.csv")
+    return score_files.read_confusion(REFERENCE / "confusion_matrices" / f"{name}.csv")
 
 
 def evaluated(
@@ -46,7 +46,7 @@ def evaluated(
     counts = in_patches(published(f"unet_concat_w_{scenario.level}")) if counts is None else counts
     ids = [f"{patch:02}" for patch in range(len(counts))] if ids is None else ids
     fields = {"scenario": {"id": name, **vars(scenario)}, "source": source, "patches": 3028}
-    metrics.write(folder / name, counts, ids, LEVELS[scenario.level], {**fields, **info})
+    score_files.write(folder / name, counts, ids, LEVELS[scenario.level], {**fields, **info})
     return folder / name / "metrics.json"
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rasterio.transform import from_origin
 
-from cerraseg import figures, map_figures, metrics
+from cerraseg import figures, map_figures, score_files
 from cerraseg.benchmark import PAPER_DATA, paper_column
 from cerraseg.errors import DataError
 from cerraseg.tables import by_scenario
@@ -49,7 +49,7 @@ def table(comparable: bool, seeds: tuple[int, ...] = (1,)) -> pd.DataFrame:
 
 
 def published(name: str) -> np.ndarray:
-    return metrics.read_confusion(REFERENCE / f"{name}.csv")
+    return score_files.read_confusion(REFERENCE / f"{name}.csv")
 
 
 VECTOR: dict[str, Callable[[Path], None]] = {

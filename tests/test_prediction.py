@@ -15,7 +15,7 @@ from cerraseg.prediction import predict
 @pytest.fixture
 def model_file(tmp_path):
     torch.manual_seed(0)
-    blueprint = Blueprint("unet", SMALL, "sar", "l2", (1000.0, 1000.0), (400.0, 500.0))
+    blueprint = Blueprint("unet", SMALL["unet"], "sar", "l2", (1000.0, 1000.0), (400.0, 500.0))
     checkpoint.save(tmp_path / "model.pt", blueprint, Segmenter(blueprint).net.state_dict(), {"epoch": 1})
     return tmp_path / "model.pt"
 
@@ -31,10 +31,26 @@ def test_equals_the_model_on_each_patch(model_file, packed, tmp_path):
     segmenter = checkpoint.load(model_file)[0]
     with torch.inference_mode():
         for k, row in enumerate(rows):
-            probabilities = segmenter(torch.from_numpy(opened(packed).images[row : row + 1, 12:].copy())).softmax(1)[0]
+            (logits,) = segmenter(torch.from_numpy(opened(packed).images[row : row + 1, 12:].copy()))
+            probabilities = logits.softmax(1)[0]
             np.testing.assert_array_equal(classes[k], probabilities.argmax(0))
             np.testing.assert_allclose(confidence[k], 100 * probabilities.amax(0), atol=0.51)
     assert (classes.dtype, confidence.dtype) == (np.uint8, np.uint8)
+
+
+def test_edges_are_written_beside_the_classes(packed, tmp_path):
+    torch.manual_seed(0)
+    blueprint = Blueprint("transnuseg", SMALL["transnuseg"] | {"edge_outputs": 2}, "sar", "l1")
+    segmenter = Segmenter(blueprint).eval()
+    checkpoint.save(tmp_path / "model.pt", blueprint, segmenter.net.state_dict(), {})
+    rows = np.array([2, 5])
+    classes, _ = run(tmp_path / "model.pt", packed, rows, tmp_path, edges=tmp_path / "e.npy")
+    edges = np.load(tmp_path / "e.npy")
+    with torch.inference_mode():
+        semantic, edge = segmenter(torch.from_numpy(opened(packed).images[rows, 12:]))
+    np.testing.assert_array_equal(classes, semantic.argmax(1))
+    np.testing.assert_array_equal(edges, edge.argmax(1))
+    assert set(np.unique(edges)) == {0, 1}
 
 
 def test_batch_size_does_not_matter(model_file, packed, tmp_path):

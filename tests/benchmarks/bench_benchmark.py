@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cerraseg import benchmark, bootstrap, figures, metrics, tables
+from cerraseg import benchmark, bootstrap, figures, metrics, score_files, tables
 from cerraseg.scenario import Scenario
 from cerraseg.taxonomy import LEVELS
 
@@ -44,7 +44,7 @@ def simulate(folder: Path, patches: int, seeds: int) -> list[Path]:
         scenario = Scenario(model, modality, weighting, level, "paper", seed)
         counts = confusions(patches, len(LEVELS[level]), 0.5 + place / 250, np.random.default_rng(seed))
         info = {"scenario": {"id": scenario.id, **vars(scenario)}, "source": SIMULATED, "patches": patches}
-        metrics.write(folder / scenario.id, counts, ids, LEVELS[level], info)
+        score_files.write(folder / scenario.id, counts, ids, LEVELS[level], info)
         files.append(folder / scenario.id / "metrics.json")
     return files
 
@@ -66,7 +66,7 @@ def table(folder: Path) -> None:
 
 def loop(files: list[Path]) -> float:
     """Seconds a draw: one index list, then each scenario's patches are gathered, summed and scored."""
-    counts = [metrics.read_patches(file.with_name("patches.npz"))[1] for file in files]
+    counts = [score_files.read_patches(file.with_name("patches.npz"))[1] for file in files]
     random = np.random.default_rng(0)
     start = time.perf_counter()
     for _ in range(PEER_DRAWS):

@@ -15,6 +15,7 @@ MAPS = [
     *(each_scenario("patches") if config["predict"]["geotiffs"] else []),
 ]
 CHECKPOINTS = each_scenario("checkpoint.pt")
+CARDS = each_scenario("model_card.md")
 
 
 rule class_shares:
@@ -97,6 +98,38 @@ rule scenario_figures:
         label=LABEL,
     script:
         "../scripts/scenario_figures.py"
+
+
+rule model_card:
+    input:
+        checkpoint=of_scenario("checkpoint.pt"),
+        metrics=of_scenario("scores/metrics.json"),
+        header=PACKED["header"],
+        manifest=f"{R}/manifest.json",
+        split=f"{R}/split.csv",
+        statistics=f"{R}/statistics.json",
+        history=where(others(ADOPTED), "history.csv"),
+        origin=where(ADOPTED, "origin.json"),
+    output:
+        card=of_scenario("model_card.md"),
+    log:
+        f"{R}/logs/model_card/{{scenario}}.log",
+    benchmark:
+        f"{R}/timings/model_card/{{scenario}}.tsv"
+    conda:
+        CONDA_TORCH  # the card names the versions of the training's environment
+    threads: 1
+    params:
+        code=package_digest("model_card"),
+        train_code=package_digest("train"),
+        scenario=fields,
+        recipe=recipe,
+        settings=model_settings,
+        training=config["training"],
+        split=config["split"],
+        label=LABEL,
+    script:
+        "../scripts/model_card.py"
 
 
 rule benchmark:

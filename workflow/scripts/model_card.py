@@ -1,0 +1,23 @@
+"""Write a scenario's model card."""
+
+from pathlib import Path
+
+from cerraseg import logs, model_card
+from cerraseg.recipes import Recipe
+from cerraseg.scenario import Scenario
+
+with logs.step(snakemake.log[0]):
+    model_card.write(
+        Path(snakemake.output.card),
+        model_card.Sources(**{name: Path(file) if file else None for name, file in snakemake.input.items()}),
+        model_card.Run(
+            Scenario(**snakemake.params.scenario),
+            Recipe(**snakemake.params.recipe),
+            snakemake.params.settings,
+            snakemake.params.training,
+            snakemake.params.split,
+            snakemake.params.label,
+            snakemake.params.train_code,
+        ),
+        Path(model_card.__file__).parents[1],
+    )
