@@ -6,7 +6,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test lint format pictures lock clean
+.PHONY: help demo test lint format pictures ablation lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -43,6 +43,10 @@ format: $(READY) ## Bring code and rules into the house format
 pictures: demo ## Draw the README's pictures again, from the demo
 	@mkdir -p docs/images
 	@cp results/benchmark.svg results/scenarios/unet-concat-nw-l1-tuned-666/map.png docs/images/
+
+ablation: $(READY) ## Compare the steps from the published recipe to tuned, and write docs/recipes.md
+	@$(BIN)/snakemake --cores $(CORES) --configfile config/ablation.yaml
+	@$(BIN)/python docs/ablation.py results-ablation docs/recipes.md
 
 lock: $(READY) ## Resolve the dependencies anew and write requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --group dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml

@@ -21,3 +21,4 @@ rule all:
         FIGURES,
         MAPS,
         CHECKPOINTS,
+        CARDS,

@@ -4,22 +4,17 @@ Source: M. Mitchell et al., "Model Cards for Model Reporting", Conference on Fai
 (2019), 220–229. The YAML in front is what model hubs read. No path, host or user name of the machine gets into a card.
 """
 
-import hashlib
 import inspect
-import json
 import platform
 import re
-import subprocess
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from cerraseg import __version__
+from cerraseg.card_facts import Facts, Run, Sources, gather
 from cerraseg.files import replacing
 from cerraseg.recipes import Recipe, model_settings
 from cerraseg.scenario import RELEASED, Scenario
@@ -51,65 +46,6 @@ _SCORES = {
     "kappa": "Kappa × 100",
 }
 _RATIOS = {"f1": "F1", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
-_CODE = ("cerraseg", "workflow", "Snakefile", "requirements.txt")  # what the commit stands for
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The files that a card is made of: ``history`` for a scenario that was trained, else ``origin``."""
-
-    checkpoint: Path
-    metrics: Path
-    header: Path
-    manifest: Path
-    split: Path
-    statistics: Path
-    history: Path | None = None
-    origin: Path | None = None
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the configuration says of a scenario.
-
-    Attributes:
-        scenario: whose card it is.
-        recipe: what the scenario's recipe means for its model.
-        settings: the model's own settings.
-        training: ``epochs`` (at most) and ``batch_size``.
-        split: ``scheme``, shares by part, ``seed`` and ``validation_seed``.
-        label: what the data is called; if it says "simulated", so does the card.
-        train_code: digest of the training code.
-    """
-
-    scenario: Scenario
-    recipe: Recipe
-    settings: Mapping[str, Any]
-    training: Mapping[str, Any]
-    split: Mapping[str, Any]
-    label: str
-    train_code: str
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the data is no real land."""
-        return "simulated" in self.label.lower()
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """What the files and the machine say; the checkpoint and the split as texts with their hashes."""
-
-    checkpoint: str
-    metrics: Mapping[str, Any]
-    header: Mapping[str, Any]
-    manifest: Mapping[str, Any]
-    split: str
-    parts: Mapping[str, int]
-    statistics: Mapping[str, Any]
-    history: pd.DataFrame | None
-    origin: Mapping[str, Any]
-    commit: str
 
 
 def write(card: Path, sources: Sources, run: Run, repository: Path) -> None:
@@ -121,44 +57,11 @@ def write(card: Path, sources: Sources, run: Run, repository: Path) -> None:
         run: what the configuration says.
         repository: folder of the source tree; its commit of now is named, which need not be that of the training.
     """
-    facts = _Facts(
-        checkpoint=_hashed(sources.checkpoint),
-        metrics=_read(sources.metrics),
-        header=_read(sources.header),
-        manifest=_read(sources.manifest),
-        split=_hashed(sources.split),
-        parts=Counter(pd.read_csv(sources.split, dtype=str)["split"]),
-        statistics=_read(sources.statistics),
-        history=pd.read_csv(sources.history) if sources.history else None,
-        origin=_read(sources.origin) if sources.origin else {},
-        commit=_commit(repository),
-    )
+    facts = gather(sources, repository)
     sections = (_opening, _model, _bands, _output, _data, _split, _training, _scores, _classes, _use, _software)
     text = "\n\n".join(part for section in sections for part in section(run, facts))
     with replacing(card) as part:
         part.write_text(f"{_front_matter(run)}\n\n{text}\n", encoding="utf-8")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def _hashed(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"{path.stat().st_size:,} bytes, SHA-256 `{hashlib.file_digest(file, 'sha256').hexdigest()}`"
-
-
-def _commit(repository: Path) -> str:
-    """The commit that ``repository`` is at, "unknown" where it is not the top folder of a Git repository."""
-    git = ["git", "--no-optional-locks", "-C", str(repository)]
-    try:
-        found = subprocess.run([*git, "rev-parse", "--show-prefix", "HEAD"], capture_output=True, text=True, check=True)
-        changes = subprocess.run([*git, "status", "--porcelain", "--", *_CODE], capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    inside, commit = found.stdout.splitlines()
-    return "unknown" if inside else f"`{commit}`{' with uncommitted changes' if changes.stdout else ''}"
 
 
 def _front_matter(run: Run) -> str:
@@ -172,7 +75,7 @@ def _front_matter(run: Run) -> str:
     return "\n".join(["---", license_, "library_name: cerraseg", "pipeline_tag: image-segmentation", *lines, "---"])
 
 
-def _opening(run: Run, facts: _Facts) -> Iterator[str]:
+def _opening(run: Run, facts: Facts) -> Iterator[str]:
     scenario = run.scenario
     yield f"# {scenario.id}"
     yield (
@@ -194,7 +97,7 @@ def _giver(scenario: Scenario) -> str:
     return f"the checkpoint was {'released by the authors of the data set' if released else 'given by the user'}"
 
 
-def _model(run: Run, facts: _Facts) -> Iterator[str]:
+def _model(run: Run, facts: Facts) -> Iterator[str]:
     scenario = run.scenario
     yield "## Model"
     yield f"{_MODELS[scenario.model]} in `checkpoint.pt`: {facts.checkpoint}."
@@ -215,7 +118,7 @@ def _model(run: Run, facts: _Facts) -> Iterator[str]:
     yield "\n".join(["```python", *snippet, "```"])
 
 
-def _bands(run: Run, facts: _Facts) -> Iterator[str]:
+def _bands(run: Run, facts: Facts) -> Iterator[str]:
     names, zscored = MODALITIES[run.scenario.modality], facts.history is not None and run.recipe.zscore
     rows: list[tuple[object, ...]] = []
     for place, name in enumerate(names):
@@ -228,7 +131,7 @@ def _bands(run: Run, facts: _Facts) -> Iterator[str]:
         "channels in this order:"
     )
     yield _table(("Channel", "Band", "Sensor", "Mean", "Standard deviation")[: len(rows[0])], rows)
-    inside = "the training patches' mean is subtracted and their standard deviation divides, inside the loaded model"
+    inside = "the loaded model subtracts the training patches' mean and divides by their standard deviation"
     if not zscored:
         inside = "nothing is normalised"
     if facts.history is None:
@@ -239,7 +142,7 @@ def _bands(run: Run, facts: _Facts) -> Iterator[str]:
     )
 
 
-def _output(run: Run, facts: _Facts) -> Iterator[str]:
+def _output(run: Run, facts: Facts) -> Iterator[str]:
     classes = LEVELS[run.scenario.level]
     yield "### Output"
     yield f"Logits `(patches, {len(classes)}, 128, 128)`, before any softmax, the classes as channels in this order:"
@@ -248,7 +151,7 @@ def _output(run: Run, facts: _Facts) -> Iterator[str]:
         yield "Then logits of the edges between classes: a pixel is an edge where channel 1 is the largest."
 
 
-def _data(run: Run, facts: _Facts) -> Iterator[str]:
+def _data(run: Run, facts: Facts) -> Iterator[str]:
     origin = facts.manifest["origin"]
     yield "## Data"
     if run.label == _PUBLISHED:
@@ -263,7 +166,7 @@ def _data(run: Run, facts: _Facts) -> Iterator[str]:
     yield "Equal digests mean the same patches in the same order, with the same images, masks and edges."
 
 
-def _split(run: Run, facts: _Facts) -> Iterator[str]:
+def _split(run: Run, facts: Facts) -> Iterator[str]:
     parts = ("train", "validation", "test")
     rules = ", ".join(f"{name.replace('_', ' ')} {_plain(run.split[name])}" for name in run.split if name not in parts)
     yield "## Split"
@@ -271,7 +174,7 @@ def _split(run: Run, facts: _Facts) -> Iterator[str]:
     yield _table(("Part", "Share", "Patches"), ((part, run.split[part], f"{facts.parts[part]:,}") for part in parts))
 
 
-def _training(run: Run, facts: _Facts) -> Iterator[str]:
+def _training(run: Run, facts: Facts) -> Iterator[str]:
     scenario, history = run.scenario, facts.history
     if history is None:
         yield "## Where the checkpoint comes from"
@@ -309,7 +212,7 @@ def _meanings() -> dict[str, str]:
     return {name: said.get(name, "") for name in Recipe.__dataclass_fields__}
 
 
-def _scores(run: Run, facts: _Facts) -> Iterator[str]:
+def _scores(run: Run, facts: Facts) -> Iterator[str]:
     metrics = facts.metrics
     warning = " **Simulated: they say nothing about real land.**" if run.simulated else ""
     rows = []
@@ -324,12 +227,12 @@ def _scores(run: Run, facts: _Facts) -> Iterator[str]:
     )
     yield _table(("Score", "Value", "95 % interval"), rows)
     yield (
-        f"By the rule of `metrics.json`: {metrics['rule']} Neighbouring patches are alike, so the intervals are a lower "
-        "bound; the spread between trainings is not in them."
+        f"By the rule of `metrics.json`: {metrics['rule']} Neighbouring patches are alike, so the intervals are a "
+        "lower bound; the spread between trainings is not in them."
     )
 
 
-def _classes(run: Run, facts: _Facts) -> Iterator[str]:
+def _classes(run: Run, facts: Facts) -> Iterator[str]:
     rows = (
         (entry["name"], *(f"{100 * entry[ratio]:.2f}" for ratio in _RATIOS), f"{entry['support']:,}")
         for entry in facts.metrics["classes"]
@@ -344,7 +247,7 @@ def _classes(run: Run, facts: _Facts) -> Iterator[str]:
         yield _table(("Tolerance (pixels)", *(_RATIOS[ratio] for ratio in ratios)), found)
 
 
-def _use(run: Run, facts: _Facts) -> Iterator[str]:
+def _use(run: Run, facts: Facts) -> Iterator[str]:
     yield "## Intended use and limits"
     yield (
         "For research on land-use and land-cover mapping, and to be compared with models that were scored on the same "
@@ -353,7 +256,7 @@ def _use(run: Run, facts: _Facts) -> Iterator[str]:
     yield "\n".join(f"- {limit}" for limit in _limits(run, facts))
 
 
-def _limits(run: Run, facts: _Facts) -> Iterator[str]:
+def _limits(run: Run, facts: Facts) -> Iterator[str]:
     yield "Not for legal or enforcement decisions without checks on the ground."
     if run.simulated:
         yield "The data is simulated: nothing here was tried on real land."
@@ -367,7 +270,7 @@ def _limits(run: Run, facts: _Facts) -> Iterator[str]:
             "flatters the scores. Expect lower ones elsewhere."
         )
     if rare := ", ".join(_rare(facts.metrics["classes"])):
-        yield f"Rare classes among the scored pixels, learnt and scored on little: {rare}."
+        yield f"Rare classes among the scored pixels, whose scores stand on little: {rare}."
     yield "Other regions, years, seasons, sensors and processing levels than those of the training data are untried."
     yield (
         "Feed the same bands, in the same order and units: others (decibels, reflectance from 0 to 1, another offset) "
@@ -383,7 +286,7 @@ def _rare(classes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"{entry['name']} ({share}{'' if entry['predicted'] else ', never predicted'})"
 
 
-def _software(run: Run, facts: _Facts) -> Iterator[str]:
+def _software(run: Run, facts: Facts) -> Iterator[str]:
     versions = {name: _version(name) for name in PACKAGES}
     versions |= {"Python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     yield "## Software"

@@ -106,7 +106,7 @@ def test_another_scenarios_checkpoint_is_named(tmp_path, channels, classes, mess
 
 def test_other_model_is_named(tmp_path):
     file, _ = unet(tmp_path)
-    with pytest.raises(DataError, match="expected transnuseg for msi and l1 .*would fit unet-msi-w-l1-released-0"):
+    with pytest.raises(DataError, match=r"expected transnuseg for msi and l1 .*would fit unet-msi-w-l1-released-0"):
         take(file, "transnuseg-msi-w-l1-released-0")
 
 

@@ -1,7 +1,10 @@
 """What is wrong in a configuration is said before anything runs: the path, the value, what is allowed."""
 
 import copy
+import csv
+import dataclasses
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import yaml
 
 from cerraseg.config import check
 from cerraseg.errors import ConfigError
+from cerraseg.recipes import RECIPES, with_custom
 
 REPOSITORY = Path(__file__).parents[1]
 SCHEMA = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
@@ -32,13 +36,26 @@ def fault(config):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["config", "benchmark"])
+@pytest.mark.parametrize("name", ["config", "benchmark", "matrix", "ablation"])
 def test_shipped_configurations_are_valid(name):
     config, scenarios = check(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()), SCHEMA)
     assert config["split"] == {
         "scheme": "paper", "train": 0.72, "validation": 0.18, "test": 0.1, "seed": 42, "validation_seed": 666
     }  # fmt: skip
-    assert len(scenarios) == {"config": 6, "benchmark": 12}[name]
+    assert len(scenarios) == {"config": 6, "benchmark": 24, "matrix": 24, "ablation": 18}[name]
+
+
+def test_benchmark_file_quotes_the_papers_scores():
+    with (REPOSITORY / "reference/paper_scores.csv").open() as file:
+        paper = {tuple(row[:4]): f"{row[4]}/{row[5]}" for row in csv.reader(file)}
+    lines = (REPOSITORY / "config/benchmark.yaml").read_text().splitlines()
+    quoted = {}
+    for model, _, level, *scores in (line[1:].replace(" / ", "/").replace("/ ", "/").split() for line in lines
+                                     if line.startswith(("#   unet", "#   trans"))):  # fmt: skip
+        for (modality, weighting), score in zip(product(("msi", "sar", "concat"), ("nw", "w")), scores, strict=True):
+            quoted[model, modality, weighting, level] = score
+    assert len(quoted) == 24
+    assert all(paper[key] == score for key, score in quoted.items())
 
 
 def test_demo_holds_the_scenarios_it_promises():
@@ -78,6 +95,31 @@ def test_demo_holds_the_scenarios_it_promises():
             changed(scenarios__seeds=[], scenarios__extra=[]),
             "scenarios: nothing to run; put at least one value in each list",
         ),
+        (
+            changed(scenarios__recipes=["papr"]),
+            "scenarios.recipes: 'papr' is not allowed; did you mean 'paper'? allowed: paper, tuned, released",
+        ),
+        (changed(recipes__soft={"from": "papr"}), "recipes.soft.from: 'papr' is no recipe; did you mean 'paper'?"),
+        (changed(recipes__soft={"zscore": True}), "recipes.soft.from: missing; The recipe it starts from"),
+        (changed(recipes__soft={"from": "paper", "dise": 1}), "recipes.soft.dise: unknown key; did you mean 'dice'?"),
+        (changed(recipes__tuned={"from": "paper"}), "recipes.tuned: expected a new name of small letters"),
+        (
+            changed(checkpoints={"unet-msi-nw-l1-tuned-667": "a.pt"}),
+            "checkpoints.unet-msi-nw-l1-tuned-667: no such scenario in this configuration; did you mean "
+            "'unet-msi-nw-l1-tuned-666'?",
+        ),
+        (
+            changed(checkpoints={"unet-msi-nw-l1-tuned-666": "/no/such.pt"}),
+            "checkpoints.unet-msi-nw-l1-tuned-666: /no/such.pt: no such file",
+        ),
+        (
+            changed(scenarios__recipes=["released"], released__source="drive"),
+            "released.drive_id: missing; source drive needs the id",
+        ),
+        (
+            changed(scenarios__recipes=["released"], released={"source": "local", "folder": "/no/such"}),
+            "released.folder: /no/such: no such folder; expected one that holds the .pt files",
+        ),
         (changed(roots="/data"), "roots: /data is set but source is simulate; set source: local"),
         (changed(source="local"), "roots: missing; source local needs the folder that holds msi_images"),
         (
@@ -105,6 +147,24 @@ def test_text_from_the_command_line_is_read_as_the_key_wants():
         0.5,
     )
     assert {scenario.seed for scenario in scenarios} == {1, 2, 666}
+
+
+def test_recipes_of_ones_own_build_on_each_other():
+    config = changed(recipes={"soft": {"from": "paper", "softmax_in_loss": "false"}, "soft_d4": {"from": "soft"}})
+    config["recipes"]["soft_d4"]["augment"] = True
+    config["scenarios"]["recipes"] = ["soft_d4"]
+    complete, scenarios = check(config, SCHEMA)
+    assert "unet-sar-nw-l1-soft_d4-666" in {scenario.id for scenario in scenarios}
+    own = with_custom(complete["recipes"])["soft_d4"]
+    assert own["unet"] == dataclasses.replace(RECIPES["paper"]["unet"], softmax_in_loss=False, augment=True)
+    assert own["transnuseg"].dice == 0.6 and own["transnuseg"].augment
+
+
+def test_released_checkpoints_count_once_whatever_the_seeds():
+    scenarios = check(changed(scenarios__recipes=["released", "paper"], scenarios__seeds=[1, 2]), SCHEMA)[1]
+    assert [s.id for s in scenarios if s.recipe == "released"] == [
+        f"unet-{modality}-nw-l1-released-0" for modality in ("msi", "sar", "concat")
+    ]
 
 
 def test_missing_key_says_what_it_is_for():

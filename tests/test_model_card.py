@@ -21,8 +21,8 @@ from snakemake.iocontainers import InputFiles
 from test_training import SMALL
 
 from cerraseg import __version__, checkpoint, model_card, score_files
+from cerraseg.card_facts import Run, Sources
 from cerraseg.checkpoint import Segmenter, draw
-from cerraseg.model_card import Run, Sources
 from cerraseg.recipes import RECIPES
 from cerraseg.scenario import parse
 from cerraseg.taxonomy import LEVELS, MODALITIES

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-from conftest import IDS, PIXEL, patch_file, write_patch, write_tif
+from conftest import IDS, PIXEL, arrays, opened, patch_file, write_patch, write_tif
 
-from cerraseg import patches
+from cerraseg import edges, patches, store
 from cerraseg.errors import DataError
 
 
@@ -95,6 +95,10 @@ def not_finite(root, id_):
     write_tif(patch_file(root, "msi", id_), image, east=east(id_))
 
 
+def wrong_edge(root, id_):
+    write_tif(root / f"edge_7c/edge_{id_}.tif", 2 * ones(), east=east(id_))
+
+
 FAULTS = {
     missing: "no sar file; expected one file a patch in every layer folder",
     unreadable: "cannot be read .*fetch or write the file again",
@@ -105,6 +109,7 @@ FAULTS = {
     no_crs: "no coordinate reference system; expected a georeferenced file",
     wrong_place: "pixels off the patch's first file; expected the same ground",
     wrong_value: "mask values 7; expected 0 to 6, or 255 to ignore",
+    wrong_edge: "edge values 2; expected 0 and 1, or 255 to ignore",
     not_finite: "3 NaN or infinite values; expected finite pixels only",
 }
 
@@ -172,3 +177,19 @@ def test_empty_folders_are_refused(tmp_path):
         (tmp_path / name).mkdir()
     with pytest.raises(DataError, match=r"hold no .tif file"):
         patches.find([tmp_path])
+
+
+def test_table_says_where_edges_come_from(root, tmp_path, caplog):
+    caplog.set_level("INFO", "cerraseg")
+    drawn = np.random.default_rng(0).integers(0, 2, (1, 128, 128), np.uint8)
+    write_tif(root / "edge_7c/any_name_42.tif", drawn, east=east("42"))
+    write_tif(root / "edge_7c/of_no_patch_777.tif", drawn)
+    table = index(root, tmp_path).set_index("id")
+    assert table["edge_l1"].loc["42"] == str(root / "edge_7c/any_name_42.tif")
+    assert (table["edge_l1"].drop("42") == "").all() and (table["edge_l2"] == "").all()
+    assert "edges of l1: 1 read, 11 derived from the mask" in caplog.messages
+    store.pack(tmp_path / "patches.parquet", *arrays(tmp_path))
+    packed = opened(tmp_path)
+    row = table["row"].loc["42"]
+    np.testing.assert_array_equal(packed.masks[row, packed.layer("edge_l1")], drawn[0])
+    np.testing.assert_array_equal(packed.masks[row, packed.layer("edge_l2")], edges.derive(packed.masks[row, 1]))

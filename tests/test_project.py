@@ -19,7 +19,8 @@ PACKAGE = REPOSITORY / "cerraseg"
 LAYERS = {
     0: "errors taxonomy scenario recipes logs files layout config",
     1: "simulate spectra landscape sites courses noise ground geotiff download kaggle drive archive released patches "
-    "edges split store statistics metrics score_files bootstrap evaluation model_card export mosaic cog figures map_figures benchmark tables",
+    "edges split store statistics metrics score_files bootstrap evaluation model_card card_facts export mosaic cog figures "
+    "map_figures benchmark tables",
     2: "dataset losses models models.unet models.transnuseg models.swin checkpoint",
     3: "loop training prediction adoption",
 }
@@ -86,7 +87,9 @@ def test_conda_environments_hold_what_their_steps_import():
     distribution = {"segmentation_models_pytorch": "segmentation-models-pytorch", "splitfolders": "split-folders"}
     distribution |= {"torch": "pytorch"}
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
-    for constant, script in re.findall(r"conda:\s+(CONDA_\w+)\s+script:\s+\"../scripts/(\w+).py\"", rules):
+    steps = re.findall(r"conda:\s+(CONDA_\w+)(?:(?!conda:).)*?script:\s+\"../scripts/(\w+).py\"", rules, re.DOTALL)
+    assert {script for _, script in steps} == {path.stem for path in (REPOSITORY / "workflow/scripts").glob("*.py")}
+    for constant, script in steps:
         environment = (REPOSITORY / f"envs/{constant.removeprefix('CONDA_').lower()}.yaml").read_text()
         todo, seen = [REPOSITORY / f"workflow/scripts/{script}.py"], set()
         while todo:

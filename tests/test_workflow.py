@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import rasterio
 from conftest import arrays, opened
-from project import PAPER, TINY, TUNED, Project
+from project import PAPER, RELEASED, TINY, TUNED, Project
 
-from cerraseg import loop, scenario, store, training
+from cerraseg import loop, recipes, scenario, store, training
 
-AFTER_TRAINING = ("predict", "evaluate", "mosaic", "geotiffs", "scenario_figures")
+AFTER_PREDICTION = ("evaluate", "mosaic", "geotiffs", "scenario_figures", "model_card")
+LAST = {"benchmark": 1, "all": 1}
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +37,7 @@ def test_killed_run_ends_as_an_undisturbed_one(project, tmp_path, monkeypatch):
         assert new.read_bytes() == old.read_bytes()
     undisturbed = training.Outputs(*(tmp_path / name for name in ("checkpoint.pt", "last.pt", "history.csv")))
     training.train(
-        loop.Plan(scenario.parse(TUNED), TINY["unet"], **TINY["training"]),
+        loop.Plan(scenario.parse(TUNED), recipes.RECIPES["tuned"]["unet"], TINY["unet"], **TINY["training"]),
         opened(tmp_path),
         results / "split.csv",
         results / "statistics.json",
@@ -50,9 +51,9 @@ def test_killed_run_ends_as_an_undisturbed_one(project, tmp_path, monkeypatch):
 def test_everything_is_there(project):
     results = project.folder / "results"
     benchmark = pd.read_csv(results / "benchmark.csv")
-    assert set(benchmark["id"]) == {TUNED, PAPER}
+    assert set(benchmark["id"]) == {TUNED, PAPER, RELEASED}
     assert "simulated landscape" in (results / "benchmark.md").read_text()
-    for name, level, test in ((TUNED, "l1", 3), (PAPER, "l2", 3)):
+    for name, level, test in ((TUNED, "l1", 3), (PAPER, "l2", 3), (RELEASED, "l1", 3)):
         folder = results / "scenarios" / name
         metrics = json.loads((folder / "scores/metrics.json").read_text())
         assert (metrics["source"], metrics["patches"]) == ("simulated landscape", test)
@@ -67,7 +68,53 @@ def test_everything_is_there(project):
         table = pd.read_parquet(results / "patches.parquet")
         model, _, weighting, *_ = name.split("-")
         names = {f"parrot_beak_{model}_{weighting}_{id_}.tif" for id_ in table["id"]}
-        assert {path.name for path in (folder / "patches").glob("*.tif")} == names
+        folders = ("seg", "edg") if model == "transnuseg" else (".",)
+        for patches in folders:
+            assert {path.name for path in (folder / "patches" / patches).glob("*.tif")} == names
+        card = (folder / "model_card.md").read_text()
+        assert "simulated landscape" in card and f"{tabled:.2f}" in card and str(project.folder) not in card
+
+
+def test_edges_are_mapped_and_scored(project):
+    results = project.folder / "results"
+    metrics = json.loads((results / f"scenarios/{PAPER}/scores/metrics.json").read_text())
+    f1 = [metrics["edges"][tolerance]["f1"] for tolerance in "012"]
+    assert 0 < f1[0] <= f1[1] <= f1[2] <= 1
+    with (
+        rasterio.open(results / f"scenarios/{PAPER}/mosaic/edges_epsg4326.tif") as found,
+        rasterio.open(results / "truth/l2/edges_epsg4326.tif") as truth,
+    ):
+        assert (found.shape, found.transform) == (truth.shape, truth.transform)
+        mapped = np.isin(truth.read(1), [0, 1])
+        assert (np.isin(found.read(1), [0, 1]) == mapped).all()
+        assert 0 < truth.read(1)[mapped].mean() < 0.5
+    assert not list((results / f"scenarios/{TUNED}/mosaic").glob("edges*"))
+    assert pd.read_csv(results / "benchmark.csv").set_index("id")["edge_f1_2"].notna().to_dict() == {
+        TUNED: False, PAPER: True, RELEASED: True,
+    }  # fmt: skip
+
+
+def test_released_checkpoint_is_used_untrained(project):
+    folder = project.folder / f"results/scenarios/{RELEASED}"
+    assert not (folder / "history.csv").exists()
+    assert json.loads((folder / "origin.json").read_text())["file"] == "transnuseg_7cSAR_nonW_epoch:3_loss0.5.pt"
+    assert json.loads((folder / "scores/metrics.json").read_text())["training"] == {}
+
+
+def test_own_checkpoint_in_place_of_a_training(project):
+    name = "unet-concat-w-l1-tuned-9"
+    extra = TINY["scenarios"] | {"extra": [PAPER, RELEASED, name]}
+    own = f"results/scenarios/{TUNED}/checkpoint.pt"
+    try:
+        project.configure(TINY | {"scenarios": extra, "checkpoints": {name: own}})
+        target = f"results/scenarios/{name}/checkpoint.pt"
+        assert project.planned(target) == {"adopt": 1}
+        project.run(target)
+        assert "taken as unet-concat-w-l1-tuned-9" in project.read(f"results/logs/adopt/{name}.log").decode()
+        project.configure(TINY | {"scenarios": extra, "checkpoints": {name: "no/such.pt"}})
+        assert f"checkpoints.{name}: no/such.pt: no such file" in project.run("-n", ok=False)
+    finally:
+        project.configure(TINY)
 
 
 def test_scores_follow_from_predictions_and_masks(project):
@@ -86,8 +133,12 @@ def test_second_run_does_nothing(project):
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("losses", {"train": 2, **dict.fromkeys(AFTER_TRAINING, 2), "benchmark": 1, "all": 1}),
-        ("cog", {"mosaic": 2, "truth": 2, "scenario_figures": 2, "all": 1}),
+        (
+            "losses",
+            {"train": 2, "curves": 2, "predict": 1, "predict_edges": 1, **dict.fromkeys(AFTER_PREDICTION, 2), **LAST},
+        ),
+        ("cog", {"mosaic": 3, "truth": 2, "scenario_figures": 3, "all": 1}),
+        ("bootstrap", {"evaluate": 3, "scenario_figures": 3, "model_card": 3, **LAST}),
         ("logs", {}),
     ],
 )
@@ -102,13 +153,13 @@ def test_edited_module_reruns_what_depends_on_it(project, module, expected):
 
 
 def test_edited_scenario_or_setting_reruns_only_its_jobs(project):
-    one = {"train": 1, **dict.fromkeys(AFTER_TRAINING, 1), "benchmark": 1, "all": 1}
-    extra = TINY["scenarios"] | {"extra": [PAPER.replace("-1", "-2")]}
+    one = {"train": 1, "curves": 1, "predict_edges": 1, **dict.fromkeys(AFTER_PREDICTION, 1), **LAST}
+    extra = TINY["scenarios"] | {"extra": [PAPER.replace("-w-", "-nw-"), RELEASED]}
     try:
         project.configure(TINY | {"scenarios": extra})
         assert project.planned() == one
         project.configure(TINY | {"predict": {"geotiffs": True, "batch_size": 16}})
-        assert project.planned() == {**dict.fromkeys(AFTER_TRAINING, 2), "benchmark": 1, "all": 1}
+        assert project.planned() == {"predict": 1, "predict_edges": 2, **dict.fromkeys(AFTER_PREDICTION, 3), **LAST}
         project.configure(TINY | {"scenarios": TINY["scenarios"] | {"extra": []}})
         assert project.planned() == {"class_shares": 1, "benchmark": 1, "all": 1}
     finally:

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from cerraseg import logs, model_card
+from cerraseg import card_facts, logs, model_card
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 
 with logs.step(snakemake.log[0]):
     model_card.write(
         Path(snakemake.output.card),
-        model_card.Sources(**{name: Path(file) if file else None for name, file in snakemake.input.items()}),
-        model_card.Run(
+        card_facts.Sources(**{name: Path(file) if file else None for name, file in snakemake.input.items()}),
+        card_facts.Run(
             Scenario(**snakemake.params.scenario),
             Recipe(**snakemake.params.recipe),
             snakemake.params.settings,

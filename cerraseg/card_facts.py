@@ -1,0 +1,113 @@
+"""What a model card is made of: the files of a scenario and of its data, the configuration, the commit."""
+
+import hashlib
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cerraseg.recipes import Recipe
+from cerraseg.scenario import Scenario
+
+_CODE = ("cerraseg", "workflow", "Snakefile", "requirements.txt")  # what the commit stands for
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files that a card is made of: ``history`` for a scenario that was trained, else ``origin``."""
+
+    checkpoint: Path
+    metrics: Path
+    header: Path
+    manifest: Path
+    split: Path
+    statistics: Path
+    history: Path | None = None
+    origin: Path | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the configuration says of a scenario.
+
+    Attributes:
+        scenario: whose card it is.
+        recipe: what the scenario's recipe means for its model.
+        settings: the model's own settings.
+        training: ``epochs`` (at most) and ``batch_size``.
+        split: ``scheme``, shares by part, ``seed`` and ``validation_seed``.
+        label: what the data is called; if it says "simulated", so does the card.
+        train_code: digest of the training code.
+    """
+
+    scenario: Scenario
+    recipe: Recipe
+    settings: Mapping[str, Any]
+    training: Mapping[str, Any]
+    split: Mapping[str, Any]
+    label: str
+    train_code: str
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the data is no real land."""
+        return "simulated" in self.label.lower()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the files and the machine say; the checkpoint and the split as texts with their hashes."""
+
+    checkpoint: str
+    metrics: Mapping[str, Any]
+    header: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    split: str
+    parts: Mapping[str, int]
+    statistics: Mapping[str, Any]
+    history: pd.DataFrame | None
+    origin: Mapping[str, Any]
+    commit: str
+
+
+def gather(sources: Sources, repository: Path) -> Facts:
+    """Read the files, and the commit that ``repository`` is at now, which need not be that of the training."""
+    return Facts(
+        checkpoint=_hashed(sources.checkpoint),
+        metrics=_read(sources.metrics),
+        header=_read(sources.header),
+        manifest=_read(sources.manifest),
+        split=_hashed(sources.split),
+        parts=Counter(pd.read_csv(sources.split, dtype=str)["split"]),
+        statistics=_read(sources.statistics),
+        history=pd.read_csv(sources.history) if sources.history else None,
+        origin=_read(sources.origin) if sources.origin else {},
+        commit=_commit(repository),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _hashed(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{path.stat().st_size:,} bytes, SHA-256 `{hashlib.file_digest(file, 'sha256').hexdigest()}`"
+
+
+def _commit(repository: Path) -> str:
+    """The commit that ``repository`` is at, "unknown" where it is not the top folder of a Git repository."""
+    git = ["git", "--no-optional-locks", "-C", str(repository)]
+    try:
+        found = subprocess.run([*git, "rev-parse", "--show-prefix", "HEAD"], capture_output=True, text=True, check=True)
+        changes = subprocess.run([*git, "status", "--porcelain", "--", *_CODE], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    inside, commit = found.stdout.splitlines()
+    return "unknown" if inside else f"`{commit}`{' with uncommitted changes' if changes.stdout else ''}"
