@@ -18,13 +18,8 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 
-from cerraseg.benchmark import PAPER_DATA, SCORES
 from cerraseg.files import replacing
-from cerraseg.tables import by_scenario
-from cerraseg.taxonomy import MODALITIES, LandCover
-
-MODALITY_COLOURS = {"msi": "#0072B2", "sar": "#E69F00", "concat": "#009E73"}
-"""Modality → colour, from the colour-blind-safe palette of Okabe and Ito."""
+from cerraseg.taxonomy import LandCover
 
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "cerraseg",
@@ -38,19 +33,16 @@ _STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.6,
     "image.interpolation": "nearest",
 }
-_LABEL: dict[str, Any] = {"ha": "center", "fontsize": 7}
-_BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-_OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1.3}
-_CLUSTER = ["model", "weighting", "recipe"]
 _HATCHES = ("", "////", "....", "xxxx")
-_INK, _EDGE, _GRID = "#222222", "#555555", "#dddddd"
+INK, EDGE, GRID = "#222222", "#555555", "#dddddd"
+"""Colours of text and whiskers, of outlines and of grid lines."""
 
 
 def curves(history: pd.DataFrame, path: str | Path, *, title: str, source: str) -> None:
     """Losses and validation scores by epoch, the selected epoch marked.
 
     ``history`` has one row an epoch: epoch, train_loss, val_loss, val_macro_f1 and val_miou (fractions 0 to 1; shown
-    in percent) and selected (true for the epoch that was kept).
+    in percent) and selected (true for the epoch that was kept); val_edge_f1 where the model predicts edges.
     """
     with drawn(path, title, source, (8, 3.4)) as figure:
         left, right = figure.subplots(1, 2)
@@ -61,15 +53,18 @@ def curves(history: pd.DataFrame, path: str | Path, *, title: str, source: str) 
             (left, "val_loss", "validation", "#D55E00", "--"),
             (right, "val_macro_f1", "macro F1", "#0072B2", "-"),
             (right, "val_miou", "mIoU", "#D55E00", "--"),
+            (right, "val_edge_f1", "F1 of edges", "#009E73", ":"),
         ):
+            if column not in history:
+                continue
             values = history[column] * (1 if axes is left else 100)
             axes.plot(epochs, values, dash, marker=marker, color=colour, linewidth=1.4, label=label)
         for axes, ylabel in ((left, "loss"), (right, "validation score (%)")):
             for epoch in epochs[history["selected"].astype(bool)]:
-                axes.axvline(epoch, color=_EDGE, linewidth=1, linestyle=":", label=f"selected: epoch {epoch}")
+                axes.axvline(epoch, color=EDGE, linewidth=1, linestyle=":", label=f"selected: epoch {epoch}")
             axes.set(xlabel="epoch", ylabel=ylabel)
             axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.grid(color=_GRID, linewidth=0.6)
+            axes.grid(color=GRID, linewidth=0.6)
             axes.legend(fontsize=8)
         right.set_ylim(bottom=0)
 
@@ -85,7 +80,7 @@ def confusion(matrix: ArrayLike, classes: Sequence[LandCover], path: str | Path,
         mesh = axes.pcolormesh(percent, cmap="Blues", vmin=0, vmax=100, edgecolors="white", linewidth=0.8)
         for (row, column), value in np.ndenumerate(percent):
             text = f"{value:.1f}" if truth[row] else "–"
-            colour = "white" if value > 55 else _INK if value >= 0.05 else "#999999"
+            colour = "white" if value > 55 else INK if value >= 0.05 else "#999999"
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7.5, color=colour)
         places = np.arange(size) + 0.5
         rows = [f"{entry.name}  {_short(n)}" for entry, n in zip(classes, truth[:, 0], strict=True)]
@@ -95,7 +90,7 @@ def confusion(matrix: ArrayLike, classes: Sequence[LandCover], path: str | Path,
         axes.tick_params(length=0, pad=14)
         axes.set(xlabel="predicted class, pixels", ylabel="true class, pixels")
         axes.spines[:].set_visible(False)
-        squares: dict[str, Any] = {"s": 50, "marker": "s", "c": _colours(classes), "edgecolor": _EDGE, "linewidth": 0.5}
+        squares: dict[str, Any] = {"s": 50, "marker": "s", "c": _colours(classes), "edgecolor": EDGE, "linewidth": 0.5}
         for x, y, beside, right, up in (
             (np.zeros(size), places, axes.get_yaxis_transform(), -8 / 72, 0),
             (places, np.zeros(size), axes.get_xaxis_transform(), 0, -8 / 72),
@@ -104,56 +99,6 @@ def confusion(matrix: ArrayLike, classes: Sequence[LandCover], path: str | Path,
             axes.scatter(x, y, transform=moved, clip_on=False, **squares)
         axes.set(xlim=(0, size), ylim=(size, 0))
         figure.colorbar(mesh, ax=axes, label="% of the true class's pixels", fraction=0.04, pad=0.02, aspect=32)
-
-
-def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source: str, metric: str = "macro_f1") -> None:
-    """Bars of ``metric`` (percent) by model, weighting and recipe, one bar a modality, one row of axes a level.
-
-    ``table`` is :func:`cerraseg.benchmark.collect`'s. Whiskers are ± one standard deviation over a scenario's seeds or,
-    where it has one seed, the 95 % bootstrap interval. The paper's value is outlined only if every row is comparable.
-    """
-    bars = by_scenario(table, metric)
-    levels = list(bars["level"].unique())
-    most = max(len(rows.drop_duplicates(_CLUSTER)) for _, rows in bars.groupby("level"))
-    modalities = [modality for modality in MODALITIES if modality in set(bars["modality"])]
-    with drawn(path, title, source, (max(9, 1 + 0.4 * most * len(modalities)), 0.9 + 2.6 * len(levels))) as figure:
-        panels = figure.subplots(len(levels), 1, sharey=True, squeeze=False)[:, 0]
-        top = np.nanmax(bars[["value", "high", "paper"]].to_numpy(dtype=float))
-        for axes, level in zip(panels, levels, strict=True):
-            _bars_of_level(axes, bars[bars["level"] == level], modalities)
-            axes.set(ylim=(0, 1.18 * max(top, 1)), ylabel=f"{SCORES[metric]} (%)", title=f"level {level}")
-        handles = [Patch(facecolor=MODALITY_COLOURS[name], edgecolor=_EDGE, label=name) for name in modalities]
-        if bars["paper"].notna().any():
-            handles.append(Patch(label=f"paper ({PAPER_DATA})", **_OUTLINE))
-        panels[0].legend(handles=handles, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
-        several, alone = bars[bars["seeds"] > 1], bars[bars["seeds"] == 1]
-        whiskers = ["± one standard deviation over seeds"] * bool(len(several))
-        whiskers += ["95 % bootstrap interval over patches"] * bool(alone["low"].notna().any())
-        note = f"\nwhiskers: {'; of one seed: '.join(whiskers)}" if whiskers else ""
-        panels[-1].set_xlabel(f"model, weighting (w: class weights in the loss, nw: none) and recipe{note}")
-
-
-def _bars_of_level(axes: Axes, bars: pd.DataFrame, modalities: Sequence[str]) -> None:
-    """Draw one level's bars from the rows of :func:`cerraseg.tables.by_scenario`."""
-    clusters = list(dict.fromkeys(bars[_CLUSTER].itertuples(index=False, name=None)))
-    width = 0.8 / len(modalities)
-    for bar in bars.to_dict("records"):
-        value, low, high, paper = (float(bar[name]) for name in ("value", "low", "high", "paper"))
-        shift = (modalities.index(bar["modality"]) - (len(modalities) - 1) / 2) * width
-        place = clusters.index(tuple(bar[axis] for axis in _CLUSTER)) + shift
-        axes.bar(place, value, 0.74 * width, color=MODALITY_COLOURS[bar["modality"]], edgecolor=_EDGE, linewidth=0.6)
-        if np.isfinite(paper):
-            axes.bar(place, paper, 0.94 * width, **_OUTLINE)
-        if np.isfinite(low):
-            ends = [[max(0, value - low)], [max(0, high - value)]]
-            axes.errorbar(place, value, ends, color=_INK, linewidth=1, capsize=2)
-        top = (place, np.nanmax([value, high, paper]))
-        axes.annotate(f"{value:.2f}", top, (0, 3), textcoords="offset points", bbox=_BACKED, **_LABEL)
-    axes.set_xticks(range(len(clusters)), [f"{model}\n{weighting} · {recipe}" for model, weighting, recipe in clusters])
-    middle, half = (len(clusters) - 1) / 2, max(len(clusters), 3) / 2  # a lone cluster gets no giant bars
-    axes.set_xlim(middle - half - 0.1, middle + half + 0.1)
-    axes.tick_params(axis="x", length=0)
-    axes.grid(axis="y", color=_GRID, linewidth=0.6)
 
 
 def class_shares(
@@ -176,7 +121,7 @@ def class_shares(
         for rank, (split, share) in enumerate(shares.items()):
             hatch = _HATCHES[rank % len(_HATCHES)]
             _class_bars(axes, share, classes, height, (rank - (len(shares) - 1) / 2) * height, hatch)
-            handles.append(Patch(facecolor="white", edgecolor=_INK, hatch=hatch, label=split))
+            handles.append(Patch(facecolor="white", edgecolor=INK, hatch=hatch, label=split))
         axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
 
 
@@ -190,7 +135,7 @@ def _class_bars(
 ) -> None:
     """Horizontal bars in the classes' colours with their values, first class on top."""
     places = np.arange(len(classes)) + shift
-    axes.barh(places, percent, height, color=_colours(classes), edgecolor=_INK, linewidth=0.5, hatch=hatch)
+    axes.barh(places, percent, height, color=_colours(classes), edgecolor=INK, linewidth=0.5, hatch=hatch)
     for place, value in zip(places, percent, strict=True):
         # A bar of 0 has no end on a log axis: its label stands where the axis starts.
         end = (max(value, axes.get_xlim()[0]), place)
@@ -198,7 +143,7 @@ def _class_bars(
     axes.set_yticks(range(len(classes)), [f"{entry.name} ({entry.abbreviation})" for entry in classes])
     axes.set_ylim(len(classes) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=_GRID, linewidth=0.6)
+    axes.grid(axis="x", color=GRID, linewidth=0.6)
 
 
 def _colours(classes: Sequence[LandCover]) -> list[str]:
@@ -233,7 +178,7 @@ def drawn(
         figure = Figure(figsize=(width, height), layout="compressed" if legend else "constrained")
         figure.suptitle(f"{title}\nData: {source}", x=0.01, ha="left", fontsize=10.5)
         handles = [
-            Patch(facecolor=c, edgecolor=_EDGE, label=e.name) for c, e in zip(_colours(legend), legend, strict=True)
+            Patch(facecolor=c, edgecolor=EDGE, label=e.name) for c, e in zip(_colours(legend), legend, strict=True)
         ]
         if legend:
             figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rasterio.transform import from_origin
 
-from cerraseg import figures, map_figures, score_files
+from cerraseg import benchmark_chart, figures, map_figures, score_files
 from cerraseg.benchmark import PAPER_DATA, paper_column
 from cerraseg.errors import DataError
 from cerraseg.tables import by_scenario
@@ -55,7 +55,7 @@ def published(name: str) -> np.ndarray:
 VECTOR: dict[str, Callable[[Path], None]] = {
     "curves": lambda path: figures.curves(history(), path, **LABELS),
     "confusion": lambda path: figures.confusion(published("unet_concat_w_l1"), L1, path, **LABELS),
-    "benchmark_bars": lambda path: figures.benchmark_bars(table(False, (1, 2)), path, **LABELS),
+    "benchmark_bars": lambda path: benchmark_chart.benchmark_bars(table(False, (1, 2)), path, **LABELS),
     "class_shares": lambda path: figures.class_shares({"train": [8, 1, 1, 0, 0, 0, 0]}, L1, path, **LABELS),
 }
 
@@ -99,19 +99,19 @@ def test_shares_are_per_split_and_show_empty_classes(tmp_path):
 
 
 def test_the_paper_is_outlined_only_beside_comparable_scores(tmp_path):
-    beside = svg(figures.benchmark_bars, table(True), path=tmp_path / "a.svg")
+    beside = svg(benchmark_chart.benchmark_bars, table(True), path=tmp_path / "a.svg")
     assert f"paper ({PAPER_DATA})" in beside
-    alone = svg(figures.benchmark_bars, table(False), path=tmp_path / "b.svg")
+    alone = svg(benchmark_chart.benchmark_bars, table(False), path=tmp_path / "b.svg")
     assert PAPER_DATA not in alone
     mixed = pd.concat([table(True), table(False).query("level == 'l2'")])
-    assert PAPER_DATA not in svg(figures.benchmark_bars, mixed, path=tmp_path / "c.svg")
+    assert PAPER_DATA not in svg(benchmark_chart.benchmark_bars, mixed, path=tmp_path / "c.svg")
 
 
 def bars(data: pd.DataFrame) -> Axes:
     """The drawn axes of level l1."""
     axes = Figure().subplots()
     rows = by_scenario(data, "macro_f1")
-    figures._bars_of_level(axes, rows[rows["level"] == "l1"], ["msi", "sar"])
+    benchmark_chart._bars_of_level(axes, rows[rows["level"] == "l1"], ["msi", "sar"])
     return axes
 
 
@@ -130,13 +130,13 @@ def test_whiskers_are_the_interval_or_the_deviation_over_seeds(seeds, ends):
 
 
 def test_the_axis_says_what_the_whiskers_are(tmp_path):
-    several = svg(figures.benchmark_bars, table(False, (1, 2)), path=tmp_path / "a.svg")
+    several = svg(benchmark_chart.benchmark_bars, table(False, (1, 2)), path=tmp_path / "a.svg")
     assert several.count(">42.75<") == 4
     assert "standard deviation over seeds" in several and "bootstrap" not in several
-    alone = svg(figures.benchmark_bars, table(False), path=tmp_path / "b.svg")
+    alone = svg(benchmark_chart.benchmark_bars, table(False), path=tmp_path / "b.svg")
     assert "95 % bootstrap interval over patches" in alone and "deviation" not in alone
     mixed = pd.concat([table(False, (1, 2)), table(False).assign(recipe="released")])
-    both = svg(figures.benchmark_bars, mixed, path=tmp_path / "c.svg")
+    both = svg(benchmark_chart.benchmark_bars, mixed, path=tmp_path / "c.svg")
     assert "standard deviation over seeds; of one seed: 95 % bootstrap interval over patches" in both
 
 

@@ -8,8 +8,8 @@ import pytest
 from kaggle_server import Kaggle, isolate, serving, zip_of
 from kagglesdk import kaggle_env
 
+from cerraseg import download, released
 from cerraseg import kaggle as kaggle_module
-from cerraseg import released
 from cerraseg.errors import DownloadError
 
 DATASET = "cerranet/trained-models-on-cerradata-4mm"
@@ -32,7 +32,7 @@ def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kaggle]:
 
 
 def fetch(folder: Path) -> Path:
-    return released.fetch(source="kaggle", dataset=DATASET, version=1, drive_id="", folder=folder)
+    return download.download_checkpoints(source="kaggle", dataset=DATASET, version=1, drive_id="", folder=folder)
 
 
 def test_the_released_checkpoints_are_downloaded_and_found(kaggle: Kaggle, tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_the_space_asked_for_is_that_of_the_checkpoints(
     """Where no size is announced, archive and contents are taken to have the expected one: not the images' 36 GB."""
     kaggle.size, unpacked = announced, 2 * len(ARCHIVE)
     need, usage = 3 * len(ARCHIVE) if announced else 2 * unpacked, shutil.disk_usage(tmp_path)
-    assert released.RELEASED_BYTES < 3e9
-    monkeypatch.setattr(released, "RELEASED_BYTES", unpacked)
+    assert download.CHECKPOINT_BYTES < 3e9
+    monkeypatch.setattr(download, "CHECKPOINT_BYTES", unpacked)
     monkeypatch.setattr(kaggle_module.shutil, "disk_usage", lambda folder: usage._replace(free=need - 1))
     with pytest.raises(DownloadError, match="Free some space"):
         fetch(tmp_path)

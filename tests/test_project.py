@@ -19,8 +19,8 @@ PACKAGE = REPOSITORY / "cerraseg"
 LAYERS = {
     0: "errors taxonomy scenario recipes logs files layout config",
     1: "simulate spectra landscape sites courses noise ground geotiff download kaggle drive archive released patches "
-    "edges split store statistics metrics score_files bootstrap evaluation model_card card_facts export mosaic cog figures "
-    "map_figures benchmark tables",
+    "edges split store statistics metrics score_files bootstrap evaluation model_card card_facts export mosaic cog "
+    "figures map_figures benchmark tables benchmark_chart",
     2: "dataset losses models models.unet models.transnuseg models.swin checkpoint",
     3: "loop training prediction adoption",
 }

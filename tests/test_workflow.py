@@ -77,12 +77,12 @@ def test_everything_is_there(project):
 
 def test_edges_are_mapped_and_scored(project):
     results = project.folder / "results"
-    metrics = json.loads((results / f"scenarios/{PAPER}/scores/metrics.json").read_text())
+    metrics = json.loads((results / f"scenarios/{RELEASED}/scores/metrics.json").read_text())
     f1 = [metrics["edges"][tolerance]["f1"] for tolerance in "012"]
     assert 0 < f1[0] <= f1[1] <= f1[2] <= 1
     with (
-        rasterio.open(results / f"scenarios/{PAPER}/mosaic/edges_epsg4326.tif") as found,
-        rasterio.open(results / "truth/l2/edges_epsg4326.tif") as truth,
+        rasterio.open(results / f"scenarios/{RELEASED}/mosaic/edges_epsg4326.tif") as found,
+        rasterio.open(results / "truth/l1/edges_epsg4326.tif") as truth,
     ):
         assert (found.shape, found.transform) == (truth.shape, truth.transform)
         mapped = np.isin(truth.read(1), [0, 1])

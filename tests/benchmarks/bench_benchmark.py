@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cerraseg import benchmark, bootstrap, figures, metrics, score_files, tables
+from cerraseg import benchmark, benchmark_chart, bootstrap, metrics, score_files, tables
 from cerraseg.scenario import Scenario
 from cerraseg.taxonomy import LEVELS
 
@@ -60,7 +60,7 @@ def table(folder: Path) -> None:
     tables.write_csv(pairs, folder / "benchmark_pairs.csv")
     tables.write_markdown(rows, classes, pairs, folder / "benchmark.md", **labels)
     tables.write_latex(rows, folder / "benchmark.tex", **labels)
-    figures.benchmark_bars(rows, folder / "benchmark.svg", **labels)
+    benchmark_chart.benchmark_bars(rows, folder / "benchmark.svg", **labels)
     print(f"{len(rows)} scenarios, {len(classes)} classes, {len(pairs)} pairs, {pairs['draws'].max():,} draws")
 
 

@@ -158,6 +158,11 @@ def package_digest(script):
     return hashlib.sha256(content).hexdigest()[:12]
 
 
+def trained_by(wildcards):
+    """Digest of the code that trains the scenario; empty where none does."""
+    return "" if wildcards.scenario in ADOPTED else package_digest("train")
+
+
 def imported(path):
     """Files of the package modules that a Python file names in its import statements."""
     names = set()

@@ -121,7 +121,7 @@ rule model_card:
     threads: 1
     params:
         code=package_digest("model_card"),
-        train_code=package_digest("train"),
+        train_code=trained_by,
         scenario=fields,
         recipe=recipe,
         settings=model_settings,

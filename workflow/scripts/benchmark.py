@@ -1,6 +1,6 @@
 """Gather all scenarios into tables and a chart, with the paper's values."""
 
-from cerraseg import benchmark, figures, logs, tables
+from cerraseg import benchmark, benchmark_chart, logs, tables
 
 with logs.step(snakemake.log[0]):
     files, out = snakemake.input.metrics, snakemake.output
@@ -12,4 +12,4 @@ with logs.step(snakemake.log[0]):
     tables.write_csv(pairs, out.pairs)
     tables.write_markdown(table, classes, pairs, out.markdown, **labels)
     tables.write_latex(table, out.latex, **labels)
-    figures.benchmark_bars(table, out.chart, **labels)
+    benchmark_chart.benchmark_bars(table, out.chart, **labels)
