@@ -64,7 +64,7 @@ def _bars_of_level(axes: Axes, bars: pd.DataFrame, modalities: Sequence[str]) ->
         if np.isfinite(low):
             ends = [[max(0, value - low)], [max(0, high - value)]]
             axes.errorbar(place, value, ends, color=INK, linewidth=1, capsize=2)
-        top = (place, np.nanmax([value, high, paper]))
+        top = (place, np.nanmax([value, high]))
         axes.annotate(f"{value:.2f}", top, (0, 3), textcoords="offset points", bbox=_BACKED, **_LABEL)
     axes.set_xticks(range(len(clusters)), [f"{model}\n{weighting} · {recipe}" for model, weighting, recipe in clusters])
     middle, half = (len(clusters) - 1) / 2, max(len(clusters), 3) / 2  # a lone cluster gets no giant bars

@@ -1,8 +1,10 @@
 """The download from Google Drive against a stand-in for it."""
 
+import functools
 import io
 import os
 import random
+import runpy
 import shutil
 import signal
 import stat
@@ -12,12 +14,14 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from drive_server import FORM, LINK, MISSING, QUOTA, SIGN_IN, Drive, serving
 
-from cerraseg import archive, drive
+from cerraseg import archive, download, drive, released
 from cerraseg.errors import DownloadError
+from cerraseg.scenario import parse
 
 ID = "1aB-c_D2eF3gH4"
 MEGABYTE = 1 << 20
@@ -103,6 +107,20 @@ def test_a_download_is_complete_and_asks_nothing_again(
     server.requests.clear()
     assert_complete(server, tmp_path)
     assert server.requests == []
+
+
+def test_the_workflows_step_lists_what_came(server: Drive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download.drive, "fetch", functools.partial(drive.fetch, server=server.url))
+    settings = {"source": "drive", "dataset": "", "version": 1, "drive_id": ID, "folder": str(tmp_path / "data")}
+    stub = SimpleNamespace(
+        log=[str(tmp_path / "released.log")],
+        params=SimpleNamespace(settings=settings),
+        output=SimpleNamespace(listing=str(tmp_path / "released.json")),
+    )
+    script = HERE.parent / "workflow/scripts/released.py"
+    runpy.run_path(str(script), init_globals={"snakemake": stub}, run_name="__main__")
+    file = released.checkpoint_of(tmp_path / "released.json", parse("unet-msi-w-l1-released-0"))
+    assert file.read_bytes() == FILES["msi/unet_7cMSI_W_model_epoch_9.pt"]
 
 
 def test_a_form_with_a_whole_address_and_a_redirect(server: Drive, tmp_path: Path) -> None:
