@@ -33,7 +33,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     faults = [_describe(error) for error in Draft202012Validator(schema).iter_errors(config)]
     if faults:
         raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
-    complete = _with_defaults(deepcopy(dict(config)), schema)
+    complete = _with_defaults(config, schema)
     _check_split(complete["split"])
     scenarios = _scenarios(complete["scenarios"], _recipes(complete))
     complete["checkpoints"] = _checkpoints(complete["checkpoints"], scenarios)
@@ -90,13 +90,14 @@ def _nearest(word: str, known: Iterable[object]) -> str:
     return f"{meant} allowed: {', '.join(names)}"
 
 
-def _with_defaults(values: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+def _with_defaults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Values in the schema's order: Snakemake takes parameters in another order for changed ones."""
+    ordered = {}
     for key, part in schema["properties"].items():
-        if "default" in part:
-            values.setdefault(key, deepcopy(part["default"]))
-        if key in values and part.get("type") == "object":
-            values[key] = _with_defaults(values[key], part)
-    return values
+        if key in values or "default" in part:
+            value = values.get(key, part.get("default"))
+            ordered[key] = _with_defaults(value, part) if part.get("type") == "object" else deepcopy(value)
+    return ordered | {key: deepcopy(value) for key, value in values.items() if key not in ordered}
 
 
 def _check_split(split: Mapping[str, Any]) -> None:

@@ -136,6 +136,12 @@ def test_fault_is_named_with_path_value_and_remedy(config, message):
     assert message in fault(config)
 
 
+def test_order_of_keys_does_not_matter():
+    config = changed(training={"epochs": 3, "batch_size": 4})
+    turned = {key: dict(reversed(part.items())) if isinstance(part, dict) else part for key, part in config.items()}
+    assert json.dumps(check(config, SCHEMA)[0]) == json.dumps(check(dict(reversed(turned.items())), SCHEMA)[0])
+
+
 def test_text_from_the_command_line_is_read_as_the_key_wants():
     config, scenarios = check(
         changed(training__epochs="3", predict__geotiffs="true", index__max_rejected="0.5", scenarios__seeds=["1", "2"]),
