@@ -16,18 +16,16 @@ from cerraseg.models.transnuseg import build_transnuseg, export_published
 
 REPOSITORY = Path(__file__).parents[1]
 PARTS = ("Snakefile", "cerraseg", "workflow", "profiles", "envs", "reference")
-TUNED, PAPER = "unet-concat-nw-l1-tuned-1", "transnuseg-msi-w-l2-paper-1"
-RELEASED = "transnuseg-sar-nw-l1-released-0"
+TUNED, RELEASED = "unet-concat-nw-l1-tuned-1", "transnuseg-sar-nw-l2-released-0"
 TINY = {
     "source": "simulate",
     "simulate": {"patches": 24},
     "scenarios": {
         "models": ["unet"], "modalities": ["concat"], "weightings": ["nw"], "levels": ["l1"], "recipes": ["tuned"],
-        "seeds": [1], "extra": [PAPER, RELEASED],
+        "seeds": [1], "extra": [RELEASED],
     },
     "released": {"source": "local", "folder": "released"},
     "unet": {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": [16, 16, 8]},
-    "transnuseg": {"embed_dim": 12, "heads": [1, 2, 4]},
     "training": {"epochs": 2, "batch_size": 4},
     "predict": {"geotiffs": True},
 }  # fmt: skip
@@ -43,10 +41,10 @@ class Project:
             source = REPOSITORY / part
             copy = shutil.copytree if source.is_dir() else shutil.copy
             copy(source, folder / part)
-        file = folder / "released/sar/transnuseg_7cSAR_nonW_epoch:3_loss0.5.pt"
+        file = folder / "released/sar/transnuseg_14cSAR_nonW_epoch:3_loss0.5.pt"
         file.parent.mkdir(parents=True)
         torch.manual_seed(0)
-        torch.save(export_published(build_transnuseg(2, 7, embed_dim=12, heads=(1, 2, 4))), file)
+        torch.save(export_published(build_transnuseg(2, 14, embed_dim=12, heads=(1, 2, 4))), file)
         self.configure(config)
 
     def configure(self, config: dict) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import rasterio
 from conftest import arrays, opened
-from project import PAPER, RELEASED, TINY, TUNED, Project
+from project import RELEASED, TINY, TUNED, Project
 
 from cerraseg import loop, recipes, scenario, store, training
 
@@ -51,9 +51,9 @@ def test_killed_run_ends_as_an_undisturbed_one(project, tmp_path, monkeypatch):
 def test_everything_is_there(project):
     results = project.folder / "results"
     benchmark = pd.read_csv(results / "benchmark.csv")
-    assert set(benchmark["id"]) == {TUNED, PAPER, RELEASED}
+    assert set(benchmark["id"]) == {TUNED, RELEASED}
     assert "simulated landscape" in (results / "benchmark.md").read_text()
-    for name, level, test in ((TUNED, "l1", 3), (PAPER, "l2", 3), (RELEASED, "l1", 3)):
+    for name, level, test in ((TUNED, "l1", 3), (RELEASED, "l2", 3)):
         folder = results / "scenarios" / name
         metrics = json.loads((folder / "scores/metrics.json").read_text())
         assert (metrics["source"], metrics["patches"]) == ("simulated landscape", test)
@@ -82,7 +82,7 @@ def test_edges_are_mapped_and_scored(project):
     assert 0 < f1[0] <= f1[1] <= f1[2] <= 1
     with (
         rasterio.open(results / f"scenarios/{RELEASED}/mosaic/edges_epsg4326.tif") as found,
-        rasterio.open(results / "truth/l1/edges_epsg4326.tif") as truth,
+        rasterio.open(results / "truth/l2/edges_epsg4326.tif") as truth,
     ):
         assert (found.shape, found.transform) == (truth.shape, truth.transform)
         mapped = np.isin(truth.read(1), [0, 1])
@@ -90,20 +90,20 @@ def test_edges_are_mapped_and_scored(project):
         assert 0 < truth.read(1)[mapped].mean() < 0.5
     assert not list((results / f"scenarios/{TUNED}/mosaic").glob("edges*"))
     assert pd.read_csv(results / "benchmark.csv").set_index("id")["edge_f1_2"].notna().to_dict() == {
-        TUNED: False, PAPER: True, RELEASED: True,
+        TUNED: False, RELEASED: True,
     }  # fmt: skip
 
 
 def test_released_checkpoint_is_used_untrained(project):
     folder = project.folder / f"results/scenarios/{RELEASED}"
     assert not (folder / "history.csv").exists()
-    assert json.loads((folder / "origin.json").read_text())["file"] == "transnuseg_7cSAR_nonW_epoch:3_loss0.5.pt"
+    assert json.loads((folder / "origin.json").read_text())["file"] == "transnuseg_14cSAR_nonW_epoch:3_loss0.5.pt"
     assert json.loads((folder / "scores/metrics.json").read_text())["training"] == {}
 
 
 def test_own_checkpoint_in_place_of_a_training(project):
     name = "unet-concat-w-l1-tuned-9"
-    extra = TINY["scenarios"] | {"extra": [PAPER, RELEASED, name]}
+    extra = TINY["scenarios"] | {"extra": [RELEASED, name]}
     own = f"results/scenarios/{TUNED}/checkpoint.pt"
     try:
         project.configure(TINY | {"scenarios": extra, "checkpoints": {name: own}})
@@ -135,10 +135,10 @@ def test_second_run_does_nothing(project):
     [
         (
             "losses",
-            {"train": 2, "curves": 2, "predict": 1, "predict_edges": 1, **dict.fromkeys(AFTER_PREDICTION, 2), **LAST},
+            {"train": 1, "curves": 1, "predict": 1, **dict.fromkeys(AFTER_PREDICTION, 1), **LAST},
         ),
-        ("cog", {"mosaic": 3, "truth": 2, "scenario_figures": 3, "all": 1}),
-        ("bootstrap", {"evaluate": 3, "scenario_figures": 3, "model_card": 3, **LAST}),
+        ("cog", {"mosaic": 2, "truth": 2, "scenario_figures": 2, "all": 1}),
+        ("bootstrap", {"evaluate": 2, "scenario_figures": 2, "model_card": 2, **LAST}),
         ("logs", {}),
     ],
 )
@@ -153,13 +153,13 @@ def test_edited_module_reruns_what_depends_on_it(project, module, expected):
 
 
 def test_edited_scenario_or_setting_reruns_only_its_jobs(project):
-    one = {"train": 1, "curves": 1, "predict_edges": 1, **dict.fromkeys(AFTER_PREDICTION, 1), **LAST}
-    extra = TINY["scenarios"] | {"extra": [PAPER.replace("-w-", "-nw-"), RELEASED]}
+    one = {"train": 1, "curves": 1, "predict": 1, **dict.fromkeys(AFTER_PREDICTION, 1), **LAST}
+    weighted = TINY["scenarios"] | {"weightings": ["w"]}
     try:
-        project.configure(TINY | {"scenarios": extra})
+        project.configure(TINY | {"scenarios": weighted})
         assert project.planned() == one
         project.configure(TINY | {"predict": {"geotiffs": True, "batch_size": 16}})
-        assert project.planned() == {"predict": 1, "predict_edges": 2, **dict.fromkeys(AFTER_PREDICTION, 3), **LAST}
+        assert project.planned() == {"predict": 1, "predict_edges": 1, **dict.fromkeys(AFTER_PREDICTION, 2), **LAST}
         project.configure(TINY | {"scenarios": TINY["scenarios"] | {"extra": []}})
         assert project.planned() == {"class_shares": 1, "benchmark": 1, "all": 1}
     finally:
