@@ -20,7 +20,7 @@ def evaluate(
     split: Path,
     predicted: str,
     prediction: Path,
-    edge_prediction: Path | None,
+    edge_prediction: Path,
     folder: Path,
     info: Mapping[str, object],
 ) -> None:
@@ -32,7 +32,7 @@ def evaluate(
         split: split table.
         predicted: part of the split that was predicted, ``test`` or ``all``.
         prediction: class ids of those patches, in row order.
-        edge_prediction: their edges, from a model that predicts them.
+        edge_prediction: their edges.
         folder: folder to write into.
         info: goes into the metrics beside the scenario and the scores.
     """
@@ -43,9 +43,12 @@ def evaluate(
     confusions = metrics.patch_confusions(
         store.masks[test, store.layer(scenario.level)], np.load(prediction, mmap_mode="r")[places], len(classes)
     )
-    facts = {"scenario": {"id": scenario.id, **vars(scenario)}, "patches": len(test), **info}
-    if edge_prediction:
-        truth = store.masks[test, store.layer(edge_layer(scenario.level))]
-        facts["edges"] = edges.scores(truth, np.load(edge_prediction, mmap_mode="r")[places])
+    edge_truth = store.masks[test, store.layer(edge_layer(scenario.level))]
+    facts = {
+        "scenario": {"id": scenario.id, **vars(scenario)},
+        "patches": len(test),
+        "edges": edges.scores(edge_truth, np.load(edge_prediction, mmap_mode="r")[places]),
+        **info,
+    }
     scores = score_files.write(folder, confusions, ids, classes, facts)
     log.info("%d test patches: macro F1 %.2f %%, mIoU %.2f %%", len(test), 100 * scores.macro_f1, 100 * scores.miou)

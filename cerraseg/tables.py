@@ -150,7 +150,10 @@ def _further(table: pd.DataFrame, source: str) -> Sequence[str]:
     if tolerances:
         scored = table[table[list(tolerances)].notna().any(axis=1)]
         headings = {column: f"F1, {pixels} px" for column, pixels in tolerances.items()}
-        text = "F1 of the edges between classes, found within so many pixels of where they are."
+        text = (
+            "F1 of the edges between classes, found within so many pixels of where they are. A model without an edge "
+            "decoder has the edges of its class map."
+        )
         sections += [f"## Edges ({source})", text, _table(_summary(scored, tolerances), headings)]
     return sections
 

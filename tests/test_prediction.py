@@ -8,6 +8,7 @@ from test_training import SMALL
 
 from cerraseg import checkpoint
 from cerraseg.checkpoint import Blueprint, Segmenter
+from cerraseg.edges import derive
 from cerraseg.errors import DataError
 from cerraseg.prediction import predict
 
@@ -21,7 +22,7 @@ def model_file(tmp_path):
 
 
 def run(model_file, packed, rows, folder, **options):
-    predict(model_file, opened(packed), rows, folder / "p.npy", folder / "c.npy", **options)
+    predict(model_file, opened(packed), rows, folder / "p.npy", folder / "c.npy", folder / "e.npy", **options)
     return np.load(folder / "p.npy"), np.load(folder / "c.npy")
 
 
@@ -38,13 +39,18 @@ def test_equals_the_model_on_each_patch(model_file, packed, tmp_path):
     assert (classes.dtype, confidence.dtype) == (np.uint8, np.uint8)
 
 
+def test_edges_of_a_model_without_an_edge_decoder_are_those_of_its_classes(model_file, packed, tmp_path):
+    classes, _ = run(model_file, packed, np.array([3, 7]), tmp_path)
+    np.testing.assert_array_equal(np.load(tmp_path / "e.npy"), derive(classes))
+
+
 def test_edges_are_written_beside_the_classes(packed, tmp_path):
     torch.manual_seed(0)
     blueprint = Blueprint("transnuseg", SMALL["transnuseg"] | {"edge_outputs": 2}, "sar", "l1")
     segmenter = Segmenter(blueprint).eval()
     checkpoint.save(tmp_path / "model.pt", blueprint, segmenter.net.state_dict(), {})
     rows = np.array([2, 5])
-    classes, _ = run(tmp_path / "model.pt", packed, rows, tmp_path, edges=tmp_path / "e.npy")
+    classes, _ = run(tmp_path / "model.pt", packed, rows, tmp_path)
     edges = np.load(tmp_path / "e.npy")
     with torch.inference_mode():
         semantic, edge = segmenter(torch.from_numpy(opened(packed).images[rows, 12:]))

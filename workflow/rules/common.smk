@@ -51,7 +51,6 @@ R = config["results"]
 SCENARIOS = {scenario.id: scenario for scenario in scenarios}
 RECIPES = with_custom(config["recipes"])
 USED_LEVELS = [level for level in LEVELS if any(s.level == level for s in scenarios)]
-EDGED = [s.id for s in scenarios if s.edges]
 ADOPTED = [
     s.id for s in scenarios if s.recipe == RELEASED or s.id in config["checkpoints"]
 ]

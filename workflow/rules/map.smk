@@ -1,4 +1,4 @@
-"""From a checkpoint to predictions, scores and mosaics; some models predict edges too."""
+"""From a checkpoint to predictions, scores and mosaics."""
 
 
 rule predict:
@@ -9,12 +9,11 @@ rule predict:
     output:
         prediction=of_scenario("prediction.npy"),
         confidence=of_scenario("confidence.npy"),
+        edges=of_scenario("edges.npy"),
     log:
         f"{R}/logs/predict/{{scenario}}.log",
     benchmark:
         f"{R}/timings/predict/{{scenario}}.tsv"
-    wildcard_constraints:
-        scenario=only(others(EDGED)),
     conda:
         CONDA_TORCH
     threads: TORCH_THREADS
@@ -28,20 +27,11 @@ rule predict:
         "../scripts/predict.py"
 
 
-use rule predict as predict_edges with:
-    output:
-        prediction=of_scenario("prediction.npy"),
-        confidence=of_scenario("confidence.npy"),
-        edges=of_scenario("edges.npy"),
-    wildcard_constraints:
-        scenario=only(EDGED),
-
-
 rule evaluate:
     input:
         **PACKED,
         prediction=of_scenario("prediction.npy"),
-        edges=where(EDGED, "edges.npy"),
+        edges=of_scenario("edges.npy"),
         history=where(others(ADOPTED), "history.csv"),
         split=f"{R}/split.csv",
     output:
@@ -71,7 +61,7 @@ rule mosaic:
         split=f"{R}/split.csv",
         prediction=of_scenario("prediction.npy"),
         confidence=of_scenario("confidence.npy"),
-        edges=where(EDGED, "edges.npy"),
+        edges=of_scenario("edges.npy"),
     output:
         folder=directory(of_scenario("mosaic")),
     log:
@@ -117,7 +107,7 @@ rule geotiffs:
         table=f"{R}/patches.parquet",
         split=f"{R}/split.csv",
         prediction=of_scenario("prediction.npy"),
-        edges=where(EDGED, "edges.npy"),
+        edges=of_scenario("edges.npy"),
     output:
         folder=directory(of_scenario("patches")),
     log:

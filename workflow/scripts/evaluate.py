@@ -16,7 +16,7 @@ with logs.step(snakemake.log[0]):
         Path(snakemake.input.split),
         snakemake.params.patches,
         snakemake.input.prediction,
-        snakemake.input.get("edges"),
+        snakemake.input.edges,
         Path(snakemake.output.metrics).parent,
         {
             "source": snakemake.params.label,

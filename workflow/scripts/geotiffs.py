@@ -5,17 +5,16 @@ import pandas as pd
 
 from cerraseg import logs, store
 from cerraseg.export import export_geotiffs
+from cerraseg.scenario import Scenario
 
 with logs.step(snakemake.log[0]):
+    scenario = Scenario(**snakemake.params.scenario)
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
+    files = {"seg": snakemake.input.prediction} | ({"edg": snakemake.input.edges} if scenario.edges else {})
     export_geotiffs(
         pd.read_parquet(snakemake.input.table).iloc[rows],
-        {
-            name: np.load(file, mmap_mode="r")
-            for name, file in (("seg", snakemake.input.prediction), ("edg", snakemake.input.get("edges")))
-            if file
-        },
+        {name: np.load(file, mmap_mode="r") for name, file in files.items()},
         snakemake.output.folder,
-        model=snakemake.params.scenario["model"],
-        weighting=snakemake.params.scenario["weighting"],
+        model=scenario.model,
+        weighting=scenario.weighting,
     )

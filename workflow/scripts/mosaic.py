@@ -15,7 +15,5 @@ with logs.step(snakemake.log[0]), replacing(snakemake.output.folder) as folder:
     tags = {"SCENARIO": snakemake.wildcards.scenario, "SOURCE": snakemake.params.label}
     legends = {"prediction": LEVELS[snakemake.params.scenario["level"]], "confidence": None, "edges": EDGES}
     for name, legend in legends.items():
-        if not snakemake.input.get(name):
-            continue
         tiles = np.load(snakemake.input[name], mmap_mode="r")
         mosaic(patches, tiles, folder, name=name, classes=legend, tags=tags, threads=snakemake.threads)

@@ -10,7 +10,7 @@ with logs.step(snakemake.log[0]):
         store.rows_of(snakemake.input.split, snakemake.params.patches),
         snakemake.output.prediction,
         snakemake.output.confidence,
-        snakemake.output.get("edges"),
+        snakemake.output.edges,
         batch_size=snakemake.params.batch_size,
         threads=snakemake.threads,
     )
