@@ -132,14 +132,12 @@ class Loop(L.LightningModule):
     def _row(self) -> dict[str, float]:
         measured = _measured(self.confusion)
         means = {name: total / max(seen, 1e-12) for name, (total, seen) in self.losses.items()}
-        edges: dict[str, float] = {}
-        if self.plan.scenario.edges:
-            edge_f1 = float(_measured(self.edge_confusion).f1[1])
-            edges = {"val_semantic_loss": means["val_semantic_loss"], "val_edge_f1": edge_f1}
+        edges = {"val_edge_f1": float(_measured(self.edge_confusion).f1[1])} if self.plan.scenario.edges else {}
         return {
             "epoch": self.current_epoch + 1,
             "train_loss": means["train_loss"],
             "val_loss": means["val_loss"],
+            "val_semantic_loss": means["val_semantic_loss"],
             "val_macro_f1": measured.macro_f1,
             "val_miou": measured.miou,
             **edges,

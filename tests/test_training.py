@@ -156,6 +156,14 @@ def test_tuned_recipe_keeps_its_last_parameters(packed, tmp_path, monkeypatch):
     assert any(not torch.equal(best[name], last[name]) for name in best)
 
 
+@pytest.mark.parametrize("column", ["val_loss", "val_semantic_loss", "val_macro_f1"])
+def test_every_column_that_a_recipe_may_select_on_is_there(packed, tmp_path, column):
+    chosen = dataclasses.replace(plan().recipe, select_on=column)
+    history = pd.read_csv(run(packed, tmp_path, plan(epochs=2, recipe=chosen)).history)
+    best = history[column].max() if column == "val_macro_f1" else history[column].min()
+    assert history.loc[history["selected"], column].tolist() == [best]
+
+
 def test_patience_ends_training(packed, tmp_path, monkeypatch):
     impatient = dataclasses.replace(plan().recipe, patience=1)
     monkeypatch.setattr(loop.Loop, "best_epoch", 1)
