@@ -15,7 +15,7 @@ from jsonschema.exceptions import ValidationError
 
 from cerraseg.errors import ConfigError
 from cerraseg.layout import available_layers
-from cerraseg.recipes import RECIPES
+from cerraseg.recipes import RECIPES, check_heads
 from cerraseg.scenario import AXES, RELEASED, Scenario, expand
 from cerraseg.taxonomy import FOLDERS
 
@@ -35,6 +35,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
         raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
     complete = _with_defaults(config, schema)
     _check_split(complete["split"])
+    check_heads(complete["transnuseg"]["embed_dim"], complete["transnuseg"]["heads"])
     scenarios = _scenarios(complete["scenarios"], _recipes(complete))
     complete["checkpoints"] = _checkpoints(complete["checkpoints"], scenarios)
     _check_released(complete["released"], scenarios)

@@ -1,8 +1,10 @@
 """The training recipes as a table: ``paper`` repeats the published one, faults included; ``tuned`` mends them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from cerraseg.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,16 @@ def model_settings(model: str, settings: Mapping[str, Any], recipe: Recipe) -> d
     """All settings that ``model`` is built with: its own and those of the recipe, in one order whatever theirs."""
     of_recipe = {"sharing": recipe.sharing, "edge_outputs": recipe.edge_outputs} if model == "transnuseg" else {}
     return dict(sorted({**settings, **of_recipe}.items()))
+
+
+def check_heads(embed_dim: int, heads: Sequence[int]) -> None:
+    """Raise :class:`ConfigError` unless TransNuSeg's attention heads divide the channels of their stages."""
+    for stage, count in enumerate(heads):
+        if (embed_dim << stage) % count:
+            raise ConfigError(
+                f"transnuseg.heads: stage {stage} has {embed_dim << stage} channels for {count} heads; expected a "
+                f"multiple: change embed_dim {embed_dim} or heads {', '.join(map(str, heads))}"
+            )
 
 
 def with_custom(custom: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Recipe]]:

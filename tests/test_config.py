@@ -102,6 +102,10 @@ def test_demo_holds_the_scenarios_it_promises():
         (changed(recipes__soft={"from": "papr"}), "recipes.soft.from: 'papr' is no recipe; did you mean 'paper'?"),
         (changed(recipes__soft={"zscore": True}), "recipes.soft.from: missing; The recipe it starts from"),
         (changed(recipes__soft={"from": "paper", "dise": 1}), "recipes.soft.dise: unknown key; did you mean 'dice'?"),
+        (
+            changed(transnuseg={"embed_dim": 24, "heads": [2, 4, 7]}),
+            "transnuseg.heads: stage 2 has 96 channels for 7 heads; expected a multiple: change embed_dim 24 or heads",
+        ),
         (changed(recipes__tuned={"from": "paper"}), "recipes.tuned: expected a new name of small letters"),
         (
             changed(checkpoints={"unet-msi-nw-l1-tuned-667": "a.pt"}),

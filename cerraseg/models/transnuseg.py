@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cerraseg.errors import ConfigError, DataError
 from cerraseg.models.swin import Down, Expand, SharedLinear, Stage, TokenMLP, Up
+from cerraseg.recipes import check_heads
 
 Sharing = Literal["published", "heads"]
 
@@ -48,12 +49,7 @@ def build_transnuseg(
     Raises:
         ConfigError: if the heads do not divide their channels or the windows do not divide the image.
     """
-    for stage, count in enumerate(heads):
-        if (embed_dim << stage) % count:
-            raise ConfigError(
-                f"transnuseg: stage {stage} has {embed_dim << stage} channels for {count} heads; expected a multiple: "
-                f"change embed_dim {embed_dim} or heads {', '.join(map(str, heads))}"
-            )
+    check_heads(embed_dim, heads)
     step = PATCH * window << len(heads) - 1
     if image_size % step:
         raise ConfigError(f"transnuseg: images of {image_size} pixels and windows of {window}; {_expected(step)}")
