@@ -76,14 +76,12 @@ _PAPER = Recipe(
     sharing="published",
     edge_outputs=0,
 )
-_TUNED = Recipe(
+_TUNED = replace(
+    _PAPER,
     zscore=True,
     softmax_in_loss=False,
-    cross_entropy=1.0,
     dice=1.0,
     dice_absent=False,
-    semantic=1.0,
-    edge=0.0,
     augment=True,
     rollback=False,
     batch_mean_loss=False,
@@ -92,7 +90,6 @@ _TUNED = Recipe(
     weight_decay=1e-2,
     schedule="cosine",
     select_on="val_macro_f1",
-    patience=50,
     mixed_precision=True,
     sharing="heads",
     edge_outputs=2,

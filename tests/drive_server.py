@@ -4,9 +4,11 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
+
+from loopback import listening
 
 CHUNK = 1 << 14
 FORM = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head>
@@ -69,25 +71,18 @@ class Drive:
 def serving(content: bytes) -> Iterator[Drive]:
     """Serve ``content`` as every file, on a free port."""
     drive = Drive(content)
-    handler = type("Handler", (_Handler,), {"drive": drive})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        drive.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        try:
-            yield drive
-        finally:
-            drive.released.set()
-            server.shutdown()
+    with listening(drive, _Handler):
+        yield drive
 
 
 class _Handler(BaseHTTPRequestHandler):
-    drive: Drive
+    stand_in: Drive
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
     def do_GET(self) -> None:
-        drive, url = self.drive, urlsplit(self.path)
+        drive, url = self.stand_in, urlsplit(self.path)
         drive.requests.append(Request(self.path, self.headers["Range"], self.headers["If-Range"]))
         asked = {name: values[0] for name, values in parse_qs(url.query).items()}
         if url.path == "/uc" and asked.get("export") == "download" and drive.redirect:
@@ -106,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(400, b"the page's fields or its cookie are missing")
 
     def _file(self) -> None:
-        drive, wanted, condition = self.drive, self.headers["Range"], self.headers["If-Range"]
+        drive, wanted, condition = self.stand_in, self.headers["Range"], self.headers["If-Range"]
         changed = drive.conditions and condition is not None and condition not in (drive.etag, drive.modified)
         part = bool(wanted and drive.ranges and not changed)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if part else 0
@@ -131,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(drive.content[start:])
 
     def _send(self, content: bytes) -> None:
-        drive = self.drive
+        drive = self.stand_in
         end = drive.cuts.pop(0) if drive.cuts else len(content) if drive.stall_after is None else drive.stall_after
         for at in range(0, min(end, len(content)), CHUNK):
             drive.sent[-1] += self.wfile.write(content[at : min(at + CHUNK, end)])

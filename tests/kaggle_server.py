@@ -15,12 +15,13 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from loopback import listening
 
 API = "datasets.DatasetApiService/"
 CHUNK = 1 << 16
@@ -97,19 +98,12 @@ def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 def serving(archive: bytes, port: int = 0) -> Iterator[Kaggle]:
     """Serve ``archive`` as the dataset, whatever its name; raises OSError if ``port`` (0: any) is taken."""
     kaggle = Kaggle(archive)
-    handler = type("Handler", (_Handler,), {"kaggle": kaggle})
-    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
-        kaggle.url = f"http://localhost:{server.server_port}"
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        try:
-            yield kaggle
-        finally:
-            kaggle.released.set()
-            server.shutdown()
+    with listening(kaggle, _Handler, "localhost", port):
+        yield kaggle
 
 
 class _Handler(BaseHTTPRequestHandler):
-    kaggle: Kaggle
+    stand_in: Kaggle
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -117,21 +111,21 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         method = self.path.partition(API)[2]
-        self.kaggle.requests.append(Request(method, body, None))
-        if self.kaggle.status:
-            self._json({"code": self.kaggle.status, "message": "no"}, self.kaggle.status)
+        self.stand_in.requests.append(Request(method, body, None))
+        if self.stand_in.status:
+            self._json({"code": self.stand_in.status, "message": "no"}, self.stand_in.status)
         elif method == "GetDataset":
-            self._json({"currentVersionNumber": self.kaggle.version})
+            self._json({"currentVersionNumber": self.stand_in.version})
         elif method == "DownloadDataset":
             self.send_response(302)
-            self.send_header("Location", f"{self.kaggle.url}/storage/archive.zip")
+            self.send_header("Location", f"{self.stand_in.url}/storage/archive.zip")
             self.send_header("Content-Length", "0")
             self.end_headers()
         else:
             self._json({"code": 404, "message": self.path}, 404)
 
     def do_GET(self) -> None:
-        kaggle, wanted = self.kaggle, self.headers["Range"]
+        kaggle, wanted = self.stand_in, self.headers["Range"]
         kaggle.requests.append(Request("archive", {}, wanted))
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
         content = kaggle.archive[start:]
@@ -152,12 +146,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(bytes(reversed(content)) if kaggle.corrupt else content)
 
     def _send(self, content: bytes) -> None:
-        stop = self.kaggle.cut_after if self.kaggle.cut_after is not None else self.kaggle.stall_after
+        stop = self.stand_in.cut_after if self.stand_in.cut_after is not None else self.stand_in.stall_after
         end = len(content) if stop is None else stop
         for at in range(0, end, CHUNK):
             self.wfile.write(content[at : min(at + CHUNK, end)])
-        if self.kaggle.stall_after is not None:
-            self.kaggle.released.wait(30)
+        if self.stand_in.stall_after is not None:
+            self.stand_in.released.wait(30)
 
     def _json(self, answer: Mapping[str, Any], status: int = 200) -> None:
         content = json.dumps(answer).encode()
