@@ -22,7 +22,9 @@ from cerraseg.logs import log
 from cerraseg.metrics import Scores, scores
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
+from cerraseg.stopping import check
 from cerraseg.taxonomy import IGNORE, LEVELS
+from cerraseg.team import Team
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Plan:
         epochs: most epochs.
         batch_size: patches a step.
         threads: on a CPU, torch's threads; with a GPU, all but one read batches ahead.
+        devices: GPUs, or processes on a CPU, that share each batch and the threads.
         code: digest of the code, so that a resumed training never mixes two versions.
     """
 
@@ -44,23 +47,27 @@ class Plan:
     settings: Mapping[str, Any]
     epochs: int
     batch_size: int
-    threads: int = field(default=1, repr=False)  # not part of what a resumed training must agree with
+    threads: int = field(default=1, repr=False)  # this and devices: nothing that a resumed training must agree with
+    devices: int = field(default=1, repr=False)
     code: str = ""
 
 
 class Loop(L.LightningModule):
     """The recipe as Lightning hooks. Everything random in a step follows from the seed, the epoch and the step."""
 
-    def __init__(self, plan: Plan, statistics: Mapping[str, Any], resume: Path) -> None:
+    def __init__(self, plan: Plan, statistics: Mapping[str, Any], resume: Path, team: Team) -> None:
         super().__init__()
-        scenario, self.plan, self.resume = plan.scenario, plan, resume
+        scenario, self.plan, self.resume, self.team = plan.scenario, plan, resume, team
         self.recipe, self.steps = plan.recipe, 1
         self.blueprint = draw(scenario, plan.recipe, plan.settings, statistics)
         self.segmenter = Segmenter(self.blueprint).to(memory_format=torch.channels_last)
+        team.join(self.segmenter)
         class_weights = statistics["levels"][scenario.level]["class_weights"]
         self.register_buffer("class_weights", torch.tensor(class_weights) if scenario.weighting == "w" else None)
-        self.confusion = MulticlassConfusionMatrix(len(LEVELS[scenario.level]), ignore_index=IGNORE)
-        self.edge_confusion = MulticlassConfusionMatrix(2, ignore_index=IGNORE)
+        self.confusion, self.edge_confusion = (  # not summed over a team: each rank sees the whole batch's logits
+            MulticlassConfusionMatrix(classes, ignore_index=IGNORE, sync_on_compute=False)
+            for classes in (len(LEVELS[scenario.level]), 2)
+        )
         self.history: list[dict[str, float]] = []
 
     def configure_optimizers(self) -> Any:
@@ -92,7 +99,15 @@ class Loop(L.LightningModule):
             loss = loss + recipe.dice * losses.dice(logits, masks, recipe.dice_absent)
         return loss
 
+    def logits(self, images: Tensor, patches: int) -> list[Tensor]:
+        """Logits of the whole batch of so many patches, a tensor a task; ``images`` are those that this rank holds."""
+        check()
+        self.team.patches = patches
+        return [self.team.whole(task) for task in self.segmenter(images)]
+
     def on_train_start(self) -> None:
+        if self.history and self.best_epoch == len(self.history):
+            self._save_best()  # a kill may have come between the two files of that epoch
         self.trainer.should_stop = self.finished
 
     def on_train_epoch_start(self) -> None:
@@ -102,30 +117,36 @@ class Loop(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         place = (self.plan.scenario.seed, self.current_epoch, index)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
-        images, masks = augment(*batch) if self.recipe.augment else batch
-        return self.loss(self.segmenter(images), masks, "train")
+        images, masks = augment(*batch, self.team.held(len(batch[1]))) if self.recipe.augment else batch
+        return self.loss(self.logits(images, len(masks)), masks, "train")
+
+    def on_after_backward(self) -> None:
+        self.team.add_gradients(self.parameters())
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
-        logits = self.segmenter(batch[0])
-        self.loss(logits, batch[1], "val")
-        self.confusion.update(logits[0].argmax(1), batch[1][:, 0])
+        images, masks = batch
+        logits = self.logits(images, len(masks))
+        self.loss(logits, masks, "val")
+        self.confusion.update(logits[0].argmax(1), masks[:, 0])
         if len(logits) > 1:
-            self.edge_confusion.update((logits[1].argmax(1) == 1).long(), batch[1][:, 1])
+            self.edge_confusion.update((logits[1].argmax(1) == 1).long(), masks[:, 1])
 
     def on_train_epoch_end(self) -> None:
-        row = self._row()
+        row = self.team.agree(self._row())
         if not np.isfinite(row["train_loss"]):
             raise DataError(
                 f"epoch {row['epoch']}: the training loss is {row['train_loss']}; lower the learning rate of "
                 f"recipe {self.plan.scenario.recipe}, or look for extreme pixel values in the statistics"
             )
         self.history.append(row)
-        if self.best_epoch == row["epoch"]:
-            self.save(self.resume / "best.pt")
-        elif self.recipe.rollback:
+        better = self.best_epoch == row["epoch"]
+        if not better and self.recipe.rollback:
             best = torch.load(self.resume / "best.pt", map_location=self.device, weights_only=True)
             self.segmenter.net.load_state_dict(best["parameters"])
-        self.trainer.save_checkpoint(self.resume / "last.ckpt")
+        if self.team.rank == 0:
+            self.trainer.save_checkpoint(self.resume / "last.ckpt")
+        if better:
+            self._save_best()
         self._report(row)
         self.trainer.should_stop = self.finished
 
@@ -162,6 +183,10 @@ class Loop(L.LightningModule):
         row = self.history[-1]
         training = {"scenario": self.plan.scenario.id, **row}
         checkpoint.save(path, self.blueprint, self.segmenter.net.state_dict(), training)
+
+    def _save_best(self) -> None:
+        if self.team.rank == 0:
+            self.save(self.resume / "best.pt")
 
     def _report(self, row: Mapping[str, float]) -> None:
         seconds = time.monotonic() - self.started

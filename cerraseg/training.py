@@ -3,6 +3,7 @@
 import fcntl
 import json
 import logging
+import os
 import shutil
 import sys
 import warnings
@@ -10,12 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 
+from cerraseg import devices
 from cerraseg.dataset import EpochBatches, PackedPatches, loader
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
@@ -23,7 +29,9 @@ from cerraseg.layout import edge_layer
 from cerraseg.logs import log
 from cerraseg.loop import Loop, Plan
 from cerraseg.recipes import Recipe
-from cerraseg.store import Store, batches, rows_of
+from cerraseg.stopping import Stop, Stopped, ignore, stoppable
+from cerraseg.store import Header, Store, batches, rows_of
+from cerraseg.team import Team
 
 
 @dataclass(frozen=True)
@@ -51,15 +59,34 @@ def train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outp
     Raises:
         DataError: if the loss stops being finite.
         ConfigError: if the model cannot be built from its settings.
+        DeviceError: if one of several devices' processes ended before its time.
+        Stopped: on SIGTERM or SIGINT.
     """
     described = f"{plan}\n{store.header}\n{split.read_text()}\n{statistics.read_text()}"
-    with _alone(resume, described) as twin_ended:
-        if twin_ended and all(path.exists() for path in astuple(outputs)):
-            log.info("the other training finished this scenario")
-            return
-        loop = _fit(plan, store, split, statistics, resume, _resume_state(resume, described))
-        _write(outputs, loop, resume)
-        shutil.rmtree(resume)
+    try:
+        with stoppable(), _alone(resume, described) as twin_ended:
+            if twin_ended and all(path.exists() for path in astuple(outputs)):
+                log.info("the other training finished this scenario")
+                return
+            job = (plan, split, statistics, outputs, resume, _resume_state(resume, described))
+            if plan.devices > 1:
+                log.info("training on %d devices, which share each batch", plan.devices)
+                arrays = [array.filename for array in (store.images, store.masks)]  # type: ignore[union-attr]
+                devices.run(_fit_in_team, plan.devices, arrays, store.header, job)
+            else:
+                _fit(Team(), store, *job)
+            ignore()
+            shutil.rmtree(resume)
+    except Stop as stop:
+        raise Stopped(f"stopped by {stop} {_progress(plan, resume, described)}") from None
+
+
+def _progress(plan: Plan, resume: Path, described: str) -> str:
+    state = resume / "last.ckpt"
+    if not (_is_of(resume, described) and state.exists()):
+        return "before the end of the first epoch; the next start begins anew"
+    done = f"after epoch {_epochs(state)} of {plan.epochs}"
+    return f"{done}; its state is in {resume}, the next start goes on from there"
 
 
 @contextmanager
@@ -74,28 +101,41 @@ def _alone(resume: Path, described: str) -> Iterator[bool]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            note = resume / "plan.txt"
-            twin = note.exists() and note.read_text() == described
+            twin = _is_of(resume, described)
             log.warning("another training of this scenario is running and holds %s; waiting for its end", handle.name)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield twin
 
 
-def _fit(plan: Plan, store: Store, split: Path, statistics: Path, resume: Path, state: Path | None) -> Loop:
-    torch.set_num_threads(plan.threads)
+def _fit_in_team(team: Team, arrays: list[Path], header: Header, job: tuple[Any, ...]) -> None:
+    images, masks = (np.load(array, mmap_mode="r") for array in arrays)
+    _fit(team, Store(images, masks, header), *job)
+
+
+def _fit(
+    team: Team,
+    store: Store,
+    plan: Plan,
+    split: Path,
+    statistics: Path,
+    outputs: Outputs,
+    resume: Path,
+    state: Path | None,
+) -> None:
+    torch.set_num_threads(max(1, plan.threads // team.count))
     L.seed_everything(plan.scenario.seed, verbose=False)
-    loop = Loop(plan, json.loads(statistics.read_text()), resume)
+    loop = Loop(plan, json.loads(statistics.read_text()), resume, team)
     level = plan.scenario.level
     layers = [level, *([edge_layer(level)] if plan.scenario.edges else [])]
     data = {
-        part: PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers)
+        part: PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers, team.held)
         for part in ("train", "validation")
     }
     order = EpochBatches(len(data["train"]), plan.batch_size, plan.scenario.seed)
     loop.steps = plan.epochs * len(order)
     if state:  # Lightning would say so only after the workers have begun to read the first epoch's batches
-        order.set_epoch(len(torch.load(state, weights_only=True, mmap=True)["history"]))
-    _trainer(plan, loop.recipe, resume).fit(
+        order.set_epoch(_epochs(state))
+    _trainer(plan, loop.recipe, resume, team).fit(
         loop,
         loader(data["train"], order, _readers(plan)),
         loader(data["validation"], [b.tolist() for b in batches(range(len(data["validation"])), plan.batch_size)]),
@@ -103,28 +143,47 @@ def _fit(plan: Plan, store: Store, split: Path, statistics: Path, resume: Path, 
     )
     if not loop.finished:
         raise DataError(f"training stopped after epoch {len(loop.history)}; start it again to go on from there")
-    return loop
+    if team.rank == 0:
+        _write(outputs, loop, resume)
+
+
+def _epochs(state: Path) -> int:
+    """How many epochs the training has behind it that left this state."""
+    return len(torch.load(state, weights_only=True, mmap=True)["history"])
 
 
 def _readers(plan: Plan) -> int:
-    return plan.threads - 1 if torch.cuda.is_available() else 0
+    return max(1, plan.threads // plan.devices) - 1 if torch.cuda.is_available() else 0
 
 
-def _trainer(plan: Plan, recipe: Recipe, folder: Path) -> L.Trainer:
+class _WholeFiles(TorchCheckpointIO):
+    """Lightning's own way goes through another folder, from where a move to another disk is a copy that may be cut."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _trainer(plan: Plan, recipe: Recipe, folder: Path, team: Team) -> L.Trainer:
+    """A trainer of one device: of what is shared, the loop knows, and what SLURM's variables say matters to none."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*|.*LeafSpec.*")
+    warnings.filterwarnings("ignore", ".*does not have many workers.*|.*LeafSpec.*|.*`srun` command.*")
+    bar = sys.stderr.isatty() and team.rank == 0
     return L.Trainer(
         max_epochs=plan.epochs,
         accelerator="auto",
-        devices=1,
+        devices=[team.rank] if torch.cuda.is_available() else 1,
+        plugins=[LightningEnvironment(), _WholeFiles()],
         precision="bf16-mixed" if recipe.mixed_precision and torch.cuda.is_available() else "32-true",
         deterministic="warn",
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=[TQDMProgressBar()] if sys.stderr.isatty() else [],
-        enable_progress_bar=sys.stderr.isatty(),
+        callbacks=[TQDMProgressBar()] if bar else [],
+        enable_progress_bar=bar,
         default_root_dir=folder,
     )
 
@@ -132,7 +191,7 @@ def _trainer(plan: Plan, recipe: Recipe, folder: Path) -> L.Trainer:
 def _resume_state(resume: Path, described: str) -> Path | None:
     """The state to go on from, if it belongs to this very plan and data; else clear the folder."""
     note, state = resume / "plan.txt", resume / "last.ckpt"
-    if note.exists() and note.read_text() == described:
+    if _is_of(resume, described):
         if state.exists():
             log.info("going on from the state in %s", resume)
             return state
@@ -143,6 +202,11 @@ def _resume_state(resume: Path, described: str) -> Path | None:
     with replacing(note) as temporary:
         temporary.write_text(described)
     return None
+
+
+def _is_of(resume: Path, described: str) -> bool:
+    note = resume / "plan.txt"
+    return note.exists() and note.read_text() == described
 
 
 def _write(outputs: Outputs, loop: Loop, resume: Path) -> None:

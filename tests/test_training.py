@@ -70,7 +70,7 @@ def kill_in(monkeypatch, hook, epoch):
         ("unet-concat-w-l1-tuned-1", "training_step", 0),
         ("unet-concat-w-l1-tuned-1", "_report", 2),
         ("unet-concat-w-l1-paper-1", "_report", 0),
-        ("transnuseg-concat-w-l1-tuned-1", "_report", 0),
+        ("transnuseg-concat-w-l1-tuned-1", "_save_best", 0),
         ("transnuseg-sar-nw-l2-paper-1", "training_step", 0),
     ],
 )
@@ -87,6 +87,23 @@ def test_killed_training_ends_with_the_same_parameters(packed, tmp_path, monkeyp
     for name in ("best", "last", "history"):
         assert getattr(whole, name).read_bytes() == getattr(resumed, name).read_bytes(), name
     assert not (tmp_path / "killed" / "resume").exists()
+
+
+def test_state_cut_off_while_it_is_written_leaves_that_of_the_epoch_before(packed, tmp_path, monkeypatch):
+    save = torch.save
+
+    def cut_off(content, file):
+        if len(content.get("history", ())) == 2:
+            file.write(b"half of it")
+            raise Killed
+        save(content, file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", cut_off)
+        with pytest.raises(Killed):
+            run(packed, tmp_path, plan())
+    assert len(torch.load(tmp_path / "resume/last.ckpt", weights_only=True)["history"]) == 1
+    assert sorted(path.name for path in (tmp_path / "resume").iterdir()) == ["best.pt", "last.ckpt", "plan.txt"]
 
 
 def test_state_of_another_plan_is_not_used(packed, tmp_path, monkeypatch, caplog):
