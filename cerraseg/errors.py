@@ -15,3 +15,7 @@ class DataError(CerraSegError):
 
 class DownloadError(CerraSegError):
     """A download could not start, did not finish or does not match what was announced."""
+
+
+class SlurmError(CerraSegError):
+    """SLURM did not answer, refused a job, or did not end one."""

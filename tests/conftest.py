@@ -18,8 +18,9 @@ IDS = ("42", "7", "901", "42312", "100", "1000", "15", "3003", "88", "512", "64"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests first, so that no worker waits for the other's last one."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Slow tests first, the slowest file before all, so that no worker waits for the other's last one."""
+    quick = {item: not any(map(item.get_closest_marker, ("slow", "drill"))) for item in items}
+    items.sort(key=lambda item: (quick[item], item.path.name != "test_slurm.py"))
 
 
 def write_tif(path: Path, array: NDArray, *, crs: str | None = "EPSG:4326", east: float = 0.0) -> None:
