@@ -5,12 +5,13 @@ CORES ?= all
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 READY := .venv/ready
+export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test lint format pictures ablation lock clean
+.PHONY: help demo test drills lint format record restore repro check hooks slurm-recover pictures ablation lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Rebuilt when the lock changes. pip's own index setting, a mirror for instance, goes for uv too.
 $(READY): requirements.txt
@@ -25,20 +26,37 @@ demo: $(READY) ## Train, score and map the demo scenarios; then the report
 	@test results/report.html -nt results/benchmark.csv || $(BIN)/snakemake --report results/report.html
 	@echo "Scores: results/benchmark.md   Maps: results/scenarios/*/mosaic   All figures: results/report.html"
 
-test: $(READY) ## Run the whole test suite
+test: $(READY) ## Run the test suite
 	@$(BIN)/python -m pytest
 
-lint: $(READY) ## Check format, style, types and the workflow
+drills: $(READY) ## Run the tests that take minutes: real SLURM, real DVC, lost processes
+	@$(BIN)/python -m pytest -m drill
+
+lint: $(READY) ## Check format, style, types, the workflow and dvc.yaml
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/snakefmt --check Snakefile workflow
 	@$(BIN)/snakemake --lint
+	@$(BIN)/python -m cerraseg.tracking check
 
 format: $(READY) ## Bring code and rules into the house format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/snakefmt Snakefile workflow
+
+record restore check: $(READY)
+	@$(BIN)/python -m cerraseg.tracking $@
+
+record: ## Commit what Snakemake calls up to date to dvc.lock and DVC's cache
+restore: ## After dvc pull or dvc checkout: tell Snakemake that these files are right
+check: ## Hold dvc.yaml to the rules
+
+repro: $(READY) ## Run what DVC calls stale as one Snakemake call; ARGS go to it
+	@$(BIN)/python -m cerraseg.tracking repro $(ARGS)
+
+hooks: $(READY) ## Install git hooks: lint and check at a commit, dvc checkout and restore after a git checkout
+	@$(BIN)/pre-commit install --hook-type pre-commit --hook-type post-checkout --hook-type post-merge
 
 pictures: demo ## Draw the README's pictures again, from the demo
 	@mkdir -p docs/images
@@ -47,6 +65,9 @@ pictures: demo ## Draw the README's pictures again, from the demo
 ablation: $(READY) ## Compare the steps from the published recipe to tuned, and write docs/recipes.md
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/ablation.yaml
 	@$(BIN)/python docs/ablation.py results-ablation docs/recipes.md
+
+slurm-recover: $(READY) ## After a killed run on SLURM: cancel what it left, wait, unlock and go on; ARGS="--configfile ..."
+	@$(BIN)/python -m cerraseg.slurm recover $(BIN)/snakemake --workflow-profile profiles/slurm $(ARGS)
 
 lock: $(READY) ## Resolve the dependencies anew and write requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --group dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml

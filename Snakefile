@@ -7,11 +7,17 @@ if (
     configfile: "config/config.yaml"
 
 
+include: "workflow/rules/guard.smk"
 include: "workflow/rules/common.smk"
+include: "workflow/rules/digests.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/map.smk"
 include: "workflow/rules/report.smk"
+
+
+localrules:
+    digests,
 
 
 rule all:
@@ -21,4 +27,6 @@ rule all:
         FIGURES,
         MAPS,
         CHECKPOINTS,
+        SCORES,
         CARDS,
+        f"{R}/digests.json",

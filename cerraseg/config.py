@@ -41,7 +41,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     _check_released(complete["released"], scenarios)
     if complete["source"] == "local":
         complete["roots"] = _roots(complete)
-        _check_layers(available_layers(complete["roots"]), scenarios)
+        if all(Path(root).is_dir() for root in complete["roots"]):
+            _check_layers(available_layers(complete["roots"]), scenarios)
     elif "roots" in config:
         raise ConfigError(f"roots: {config['roots']} is set but source is {complete['source']}; set source: local")
     return complete, scenarios
@@ -172,8 +173,9 @@ def _roots(config: Mapping[str, Any]) -> list[str]:
             "Set it in the configuration, or on the command line: --config roots=/path/to/patches"
         )
     roots = [_expanded("roots", root) for root in ([given] if isinstance(given, str) else given)]
+    packed = Path(config["results"], "packed/header.json").is_file()  # e.g. by dvc pull: the patches are not needed
     for root in roots:
-        if not Path(root).is_dir():
+        if not packed and not Path(root).is_dir():
             raise ConfigError(f"roots: {root}: no such folder; expected one that holds msi_images, semantic_7c, ...")
     return roots
 

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cerraseg import bootstrap
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
+from cerraseg.logs import log
 from cerraseg.metrics import DECIMALS, PER_CLASS, Counts, Scores, scores
 from cerraseg.taxonomy import LandCover
 
@@ -23,11 +25,15 @@ RULE = (
 )
 """The averaging rule, written into every ``metrics.json``."""
 
+HEADLINES = ("accuracy", "macro_f1", "miou", "kappa")
+"""The scores that the published benchmark gives."""
+
 
 def write(
     folder: Path, confusions: ArrayLike, ids: Sequence[str], classes: Sequence[LandCover], info: Mapping[str, object]
 ) -> Scores:
-    """Score patches; write ``metrics.json``, ``patches.npz``, ``classes.csv`` and ``confusion.csv`` into ``folder``.
+    """Score patches; write ``metrics.json``, ``summary.json``, ``patches.npz``, ``classes.csv`` and ``confusion.csv``
+    into ``folder``. The summary holds the :data:`HEADLINES` among the scores alone, for tools that compare runs.
 
     ``confusions`` are the counts ``(N, classes, classes)`` (:func:`patch_confusions`) of the patches ``ids``, both kept
     in ``patches.npz``. ``info`` goes into the JSON as it is. It must hold ``scenario`` (id, model, modality, weighting,
@@ -53,14 +59,16 @@ def write(
             "order: pass the classes of the scenario's level."
         )
     text = _json(info, result, counts, classes)
+    summary = {name: value for name, value in result.summary().items() if name in HEADLINES}
     by_class = [list(row.values()) for row in result.by_class(classes)]
     _write_csv(folder / "classes.csv", ["id", "abbreviation", "name", *PER_CLASS], by_class)
     rows = [[place, *row] for place, row in enumerate(matrix.tolist())]
     _write_csv(folder / "confusion.csv", ["Class", *range(len(matrix))], rows)
     with replacing(folder / "patches.npz") as part:
         np.savez_compressed(part, ids=np.asarray(ids, dtype=np.str_), confusion=counts)
-    with replacing(folder / "metrics.json") as part:
-        part.write_text(text, encoding="utf-8")
+    for name, content in (("summary", json.dumps(summary, indent=2) + "\n"), ("metrics", text)):
+        with replacing(folder / f"{name}.json") as part:
+            part.write_text(content, encoding="utf-8")
     return result
 
 
@@ -107,3 +115,18 @@ def read_confusion(path: str | Path) -> Counts:
 def _write_csv(path: Path, header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def set_aside_others(folder: Path, keep: Collection[str]) -> None:
+    """Move the scores of scenarios that are not among ``keep`` from ``folder`` to ``former-scores`` beside it.
+
+    A scores folder then holds what its benchmark compares and nothing else, so that one hash over it says whether two
+    machines compare the same.
+    """
+    for scores_of in sorted(path for path in folder.iterdir() if path.name not in keep):
+        former = folder.with_name("former-scores") / scores_of.name
+        if former.exists():
+            shutil.rmtree(former)
+        former.parent.mkdir(exist_ok=True)
+        scores_of.rename(former)
+        log.info("%s is not in this benchmark; its scores now lie in %s", scores_of.name, former)

@@ -15,7 +15,6 @@ import yaml
 from cerraseg.models.transnuseg import build_transnuseg, export_published
 
 REPOSITORY = Path(__file__).parents[1]
-PARTS = ("Snakefile", "cerraseg", "workflow", "profiles", "envs", "reference")
 TUNED, RELEASED = "unet-concat-nw-l1-tuned-1", "transnuseg-sar-nw-l2-released-0"
 TINY = {
     "source": "simulate",
@@ -34,13 +33,17 @@ TINY = {
 class Project:
     """A copy of the project with one configuration."""
 
+    parts: tuple[str, ...] = ("Snakefile", "cerraseg", "workflow", "profiles", "envs", "reference")
+    where: tuple[str, ...] = ("--cores", "2")
+
     def __init__(self, folder: Path, config: dict) -> None:
         self.folder = folder
         folder.mkdir()
-        for part in PARTS:
+        for part in self.parts:
             source = REPOSITORY / part
             copy = shutil.copytree if source.is_dir() else shutil.copy
-            copy(source, folder / part)
+            ignore = {"ignore": shutil.ignore_patterns("cache", "tmp", "__pycache__")} if source.is_dir() else {}
+            copy(source, folder / part, **ignore)
         file = folder / "released/sar/transnuseg_14cSAR_nonW_epoch:3_loss0.5.pt"
         file.parent.mkdir(parents=True)
         torch.manual_seed(0)
@@ -52,11 +55,18 @@ class Project:
         (self.folder / "config/config.yaml").write_text(yaml.safe_dump(config))
 
     def command(self, *args: str) -> list[str]:
-        return [sys.executable, "-m", "snakemake", "--cores", "2", *args]
+        return [sys.executable, "-m", "snakemake", *self.where, *args]
+
+    def environment(self, **further: str) -> dict[str, str]:
+        """That of the tests, with the programs of their Python first."""
+        return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **further}
 
     def run(self, *args: str, ok: bool = True, **env: str) -> str:
+        return self.call(self.command(*args), ok=ok, **env)
+
+    def call(self, command: list[str], ok: bool = True, **env: str) -> str:
         done = subprocess.run(
-            self.command(*args), cwd=self.folder, env={**os.environ, **env}, text=True,
+            command, cwd=self.folder, env=self.environment(**env), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         assert (done.returncode == 0) == ok, done.stdout[-5000:]

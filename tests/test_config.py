@@ -242,3 +242,13 @@ def rows(schema, prefix=""):
 def test_readme_describes_every_key_as_the_schema_does():
     readme = (REPOSITORY / "config/README.md").read_text()
     assert "\n".join(rows(SCHEMA)) in readme
+
+
+def test_packed_patches_need_no_folders(tmp_path, monkeypatch):
+    """As after ``dvc pull`` on a machine without the patches."""
+    monkeypatch.chdir(tmp_path)
+    header = tmp_path / "results/packed/header.json"
+    header.parent.mkdir(parents=True)
+    header.write_text("{}")
+    complete, _ = check(changed(source="local", roots="/no/such"), SCHEMA)
+    assert complete["roots"] == ["/no/such"]

@@ -17,8 +17,8 @@ def test_real_sentinel_patches(real_sample, tmp_path):
     config["scenarios"] = TINY["scenarios"] | {"extra": []}
     del config["simulate"]
     made = Project(tmp_path / "project", config)
-    scores = f"results/scenarios/{TUNED}/scores/metrics.json"
-    made.run(scores, "results/truth/l1", f"results/scenarios/{TUNED}/mosaic")
+    scores = f"results/scores/{TUNED}/metrics.json"
+    made.run(scores, "results/truth", f"results/scenarios/{TUNED}/mosaic")
     results = made.folder / "results"
     codes = {"32722": "282D_485L_3_3", "32736": "38D_378R_2_3", "32718": "433D_629L_3_1", "32632": "637U_59R_1_3"}
     maps = results / f"scenarios/{TUNED}/mosaic"

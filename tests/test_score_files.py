@@ -19,7 +19,7 @@ INFO = {
     "patches": 4,
     "training": {"epochs": 3, "seconds": 1.5},
 }
-FILES = ["classes.csv", "confusion.csv", "metrics.json", "patches.npz"]
+FILES = ["classes.csv", "confusion.csv", "metrics.json", "patches.npz", "summary.json"]
 
 
 def patches(classes: int = 7) -> tuple[np.ndarray, list[str]]:
@@ -37,6 +37,8 @@ def test_write_gives_strict_json_and_two_tables(tmp_path):
     assert content["rule"] == score_files.RULE
     assert content["pixels"] == matrix.sum()
     assert content["scores"]["macro_f1"] == pytest.approx(0.4524, abs=2e-4)
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert summary == {name: content["scores"][name] for name in ("accuracy", "macro_f1", "miou", "kappa")}
     assert content["classes"][6]["name"] == "Other uses"
     assert content["classes"][6]["f1"] == 0
     published = (REFERENCE / "confusion_matrices" / "unet_concat_w_l1.csv").read_text()

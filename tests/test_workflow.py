@@ -13,7 +13,7 @@ from cerraseg import loop, recipes, scenario, store, training
 from cerraseg.edges import derive
 
 AFTER_PREDICTION = ("evaluate", "mosaic", "geotiffs", "scenario_figures", "model_card")
-LAST = {"benchmark": 1, "all": 1}
+LAST = {"benchmark": 1, "digests": 1, "all": 1}
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ def test_everything_is_there(project):
     assert "simulated landscape" in (results / "benchmark.md").read_text()
     for name, level, test in ((TUNED, "l1", 3), (RELEASED, "l2", 3)):
         folder = results / "scenarios" / name
-        metrics = json.loads((folder / "scores/metrics.json").read_text())
+        metrics = json.loads((results / f"scores/{name}/metrics.json").read_text())
         assert (metrics["source"], metrics["patches"]) == ("simulated landscape", test)
         tabled = benchmark.set_index("id")["macro_f1"][name]
         assert tabled == pytest.approx(100 * metrics["scores"]["macro_f1"], abs=0.005)
@@ -78,7 +78,7 @@ def test_everything_is_there(project):
 
 def test_edges_are_mapped_and_scored(project):
     results = project.folder / "results"
-    metrics = json.loads((results / f"scenarios/{RELEASED}/scores/metrics.json").read_text())
+    metrics = json.loads((results / f"scores/{RELEASED}/metrics.json").read_text())
     f1 = [metrics["edges"][tolerance]["f1"] for tolerance in "012"]
     assert 0 < f1[0] <= f1[1] <= f1[2] <= 1
     with (
@@ -98,7 +98,7 @@ def test_released_checkpoint_is_used_untrained(project):
     folder = project.folder / f"results/scenarios/{RELEASED}"
     assert not (folder / "history.csv").exists()
     assert json.loads((folder / "origin.json").read_text())["file"] == "transnuseg_14cSAR_nonW_epoch:3_loss0.5.pt"
-    assert json.loads((folder / "scores/metrics.json").read_text())["training"] == {}
+    assert json.loads((folder.parents[1] / f"scores/{RELEASED}/metrics.json").read_text())["training"] == {}
 
 
 def test_own_checkpoint_in_place_of_a_training(project):
@@ -122,7 +122,7 @@ def test_scores_follow_from_predictions_and_masks(project):
     test = pd.read_csv(results / "split.csv")["split"] == "test"
     truth = np.load(results / "packed/masks.npy")[test, 0]
     prediction = np.load(results / f"scenarios/{TUNED}/prediction.npy")[test]
-    metrics = json.loads((results / f"scenarios/{TUNED}/scores/metrics.json").read_text())
+    metrics = json.loads((results / f"scores/{TUNED}/metrics.json").read_text())
     assert metrics["scores"]["accuracy"] == pytest.approx((truth == prediction).mean(), abs=1e-6)
 
 
@@ -137,7 +137,7 @@ def test_second_run_does_nothing(project):
             "losses",
             {"train": 1, "curves": 1, "predict": 1, **dict.fromkeys(AFTER_PREDICTION, 1), **LAST},
         ),
-        ("cog", {"mosaic": 2, "truth": 2, "scenario_figures": 2, "all": 1}),
+        ("cog", {"mosaic": 2, "truth": 1, "scenario_figures": 2, "digests": 1, "all": 1}),
         ("bootstrap", {"evaluate": 2, "scenario_figures": 2, "model_card": 2, **LAST}),
         ("logs", {}),
     ],
@@ -161,7 +161,7 @@ def test_edited_scenario_or_setting_reruns_only_its_jobs(project):
         project.configure(TINY | {"predict": {"geotiffs": True, "batch_size": 16}})
         assert project.planned() == {"predict": 2, **dict.fromkeys(AFTER_PREDICTION, 2), **LAST}
         project.configure(TINY | {"scenarios": TINY["scenarios"] | {"extra": []}})
-        assert project.planned() == {"class_shares": 1, "benchmark": 1, "all": 1}
+        assert project.planned() == {"class_shares": 1, **LAST}
     finally:
         project.configure(TINY)
 

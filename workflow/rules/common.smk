@@ -1,8 +1,6 @@
-"""Checked configuration, scenarios, paths and code digests: what the rules share."""
+"""Checked configuration, scenarios and paths: what the rules share."""
 
-import ast
-import fcntl
-import hashlib
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -15,31 +13,8 @@ from cerraseg.config import check
 from cerraseg.errors import ConfigError
 from cerraseg.recipes import with_custom
 from cerraseg.scenario import RELEASED
-from cerraseg.taxonomy import LEVELS
 
 BASE = Path(workflow.basedir)
-
-
-def clear_lock_of_killed_run():
-    """Remove the lock that Snakemake leaves when it is killed, so that the same command goes on.
-
-    Every run holds a shared lock that the kernel releases with the process; only a run that is alone may clear.
-    """
-    held = Path(".snakemake/alive")
-    held.parent.mkdir(exist_ok=True)
-    handle = held.open("a")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for lock in held.parent.glob("locks/*.lock"):
-            lock.unlink()
-    except BlockingIOError:
-        pass
-    fcntl.flock(handle, fcntl.LOCK_SH)
-    return handle
-
-
-if workflow.is_main_process:
-    alive = clear_lock_of_killed_run()
 SCHEMA = yaml.safe_load((BASE / "workflow/schemas/config.schema.yaml").read_text())
 
 try:
@@ -50,7 +25,6 @@ except ConfigError as error:
 R = config["results"]
 SCENARIOS = {scenario.id: scenario for scenario in scenarios}
 RECIPES = with_custom(config["recipes"])
-USED_LEVELS = [level for level in LEVELS if any(s.level == level for s in scenarios)]
 ADOPTED = [
     s.id for s in scenarios if s.recipe == RELEASED or s.id in config["checkpoints"]
 ]
@@ -72,8 +46,10 @@ COMPARABLE = LABEL == "CerraData-4MM" and config["split"] == defaults("split")
 
 # Only a machine with a GPU counts trainings by GPUs; profiles set how many may run at a time.
 GPU = int(any(map(shutil.which, ("nvidia-smi", "rocm-smi"))))
+# None on a cluster, where the profile sets the threads.
+CORES = workflow.resource_settings.cores or 4
 # On CPUs several scenarios side by side are faster than several threads for each.
-TORCH_THREADS = 4 if GPU else min(4, max(1, (workflow.cores or 4) // len(SCENARIOS)))
+TORCH_THREADS = 4 if GPU else min(4, max(1, CORES // len(SCENARIOS)))
 CONDA_LIGHT = "../../envs/light.yaml"
 CONDA_TORCH = "../../envs/torch.yaml"
 
@@ -82,11 +58,16 @@ PACKED = dict(
     masks=f"{R}/packed/masks.npy",
     header=f"{R}/packed/header.json",
 )
+# The header has a digest of the pixels: arrays that were packed again to the same bytes make nobody train again.
+AS_PACKED = dict(
+    images=ancient(PACKED["images"]),
+    masks=ancient(PACKED["masks"]),
+    header=PACKED["header"],
+)
 
 
 wildcard_constraints:
     scenario="|".join(SCENARIOS),
-    level="|".join(LEVELS),
 
 
 def of_scenario(name):
@@ -94,9 +75,14 @@ def of_scenario(name):
     return f"{R}/scenarios/{{scenario}}/{name}"
 
 
-def each_scenario(name, but=()):
-    """Paths of a file of every scenario, ``but`` for some."""
-    return expand(of_scenario(name), scenario=others(but))
+def scores_of_scenario(name):
+    """Path of a file of a scenario's scores, with the wildcard open; a folder apart, which DVC can hash as one."""
+    return f"{R}/scores/{{scenario}}/{name}"
+
+
+def each_scenario(path, but=()):
+    """A path with the wildcard filled in for every scenario, ``but`` for some."""
+    return expand(path, scenario=others(but))
 
 
 def only(ids):
@@ -138,45 +124,3 @@ def model_settings(wildcards):
         if scenario.recipe == RELEASED
         else config[scenario.model]
     )
-
-
-# Modules that say what happens but cannot change what comes out: editing them reruns nothing.
-SILENT = {"errors", "logs", "files"}
-
-
-def package_digest(script):
-    """Hash over the package modules that a step script reaches by import; Snakemake itself sees only the script."""
-    reached, todo = {}, [BASE / f"workflow/scripts/{script}.py"]
-    while todo:
-        path = todo.pop()
-        reached[path] = path.read_bytes()
-        todo += [module for module in imported(path) if module not in reached]
-    content = b"".join(
-        reached[path] for path in sorted(reached) if path.parent.name != "scripts"
-    )
-    return hashlib.sha256(content).hexdigest()[:12]
-
-
-def trained_by(wildcards):
-    """Digest of the code that trains the scenario; empty where none does."""
-    return "" if wildcards.scenario in ADOPTED else package_digest("train")
-
-
-def imported(path):
-    """Files of the package modules that a Python file names in its import statements."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
-            "cerraseg"
-        ):
-            names |= {
-                node.module,
-                *(f"{node.module}.{alias.name}" for alias in node.names),
-            }
-    for name in names - {f"cerraseg.{module}" for module in SILENT}:
-        stem = BASE / name.replace(".", "/")
-        yield from (
-            file
-            for file in (stem.with_suffix(".py"), stem / "__init__.py")
-            if file.is_file()
-        )

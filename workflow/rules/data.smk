@@ -117,7 +117,7 @@ rule pack:
 
 rule statistics:
     input:
-        **PACKED,
+        **AS_PACKED,
         table=f"{R}/patches.parquet",
         split=f"{R}/split.csv",
     output:

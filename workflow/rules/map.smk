@@ -3,7 +3,7 @@
 
 rule predict:
     input:
-        **PACKED,
+        **AS_PACKED,
         checkpoint=of_scenario("checkpoint.pt"),
         split=f"{R}/split.csv",
     output:
@@ -29,16 +29,17 @@ rule predict:
 
 rule evaluate:
     input:
-        **PACKED,
+        **AS_PACKED,
         prediction=of_scenario("prediction.npy"),
         edges=of_scenario("edges.npy"),
         history=where(others(ADOPTED), "history.csv"),
         split=f"{R}/split.csv",
     output:
-        metrics=of_scenario("scores/metrics.json"),
-        patches=of_scenario("scores/patches.npz"),
-        classes=of_scenario("scores/classes.csv"),
-        confusion=of_scenario("scores/confusion.csv"),
+        metrics=scores_of_scenario("metrics.json"),
+        summary=scores_of_scenario("summary.json"),
+        patches=scores_of_scenario("patches.npz"),
+        classes=scores_of_scenario("classes.csv"),
+        confusion=scores_of_scenario("confusion.csv"),
     log:
         f"{R}/logs/evaluate/{{scenario}}.log",
     benchmark:
@@ -82,15 +83,15 @@ rule mosaic:
 
 rule truth:
     input:
-        **PACKED,
+        **AS_PACKED,
         table=f"{R}/patches.parquet",
         split=f"{R}/split.csv",
     output:
-        folder=directory(f"{R}/truth/{{level}}"),
+        folder=directory(f"{R}/truth"),
     log:
-        f"{R}/logs/truth/{{level}}.log",
+        f"{R}/logs/truth.log",
     benchmark:
-        f"{R}/timings/truth/{{level}}.tsv"
+        f"{R}/timings/truth.tsv"
     conda:
         CONDA_LIGHT
     threads: 1

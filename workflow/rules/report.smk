@@ -1,21 +1,22 @@
-"""Tables and figures for people; `snakemake --report` binds them together."""
+"""Tables and figures for people, which `snakemake --report` binds together, and digests for DVC."""
 
 TABLES = multiext(
     f"{R}/benchmark", ".csv", ".md", ".tex", ".svg", "_classes.csv", "_pairs.csv"
 )
 FIGURES = [
     f"{R}/class_shares.svg",
-    *each_scenario("curves.svg", but=ADOPTED),
-    *each_scenario("scores/confusion.svg"),
-    *each_scenario("map.png"),
+    *each_scenario(of_scenario("curves.svg"), but=ADOPTED),
+    *each_scenario(of_scenario("confusion.svg")),
+    *each_scenario(of_scenario("map.png")),
 ]
 MAPS = [
-    *each_scenario("mosaic"),
-    *expand(f"{R}/truth/{{level}}", level=USED_LEVELS),
-    *(each_scenario("patches") if config["predict"]["geotiffs"] else []),
+    *each_scenario(of_scenario("mosaic")),
+    f"{R}/truth",
+    *(each_scenario(of_scenario("patches")) if config["predict"]["geotiffs"] else []),
 ]
-CHECKPOINTS = each_scenario("checkpoint.pt")
-CARDS = each_scenario("model_card.md")
+CHECKPOINTS = each_scenario(of_scenario("checkpoint.pt"))
+SCORES = each_scenario(scores_of_scenario("summary.json"))
+CARDS = each_scenario(of_scenario("model_card.md"))
 
 
 rule class_shares:
@@ -37,7 +38,7 @@ rule class_shares:
     threads: 1
     params:
         code=package_digest("class_shares"),
-        level=USED_LEVELS[-1],
+        level=max(scenario.level for scenario in scenarios),
         label=LABEL,
     script:
         "../scripts/class_shares.py"
@@ -69,12 +70,12 @@ rule curves:
 
 rule scenario_figures:
     input:
-        confusion=of_scenario("scores/confusion.csv"),
+        confusion=scores_of_scenario("confusion.csv"),
         mosaic=of_scenario("mosaic"),
-        truth=lambda wildcards: f"{R}/truth/{SCENARIOS[wildcards.scenario].level}",
+        truth=f"{R}/truth",
     output:
         confusion=report(
-            of_scenario("scores/confusion.svg"),
+            of_scenario("confusion.svg"),
             category="Scores",
             labels={"scenario": "{scenario}"},
             caption="../report/confusion.rst",
@@ -103,7 +104,7 @@ rule scenario_figures:
 rule model_card:
     input:
         checkpoint=of_scenario("checkpoint.pt"),
-        metrics=of_scenario("scores/metrics.json"),
+        metrics=scores_of_scenario("metrics.json"),
         header=PACKED["header"],
         manifest=f"{R}/manifest.json",
         split=f"{R}/split.csv",
@@ -134,9 +135,9 @@ rule model_card:
 
 rule benchmark:
     input:
-        metrics=each_scenario("scores/metrics.json"),
-        patches=each_scenario("scores/patches.npz"),
-        paper=workflow.source_path("../../reference/paper_scores.csv"),
+        metrics=each_scenario(scores_of_scenario("metrics.json")),
+        patches=each_scenario(scores_of_scenario("patches.npz")),
+        paper=os.path.relpath(BASE / "reference/paper_scores.csv"),
     output:
         csv=report(
             f"{R}/benchmark.csv",
@@ -169,7 +170,25 @@ rule benchmark:
     threads: 1
     params:
         code=package_digest("benchmark"),
+        scenarios=list(SCENARIOS),
         comparable=COMPARABLE,
         label=LABEL,
     script:
         "../scripts/benchmark.py"
+
+
+rule digests:
+    output:
+        digests=f"{R}/digests.json",
+    log:
+        f"{R}/logs/digests.log",
+    benchmark:
+        f"{R}/timings/digests.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("digests"),
+        digests=lambda wildcards: digests(),
+    script:
+        "../scripts/digests.py"

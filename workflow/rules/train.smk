@@ -3,7 +3,7 @@
 
 rule train:
     input:
-        **PACKED,
+        **AS_PACKED,
         split=f"{R}/split.csv",
         statistics=f"{R}/statistics.json",
     output:

@@ -1,10 +1,13 @@
 """Gather all scenarios into tables and a chart, with the paper's values."""
 
-from cerraseg import benchmark, benchmark_chart, logs, tables
+from pathlib import Path
+
+from cerraseg import benchmark, benchmark_chart, logs, score_files, tables
 
 with logs.step(snakemake.log[0]):
     files, out = snakemake.input.metrics, snakemake.output
     labels = {"title": "Benchmark", "source": snakemake.params.label}
+    score_files.set_aside_others(Path(files[0]).parents[1], snakemake.params.scenarios)
     table = benchmark.collect(files, snakemake.input.paper, comparable=snakemake.params.comparable)
     classes, pairs = benchmark.per_class(files), benchmark.pairs(files)
     tables.write_csv(table, out.csv)

@@ -6,11 +6,12 @@ from cerraseg import figures, logs, map_figures, score_files
 from cerraseg.taxonomy import LEVELS
 
 with logs.step(snakemake.log[0]):
-    classes = LEVELS[snakemake.params.scenario["level"]]
+    level = snakemake.params.scenario["level"]
+    classes = LEVELS[level]
     named = {"title": snakemake.wildcards.scenario, "source": snakemake.params.label}
     figures.confusion(
         score_files.read_confusion(snakemake.input.confusion), classes, snakemake.output.confusion, **named
     )
     largest = max(Path(snakemake.input.mosaic).glob("prediction_*.tif"), key=lambda path: path.stat().st_size)
-    truth = Path(snakemake.input.truth) / largest.name.replace("prediction", "truth")
+    truth = Path(snakemake.input.truth) / level / largest.name.replace("prediction", "truth")
     map_figures.map_panel(largest, classes, snakemake.output.map, truth=truth, **named)

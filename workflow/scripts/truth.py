@@ -1,4 +1,4 @@
-"""Merge the masks and edges of the mapped patches to one map per coordinate system."""
+"""Merge the masks and edges of the mapped patches to one map per coordinate system and level that the data has."""
 
 import pandas as pd
 
@@ -9,18 +9,19 @@ from cerraseg.mosaic import mosaic
 from cerraseg.taxonomy import EDGES, LEVELS
 
 with logs.step(snakemake.log[0]), replacing(snakemake.output.folder) as folder:
-    folder.mkdir()
-    level = snakemake.wildcards.level
     packed = store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header)
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
-    for name, layer, legend in (("truth", level, LEVELS[level]), ("edges", edge_layer(level), EDGES)):
-        masks = packed.masks[:, packed.layer(layer)]
-        mosaic(
-            pd.read_parquet(snakemake.input.table).iloc[rows],
-            masks if len(rows) == len(masks) else masks[rows],
-            folder,
-            name=name,
-            classes=legend,
-            tags={"SOURCE": snakemake.params.label},
-            threads=snakemake.threads,
-        )
+    patches = pd.read_parquet(snakemake.input.table).iloc[rows]
+    for level in (level for level in LEVELS if level in packed.header.layers):
+        (folder / level).mkdir(parents=True)
+        for name, layer, legend in (("truth", level, LEVELS[level]), ("edges", edge_layer(level), EDGES)):
+            masks = packed.masks[:, packed.layer(layer)]
+            mosaic(
+                patches,
+                masks if len(rows) == len(masks) else masks[rows],
+                folder / level,
+                name=name,
+                classes=legend,
+                tags={"SOURCE": snakemake.params.label},
+                threads=snakemake.threads,
+            )

@@ -1,0 +1,39 @@
+"""Keep what Snakemake and DVC remember of a run the same: ``python -m cerraseg.tracking --help``."""
+
+import argparse
+import logging
+import sys
+
+from cerraseg.errors import CerraSegError
+from cerraseg.logs import log
+from cerraseg.tracking import commands
+
+COMMANDS = {
+    "record": "commit what Snakemake calls up to date to dvc.lock and the cache",
+    "restore": "after git checkout and dvc checkout, or dvc pull: tell Snakemake that these files are right",
+    "repro": "run what DVC calls stale as one Snakemake call; further arguments go to Snakemake",
+    "check": "hold dvc.yaml to the rules",
+}
+
+
+def main() -> int:
+    """Run the command that the command line names; 0, or 1 with a message."""
+    parser = argparse.ArgumentParser(prog="python -m cerraseg.tracking", description=__doc__)
+    chosen = parser.add_subparsers(dest="command", required=True)
+    for name, text in COMMANDS.items():
+        chosen.add_parser(name, help=text, description=text)
+    known, further = parser.parse_known_args()
+    if further and known.command != "repro":
+        parser.error(f"{known.command} takes no further arguments: {' '.join(further)}")
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    try:
+        getattr(commands, known.command)(*([further] if further else []))
+    except CerraSegError as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

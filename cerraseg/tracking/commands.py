@@ -1,0 +1,183 @@
+"""The commands that keep Snakemake's memory and DVC's telling the same story."""
+
+import shutil
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cerraseg.errors import CerraSegError
+from cerraseg.logs import log
+from cerraseg.running import ensure_alone
+from cerraseg.score_files import set_aside_others
+from cerraseg.tracking import stages, workflow
+
+UNTRACKED = {"geotiffs"}
+"""Rules that no stage stands for: a file per patch is what DVC is slow at; Snakemake makes them anew."""
+
+DIGESTS = "digests"
+"""The stage that says by digests of code and settings which others are stale."""
+
+_ABSENT = "deleted"
+
+
+def record() -> None:
+    """Commit every stage whose outputs Snakemake calls up to date to ``dvc.lock`` and the cache; leave the others."""
+    with ThreadPoolExecutor() as pool:  # Snakemake and DVC take seconds each to read what they remember
+        asked = pool.submit(workflow.up_to_date)
+        repo = stages.opened()
+        everything, fresh = list(repo.index.stages), asked.result()
+    digests = stages.outputs(next(stage for stage in everything if stage.addressing == DIGESTS))
+    if not all(map(fresh.get, digests)):  # nobody's input: a run for a single target leaves them as they are
+        workflow.snakemake("--", *digests)
+        fresh = workflow.up_to_date()
+    stale = {
+        stage
+        for stage in everything
+        if not all(fresh.get(path) and Path(path).exists() for path in stages.outputs(stage))
+    }
+    left = stale | stages.downstream(stale, everything)
+    stages.commit(repo, [stage for stage in everything if stage not in left])
+    log.info("dvc.lock records %d stages; %d are not up to date and left alone", len(everything) - len(left), len(left))
+
+
+def restore() -> None:
+    """Bring Snakemake's times and metadata in line with ``dvc.lock``, if all that is here belongs to it, by hash.
+
+    Raises:
+        CerraSegError: if something differs; then nothing is touched.
+        RunningError: if a run works in this folder.
+    """
+    ensure_alone()
+    everything = list(stages.opened().index.stages)
+    made = set().union(*map(stages.outputs, everything))
+    _set_aside_others(everything, made)
+    faults = [
+        f"{stage.addressing}: {difference}"
+        for stage in everything
+        for difference in stages.differences(stage)
+        if not _excused(difference, made)
+    ]
+    if faults:
+        listed = "\n".join(f"  - {fault}" for fault in faults[:10])
+        more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise CerraSegError(
+            f"what is here is not what dvc.lock records, so nothing was touched:\n{listed}{more}\n"
+            "`dvc checkout --force` brings back the recorded files, `make repro` or `snakemake` makes them anew"
+        )
+    workflow.bless()
+    log.info("Snakemake now knows what dvc.lock records: %d stages", len(everything))
+
+
+def _set_aside_others(everything: Collection[stages.Stage], made: set[str]) -> None:
+    """Clear folders of several stages' outputs, which another stage reads, of what an earlier commit left there."""
+    for folder in set().union(*map(stages.inputs, everything)) - made:
+        inside = [Path(path).relative_to(folder) for path in made if stages.within(path, {folder})]
+        if inside and Path(folder).is_dir():
+            set_aside_others(Path(folder), {path.parts[0] for path in inside})
+
+
+def _excused(difference: str, made: set[str]) -> bool:
+    """Whether a difference is only that something is absent, or a folder of others' outputs that lacks some."""
+    how, _, path = difference.partition(" ")
+    inside = [str(file) for file in Path(path).rglob("*") if file.is_file()] if how == "modified" else []
+    return how == _ABSENT or (bool(inside) and path not in made and all(file in made for file in inside))
+
+
+def repro(arguments: Sequence[str] = ()) -> None:
+    """Run the stages that DVC's hashes call stale, in parallel, by Snakemake with ``arguments``, and record them.
+
+    Raises:
+        CerraSegError: if a job fails; what was made is recorded.
+        RunningError: if a run works in this folder.
+    """
+    ensure_alone()
+    last: set[str] = set()
+    while True:
+        everything = list(stages.opened().index.stages)
+        stale = {stage for stage in everything if stages.differences(stage)}
+        if not stale:
+            break
+        below = stages.downstream(stale, everything)
+        wave = stale if len(stale) == len(everything) else _wave(stale, below)
+        names = {stage.addressing for stage in wave}
+        if names == last:
+            raise CerraSegError(f"{', '.join(sorted(names))}: ran, but DVC still calls them stale: see dvc status")
+        _run(wave, set(everything) - stale - below, arguments)
+        last = names
+    log.info("dvc.lock and what is here agree: %d stages", len(everything))
+
+
+def _wave(stale: set[stages.Stage], below: set[stages.Stage]) -> set[stages.Stage]:
+    """What to run next: steps on the data one by one, as they may come out as before, then all the rest at once."""
+    digests = {stage for stage in stale if stage.addressing == DIGESTS}
+    first = {stage for stage in stale - below if "@" not in stage.addressing}
+    return digests or first or stale | below
+
+
+def _run(wave: Collection[stages.Stage], unchanged: Collection[stages.Stage], arguments: Sequence[str]) -> None:
+    log.info("%d stages unchanged, running %d", len(unchanged), len(wave))
+    if unchanged:
+        workflow.bless(sorted(path for stage in unchanged for path in stages.outputs(stage)))
+    todo = sorted(path for stage in wave for path in stages.outputs(stage))
+    for path in map(Path, todo):  # as dvc repro does: what is stale must not look done
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    failed = workflow.run(arguments, todo)
+    record()
+    if failed:
+        raise CerraSegError("a job failed; its message stands above. The same command goes on from there")
+
+
+def check() -> None:
+    """Hold ``dvc.yaml`` to the rules: stages, commands, dependencies, parameters and outputs.
+
+    Raises:
+        CerraSegError: with a line for each thing to mend.
+    """
+    listed = list(stages.opened().index.stages)
+    if faults := drift(workflow.jobs(), listed):
+        raise CerraSegError("dvc.yaml and the rules differ:\n" + "\n".join(f"  - {fault}" for fault in faults))
+    log.info("dvc.yaml and the rules agree: %d stages", len(listed))
+
+
+def drift(jobs: Collection[workflow.Job], listed: Collection[stages.Stage]) -> list[str]:
+    """A line for each difference between the rules' jobs and the stages of ``dvc.yaml``."""
+    makers = {path: job for job in jobs for path in job.outputs}
+    covered = set().union(*map(stages.outputs, listed))
+    faults = [fault for stage in listed for fault in _faults(stage, makers)]
+    for job in jobs:
+        lost = [] if job.rule in UNTRACKED or job.outputs & covered else sorted(job.outputs)
+        faults += [f"{path}: output of rule {job.rule} that no stage of dvc.yaml has" for path in lost]
+    return faults
+
+
+def _faults(stage: stages.Stage, makers: dict[str, workflow.Job]) -> list[str]:
+    """What is wrong with a stage."""
+    name, outs, deps = stage.addressing, stages.outputs(stage), stages.inputs(stage)
+    job = next((makers[path] for path in sorted(outs) if path in makers), None)
+    if job is None:
+        return [f"{name}: no rule makes {', '.join(sorted(outs))}; take the stage out or mend its outputs"]
+    if job.rule == "adopt":
+        return [
+            f"{name}: the scenario's checkpoint is adopted, but DVC's stages are those of trainings; give it a "
+            "configuration of its own (--configfile)"
+        ]
+    faults = []
+    kind, key = stages.rule(stage), name.partition("@")[2]
+    allowed, _, target = stage.cmd.partition("--allowed-rules ")[2].partition(" -- ")
+    if job.rule not in allowed.split() or target not in job.outputs:
+        faults.append(f"cmd does not ask rule {job.rule} for one of its outputs: {stage.cmd}")
+    if kind not in (job.rule, "source"):
+        faults.append(f"its outputs are those of rule {job.rule}; give the stage that name")
+    faults += [f"outs lack {path}, which rule {job.rule} writes" for path in sorted(job.outputs - outs)]
+    faults += [f"outs name {path}, which rule {job.rule} does not write" for path in sorted(outs - job.outputs)]
+    if job.rule == DIGESTS:
+        return [f"{name}: {fault}" for fault in faults]  # reads the rules and the configuration, not files of a run
+    faults += [
+        f"deps lack {path}, which rule {job.rule} reads" for path in sorted(job.inputs) if not stages.within(path, deps)
+    ]
+    unread = [path for path in sorted(deps) if not any(stages.within(read, {path}) for read in job.inputs)]
+    faults += [f"deps name {path}, which rule {job.rule} does not read" for path in unread]
+    wanted = f"{kind}.{key}" if key else kind
+    if [wanted] not in stages.parameters(stage).values():
+        faults.append(f"params lack the digest {wanted}")
+    return [f"{name}: {fault}" for fault in faults]

@@ -1,0 +1,80 @@
+"""One run a folder: a killed run's lock is cleared, its jobs in SLURM are not joined; DVC learns what came out."""
+
+import fcntl
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from cerraseg import slurm
+from cerraseg.errors import SlurmError
+from cerraseg.running import LOCK
+
+
+def clear_lock_of_killed_run():
+    """Remove the lock that Snakemake leaves when it is killed, so that the same command goes on.
+
+    Every run holds a shared lock that the kernel releases with the process; only a run that is alone may clear. Returns
+    the lock and whether another run was seen.
+    """
+    LOCK.parent.mkdir(exist_ok=True)
+    handle = LOCK.open("a")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for lock in LOCK.parent.glob("locks/*.lock"):
+            lock.unlink()
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    except BlockingIOError:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        return handle, True
+    except OSError:
+        pass  # file systems of some clusters have no locks: nothing is cleared
+    return handle, False
+
+
+def refuse_beside_slurm_jobs():
+    """Jobs that a killed run left in SLURM write the files that this run would write."""
+    if not (slurm.LOGS.exists() and shutil.which("squeue")):
+        return
+    try:
+        jobs = slurm.live_jobs()
+    except SlurmError as error:
+        raise WorkflowError(
+            f"{error}: jobs of an earlier run may still write here. Try again when SLURM is back, or remove "
+            f"{slurm.LOGS} if you are sure that there are none."
+        )
+    if jobs:
+        names = ", ".join(f"{job.id} ({job.name})" for job in jobs[:5])
+        raise WorkflowError(
+            f"{len(jobs)} jobs of a killed run are still in SLURM and write here: {names}"
+            f"{' ...' * (len(jobs) > 5)}. To cancel them and go on: make slurm-recover"
+        )
+
+
+if workflow.is_main_process:
+    alive, accompanied = clear_lock_of_killed_run()
+    # profiles/slurm runs its helpers with it
+    os.environ.update(CERRASEG_PYTHON=sys.executable)
+
+
+onstart:
+    if not accompanied:
+        refuse_beside_slurm_jobs()
+
+
+def record():
+    """Record what is up to date in `dvc.lock`, where the folder has one and DVC is not the caller."""
+    of_repository = not workflow.overwrite_configfiles and Path("dvc.lock").exists()
+    called = os.environ.keys() & {"DVC_STAGE", "CERRASEG_TRACKING"}
+    if of_repository and not called and not workflow.touch:
+        shell("{sys.executable} -m cerraseg.tracking record || true")
+
+
+onsuccess:
+    record()
+
+
+onerror:
+    record()

@@ -1,0 +1,10 @@
+"""Write the digest of the code and settings of every job, by which DVC sees what changed."""
+
+import json
+from pathlib import Path
+
+from cerraseg import logs
+from cerraseg.files import replacing
+
+with logs.step(snakemake.log[0]), replacing(Path(snakemake.output.digests)) as temporary:
+    temporary.write_text(json.dumps(snakemake.params.digests, indent=2) + "\n")
