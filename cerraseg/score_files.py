@@ -125,8 +125,7 @@ def set_aside_others(folder: Path, keep: Collection[str]) -> None:
     """
     for scores_of in sorted(path for path in folder.iterdir() if path.name not in keep):
         former = folder.with_name("former-scores") / scores_of.name
-        if former.exists():
-            shutil.rmtree(former)
+        shutil.rmtree(former) if former.is_dir() else former.unlink(missing_ok=True)
         former.parent.mkdir(exist_ok=True)
         scores_of.rename(former)
         log.info("%s is not in this benchmark; its scores now lie in %s", scores_of.name, former)

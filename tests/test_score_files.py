@@ -123,3 +123,16 @@ def test_counts_under_other_names_are_refused(tmp_path):
     np.savez(tmp_path / "patches.npz", counts=np.zeros(3))
     with pytest.raises(DataError, match=r"expected a patches\.npz of"):
         score_files.read_patches(tmp_path / "patches.npz")
+
+
+def test_scores_of_others_are_set_aside_and_not_lost(tmp_path):
+    folder = tmp_path / "scores"
+    for run in ("first", "second"):
+        for name in ("kept", "left"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            (folder / name / "metrics.json").write_text(run)
+        (folder / "stray.txt").write_text(run)
+        score_files.set_aside_others(folder, {"kept"})
+        assert [path.name for path in folder.iterdir()] == ["kept"]
+        assert (tmp_path / "former-scores/left/metrics.json").read_text() == run
+        assert (tmp_path / "former-scores/stray.txt").read_text() == run
