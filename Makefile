@@ -52,7 +52,7 @@ record: ## Commit what Snakemake calls up to date to dvc.lock and DVC's cache
 restore: ## After dvc pull or dvc checkout: tell Snakemake that these files are right
 check: ## Hold dvc.yaml to the rules
 
-repro: $(READY) ## Run what DVC calls stale as one Snakemake call; ARGS go to it
+repro: $(READY) ## Run what DVC calls stale, side by side; ARGS go to Snakemake
 	@$(BIN)/python -m cerraseg.tracking repro $(ARGS)
 
 hooks: $(READY) ## Install git hooks: lint and check at a commit, dvc checkout and restore after a git checkout

@@ -11,7 +11,7 @@ from cerraseg.tracking import commands
 COMMANDS = {
     "record": "commit what Snakemake calls up to date to dvc.lock and the cache",
     "restore": "after git checkout and dvc checkout, or dvc pull: tell Snakemake that these files are right",
-    "repro": "run what DVC calls stale as one Snakemake call; further arguments go to Snakemake",
+    "repro": "run what DVC calls stale, side by side; further arguments go to Snakemake",
     "check": "hold dvc.yaml to the rules",
 }
 

@@ -50,12 +50,12 @@ def restore() -> None:
     ensure_alone()
     everything = list(stages.opened().index.stages)
     made = set().union(*map(stages.outputs, everything))
-    _set_aside_others(everything, made)
+    shared = _shared(everything, made)
     faults = [
         f"{stage.addressing}: {difference}"
         for stage in everything
         for difference in stages.differences(stage)
-        if not _excused(difference, made)
+        if not _excused(difference, made, shared)
     ]
     if faults:
         listed = "\n".join(f"  - {fault}" for fault in faults[:10])
@@ -64,23 +64,29 @@ def restore() -> None:
             f"what is here is not what dvc.lock records, so nothing was touched:\n{listed}{more}\n"
             "`dvc checkout --force` brings back the recorded files, `make repro` or `snakemake` makes them anew"
         )
+    for folder, parts in shared.items():
+        set_aside_others(Path(folder), parts)
     workflow.bless()
     log.info("Snakemake now knows what dvc.lock records: %d stages", len(everything))
 
 
-def _set_aside_others(everything: Collection[stages.Stage], made: set[str]) -> None:
-    """Clear folders of several stages' outputs, which another stage reads, of what an earlier commit left there."""
+def _shared(everything: Collection[stages.Stage], made: set[str]) -> dict[str, set[str]]:
+    """Folders of several stages' outputs that another stage reads → names of what belongs there."""
+    found = {}
     for folder in set().union(*map(stages.inputs, everything)) - made:
-        inside = [Path(path).relative_to(folder) for path in made if stages.within(path, {folder})]
-        if inside and Path(folder).is_dir():
-            set_aside_others(Path(folder), {path.parts[0] for path in inside})
+        parts = {Path(path).relative_to(folder).parts[0] for path in made if stages.within(path, {folder})}
+        if parts and Path(folder).is_dir():
+            found[folder] = parts
+    return found
 
 
-def _excused(difference: str, made: set[str]) -> bool:
-    """Whether a difference is only that something is absent, or a folder of others' outputs that lacks some."""
+def _excused(difference: str, made: set[str], shared: dict[str, set[str]]) -> bool:
+    """Whether something is only absent, or a shared folder lacks some or has what an earlier commit left there."""
     how, _, path = difference.partition(" ")
-    inside = [str(file) for file in Path(path).rglob("*") if file.is_file()] if how == "modified" else []
-    return how == _ABSENT or (bool(inside) and path not in made and all(file in made for file in inside))
+    if path not in shared:
+        return how == _ABSENT
+    files = (file for file in Path(path).rglob("*") if file.is_file())
+    return all(str(file) in made or file.relative_to(path).parts[0] not in shared[path] for file in files)
 
 
 def repro(arguments: Sequence[str] = ()) -> None:

@@ -17,7 +17,6 @@ from cerraseg.files import replacing
 Stage = Any
 """A DVC stage; DVC has no types."""
 
-
 LONG = {"pack", "train", "predict"}
 """Rules that take long: for all others DVC's run cache, 10 ms a stage, costs more than it saves."""
 

@@ -58,7 +58,7 @@ PACKED = dict(
     masks=f"{R}/packed/masks.npy",
     header=f"{R}/packed/header.json",
 )
-# The header has a digest of the pixels: arrays that were packed again to the same bytes make nobody train again.
+# The header has a digest of the pixels: arrays with a new time but the same pixels make nobody train again.
 AS_PACKED = dict(
     images=ancient(PACKED["images"]),
     masks=ancient(PACKED["masks"]),
