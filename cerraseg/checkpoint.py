@@ -68,8 +68,14 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Logits of raw pixels, one tensor a task."""
-        if self.mean.numel():
-            images = (images - self.mean) / self.std
+        return self.logits(self.normalise(images))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """What the model sees of raw pixels."""
+        return (images - self.mean) / self.std if self.mean.numel() else images
+
+    def logits(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Logits of normalised pixels, one tensor a task."""
         logits: Tensor | tuple[Tensor, ...] = self.net(images.contiguous(memory_format=torch.channels_last))
         return logits if isinstance(logits, tuple) else (logits,)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -38,11 +37,12 @@ INK, EDGE, GRID = "#222222", "#555555", "#dddddd"
 """Colours of text and whiskers, of outlines and of grid lines."""
 
 
-def curves(history: pd.DataFrame, path: str | Path, *, title: str, source: str) -> None:
+def curves(history: Mapping[str, NDArray[Any]], path: str | Path, *, title: str, source: str) -> None:
     """Losses and validation scores by epoch, the selected epoch marked.
 
-    ``history`` has one row an epoch: epoch, train_loss, val_loss, val_macro_f1 and val_miou (fractions 0 to 1; shown
-    in percent) and selected (true for the epoch that was kept); val_edge_f1 where the model predicts edges.
+    ``history`` has columns with one value an epoch: epoch, train_loss, val_loss, val_macro_f1 and val_miou (fractions
+    0 to 1; shown in percent) and selected (true for the epoch that was kept); val_edge_f1 where the model predicts
+    edges.
     """
     with drawn(path, title, source, (8, 3.4)) as figure:
         left, right = figure.subplots(1, 2)

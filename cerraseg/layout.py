@@ -1,9 +1,9 @@
-"""Where the files of a data set lie: the layer folders under each root, and the id in each file's name."""
+"""Names: of the layer folders under each root, of the id in each file's name, and of the patch table's columns."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from cerraseg.taxonomy import FOLDERS
+from cerraseg.taxonomy import FOLDERS, LEVELS
 
 LAYERS = ("msi", "sar", "l1", "l2")
 """The layers that are indexed and packed, where every root has them."""
@@ -12,6 +12,16 @@ LAYERS = ("msi", "sar", "l1", "l2")
 def edge_layer(level: str) -> str:
     """Name of the layer with the edges of a level."""
     return f"edge_{level}"
+
+
+def levels_of(columns: Iterable[str]) -> list[str]:
+    """The levels that a patch table with these columns has."""
+    return [level for level in LEVELS if level in set(columns)]
+
+
+def count_columns(level: str) -> list[str]:
+    """The columns of the patch table with the labelled pixels of each class of ``level``, by class id."""
+    return [f"{level}_{entry.id}" for entry in LEVELS[level]]
 
 
 def layer_folder(root: str | Path, layer: str) -> Path | None:

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from cerraseg.errors import CerraSegError
 
 T = TypeVar("T")
@@ -44,4 +42,8 @@ def step(log_file: str | Path) -> Iterator[None]:
 
 def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
     """Iterate over ``items`` with a progress bar named ``what``, shown only on a terminal."""
-    return tqdm(items, desc=what, total=total, disable=None, leave=False)
+    if not sys.stderr.isatty():
+        return items
+    from tqdm import tqdm  # here, as a step that nobody watches need not load it
+
+    return tqdm(items, desc=what, total=total, leave=False)

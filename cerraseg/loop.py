@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from cerraseg import checkpoint, losses
+from cerraseg.augmentation import augment
 from cerraseg.checkpoint import Segmenter, draw
-from cerraseg.dataset import augment
+from cerraseg.dataset import EpochBatches, Loading
 from cerraseg.errors import DataError
 from cerraseg.logs import log
-from cerraseg.metrics import Scores, scores
+from cerraseg.metrics import Scores, confusion_matrix, scores
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 from cerraseg.stopping import check
@@ -39,6 +39,8 @@ class Plan:
         batch_size: patches a step.
         threads: on a CPU, torch's threads; with a GPU, all but one read batches ahead.
         devices: GPUs, or processes on a CPU, that share each batch and the threads.
+        loading: see :data:`cerraseg.dataset.Loading`; batches are the same either way.
+        compile: let ``torch.compile`` fuse the model's operations; needs a C++ compiler.
         code: digest of the code, so that a resumed training never mixes two versions.
     """
 
@@ -47,36 +49,39 @@ class Plan:
     settings: Mapping[str, Any]
     epochs: int
     batch_size: int
-    threads: int = field(default=1, repr=False)  # this and devices: nothing that a resumed training must agree with
+    compile: bool = False
+    threads: int = field(default=1, repr=False)  # the next three: nothing that a resumed training must agree with
     devices: int = field(default=1, repr=False)
+    loading: Loading = field(default="auto", repr=False)
     code: str = ""
 
 
 class Loop(L.LightningModule):
     """The recipe as Lightning hooks. Everything random in a step follows from the seed, the epoch and the step."""
 
-    def __init__(self, plan: Plan, statistics: Mapping[str, Any], resume: Path, team: Team) -> None:
+    def __init__(
+        self, plan: Plan, statistics: Mapping[str, Any], order: EpochBatches, resume: Path, team: Team
+    ) -> None:
         super().__init__()
-        scenario, self.plan, self.resume, self.team = plan.scenario, plan, resume, team
-        self.recipe, self.steps = plan.recipe, 1
+        scenario, self.plan, self.order, self.resume, self.team = plan.scenario, plan, order, resume, team
+        self.recipe = plan.recipe
         self.blueprint = draw(scenario, plan.recipe, plan.settings, statistics)
         self.segmenter = Segmenter(self.blueprint).to(memory_format=torch.channels_last)
         team.join(self.segmenter)
+        if plan.compile:
+            self.segmenter.net.compile()
         class_weights = statistics["levels"][scenario.level]["class_weights"]
         self.register_buffer("class_weights", torch.tensor(class_weights) if scenario.weighting == "w" else None)
-        self.confusion, self.edge_confusion = (  # not summed over a team: each rank sees the whole batch's logits
-            MulticlassConfusionMatrix(classes, ignore_index=IGNORE, sync_on_compute=False)
-            for classes in (len(LEVELS[scenario.level]), 2)
-        )
         self.history: list[dict[str, float]] = []
 
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
         if recipe.optimizer == "adam":
-            optimizer: torch.optim.Optimizer = torch.optim.Adam(self.parameters(), recipe.learning_rate)
+            optimizer: torch.optim.Optimizer = torch.optim.Adam(self.parameters(), recipe.learning_rate, fused=True)
         else:
-            optimizer = torch.optim.AdamW(self.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-        shape = _warmup_cosine(self.steps) if recipe.schedule == "cosine" else lambda step: 1.0
+            decay = recipe.weight_decay
+            optimizer = torch.optim.AdamW(self.parameters(), recipe.learning_rate, weight_decay=decay, fused=True)
+        shape = _warmup_cosine(self.plan.epochs * len(self.order)) if recipe.schedule == "cosine" else lambda step: 1.0
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, shape), "interval": "step"}}
 
     def loss(self, logits: Sequence[Tensor], masks: Tensor, part: str) -> Tensor:
@@ -85,10 +90,10 @@ class Loop(L.LightningModule):
         loss = self.recipe.semantic * semantic
         if len(logits) > 1:
             loss = loss + self.recipe.edge * self._task(logits[1], masks[:, 1])
-        amount = 1.0 if self.recipe.batch_mean_loss else float((masks[:, 0] != IGNORE).sum())
+        amount = 1 if self.recipe.batch_mean_loss else (masks[:, 0] != IGNORE).sum()
         for name, value in ((f"{part}_loss", loss), (f"{part}_semantic_loss", semantic)):
-            total, seen = self.losses.get(name, (0.0, 0.0))
-            self.losses[name] = (total + amount * float(value.detach()), seen + amount)
+            total, seen = self.losses.get(name, (0, 0))  # on the device, which nobody waits for before the epoch's end
+            self.losses[name] = (total + amount * value.detach().double(), seen + amount)
         return loss
 
     def _task(self, logits: Tensor, masks: Tensor, class_weights: Tensor | None = None) -> Tensor:
@@ -103,7 +108,7 @@ class Loop(L.LightningModule):
         """Logits of the whole batch of so many patches, a tensor a task; ``images`` are those that this rank holds."""
         check()
         self.team.patches = patches
-        return [self.team.whole(task) for task in self.segmenter(images)]
+        return [self.team.whole(task) for task in self.segmenter.logits(images)]
 
     def on_train_start(self) -> None:
         if self.history and self.best_epoch == len(self.history):
@@ -111,14 +116,16 @@ class Loop(L.LightningModule):
         self.trainer.should_stop = self.finished
 
     def on_train_epoch_start(self) -> None:
-        self.losses: dict[str, tuple[float, float]] = {}
+        self.order.set_epoch(self.current_epoch)
+        self.losses: dict[str, tuple[Tensor | int, Tensor | int]] = {}
+        self.predicted: list[list[Tensor]] = []
         self.started = time.monotonic()
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         place = (self.plan.scenario.seed, self.current_epoch, index)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
         images, masks = augment(*batch, self.team.held(len(batch[1]))) if self.recipe.augment else batch
-        return self.loss(self.logits(images, len(masks)), masks, "train")
+        return self.loss(self.logits(images, len(masks)), masks.long(), "train")
 
     def on_after_backward(self) -> None:
         self.team.add_gradients(self.parameters())
@@ -126,10 +133,10 @@ class Loop(L.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         images, masks = batch
         logits = self.logits(images, len(masks))
-        self.loss(logits, masks, "val")
-        self.confusion.update(logits[0].argmax(1), masks[:, 0])
-        if len(logits) > 1:
-            self.edge_confusion.update((logits[1].argmax(1) == 1).long(), masks[:, 1])
+        self.loss(logits, masks.long(), "val")
+        best = [task.argmax(1) for task in logits]
+        best[1:] = [task == 1 for task in best[1:]]
+        self.predicted.append([masks.clone(), *(task.byte() for task in best)])  # counted at the epoch's end
 
     def on_train_epoch_end(self) -> None:
         row = self.team.agree(self._row())
@@ -151,19 +158,25 @@ class Loop(L.LightningModule):
         self.trainer.should_stop = self.finished
 
     def _row(self) -> dict[str, float]:
-        measured = _measured(self.confusion)
-        means = {name: total / max(seen, 1e-12) for name, (total, seen) in self.losses.items()}
-        edges = {"val_edge_f1": float(_measured(self.edge_confusion).f1[1])} if self.plan.scenario.edges else {}
+        measured = self._measured()
+        means = {name: float(total / max(seen, 1e-12)) for name, (total, seen) in self.losses.items()}
+        edges = {"val_edge_f1": float(measured[1].f1[1])} if self.plan.scenario.edges else {}
         return {
             "epoch": self.current_epoch + 1,
             "train_loss": means["train_loss"],
             "val_loss": means["val_loss"],
             "val_semantic_loss": means["val_semantic_loss"],
-            "val_macro_f1": measured.macro_f1,
-            "val_miou": measured.miou,
+            "val_macro_f1": measured[0].macro_f1,
+            "val_miou": measured[0].miou,
             **edges,
             "learning_rate": float(self.optimizers().param_groups[0]["lr"]),  # type: ignore[union-attr]
         }
+
+    def _measured(self) -> list[Scores]:
+        """Validation scores of the classes and, where the model predicts them, of the edges."""
+        masks, *tasks = (torch.cat(parts).cpu().numpy() for parts in zip(*self.predicted, strict=True))
+        classes = (len(LEVELS[self.plan.scenario.level]), 2)
+        return [scores(confusion_matrix(masks[:, k], task, classes[k])) for k, task in enumerate(tasks)]
 
     @property
     def best_epoch(self) -> int:
@@ -201,12 +214,6 @@ class Loop(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = checkpoint["history"]
-
-
-def _measured(confusion: MulticlassConfusionMatrix) -> Scores:
-    counts = confusion.compute().cpu().numpy().astype(np.int64)
-    confusion.reset()
-    return scores(counts)
 
 
 def _warmup_cosine(steps: int) -> Callable[[int], float]:

@@ -1,4 +1,7 @@
-"""Losses on logits. Pixels with mask value 255 reach none of them; a batch without a labelled pixel gives 0."""
+"""Losses on logits. Pixels with mask value 255 reach none of them; a batch without a labelled pixel gives 0.
+
+Nothing here waits for the device: no result decides what is computed next.
+"""
 
 import torch
 from torch import Tensor
@@ -16,9 +19,9 @@ def cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = 
         class_weights: non-negative; the mean is over the sum of the pixels' weights, as in torch.
     """
     total = F.cross_entropy(logits, masks, class_weights, ignore_index=IGNORE, reduction="sum")
-    labelled = masks[masks != IGNORE]
-    amount = labelled.numel() if class_weights is None else class_weights[labelled].sum()
-    return total / torch.as_tensor(amount, device=total.device).clamp(min=1e-12)
+    labelled = masks != IGNORE
+    amount = labelled.sum() if class_weights is None else (class_weights[masks.where(labelled, 0)] * labelled).sum()
+    return total / amount.clamp(min=1e-12)
 
 
 _SMOOTH = 1e-5  # as published
@@ -34,10 +37,10 @@ def dice(logits: Tensor, masks: Tensor, absent: bool = False) -> Tensor:
     """
     labelled = masks != IGNORE
     probabilities = logits.float().softmax(1) * labelled[:, None]
-    truth = F.one_hot(masks.where(labelled, 0), logits.shape[1]).movedim(-1, 1) * labelled[:, None]
+    truth = masks[:, None] == torch.arange(logits.shape[1], device=masks.device).view(-1, 1, 1)
     axes = (0, 2, 3)
     overlap = (probabilities * truth).sum(axes)
     pixels = truth.sum(axes)
     score = (2 * overlap + _SMOOTH) / (probabilities.square().sum(axes) + pixels + _SMOOTH)
-    counted = score if absent and len(masks[labelled]) else score[pixels > 0]
-    return 1 - counted.mean() if len(counted) else logits.sum() * 0
+    counted = labelled.any().expand_as(pixels) if absent else pixels > 0
+    return ((1 - score) * counted).sum() / counted.sum().clamp(min=1)

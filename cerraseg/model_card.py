@@ -20,7 +20,7 @@ from cerraseg.recipes import Recipe, model_settings
 from cerraseg.scenario import RELEASED, Scenario
 from cerraseg.taxonomy import LEVELS, MODALITIES, SAR_BANDS
 
-PACKAGES = ("torch", "lightning", "torchmetrics", "segmentation-models-pytorch", "timm", "numpy", "rasterio")
+PACKAGES = ("torch", "lightning", "segmentation-models-pytorch", "timm", "numpy", "rasterio")
 """Distributions whose versions a card names."""
 
 RARE = 0.01

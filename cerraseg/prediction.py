@@ -1,20 +1,26 @@
 """Predict packed patches: class ids, confidence and edges as packed arrays."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 from torch import Tensor
 
 from cerraseg import checkpoint
+from cerraseg.dataset import PackedPatches, Streamed
 from cerraseg.edges import derive
 from cerraseg.files import replacing
 from cerraseg.logs import log, progress
+from cerraseg.memory import keep_memory
 from cerraseg.patches import SIZE
 from cerraseg.store import Store, batches
+
+Precision = Literal["float32", "bfloat16"]
 
 
 def predict(
@@ -26,6 +32,7 @@ def predict(
     edges: str | Path,
     *,
     batch_size: int = 32,
+    precision: Precision = "float32",
     threads: int = 1,
 ) -> None:
     """Predict the patches in ``rows`` with a checkpoint.
@@ -39,33 +46,55 @@ def predict(
         edges: ``.npy`` to write: 1 on edges, else 0 (rows, 128, 128) uint8; from the model's edge decoder or, where it
             has none, those of the predicted classes.
         batch_size: patches at a time.
+        precision: ``bfloat16`` runs the forward pass under autocast; softmax is in float32 either way.
         threads: CPU threads of torch.
 
     Raises:
         DataError: if the checkpoint cannot be used or the store lacks its bands.
     """
     torch.set_num_threads(threads)
+    keep_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     segmenter, blueprint, _ = checkpoint.load(model_file)
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
-    channels, shape = store.channels(blueprint.modality), (len(rows), SIZE, SIZE)
-    with ExitStack() as stack, torch.inference_mode():
-        files = [stack.enter_context(replacing(path)) for path in (prediction, confidence, edges)]
-        targets = [open_memmap(file, "w+", np.uint8, shape) for file in files]
-        done = 0
-        for batch in progress(batches(rows, batch_size), "predict"):
-            images = torch.from_numpy(store.images[batch, channels]).to(device)
-            for target, tiles in zip(targets, _tiles(*segmenter(images)), strict=True):
-                target[done : done + len(batch)] = tiles
-            done += len(batch)
-        for target in targets:
-            target.flush()
-    log.info("predicted %d patches on %s", len(rows), device)
+    patches, order = PackedPatches(store, rows, blueprint.modality, []), batches(np.arange(len(rows)), batch_size)
+    with ExitStack() as stack, torch.inference_mode(), _arithmetic(device, precision):
+        files = [
+            stack.enter_context(_growing(path, (len(rows), SIZE, SIZE))) for path in (prediction, confidence, edges)
+        ]
+        for images, _ in progress(Streamed(patches, order, device, segmenter.normalise), "predict", len(order)):
+            for file, tiles in zip(files, _tiles(*segmenter.logits(images)), strict=True):
+                file.write(tiles.data)
+    log.info("predicted %d patches on %s in %s", len(rows), device, precision)
+
+
+def _arithmetic(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """What the forward pass computes in; entered once, since bfloat16 parameters are made anew at each entry."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@contextmanager
+def _growing(path: str | Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
+    """A ``.npy`` file of uint8 that is written from its start to its end: a mapped one would grow in memory."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        yield file
 
 
 def _tiles(semantic: Tensor, edge: Tensor | None = None) -> tuple[NDArray[np.uint8], ...]:
-    """Class ids, confidence in percent, and where edges are: each (B, H, W)."""
-    best, ids = semantic.float().softmax(1).max(1)
-    classes, percent = (part.to(torch.uint8).cpu().numpy() for part in (ids, (best * 100).round()))
-    edges = derive(classes) if edge is None else (edge.argmax(1) == 1).to(torch.uint8).cpu().numpy()
-    return classes, percent, edges
+    """Class ids, confidence in percent, and where edges are: each (B, H, W).
+
+    The first of equal classes counts, as with ``max(1)``, whose search for the place is slow: here a class id is the
+    number of classes before the first that reaches the maximum.
+    """
+    probabilities = semantic.float().contiguous().softmax(1)
+    best = probabilities.amax(1)
+    ids, behind = torch.zeros_like(best, dtype=torch.uint8), torch.ones_like(best, dtype=torch.bool)
+    for part in probabilities.unbind(1)[:-1]:
+        behind &= part < best
+        ids += behind
+    parts = [ids, (best * 100).round().to(torch.uint8)]
+    if edge is not None:
+        parts.append(((edge[:, 1] > edge[:, 0]) & (edge[:, 1] == edge.amax(1))).to(torch.uint8))
+    classes, percent, *edges = torch.stack(parts).cpu().numpy()  # one copy from the GPU, so one wait
+    return classes, percent, edges[0] if edges else derive(classes)

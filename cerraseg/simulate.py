@@ -5,9 +5,7 @@ cuts them into patches and writes them. Class shares follow the published ones, 
 of about 0.5 % each.
 """
 
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from math import ceil, sqrt
 from pathlib import Path
@@ -24,6 +22,7 @@ from cerraseg.landscape import landscape
 from cerraseg.logs import log, progress
 from cerraseg.spectra import images
 from cerraseg.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
+from cerraseg.workers import spread
 
 _PAD = 1  # px around a block that the blur and the edges look at; both are written for 1
 _PIXEL = 8.983e-5  # degrees: 10 m on the ground
@@ -93,7 +92,7 @@ def simulate(folder: Path, *, patches: int, seed: int, scenes: int = 1, size: in
             (unfinished / name).mkdir(parents=True)
         templates = {name: template(*_BANDS[name], size, _PIXEL) for name in _PATTERNS}
         job = partial(_write_block, unfinished, templates, seed, size)
-        counts = sum(progress(_map(job, blocks, workers), "simulate", len(blocks)), np.zeros(len(_PARENT), np.int64))
+        counts = sum(progress(spread(job, blocks, workers), "simulate", len(blocks)), np.zeros(len(_PARENT), np.int64))
     shares = (f"{c.abbreviation} {n / counts.sum():.2%}" for c, n in zip(LEVELS["l2"], counts, strict=True))
     log.info("simulated %d patches in %d scene(s) under %s: %s", patches, scenes, folder, ", ".join(shares))
 
@@ -131,16 +130,6 @@ def _blocks(scene: _Scene, size: int) -> Iterator[_Block]:
     for row in range(0, scene.rows, side):
         for column in range(0, scene.columns, side):
             yield _Block(scene, row, column, min(side, scene.rows - row), min(side, scene.columns - column))
-
-
-def _map(job: "partial[npt.NDArray[np.int64]]", blocks: list[_Block], workers: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Run ``job`` on every block, here or in ``workers`` processes."""
-    if min(workers, len(blocks)) == 1:
-        yield from map(job, blocks)
-        return
-    # Spawned, not forked: the caller may hold threads (torch, GDAL), which a fork would break.
-    with ProcessPoolExecutor(min(workers, len(blocks)), multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(job, blocks, chunksize=max(1, min(8, len(blocks) // (4 * workers))))
 
 
 def _write_block(

@@ -7,28 +7,31 @@ each level, ``header.json``: band and layer order, and digests of the ids in row
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
 import rasterio
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
+from pyarrow.parquet import read_schema
+from rasterio.errors import RasterioError
 
 from cerraseg.edges import derive
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
-from cerraseg.layout import edge_layer
+from cerraseg.layout import edge_layer, levels_of
 from cerraseg.logs import log, progress
-from cerraseg.patches import SIZE, levels_of
+from cerraseg.patches import GDAL, SIZE
 from cerraseg.taxonomy import MODALITIES
+from cerraseg.workers import spread
 
-_CHUNK = 64  # patches a worker writes at a time: about 60 MB
+_CHUNK = 64  # patches that a worker writes at a time
 
 
 @dataclass(frozen=True)
@@ -96,50 +99,96 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
     Raises:
         DataError: if the disk is too small or a file changed since it was indexed.
     """
-    patches = pd.read_parquet(table)
-    modalities = [name for name in ("msi", "sar") if name in patches]
-    levels = levels_of(patches.columns)
+    columns = read_schema(table).names
+    modalities = _modalities(columns)
+    levels = levels_of(columns)
     edges = [edge_layer(level) for level in levels]
     layers = (*levels, *edges)
+    patches = pd.read_parquet(table, columns=["id", *modalities, *layers])
     bands = tuple(band for name in modalities for band in MODALITIES[name])
-    shape = (len(patches), len(bands), SIZE, SIZE)
     _check_disk(Path(images), len(patches) * SIZE * SIZE * (4 * len(bands) + len(layers)))
+    files = patches.drop(columns="id").to_dict("records")
+    chunks = [(start, files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
     with replacing(images) as new_images, replacing(masks) as new_masks:
-        open_memmap(new_images, "w+", np.float32, shape).flush()
-        open_memmap(new_masks, "w+", np.uint8, (len(patches), len(layers), SIZE, SIZE)).flush()
-        jobs = []
-        for start in range(0, len(patches), _CHUNK):
-            part = patches.iloc[start : start + _CHUNK]
-            files = (part[columns].values.tolist() for columns in (modalities, levels, edges))
-            jobs.append((start, *files, str(new_images), str(new_masks)))
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            hashes = [h for chunk in progress(pool.map(_write_chunk, jobs), "pack", total=len(jobs)) for h in chunk]
+        to_images = _create(new_images, np.dtype(np.float32), (len(patches), len(bands), SIZE, SIZE))
+        to_masks = _create(new_masks, np.dtype(np.uint8), (len(patches), len(layers), SIZE, SIZE))
+        written = spread(partial(_write_chunk, to_images, to_masks), chunks, workers)
+        hashes = [h for chunk in progress(written, "pack", total=len(chunks)) for h in chunk]
     content = Header(len(patches), bands, layers, digest(patches["id"]), digest(hashes))
     with replacing(header) as temporary:
         temporary.write_text(json.dumps(asdict(content), indent=2) + "\n")
     log.info("packed %d patches with %d bands and layers %s", len(patches), len(bands), ", ".join(layers))
 
 
-def _write_chunk(job: tuple[int, list[list[str]], list[list[str]], list[list[str]], str, str]) -> list[str]:
-    """Write the patches from row ``start`` on; return a hash of each one's pixels."""
-    start, image_files, mask_files, edge_files, images_path, masks_path = job
-    images, masks = open_memmap(images_path, "r+"), open_memmap(masks_path, "r+")
+def _modalities(columns: Collection[str]) -> list[str]:
+    return [name for name in ("msi", "sar") if name in columns]
+
+
+class _Target(NamedTuple):
+    """An array in a file: its first byte there, and shape and type of one patch."""
+
+    path: Path
+    start: int
+    patch: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @contextmanager
+    def at(self, row: int) -> Iterator[tuple[BinaryIO, NDArray[Any]]]:
+        """The file, to be written from ``row`` on, and memory for one patch."""
+        patch: NDArray[Any] = np.empty(self.patch, self.dtype)
+        with self.path.open("r+b") as file:
+            file.seek(self.start + row * patch.nbytes)
+            yield file, patch
+
+
+def _create(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> _Target:
+    return _Target(path, open_memmap(path, "w+", dtype, shape).offset, shape[1:], dtype)
+
+
+def _write_chunk(to_images: _Target, to_masks: _Target, chunk: tuple[int, list[dict[str, str]]]) -> list[str]:
+    """Write the patches from a row on; return a hash of each one's pixels.
+
+    Plain writes, not a mapping: its pages would count as this process's memory until the disk has them.
+    """
+    row, patches = chunk
     hashes = []
-    for row, (of_images, of_masks, of_edges) in enumerate(zip(image_files, mask_files, edge_files, strict=True), start):
-        classes = np.concatenate([_read(path) for path in of_masks]).astype(np.uint8)
-        edges = [_read(path)[0] if path else derive(mask) for path, mask in zip(of_edges, classes, strict=True)]
-        images[row] = np.concatenate([_read(path) for path in of_images])
-        masks[row] = [*classes, *edges]
-        hashes.append(hashlib.sha256(images[row].tobytes() + masks[row].tobytes()).hexdigest())
+    with rasterio.Env(**GDAL), to_images.at(row) as (image_file, image), to_masks.at(row) as (mask_file, mask):
+        for files in patches:
+            _fill(files, image, mask)
+            content = hashlib.sha256(image.data)
+            content.update(mask.data)
+            hashes.append(content.hexdigest())
+            image_file.write(image.data)
+            mask_file.write(mask.data)
     return hashes
 
 
-def _read(path: str) -> NDArray[Any]:
+def _fill(files: dict[str, str], image: NDArray[np.float32], mask: NDArray[np.uint8]) -> None:
+    """Read the files of a patch into ``image`` (bands, 128, 128) and ``mask`` (layers, 128, 128)."""
+    band, levels = 0, levels_of(files)
+    for modality in _modalities(files):
+        bands = len(MODALITIES[modality])
+        image[band : band + bands] = _read(files[modality], bands)
+        band += bands
+    for layer, level in enumerate(levels):
+        mask[layer] = _read(files[level], 1)[0]
+        edges = files[edge_layer(level)]
+        mask[len(levels) + layer] = _read(edges, 1)[0] if edges else derive(mask[layer])
+
+
+def _read(path: str, bands: int) -> NDArray[Any]:
     try:
         with rasterio.open(path) as source:
-            return source.read()  # type: ignore[no-any-return]
-    except (rasterio.errors.RasterioError, OSError) as error:
+            pixels: NDArray[Any] = source.read()
+    except (RasterioError, OSError) as error:
         raise DataError(f"{path}: was indexed but cannot be read now ({error}); run the index step again") from None
+    if pixels.shape != (bands, SIZE, SIZE):
+        found = f"{pixels.shape[0]} bands of {pixels.shape[1]} x {pixels.shape[2]}"
+        raise DataError(
+            f"{path}: has changed since it was indexed: {found} pixels, expected {bands} of {SIZE} x {SIZE}; "
+            "run the index step again"
+        )
+    return pixels
 
 
 def _check_disk(path: Path, needed: int) -> None:

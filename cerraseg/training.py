@@ -22,13 +22,13 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 
 from cerraseg import devices
-from cerraseg.dataset import EpochBatches, PackedPatches, loader
-from cerraseg.errors import DataError
+from cerraseg.dataset import EpochBatches, PackedPatches, loaders
+from cerraseg.errors import ConfigError, DataError
 from cerraseg.files import replacing
 from cerraseg.layout import edge_layer
 from cerraseg.logs import log
 from cerraseg.loop import Loop, Plan
-from cerraseg.recipes import Recipe
+from cerraseg.memory import keep_memory
 from cerraseg.stopping import Stop, Stopped, ignore, stoppable
 from cerraseg.store import Header, Store, batches, rows_of
 from cerraseg.team import Team
@@ -58,7 +58,8 @@ def train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outp
 
     Raises:
         DataError: if the loss stops being finite.
-        ConfigError: if the model cannot be built from its settings.
+        ConfigError: if the model cannot be built from its settings, the patches do not fit a GPU that is to hold them,
+            or there is no compiler for a plan that needs one.
         DeviceError: if one of several devices' processes ended before its time.
         Stopped: on SIGTERM or SIGINT.
     """
@@ -122,25 +123,28 @@ def _fit(
     resume: Path,
     state: Path | None,
 ) -> None:
+    if plan.compile:
+        _check_compiler()
+    keep_memory()
     torch.set_num_threads(max(1, plan.threads // team.count))
     L.seed_everything(plan.scenario.seed, verbose=False)
-    loop = Loop(plan, json.loads(statistics.read_text()), resume, team)
     level = plan.scenario.level
     layers = [level, *([edge_layer(level)] if plan.scenario.edges else [])]
-    data = {
-        part: PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers, team.held)
-        for part in ("train", "validation")
-    }
-    order = EpochBatches(len(data["train"]), plan.batch_size, plan.scenario.seed)
-    loop.steps = plan.epochs * len(order)
-    if state:  # Lightning would say so only after the workers have begun to read the first epoch's batches
-        order.set_epoch(_epochs(state))
-    _trainer(plan, loop.recipe, resume, team).fit(
-        loop,
-        loader(data["train"], order, _readers(plan)),
-        loader(data["validation"], [b.tolist() for b in batches(range(len(data["validation"])), plan.batch_size)]),
-        ckpt_path=state,
+    train, validation = (
+        PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers) for part in ("train", "validation")
     )
+    order = EpochBatches(len(train), plan.batch_size, plan.scenario.seed)
+    loop, device = Loop(plan, json.loads(statistics.read_text()), order, resume, team), _device(team)
+    trained, validated = loaders(
+        [(train, order), (validation, batches(np.arange(len(validation)), plan.batch_size))],
+        plan.loading,
+        device,
+        loop.to(device).segmenter.normalise,
+        dtype=torch.bfloat16 if _mixed(plan) else torch.float32,  # what the first layer computes with
+        readers=max(1, plan.threads // plan.devices - 1),
+        held=team.held,
+    )
+    _trainer(plan, resume, team).fit(loop, trained, validated, ckpt_path=state)
     if not loop.finished:
         raise DataError(f"training stopped after epoch {len(loop.history)}; start it again to go on from there")
     if team.rank == 0:
@@ -152,8 +156,21 @@ def _epochs(state: Path) -> int:
     return len(torch.load(state, weights_only=True, mmap=True)["history"])
 
 
-def _readers(plan: Plan) -> int:
-    return max(1, plan.threads // plan.devices) - 1 if torch.cuda.is_available() else 0
+def _check_compiler() -> None:
+    wanted = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
+    if not any(map(shutil.which, wanted)):
+        raise ConfigError(
+            f"training.compile is true, but there is no C++ compiler ({' or '.join(wanted)}); expected one on the "
+            "PATH: install it, name it in CXX, or set training.compile to false"
+        )
+
+
+def _device(team: Team) -> torch.device:
+    return torch.device("cuda", team.rank) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _mixed(plan: Plan) -> bool:
+    return plan.recipe.mixed_precision and torch.cuda.is_available()
 
 
 class _WholeFiles(TorchCheckpointIO):
@@ -166,17 +183,19 @@ class _WholeFiles(TorchCheckpointIO):
             os.fsync(file.fileno())
 
 
-def _trainer(plan: Plan, recipe: Recipe, folder: Path, team: Team) -> L.Trainer:
+def _trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:
     """A trainer of one device: of what is shared, the loop knows, and what SLURM's variables say matters to none."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*|.*LeafSpec.*|.*`srun` command.*")
+    # Else each new tensor is filled before it is written, 6 % of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     bar = sys.stderr.isatty() and team.rank == 0
     return L.Trainer(
         max_epochs=plan.epochs,
-        accelerator="auto",
+        accelerator=_device(team).type,
         devices=[team.rank] if torch.cuda.is_available() else 1,
         plugins=[LightningEnvironment(), _WholeFiles()],
-        precision="bf16-mixed" if recipe.mixed_precision and torch.cuda.is_available() else "32-true",
+        precision="bf16-mixed" if _mixed(plan) else "32-true",
         deterministic="warn",
         logger=False,
         enable_checkpointing=False,

@@ -1,42 +1,119 @@
-"""Batches carry the right bands and masks; order and augmentation follow from their seeds."""
+"""Batches carry the right bands and masks, however they are loaded; order and augmentation follow from their seeds."""
+
+import os
 
 import numpy as np
+import pytest
 import torch
 from conftest import opened
 
-from cerraseg.dataset import EpochBatches, PackedPatches, augment, loader
+from cerraseg import dataset
+from cerraseg.augmentation import augment
+from cerraseg.dataset import EpochBatches, PackedPatches, Resident, Streamed, loaders
+from cerraseg.errors import ConfigError
+from cerraseg.store import Store
+
+CPU = torch.device("cpu")
+ROWS = np.array([1, 3, 8, 9, 11])
 
 
-def test_batch_holds_the_rows_bands_and_level(packed):
-    store, rows = opened(packed), np.array([3, 8, 1])
-    images, masks = PackedPatches(store, rows, "sar", ["l2", "edge_l2"])[[0, 2]]
-    np.testing.assert_array_equal(images, store.images[[1, 3]][:, 12:])
-    np.testing.assert_array_equal(masks, store.masks[[1, 3]][:, [1, 3]])
-    assert (images.dtype, masks.dtype) == (torch.float32, torch.int64)
+def doubled(images):
+    return images * 2
+
+
+def taken(batches):
+    """Copies, as a streamed batch's memory becomes a later one's."""
+    return [(images.clone(), masks.clone()) for images, masks in batches]
+
+
+@pytest.mark.parametrize("loading", [Streamed, Resident])
+@pytest.mark.parametrize("readers", [1, 3])
+def test_batches_hold_the_rows_bands_and_layers(packed, loading, readers):
+    store = opened(packed)
+    batches = [np.array([0, 2]), np.array([1, 3, 4]), np.array([4])] * 3
+    patches = PackedPatches(store, ROWS, "sar", ["l2", "edge_l2"])
+    loader = loading(patches, batches, CPU, doubled, readers=readers)
+    assert len(loader) == 9
+    for _ in range(2):
+        for batch, (images, masks) in zip(batches, loader, strict=True):
+            rows = ROWS[batch]
+            assert (images.dtype, masks.dtype) == (torch.float32, torch.uint8)
+            np.testing.assert_array_equal(images, store.images[rows][:, 12:] * 2)
+            np.testing.assert_array_equal(masks, store.masks[rows][:, [1, 3]])
+
+
+@pytest.mark.parametrize("loading", [Streamed, Resident])
+def test_only_what_a_rank_holds_is_loaded(packed, loading):
+    store = opened(packed)
+    loader = loading(
+        PackedPatches(store, ROWS, "msi", ["l1"]), [np.arange(5)], CPU, doubled, held=lambda n: slice(n // 2, n)
+    )
+    ((images, masks),) = loader
+    np.testing.assert_array_equal(images, store.images[ROWS[2:], :12] * 2)
+    np.testing.assert_array_equal(masks[:, 0], store.masks[ROWS, 0])
+
+
+def test_resident_images_are_kept_as_the_first_layer_sees_them(packed):
+    store = opened(packed)
+    parts = PackedPatches(store, ROWS, "concat", ["l1"]), [np.array([1, 2]), np.array([0, 4])]
+    plain = taken(Streamed(*parts, CPU, lambda x: (x - 3.3) / 1.7))
+    half = taken(Resident(*parts, CPU, lambda x: (x - 3.3) / 1.7, dtype=torch.bfloat16))
+    for (images, masks), (kept, same) in zip(plain, half, strict=True):
+        assert torch.equal(images.bfloat16(), kept)
+        assert torch.equal(masks, same)
+
+
+def test_a_file_that_is_not_cached_and_arrays_in_memory_are_read_alike(packed, monkeypatch):
+    store, batches = opened(packed), [np.arange(5)]
+    told = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *call: told.append(call))
+    monkeypatch.setattr(os, "preadv", lambda *_: (_ for _ in ()).throw(BlockingIOError()))
+    cold = taken(Streamed(PackedPatches(store, ROWS, "sar", ["l1"]), batches, CPU, doubled))
+    inside = Store(np.array(store.images), np.array(store.masks), store.header)
+    warm = taken(Streamed(PackedPatches(inside, ROWS, "sar", ["l1"]), batches, CPU, doubled))
+    assert torch.equal(cold[0][0], warm[0][0])
+    band, whole = 4 * 128 * 128, 14 * 4 * 128 * 128
+    start = store.images.offset
+    assert [call[1:3] for call in told] == [(start + row * whole + 12 * band, 2 * band) for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("loading", "free", "kind"),
+    [("auto", 1.0, Resident), ("auto", 0.5, Streamed), ("streamed", 9.0, Streamed), ("resident", 1.0, Resident)],
+)
+def test_patches_stay_on_a_gpu_where_they_fit(packed, monkeypatch, caplog, loading, free, kind):
+    patches = PackedPatches(opened(packed), ROWS, "sar", ["l1"])
+    need = 5 * 128 * 128 * (2 * 4 + 1)
+    assert patches.nbytes(torch.float32) == need
+    monkeypatch.setattr(dataset, "Resident", lambda *_, **__: Resident)
+    monkeypatch.setattr(dataset, "Streamed", lambda *_, **__: Streamed)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free * need / 0.6) + 1, 0))
+    how = {"dtype": torch.float32, "readers": 1, "held": slice}
+    assert loaders([(patches, [])], loading, torch.device("cuda"), doubled, **how) == [kind]
+    assert loaders([(patches, [])], "auto", CPU, doubled, **how) == [Streamed]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (need, 0))
+    with pytest.raises(ConfigError, match=r"resident, but the patches take 0.0 GB .* at most 60% .* auto or streamed"):
+        loaders([(patches, [])], "resident", torch.device("cuda"), doubled, **how)
 
 
 def test_order_depends_on_seed_and_epoch_alone():
+    def listed(sampler):
+        return [batch.tolist() for batch in sampler]
+
     first, again, other = (EpochBatches(10, 4, seed) for seed in (1, 1, 2))
-    assert list(first) == list(first) == list(again) != list(other)
+    assert listed(first) == listed(first) == listed(again) != listed(other)
     again.set_epoch(1)
-    assert list(again) != list(first)
+    assert listed(again) != listed(first)
     assert sorted(k for batch in again for k in batch) == list(range(10))
     assert [len(batch) for batch in again] == [4, 4, 2]
+    assert all(batch == sorted(batch) for batch in listed(again))
     assert len(again) == 3
-
-
-def test_workers_change_nothing(packed):
-    data = PackedPatches(opened(packed), np.arange(12), "msi", ["l1"])
-    plain, parallel = (list(loader(data, EpochBatches(12, 5, 0), workers)) for workers in (0, 2))
-    for (images, masks), (other_images, other_masks) in zip(plain, parallel, strict=True):
-        assert torch.equal(images, other_images)
-        assert torch.equal(masks, other_masks)
 
 
 def test_augment_gives_each_symmetry_and_keeps_image_and_mask_together():
     square = torch.arange(9.0).view(1, 1, 3, 3).expand(400, 2, 3, 3)
     torch.manual_seed(0)
-    images, masks = augment(square, square[:, 0].long())
+    images, masks = augment(square, square[:, :1].byte())
     seen = {tuple(image[0].flatten().tolist()) for image in images}
     expected = {
         tuple(torch.rot90(base, k).flatten().tolist())
@@ -45,5 +122,8 @@ def test_augment_gives_each_symmetry_and_keeps_image_and_mask_together():
     }
     assert seen == expected
     assert len(expected) == 8
-    assert torch.equal(images[:, 1].long(), masks)
+    assert torch.equal(images[:, 1].byte(), masks[:, 0])
     assert torch.equal(square[0, 0], torch.arange(9.0).view(3, 3))
+    torch.manual_seed(0)
+    held, _ = augment(square[100:250], square[:, :1].byte(), slice(100, 250))
+    assert torch.equal(held, images[100:250])

@@ -6,7 +6,7 @@ import pytest
 import rasterio
 from conftest import IDS, PIXEL, arrays, opened, patch_file, write_patch, write_tif
 
-from cerraseg import edges, patches, store
+from cerraseg import edges, patches, store, workers
 from cerraseg.errors import DataError
 
 
@@ -29,6 +29,18 @@ def test_table_holds_place_counts_and_paths(root, tmp_path):
     assert (row["l2_ignored"], row["nonfinite"]) == (0, 0)
     assert row["msi"] == str(patch_file(root, "msi", "7"))
     assert pd.read_csv(tmp_path / "rejected.csv").empty
+
+
+def test_processes_do_not_matter(root, tmp_path, monkeypatch):
+    wrong_value(root, "901")
+    (root / "msi_images" / "ms_42.tif").unlink()
+    alone = index(root, tmp_path, max_rejected=0.2)
+    rejected = (tmp_path / "rejected.csv").read_bytes()
+    monkeypatch.setattr(patches, "_CHUNK", 1)  # so that nothing of a bad patch's chunk is left
+    monkeypatch.setattr(workers, "_START", 0)
+    pd.testing.assert_frame_equal(index(root, tmp_path, max_rejected=0.2, threads=2), alone, check_exact=True)
+    assert (tmp_path / "rejected.csv").read_bytes() == rejected
+    assert len(alone) == len(IDS) - 2
 
 
 def test_opt_images_is_another_name_for_msi_images(root, tmp_path):
@@ -99,6 +111,14 @@ def wrong_edge(root, id_):
     write_tif(root / f"edge_7c/edge_{id_}.tif", 2 * ones(), east=east(id_))
 
 
+def fraction(root, id_):
+    write_tif(patch_file(root, "l1", id_), np.full((1, 128, 128), 1.5, np.float32), east=east(id_))
+
+
+def beyond_a_byte(root, id_):
+    write_tif(patch_file(root, "l2", id_), 256 * ones(), east=east(id_))
+
+
 FAULTS = {
     missing: "no sar file; expected one file a patch in every layer folder",
     unreadable: "cannot be read .*fetch or write the file again",
@@ -109,6 +129,8 @@ FAULTS = {
     no_crs: "no coordinate reference system; expected a georeferenced file",
     wrong_place: "pixels off the patch's first file; expected the same ground",
     wrong_value: "mask values 7; expected 0 to 6, or 255 to ignore",
+    fraction: "mask values 1.5; expected 0 to 6, or 255 to ignore",
+    beyond_a_byte: "mask values 256; expected 0 to 13, or 255 to ignore",
     wrong_edge: "edge values 2; expected 0 and 1, or 255 to ignore",
     not_finite: "3 NaN or infinite values; expected finite pixels only",
 }

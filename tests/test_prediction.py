@@ -10,7 +10,7 @@ from cerraseg import checkpoint
 from cerraseg.checkpoint import Blueprint, Segmenter
 from cerraseg.edges import derive
 from cerraseg.errors import DataError
-from cerraseg.prediction import predict
+from cerraseg.prediction import _tiles, predict
 
 
 @pytest.fixture
@@ -69,3 +69,31 @@ def test_not_a_checkpoint_is_refused(packed, tmp_path):
     (tmp_path / "model.pt").write_bytes(b"nothing")
     with pytest.raises(DataError, match="not a checkpoint that CerraSeg wrote"):
         run(tmp_path / "model.pt", packed, np.arange(2), tmp_path)
+
+
+@pytest.mark.parametrize("classes", [7, 14])
+@pytest.mark.parametrize(
+    "change", [torch.clone, torch.round, torch.zeros_like, torch.Tensor.bfloat16, lambda x: x * 99]
+)
+def test_tiles_are_those_of_softmax_and_max(classes, change):
+    torch.manual_seed(0)
+    semantic = change(4 * torch.randn(3, classes, 128, 128)).contiguous(memory_format=torch.channels_last)
+    edge = change(torch.randn(3, classes, 128, 128))
+    best, ids = semantic.float().softmax(1).max(1)  # round and zeros tie often
+    found = _tiles(semantic, edge)
+    np.testing.assert_array_equal(found[0], ids)
+    np.testing.assert_array_equal(found[1], (best * 100).round())
+    np.testing.assert_array_equal(found[2], edge.argmax(1) == 1)
+    np.testing.assert_array_equal(_tiles(semantic)[2], derive(ids.numpy().astype(np.uint8)))
+
+
+def test_bfloat16_predicts_nearly_the_same(model_file, packed, tmp_path):
+    exact, _ = run(model_file, packed, np.arange(12), tmp_path)
+    rough, _ = run(model_file, packed, np.arange(12), tmp_path, precision="bfloat16")
+    assert 0 < (rough != exact).mean() < 0.05  # else it was not bfloat16, or not this model
+
+
+def test_files_are_those_that_numpy_saves(model_file, packed, tmp_path):
+    classes, _ = run(model_file, packed, np.arange(5), tmp_path, batch_size=2)
+    np.save(tmp_path / "saved.npy", classes)
+    assert (tmp_path / "p.npy").read_bytes() == (tmp_path / "saved.npy").read_bytes()

@@ -17,12 +17,12 @@ from cerraseg import config, recipes, scenario, taxonomy
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "cerraseg"
 LAYERS = {
-    0: "errors taxonomy scenario recipes logs files layout config stopping slurm running",
+    0: "errors taxonomy scenario recipes logs files layout config stopping slurm running memory workers",
     1: "simulate spectra landscape sites courses noise ground geotiff download kaggle drive archive released patches "
     "edges split store statistics metrics score_files bootstrap evaluation model_card card_facts export mosaic cog "
     "figures map_figures benchmark tables benchmark_chart tracking tracking.workflow tracking.stages tracking.commands "
     "tracking.__main__",
-    2: "dataset losses models models.unet models.transnuseg models.swin checkpoint team devices",
+    2: "dataset losses models models.unet models.transnuseg models.swin augmentation checkpoint team devices",
     3: "loop training prediction adoption",
 }
 LAYER = {f"cerraseg.{name}".removesuffix(".__init__"): n for n, names in LAYERS.items() for name in names.split()}

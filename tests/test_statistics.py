@@ -1,13 +1,15 @@
 """Statistics of the training split against numpy on the whole."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import opened
 
 from cerraseg.errors import DataError
-from cerraseg.statistics import band_statistics, class_weights
+from cerraseg.statistics import band_statistics, class_weights, write_statistics
 from cerraseg.store import rows_of
 
 
@@ -32,6 +34,28 @@ def test_batches_and_threads_do_not_matter(packed, monkeypatch):
     parts = band_statistics(store, rows, threads=2)
     for band, values in whole.items():
         assert list(parts[band].values()) == pytest.approx(list(values.values()), rel=1e-12)
+
+
+def test_threads_do_not_show_in_the_last_digit(packed, monkeypatch):
+    monkeypatch.setattr("cerraseg.statistics.batches", lambda rows, _: np.array_split(rows, 5))
+    store, rows = opened(packed), np.arange(12)
+    assert band_statistics(store, rows, threads=3) == band_statistics(store, rows)
+
+
+def test_large_means_do_not_drown_small_deviations(packed):
+    rng = np.random.default_rng(0)
+    images = (10_000 + rng.integers(0, 2, (5, 14, 128, 128)) / 128).astype(np.float32)
+    store = replace(opened(packed), images=images)
+    for k, band in enumerate(band_statistics(store, np.arange(5)).values()):
+        part = images[:, k].astype(np.float64)
+        assert list(band.values()) == pytest.approx([part.min(), part.max(), part.mean(), part.std()], rel=1e-12)
+
+
+def test_only_counts_are_read_of_the_table(packed, tmp_path):
+    table = pd.read_parquet(packed / "patches.parquet")
+    table.filter(regex=r"^l\d_\d+$|^l\d$").to_parquet(tmp_path / "t.parquet")
+    write_statistics(tmp_path / "t.parquet", packed / "split.csv", opened(packed), tmp_path / "s.json")
+    assert (tmp_path / "s.json").read_bytes() == (packed / "statistics.json").read_bytes()
 
 
 def test_class_weights_are_the_published_ones():

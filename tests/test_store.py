@@ -1,14 +1,20 @@
 """The packed arrays hold exactly the files' pixels, in the table's order, or nothing."""
 
+import hashlib
 import json
+import multiprocessing
+import os
+import signal
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-from conftest import arrays, opened
+from conftest import arrays, opened, patch_file, write_tif
 
-from cerraseg import patches, store
+from cerraseg import patches, store, workers
+from cerraseg.edges import derive
 from cerraseg.errors import DataError
 from cerraseg.store import batches, digest, open_store, pack, rows_of
 from cerraseg.taxonomy import MSI_BANDS, SAR_BANDS
@@ -41,9 +47,36 @@ def test_packs_what_exists(kept, lost, root, tmp_path):
         packs.layer("l2")
 
 
-def test_many_chunks_and_workers_give_the_same(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_CHUNK", 5)
-    pack(packed / "patches.parquet", *arrays(tmp_path), workers=2)
+def naive(table):
+    """The arrays, file by file through rasterio."""
+    images, masks = [], []
+    for row in table.itertuples():
+        layers = {}
+        for layer in ("msi", "sar", "l1", "l2"):
+            with rasterio.open(getattr(row, layer)) as source:
+                layers[layer] = source.read()
+        images.append(np.concatenate([layers["msi"], layers["sar"]]))
+        classes = np.concatenate([layers["l1"], layers["l2"]]).astype(np.uint8)
+        masks.append(np.concatenate([classes, derive(classes)]))
+    return np.stack(images), np.stack(masks)
+
+
+def test_files_are_those_of_numpy_and_the_digest_that_of_the_pixels(packed, tmp_path):
+    images, masks = naive(pd.read_parquet(packed / "patches.parquet"))
+    for name, array in (("images.npy", images), ("masks.npy", masks)):
+        np.save(tmp_path / name, array)
+        assert (packed / name).read_bytes() == (tmp_path / name).read_bytes()
+    hashes = [
+        hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest() for image, mask in zip(images, masks, strict=True)
+    ]
+    assert json.loads((packed / "header.json").read_text())["pixels"] == digest(hashes)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_many_chunks_and_workers_give_the_same(processes, packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_CHUNK", 3)
+    monkeypatch.setattr(workers, "_START", 0)
+    pack(packed / "patches.parquet", *arrays(tmp_path), workers=processes)
     for old, new in zip(arrays(packed), arrays(tmp_path), strict=True):
         assert old.read_bytes() == new.read_bytes()
 
@@ -54,6 +87,44 @@ def test_file_gone_since_index_leaves_nothing(root, tmp_path):
     with pytest.raises(DataError, match=r"was indexed but cannot be read now .*run the index step again"):
         pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(("layer", "bands", "size"), [("msi", 11, 128), ("sar", 12, 128), ("l2", 1, 64)])
+def test_file_changed_since_index_leaves_nothing(layer, bands, size, root, tmp_path):
+    patches.index([root], tmp_path / "t.parquet", tmp_path / "r.csv")
+    write_tif(patch_file(root, layer, "42"), np.ones((bands, size, size), np.int32))
+    found = f"{bands} bands of {size} x {size}"
+    with pytest.raises(DataError, match=f"changed since it was indexed: {found} pixels, expected .*run the index step"):
+        pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_killed_worker_leaves_nothing(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_CHUNK", 3)
+    monkeypatch.setattr(workers, "_START", 0)
+    monkeypatch.setattr(store, "_write_chunk", _killed_in_a_worker)
+    with pytest.raises(DataError, match="worker processes was killed"):
+        pack(packed / "patches.parquet", *arrays(tmp_path / "out"), workers=2)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def _killed_in_a_worker(*_):
+    if multiprocessing.parent_process():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return []
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_pack_leaves_nothing_that_looks_finished(end, packed, tmp_path):
+    pid = os.fork()
+    if pid == 0:
+        store._fill = lambda *_: os.kill(os.getpid(), end) or time.sleep(9)
+        pack(packed / "patches.parquet", *arrays(tmp_path))
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == end
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [f".images.npy.{pid}.part.npy", f".masks.npy.{pid}.part.npy"]
+    pack(packed / "patches.parquet", *arrays(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["header.json", "images.npy", "masks.npy"]
 
 
 def test_small_disk_is_refused_before_work(packed, tmp_path, monkeypatch):

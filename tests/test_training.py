@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import opened
 
-from cerraseg import checkpoint, loop, recipes, training
+from cerraseg import checkpoint, loop, recipes
 from cerraseg.errors import ConfigError, DataError
 from cerraseg.loop import Plan
 from cerraseg.scenario import parse
@@ -65,19 +65,19 @@ def kill_in(monkeypatch, hook, epoch):
 
 
 @pytest.mark.parametrize(
-    ("scenario", "hook", "readers"),
+    ("scenario", "hook", "threads", "loading"),
     [
-        ("unet-concat-w-l1-tuned-1", "training_step", 0),
-        ("unet-concat-w-l1-tuned-1", "_report", 2),
-        ("unet-concat-w-l1-paper-1", "_report", 0),
-        ("transnuseg-concat-w-l1-tuned-1", "_save_best", 0),
-        ("transnuseg-sar-nw-l2-paper-1", "training_step", 0),
+        ("unet-concat-w-l1-tuned-1", "training_step", 1, "auto"),
+        ("unet-concat-w-l1-tuned-1", "_report", 3, "resident"),
+        ("unet-concat-w-l1-paper-1", "_report", 1, "resident"),
+        ("transnuseg-concat-w-l1-tuned-1", "_save_best", 1, "resident"),
+        ("transnuseg-sar-nw-l2-paper-1", "training_step", 1, "auto"),
     ],
 )
-def test_killed_training_ends_with_the_same_parameters(packed, tmp_path, monkeypatch, scenario, hook, readers):
-    monkeypatch.setattr(training, "_readers", lambda _: readers)
-    what = plan(scenario)
-    whole = run(packed, tmp_path / "whole", what)
+def test_killed_training_ends_with_the_same_parameters(packed, tmp_path, monkeypatch, scenario, hook, threads, loading):
+    """However the batches are loaded."""
+    whole = run(packed, tmp_path / "whole", plan(scenario, threads=threads, loading="streamed"))
+    what = plan(scenario, threads=threads, loading=loading)
     with monkeypatch.context() as patched:
         kill_in(patched, hook, epoch=1)
         with pytest.raises(Killed):
@@ -246,3 +246,30 @@ def test_ignored_pixels_do_not_change_training(packed, tmp_path):
     train(plan(epochs=1), half, *args, outputs(tmp_path / "a"), tmp_path / "a" / "resume")
     history = pd.read_csv(outputs(tmp_path / "a").history)
     assert np.isfinite(history[["train_loss", "val_loss", "val_macro_f1"]]).all(axis=None)
+
+
+def test_compiler_that_is_missing_is_a_clear_error(packed, tmp_path, monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"training.compile is true, .* \(g\+\+ or clang\+\+\); .* set .* to false"):
+        run(packed, tmp_path, plan(compile=True))
+
+
+def test_compiled_model_trains_alike(packed, tmp_path, monkeypatch):
+    """With torch's own operations for a back end; the default one takes minutes, and rounds otherwise."""
+    compile_model, compiled = torch.nn.Module.compile, []
+
+    def eager(model):
+        compiled.append(model)
+        compile_model(model, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", eager)
+    what = plan("transnuseg-sar-nw-l2-paper-1", epochs=2)
+    plain = run(packed, tmp_path / "plain", what)
+    assert not compiled
+    fused = run(packed, tmp_path / "fused", dataclasses.replace(what, compile=True))
+    assert len(compiled) == 1
+    one, two = (torch.load(made.best, weights_only=True)["parameters"] for made in (plain, fused))
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-6, msg=name)

@@ -8,7 +8,7 @@ from functools import cache
 from types import SimpleNamespace
 
 # Modules that say what happens but cannot change what comes out: editing them reruns nothing.
-SILENT = {"errors", "logs", "files", "stopping"}
+SILENT = {"errors", "logs", "files", "memory", "stopping"}
 
 
 @cache
@@ -28,6 +28,7 @@ def trained_by(wildcards):
     return "" if wildcards.scenario in ADOPTED else package_digest("train")
 
 
+@cache  # most steps reach most modules
 def imported(path):
     """Files of the package modules that a Python file names in its import statements."""
     names = set()
@@ -39,13 +40,16 @@ def imported(path):
                 node.module,
                 *(f"{node.module}.{alias.name}" for alias in node.names),
             }
-    for name in names - {f"cerraseg.{module}" for module in SILENT}:
-        stem = BASE / name.replace(".", "/")
-        yield from (
-            file
-            for file in (stem.with_suffix(".py"), stem / "__init__.py")
-            if file.is_file()
-        )
+    stems = [
+        BASE / name.replace(".", "/")
+        for name in names - {f"cerraseg.{module}" for module in SILENT}
+    ]
+    files = (
+        file
+        for stem in stems
+        for file in (stem.with_suffix(".py"), stem / "__init__.py")
+    )
+    return [file for file in files if file.is_file()]
 
 
 SOURCES = ("simulate", "download", "local")

@@ -23,6 +23,7 @@ rule predict:
         code=package_digest("predict"),
         patches=config["predict"]["patches"],
         batch_size=config["predict"]["batch_size"],
+        precision=config["predict"]["precision"],
     script:
         "../scripts/predict.py"
 

@@ -3,14 +3,14 @@
 import pandas as pd
 
 from cerraseg import figures, logs
-from cerraseg.patches import class_counts
+from cerraseg.layout import count_columns
 from cerraseg.taxonomy import LEVELS
 
 with logs.step(snakemake.log[0]):
     level = snakemake.params.level
     parts = pd.read_csv(snakemake.input.split)["split"]
-    table = pd.read_parquet(snakemake.input.table)
-    counts = {part: class_counts(table[parts == part], level).tolist() for part in ("train", "validation", "test")}
+    table = pd.read_parquet(snakemake.input.table, columns=count_columns(level))
+    counts = {part: table[parts == part].sum().tolist() for part in ("train", "validation", "test")}
     figures.class_shares(
         counts,
         LEVELS[level],

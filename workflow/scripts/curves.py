@@ -1,12 +1,13 @@
 """Draw a scenario's training curves."""
 
-import pandas as pd
+import numpy as np
 
 from cerraseg import figures, logs
 
 with logs.step(snakemake.log[0]):
+    history = np.genfromtxt(snakemake.input.history, delimiter=",", names=True, dtype=None, encoding="utf-8", ndmin=1)
     figures.curves(
-        pd.read_csv(snakemake.input.history),
+        {column: history[column] for column in history.dtype.names},
         snakemake.output.curves,
         title=snakemake.wildcards.scenario,
         source=snakemake.params.label,

@@ -5,8 +5,13 @@ from pathlib import Path
 
 from cerraseg import logs, patches
 
-with logs.step(snakemake.log[0]):
-    roots = [root["path"] for root in json.loads(Path(snakemake.input.manifest).read_text())["roots"]]
-    patches.index(
-        roots, snakemake.output.table, snakemake.log.rejected, threads=snakemake.threads, **snakemake.params.settings
-    )
+if __name__ == "__main__":
+    with logs.step(snakemake.log[0]):
+        roots = [root["path"] for root in json.loads(Path(snakemake.input.manifest).read_text())["roots"]]
+        patches.index(
+            roots,
+            snakemake.output.table,
+            snakemake.log.rejected,
+            threads=snakemake.threads,
+            **snakemake.params.settings,
+        )

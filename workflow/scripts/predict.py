@@ -12,5 +12,6 @@ with logs.step(snakemake.log[0]):
         snakemake.output.confidence,
         snakemake.output.edges,
         batch_size=snakemake.params.batch_size,
+        precision=snakemake.params.precision,
         threads=snakemake.threads,
     )
