@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test drills lint format record restore repro check hooks slurm-recover pictures ablation lock clean
+.PHONY: help demo test drills lint format record restore repro check hooks slurm-recover pictures ablation performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -66,11 +66,21 @@ ablation: $(READY) ## Compare the steps from the published recipe to tuned, and 
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/ablation.yaml
 	@$(BIN)/python docs/ablation.py results-ablation docs/recipes.md
 
+# The users' .venv never gets the peers; uv links both environments to the same files.
+.venv-peers/ready: $(READY) requirements-peers.txt
+	@test -x .venv-peers/bin/python || $(BIN)/python -m venv --without-pip .venv-peers
+	@index=$$($(BIN)/pip config get global.index-url 2>/dev/null); $(BIN)/uv pip sync --python .venv-peers/bin/python --require-hashes $${index:+--default-index "$$index"} requirements.txt requirements-peers.txt
+	@touch $@
+
+performance: .venv-peers/ready ## Measure against the peers and write docs/performance.md; ARGS="pack mosaic" for these alone
+	@PYTHONPATH=. .venv-peers/bin/python tests/benchmarks/performance.py $(ARGS)
+
 slurm-recover: $(READY) ## After a killed run on SLURM: cancel what it left, wait, unlock and go on; ARGS="--configfile ..."
 	@$(BIN)/python -m cerraseg.slurm recover $(BIN)/snakemake --workflow-profile profiles/slurm $(ARGS)
 
-lock: $(READY) ## Resolve the dependencies anew and write requirements.txt
+lock: $(READY) ## Resolve the dependencies anew and write requirements.txt and requirements-peers.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --group dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --group pyproject.toml:peers --constraints requirements.txt --custom-compile-command "make lock" --output-file requirements-peers.txt
 
 clean: ## Remove what the demo made; .venv and your own results stay
 	@rm -rf results data/simulated .snakemake

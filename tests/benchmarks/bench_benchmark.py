@@ -2,13 +2,11 @@
 
 Usage: python tests/benchmarks/bench_benchmark.py [patches] [seeds]
 Counts are simulated: patches differ in their classes, scenarios in how often they are right. Collecting, the pairs, the
-classes, all writers and the chart run in a fresh process; its wall time and peak memory are printed. The peer is a
-plain loop that draws whole patches again and scores each draw with ``cerraseg.metrics.scores``, for the same intervals
-and pairs: a few draws are timed and scaled up, which is said beside the number.
+classes, all writers and the chart run in a process of their own; its time without imports and its peak memory count.
+The peer is a plain loop that draws whole patches again and scores each draw with ``cerraseg.metrics.scores``, for the
+same intervals and pairs: a few draws are timed and scaled up, which is said beside the number.
 """
 
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from reporting import measured, result, row
 
 from cerraseg import benchmark, benchmark_chart, bootstrap, metrics, score_files, tables
 from cerraseg.scenario import Scenario
@@ -51,6 +50,7 @@ def simulate(folder: Path, patches: int, seeds: int) -> list[Path]:
 
 def table(folder: Path) -> None:
     """What the step ``benchmark`` of the workflow does."""
+    start = time.perf_counter()
     files = sorted(folder.glob("*/metrics.json"))
     labels = {"title": "Benchmark", "source": SIMULATED}
     rows = benchmark.collect(files, PAPER, comparable=False)
@@ -61,7 +61,7 @@ def table(folder: Path) -> None:
     tables.write_markdown(rows, classes, pairs, folder / "benchmark.md", **labels)
     tables.write_latex(rows, folder / "benchmark.tex", **labels)
     benchmark_chart.benchmark_bars(rows, folder / "benchmark.svg", **labels)
-    print(f"{len(rows)} scenarios, {len(classes)} classes, {len(pairs)} pairs, {pairs['draws'].max():,} draws")
+    result(seconds=time.perf_counter() - start, pairs=len(pairs))
 
 
 def loop(files: list[Path]) -> float:
@@ -86,18 +86,15 @@ def main() -> None:
         start = time.perf_counter()
         files = simulate(Path(name), patches, seeds)
         print(f"{len(files)} evaluations simulated and scored, with intervals: {time.perf_counter() - start:.1f} s")
-        start = time.perf_counter()
-        subprocess.run([sys.executable, __file__, "--table", name], check=True)
-        seconds = time.perf_counter() - start
-        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        print(f"tables, pairs and chart, fresh process: {seconds:.1f} s, peak {memory:.0f} MiB")
-        pairs = 24 * 23 // 2
-        draws = bootstrap.draws_for(pairs)
+        ours = measured(__file__, "--table", name)
+        draws = bootstrap.draws_for(24 * 23 // 2)
         whole = loop(files) * draws
-        print(
-            f"peer, drawing patches in a loop with numpy: {whole:.0f} s for the same {draws:,} draws, scaled from "
-            f"{PEER_DRAWS}; without tables and chart; ratio {whole / seconds:.0f}"
+        what = (
+            f"tables and chart of 24 scenarios × {seeds} seeds, {patches:,} test patches: 276 paired comparisons on "
+            f"{draws:,} draws"
         )
+        words = f"the draws alone, in a loop with numpy: {whole:,.0f} s, scaled from {PEER_DRAWS}"
+        row(what, f"{ours['seconds']:.1f} s, {ours['peak']:.0f} MB", words, whole / ours["seconds"])
 
 
 if __name__ == "__main__":

@@ -1,16 +1,23 @@
 """Time the confusion matrix of the whole test set (3,028 patches, 14 classes), and of each patch, against a named peer.
 
 Usage: python tests/benchmarks/bench_metrics.py [patches]
-The peer is scikit-learn's ``confusion_matrix`` where it can be imported, else ``numpy.histogram2d``.
+The peers are ``numpy.histogram2d`` and, where it is installed, scikit-learn's ``confusion_matrix``.
 """
 
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
+from reporting import not_installed, row
 
 from cerraseg.metrics import confusion_matrix, patch_confusions
+
+try:
+    import sklearn.metrics
+except ImportError:
+    sklearn = None
 
 CLASSES = 14
 
@@ -24,16 +31,13 @@ def masks(patches: int) -> tuple[np.ndarray, np.ndarray]:
     return truth, np.where(random.random(truth.shape, dtype=np.float32) < 0.8, truth, other)
 
 
-def peer() -> tuple[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    try:
-        import sklearn.metrics
-    except ImportError:
-        edges = [np.arange(CLASSES + 1) - 0.5] * 2
-        return "numpy.histogram2d", lambda truth, prediction: np.histogram2d(truth, prediction, bins=edges)[0]
-    labels = list(range(CLASSES))
-    return "sklearn.metrics.confusion_matrix", lambda truth, prediction: sklearn.metrics.confusion_matrix(
-        truth, prediction, labels=labels
-    )
+def histogram(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    edges = [np.arange(classes + 1) - 0.5] * 2
+    return np.histogram2d(truth.ravel(), prediction.ravel(), bins=edges)[0]
+
+
+def scikit_learn(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    return sklearn.metrics.confusion_matrix(truth.ravel(), prediction.ravel(), labels=range(classes))
 
 
 def timed(count: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
@@ -45,22 +49,27 @@ def timed(count: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
 
 def main() -> None:
     truth, prediction = masks(int(sys.argv[1]) if len(sys.argv) > 1 else 3028)
-    name, count = peer()
-    our_seconds, patch_seconds, their_seconds = [], [], []
-    # In turns, so that other load on the machine meets both alike.
-    for _ in range(5):
-        seconds, ours = timed(lambda: confusion_matrix(truth, prediction, CLASSES))
-        our_seconds.append(seconds)
-        seconds, by_patch = timed(lambda: patch_confusions(truth, prediction, CLASSES))
-        patch_seconds.append(seconds)
-        seconds, theirs = timed(lambda: count(truth.ravel(), prediction.ravel()))
-        their_seconds.append(seconds)
-        assert np.array_equal(ours, theirs) and np.array_equal(by_patch.sum(axis=0), theirs)
+    methods = {"ours": confusion_matrix, "by patch": patch_confusions, "numpy": histogram}
+    if sklearn:
+        methods["scikit-learn"] = scikit_learn
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    expected = confusion_matrix(truth, prediction, CLASSES)
+    # In turns, so that other load on the machine meets all alike.
+    for _, (name, count) in product(range(5), methods.items()):
+        taken, counts = timed(lambda count=count: count(truth, prediction, CLASSES))
+        seconds[name].append(taken)
+        assert np.array_equal(counts.sum(axis=0) if name == "by patch" else counts, expected)
+    best = {name: min(taken) for name, taken in seconds.items()}
     print(f"{truth.size / 1e6:.1f} million pixels, {CLASSES} classes, equal counts, best of 5 in turns")
-    print(f"{name:<35} {min(their_seconds):8.3f} s")
-    for ours, seconds in (("confusion_matrix", our_seconds), ("patch_confusions", patch_seconds)):
-        ratio = min(their_seconds) / min(seconds)
-        print(f"{f'cerraseg.metrics.{ours}':<35} {min(seconds):8.3f} s   ratio {ratio:.1f}")
+    what = f"confusion matrix of {len(truth):,} patches, {CLASSES} classes"
+    if sklearn:
+        words = f"`sklearn.metrics.confusion_matrix`: {best['scikit-learn']:.2f} s"
+        row(what, f"{best['ours']:.3f} s", words, best["scikit-learn"] / best["ours"], "≥ 20")
+    else:
+        not_installed(what, "scikit-learn", "≥ 20")
+    for name, suffix in (("ours", ""), ("by patch", ", of each patch")):
+        words = f"`numpy.histogram2d`, of all patches: {best['numpy']:.2f} s"
+        row(what + suffix, f"{best[name]:.3f} s", words, best["numpy"] / best[name])
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """What training costs: operations and time a patch of each published scenario, and GPU hours that follow.
 
-    PYTHONPATH=. .venv/bin/python tests/benchmarks/bench_models.py [assumed TFLOP/s]
+    PYTHONPATH=. .venv/bin/python tests/benchmarks/bench_models.py [--tiny]
 
 Operations (forward and backward pass) are counted by torch; the time is measured on the device at hand, a GPU if there
 is one. GPU hours are for 100 epochs of 21,809 training and 5,453 validation patches: on a GPU from the time measured,
-on a CPU from the operations at an assumed sustained rate (default 10 TFLOP/s, float32).
+on a CPU from the operations at an assumed sustained rate of 10 TFLOP/s, float32. ``--tiny``: one scenario, one patch
+and one pass.
 """
 
 import sys
 import time
+from itertools import product
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -17,8 +19,10 @@ from cerraseg.models import build
 from cerraseg.taxonomy import LEVELS, MODALITIES
 
 TRAIN, VALIDATION, EPOCHS = 21_809, 5_453, 100
+TERA = 10.0  # operations (10¹²) a second of a GPU, assumed
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-BATCH = 32 if DEVICE == "cuda" else 4
+TINY = "--tiny" in sys.argv
+BATCH = 1 if TINY else 32 if DEVICE == "cuda" else 4
 
 
 def work(model, images, train):
@@ -37,9 +41,9 @@ def giga(model, images, train):
 
 
 def seconds(model, images, train):
-    """Time a patch: the fastest of five passes."""
+    """Time a patch: the fastest of some passes."""
     times = []
-    for _ in range(5):
+    for _ in range(1 if TINY else 5):
         start = time.perf_counter()
         work(model, images, train)
         if DEVICE == "cuda":
@@ -48,24 +52,27 @@ def seconds(model, images, train):
     return min(times)
 
 
+def cost(name, modality, level):
+    """Print the row of a model."""
+    bands, classes = len(MODALITIES[modality]), len(LEVELS[level])
+    model = build(name, bands, classes, {}).to(DEVICE).to(memory_format=torch.channels_last)
+    images = torch.randn(BATCH, bands, 128, 128, device=DEVICE)
+    operations, times = {}, {}
+    for train in (True, False):
+        model.train(train)
+        operations[train], times[train] = giga(model, images, train), seconds(model, images, train)
+    train, predict = (times[t] if DEVICE == "cuda" else operations[t] / TERA / 1e3 for t in (True, False))
+    hours = EPOCHS * (TRAIN * train + VALIDATION * predict) / 3600
+    figures = [operations[True], operations[False], 1e3 * times[True], 1e3 * times[False], hours]
+    shown = " | ".join(f"{figure:.1f}" for figure in figures)
+    print(f"| {name} | {modality} | {level} | {shown} |", flush=True)
+
+
 def main():
-    rate = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     print(f"{torch.cuda.get_device_name() if DEVICE == 'cuda' else 'CPU'}, batch {BATCH}, torch {torch.__version__}")
-    print("| model | modality | level | GFLOP train | GFLOP predict | ms train | ms predict | GPU hours |")
-    print("|---|---|---|--:|--:|--:|--:|--:|")
-    for name in ("unet", "transnuseg"):
-        for modality, bands in MODALITIES.items():
-            for level, classes in LEVELS.items():
-                model = build(name, len(bands), len(classes), {}).to(DEVICE).to(memory_format=torch.channels_last)
-                images = torch.randn(BATCH, len(bands), 128, 128, device=DEVICE)
-                cost = {}
-                for train in (True, False):
-                    model.train(train)
-                    cost[train] = giga(model, images, train), seconds(model, images, train)
-                train, predict = ((s if DEVICE == "cuda" else g / rate / 1e3) for g, s in (cost[True], cost[False]))
-                hours = EPOCHS * (TRAIN * train + VALIDATION * predict) / 3600
-                figures = [cost[True][0], cost[False][0], 1e3 * cost[True][1], 1e3 * cost[False][1], hours]
-                print(f"| {name} | {modality} | {level} | " + " | ".join(f"{figure:.1f}" for figure in figures) + " |")
+    print("model, modality, level, GFLOP training, GFLOP prediction, ms training, ms prediction, GPU hours")
+    for scenario in [*product(("unet", "transnuseg"), MODALITIES, LEVELS)][: 1 if TINY else None]:
+        cost(*scenario)
 
 
 if __name__ == "__main__":

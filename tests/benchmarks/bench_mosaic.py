@@ -1,29 +1,34 @@
-"""Time the mosaic against its peers on the same simulated patches: ``python tests/benchmarks/bench_mosaic.py``.
+"""Time the mosaic against its peers on the same simulated patches.
+
+    PYTHONPATH=. python tests/benchmarks/bench_mosaic.py [--patches N] [--side PIXELS] [--large N]
 
 Peers: ``rasterio.merge`` to a tiled, compressed GeoTIFF (no overviews, so it does less), and where GDAL's commands are
 installed ``gdalbuildvrt`` + ``gdal_translate -of COG``. Each runs in its own process; the peers read one GeoTIFF a
-patch, as a prediction leaves them, the mosaic one memory-mapped array. All maps must be equal.
+patch, as a prediction leaves them, the mosaic one memory-mapped array. All maps must be equal. ``--large`` patches of
+twice the side are put together by the mosaic alone, to show that memory does not grow.
 """
 
 import argparse
 import importlib
-import json
-import os
-import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import rasterio
+from reporting import measured, not_installed, peak_memory, result, row
 
-ROOT = Path(__file__).resolve().parents[2]
 CRS, ORIGIN, PIXEL = "EPSG:32722", (500_000.0, 8_000_000.0), 10.0
 COG = {"COMPRESS": "DEFLATE", "PREDICTOR": "NO", "OVERVIEW_RESAMPLING": "MODE", "NUM_THREADS": "ALL_CPUS"}
+PEERS = {
+    "merge": ("`rasterio.merge`, no overviews", 10),
+    "gdal": ("`gdalbuildvrt` + `gdal_translate -of COG`", 5),
+}
+"""Peer → what it is, and how many times as fast the mosaic shall be."""
 
 
 def simulate(folder: Path, count: int, side: int, files: bool) -> None:
@@ -82,30 +87,19 @@ RUNS = {"mosaic": run_mosaic, "merge": run_merge, "gdal": run_gdal}
 
 
 def child(name: str, folder: Path) -> None:
-    """Run one method and print its seconds, its peak memory in MB and that of the process before it began."""
+    """Run one method; its seconds, and its memory in MB before it began."""
     importlib.import_module({"mosaic": "cerraseg.mosaic"}.get(name, "rasterio.merge"))
     before, start = peak_memory(), time.perf_counter()
     path = RUNS[name](folder)
-    seconds = time.perf_counter() - start
-    print(json.dumps({"path": str(path), "seconds": seconds, "peak": peak_memory(), "before": before}))
+    result(path=str(path), seconds=time.perf_counter() - start, before=before)
 
 
-def peak_memory() -> float:
-    """Largest resident memory in MB of this process or a child of its own."""
-    status = Path("/proc/self/status").read_text()
-    # Linux hands getrusage's own peak down through exec, so that it would show the parent's.
-    own = int(status.partition("VmHWM:")[2].split()[0])
-    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
-
-
-def measure(name: str, folder: Path) -> dict[str, float | str]:
-    command = [sys.executable, __file__, "--run", name, "--folder", str(folder)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    out = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    result: dict[str, float | str] = json.loads(out.splitlines()[-1])
-    seconds, peak, before = result["seconds"], result["peak"], result["before"]
-    print(f"{name:8} {seconds:8.2f} s   peak {peak:6.0f} MB ({before:.0f} MB before it began)", flush=True)
-    return result
+def measure(name: str, folder: Path) -> tuple[dict[str, Any], str]:
+    """What a method took, also in words."""
+    found = measured(__file__, "--run", name, "--folder", str(folder))
+    words = f"{found['seconds']:.1f} s, {found['peak']:.0f} MB"
+    print(f"{name:8} {words} ({found['before']:.0f} MB before it began)", flush=True)
+    return found, words
 
 
 def equal(first: str, second: str) -> bool:
@@ -116,26 +110,49 @@ def equal(first: str, second: str) -> bool:
         )
 
 
+def million(patches: int, side: int) -> str:
+    """All their pixels in words."""
+    return f"{patches * side**2 / 1e6:,.0f} million"
+
+
+def compare(patches: int, side: int) -> None:
+    """The mosaic, then its peers on the same patches."""
+    what = f"mosaic of {patches:,} patches of {side} × {side} to a Cloud-Optimized GeoTIFF"
+    with tempfile.TemporaryDirectory() as name:
+        simulate(Path(name), patches, side, files=True)
+        ours, words = measure("mosaic", Path(name))
+        for peer, (label, reach) in PEERS.items():
+            if peer == "gdal" and not shutil.which("gdalbuildvrt"):
+                not_installed(what, "gdalbuildvrt", f"≥ {reach}")
+                continue
+            theirs, their_words = measure(peer, Path(name))
+            assert equal(ours["path"], theirs["path"]), f"the maps of mosaic and {peer} differ"
+            row(what, words, f"{label}: {their_words}", theirs["seconds"] / ours["seconds"], f"≥ {reach}")
+        row(f"memory of that mosaic, {million(patches, side)} pixels, MB", words, "", ours["peak"], "≤ 300")
+
+
+def alone(patches: int, side: int) -> None:
+    """The mosaic without peers."""
+    with tempfile.TemporaryDirectory() as name:
+        simulate(Path(name), patches, side, files=False)
+        ours, words = measure("mosaic", Path(name))
+    what = f"memory of a mosaic of {patches:,} patches of {side} × {side}, {million(patches, side)} pixels, MB"
+    row(what, words, "", ours["peak"], "≤ 300")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patches", type=int, default=2500)
-    parser.add_argument("--side", type=int, default=128, help="pixels")
-    parser.add_argument("--peers", nargs="*", choices=("merge", "gdal"), default=["merge", "gdal"])
+    parser.add_argument("--side", type=int, default=100, help="pixels")
+    parser.add_argument("--large", type=int, default=0, help="patches of twice the side, by the mosaic alone")
     parser.add_argument("--run", choices=RUNS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
         return child(arguments.run, arguments.folder)
-    peers = [peer for peer in arguments.peers if peer != "gdal" or shutil.which("gdalbuildvrt")]
-    with tempfile.TemporaryDirectory() as name:
-        simulate(Path(name), arguments.patches, arguments.side, files=bool(peers))
-        print(f"{arguments.patches} patches of {arguments.side} x {arguments.side} pixels")
-        ours = measure("mosaic", Path(name))
-        for peer in peers:
-            theirs = measure(peer, Path(name))
-            same = "equal" if equal(str(ours["path"]), str(theirs["path"])) else "DIFFERENT"
-            ratio = float(theirs["seconds"]) / float(ours["seconds"])
-            print(f"         mosaic is {ratio:.1f} times as fast as {peer}; the maps are {same}")
+    compare(arguments.patches, arguments.side)
+    if arguments.large:
+        alone(arguments.large, 2 * arguments.side)
 
 
 if __name__ == "__main__":

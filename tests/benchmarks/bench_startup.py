@@ -1,0 +1,77 @@
+"""How long light steps take to start, and Snakemake to find that there is nothing to do.
+
+Usage: python tests/benchmarks/bench_startup.py [seeds]   (0: one scenario, each command once)
+A step's start is a fresh ``python -c`` with the imports of its script, bytecode cached, best of 5; steps that load
+torch are left out. ``snakemake -n`` runs on the made-up finished run of bench_tracking.py and on the demo before its
+first run, best of 3.
+"""
+
+import ast
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import yaml
+from bench_tracking import finished
+from reporting import ROOT, row
+from test_project import LAYER
+from test_project import imports as imported
+from test_tracking import Tracked
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def imports(script: Path) -> str:
+    """The import statements of a script."""
+    body = ast.parse(script.read_text()).body
+    return "\n".join(ast.unparse(node) for node in body if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+def light() -> list[Path]:
+    """The scripts of the steps that do not load torch."""
+    scripts = sorted((ROOT / "workflow/scripts").glob("*.py"))
+    return [path for path in scripts if all(LAYER.get(name, 0) < 2 for name in imported(path, LAYER))]
+
+
+def best(times: int, command: list[str], folder: Path) -> float:
+    """Shortest time in seconds of a command, behind one run that caches bytecode; without ``times``, of that run."""
+    seconds = []
+    for _ in range(times + 1):
+        start = time.perf_counter()
+        subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:] or seconds)
+
+
+def steps(times: int) -> None:
+    """The row of the steps' start."""
+    found = {script.stem: best(times, [sys.executable, "-c", imports(script)], ROOT) for script in light()}
+    for name, seconds in sorted(found.items(), key=lambda item: -item[1]):
+        print(f"{name:20} {seconds:.2f} s", flush=True)
+    slowest = max(found, key=lambda name: found[name])
+    words = f"`{slowest}` {found[slowest]:.2f} s; the median step {median(found.values()):.2f} s"
+    bare = f"`import pandas`: {best(times, [sys.executable, '-c', 'import pandas'], ROOT):.2f} s"
+    row(f"start of the slowest of {len(found)} steps without torch", words, bare, found[slowest], "< 0.7 s")
+
+
+def plans(seeds: int, times: int) -> None:
+    """A row for each ``snakemake -n``."""
+    with tempfile.TemporaryDirectory() as folder:
+        project, run = finished(Path(folder), seeds)
+        (Path(folder) / "other").mkdir()
+        demo = Tracked(Path(folder) / "other/demo", yaml.safe_load((ROOT / "config/config.yaml").read_text()))
+        for what, made in ((f"of {run}, finished", project), ("of the demo, before its first run", demo)):
+            seconds = best(times, [sys.executable, "-m", "snakemake", "-n", "--cores", "2"], made.folder)
+            bare = best(times, [sys.executable, "-m", "snakemake", "--version"], made.folder)
+            words = f"`snakemake --version`: {bare:.1f} s"
+            row(f"`snakemake -n` {what}", f"{seconds:.1f} s", words, seconds, "< 6 s")
+
+
+if __name__ == "__main__":
+    given = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    steps(5 if given else 0)
+    plans(given, 3 if given else 0)
