@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
@@ -121,10 +122,11 @@ def _is_cached(file: int, place: int) -> bool:
         return False
 
 
+@dataclass
 class Batches:
     """What both ways of loading share.
 
-    Args:
+    Attributes:
         patches: part of the split.
         order: which of its patches form a batch.
         device: where batches go.
@@ -133,18 +135,12 @@ class Batches:
         held: of a batch of n patches, which have their image loaded; all have their masks.
     """
 
-    def __init__(
-        self,
-        patches: PackedPatches,
-        order: Order,
-        device: torch.device,
-        prepare: Callable[[Tensor], Tensor],
-        *,
-        readers: int = 1,
-        held: Callable[[int], slice] = slice,
-    ) -> None:
-        self.patches, self.order, self.device, self.prepare = patches, order, device, prepare
-        self.readers, self.held = readers, held
+    patches: PackedPatches
+    order: Order
+    device: torch.device
+    prepare: Callable[[Tensor], Tensor]
+    readers: int = 1
+    held: Callable[[int], slice] = slice
 
     def __len__(self) -> int:
         return len(self.order)
@@ -194,25 +190,17 @@ def _copied(batch: Batch, stream: torch.cuda.Stream) -> Batch:
     return images, masks
 
 
+@dataclass
 class Resident(Batches):
     """Batches indexed in the device's memory, which holds all patches of a part, prepared, as ``dtype``."""
 
-    def __init__(
-        self,
-        patches: PackedPatches,
-        order: Order,
-        device: torch.device,
-        prepare: Callable[[Tensor], Tensor],
-        *,
-        readers: int = 1,
-        held: Callable[[int], slice] = slice,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__(patches, order, device, prepare, readers=readers, held=held)
-        self.images, self.masks = patches.room(len(patches), dtype, device)
-        pieces = batches(np.arange(len(patches)), 64)
+    dtype: torch.dtype = torch.float32
+
+    def __post_init__(self) -> None:
+        self.images, self.masks = self.patches.room(len(self.patches), self.dtype, self.device)
+        pieces = batches(np.arange(len(self.patches)), 64)
         done = 0
-        for images, masks in Streamed(patches, pieces, device, prepare, readers=readers):
+        for images, masks in Streamed(self.patches, pieces, self.device, self.prepare, self.readers):
             self.images[done : done + len(masks)] = images
             self.masks[done : done + len(masks)] = masks
             done += len(masks)
@@ -244,8 +232,8 @@ def loaders(
         ConfigError: if they must be resident and a GPU has too little memory.
     """
     if _resident(loading, sum(patches.nbytes(dtype) for patches, _ in parts), device):
-        return [Resident(*part, device, prepare, readers=readers, held=held, dtype=dtype) for part in parts]
-    return [Streamed(*part, device, prepare, readers=readers, held=held) for part in parts]
+        return [Resident(*part, device, prepare, readers, held, dtype) for part in parts]
+    return [Streamed(*part, device, prepare, readers, held) for part in parts]
 
 
 def _resident(loading: Loading, need: int, device: torch.device) -> bool:
