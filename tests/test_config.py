@@ -136,7 +136,8 @@ def test_demo_holds_the_scenarios_it_promises():
         ),
     ],
 )
-def test_fault_is_named_with_path_value_and_remedy(config, message):
+def test_fault_is_named_with_path_value_and_remedy(config, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no earlier run left packed patches
     assert message in fault(config)
 
 
