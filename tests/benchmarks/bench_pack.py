@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import rasterio
-from reporting import HEADER, result, row
+from reporting import result, row
 from sampling import measured_memory
 
 from cerraseg import patches, store
@@ -76,7 +76,7 @@ def main() -> None:
                 best[what] = min(found, best.get(what, found), key=lambda run: run["seconds"])
         check(root)
     peer = f"`rasterio`, files read once, one thread: {best['read']['seconds']:.3g} s"
-    print("ratio: our time over the peer's; memory: anonymous, all processes\n" + HEADER)
+    print("ratio: our time over the peer's; memory: anonymous, all processes")
     for what, reach in (("index", ""), ("pack", "≤ 0.6")):
         seconds = best[what]["seconds"]
         ours = f"{seconds:.3g} s, {best[what]['anonymous']:.0f} MB"

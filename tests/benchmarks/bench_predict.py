@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from reporting import HEADER, measured, result, row
+from reporting import measured, result, row
 from torch.utils.flop_counter import FlopCounterMode
 
 from cerraseg import checkpoint, store
@@ -208,7 +208,6 @@ def main() -> None:
         return result(**METHODS[options.run[0]](Path(options.run[1]), options))
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder), options)
-        print(HEADER + "\n|---|--:|---|--:|--:|", flush=True)
         best = gather(folder, options)
         exact, rough = (np.load(Path(folder) / f"{name}-prediction.npy") for name in ("float32", "bfloat16"))
         report(options, best, float((exact != rough).mean()))

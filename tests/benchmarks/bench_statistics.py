@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from reporting import HEADER, measured, result, row
+from reporting import measured, result, row
 
 from cerraseg.layout import count_columns
 from cerraseg.patches import SIZE
@@ -175,7 +175,6 @@ def report_bands(patches: int, folder: str, turns: int) -> None:
 
 def main() -> None:
     patches, images, turns = (int(given) for given in [*sys.argv[1:], *("30000", "1000", "3")[len(sys.argv) - 1 :]])
-    print(HEADER)
     with tempfile.TemporaryDirectory() as folder:
         report_counts(patches, folder, turns)
         report_bands(images, folder, turns)

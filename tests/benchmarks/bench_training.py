@@ -230,9 +230,9 @@ def compare(folder, job, reach):
     )
 
 
-def jobs(steps, small):
+def jobs(steps, small, compile):
     """What is timed on the device at hand, and what each is to reach."""
-    common = {"small": small, "recipe": "tuned", "steps": steps, "compile": False, "loading": "auto", "patches": 0}
+    common = {"small": small, "recipe": "tuned", "steps": steps, "compile": compile, "loading": "auto", "patches": 0}
     if device().type == "cuda":
         import torch
 
@@ -251,6 +251,7 @@ def main():
     parser.add_argument("--steps", type=int, default=12, help="of which the first two are not timed")
     parser.add_argument("--patches", type=int, default=512, help="simulated patches, used again and again")
     parser.add_argument("--small", action="store_true", help="small models")
+    parser.add_argument("--compile", action="store_true", help="as training.compile: true")
     parser.add_argument("--folder", type=Path, help="where prepared data lies, or is to be prepared and kept")
     parser.add_argument("--run", choices=METHODS, help=argparse.SUPPRESS)
     parser.add_argument("--job", type=json.loads, help=argparse.SUPPRESS)
@@ -261,7 +262,7 @@ def main():
         folder = arguments.folder or Path(temporary)
         if not (folder / "header.json").exists():
             bench_loader.prepare(folder, arguments.patches)
-        for job, reach in jobs(arguments.steps, arguments.small):
+        for job, reach in jobs(arguments.steps, arguments.small, arguments.compile):
             compare(folder, job, reach)
     if device().type == "cpu":
         for model, reach in GPU_ROWS:

@@ -22,7 +22,7 @@ from threading import Timer
 
 from machine import in_words
 from page import Page
-from reporting import HEADER, ROOT
+from reporting import ROOT
 
 HERE = Path(__file__).parent
 PICTURES = "docs/images"
@@ -117,7 +117,7 @@ def run(call: str) -> tuple[int, list[str]]:
         try:
             for text in process.stdout or ():
                 print(text, end="", flush=True)
-                rows += [text.rstrip()] if text.startswith("| ") and text.rstrip() != HEADER else []
+                rows += [text.rstrip()] if text.startswith("| ") else []
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise

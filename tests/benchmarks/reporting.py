@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADER = "| what | ours | against | ratio | reach |"
 
 
 def row(what: str, ours: str, against: str, ratio: float | None, reach: str = "") -> None:
