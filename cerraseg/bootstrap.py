@@ -57,12 +57,20 @@ def paired_draws(several: Iterable[ArrayLike], count: int = DRAWS) -> list[dict[
     ends = np.cumsum([margin.shape[1] for margin in margins])[:-1]
     drawn = [np.empty((len(SCORES), count)) for _ in margins]
     start = 0
-    for weights in _weights(len(stacked), count):
+    for weights in times_drawn(len(stacked), count):
         block = slice(start, start := start + len(weights))
         # Sums of whole numbers below 2**53: exact, whatever the order in which they are added.
         for values, sums in zip(drawn, np.split(weights @ stacked, ends, axis=1), strict=True):
             values[:, block] = _scores(sums)
     return [dict(zip(SCORES, values, strict=True)) for values in drawn]
+
+
+def class_draws(confusions: ArrayLike, count: int = DRAWS) -> tuple[Vector, Vector]:
+    """F1 and IoU of every class on the draws of :func:`draws`, each ``(count, classes)``, as fractions from 0 to 1."""
+    margins = _margins(np.asarray(confusions))
+    sums = np.concatenate([weights @ margins for weights in times_drawn(len(margins), count)])
+    hits, pixels = np.split(sums, 2, axis=1)
+    return class_scores(hits, pixels)
 
 
 def _margins(confusions: NDArray[np.integer]) -> Vector:
@@ -78,8 +86,8 @@ def _scores(sums: Vector) -> tuple[Vector, Vector, Vector]:
     return f1.mean(axis=1), iou.mean(axis=1), ratio(2 * hits.sum(axis=1), pixels.sum(axis=1))
 
 
-def _weights(patches: int, count: int) -> Iterator[Vector]:
-    """How often each patch is drawn, ``(draws, patches)`` block by block: multinomial, equal chances."""
+def times_drawn(patches: int, count: int = DRAWS) -> Iterator[Vector]:
+    """How often each patch is drawn, ``(draws, patches)`` block by block: multinomial, equal chances, :data:`SEED`."""
     random = np.random.default_rng(SEED)
     rows = max(1, _BLOCK // patches)
     for start in range(0, count, rows):

@@ -17,7 +17,7 @@ def patches(number: int = 40, classes: int = 3, seed: int = 1) -> np.ndarray:
 def test_draws_score_like_the_metrics():
     counts = patches()
     drawn = bootstrap.draws(counts, 50)
-    weights = np.concatenate(list(bootstrap._weights(len(counts), 50)))
+    weights = np.concatenate(list(bootstrap.times_drawn(len(counts), 50)))
     assert weights.shape == (50, 40) and (weights.sum(axis=1) == 40).all()
     for draw, weight in enumerate(weights.astype(int)):
         repeated = np.repeat(counts, weight, axis=0)

@@ -1,0 +1,13 @@
+"""Tabulate the hectares of each class on a scenario's maps, with what the test patches say of them."""
+
+from pathlib import Path
+
+from cerraseg import area_tables, logs
+from cerraseg.score_files import read_patches
+from cerraseg.taxonomy import LEVELS
+
+with logs.step(snakemake.log[0]):
+    maps = sorted(Path(snakemake.input.mosaic).glob("prediction_*.tif"))
+    _, counts = read_patches(snakemake.input.patches)
+    classes = LEVELS[snakemake.params.scenario["level"]]
+    area_tables.write(snakemake.output.areas, area_tables.table(maps, counts, classes, area_tables.TEST_PATCHES))

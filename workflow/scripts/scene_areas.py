@@ -1,0 +1,17 @@
+"""Tabulate the hectares of each class on a scene's map, with what its reference or the test patches say of them."""
+
+from pathlib import Path
+
+from cerraseg import area_tables, logs
+from cerraseg.areas import confusion_blocks
+from cerraseg.score_files import read_patches
+from cerraseg.taxonomy import LEVELS
+
+with logs.step(snakemake.log[0]):
+    level = snakemake.params.scenario["level"]
+    scene, truth = Path(snakemake.input.map) / "classes.tif", Path(snakemake.input.truth) / level / "truth.tif"
+    if truth.exists():
+        counts, basis = confusion_blocks(scene, truth, LEVELS[level]), area_tables.REFERENCE_MASK
+    else:
+        counts, basis = read_patches(snakemake.input.patches)[1], area_tables.TEST_PATCHES
+    area_tables.write(snakemake.output.areas, area_tables.table([scene], counts, LEVELS[level], basis))
