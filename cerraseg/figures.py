@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from cerraseg.files import replacing
 from cerraseg.taxonomy import LandCover
@@ -29,10 +30,9 @@ _STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "axes.axisbelow": True,
     "legend.frameon": False,
-    "hatch.linewidth": 0.6,
     "image.interpolation": "nearest",
 }
-_HATCHES = ("", "////", "....", "xxxx")
+_SPLITS = ((1.0, "-"), (0.4, "--"), (0.0, ":"))  # how much colour the bars of a split have, and their outline
 INK, EDGE, GRID = "#222222", "#555555", "#dddddd"
 """Colours of text and whiskers, of outlines and of grid lines."""
 
@@ -119,35 +119,34 @@ def class_shares(
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         handles = []
         for rank, (split, share) in enumerate(shares.items()):
-            hatch = _HATCHES[rank % len(_HATCHES)]
-            _class_bars(axes, share, classes, height, (rank - (len(shares) - 1) / 2) * height, hatch)
-            handles.append(Patch(facecolor="white", edgecolor=INK, hatch=hatch, label=split))
+            strength, line = _SPLITS[rank % len(_SPLITS)]
+            style: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.8, "linestyle": line}
+            places = np.arange(len(classes)) + (rank - (len(shares) - 1) / 2) * height
+            axes.barh(places, share, height, color=[_paler(entry.colour, strength) for entry in classes], **style)
+            _name_shares(axes, places, share)
+            handles.append(Patch(facecolor=_paler((85, 85, 85), strength), label=split, **style))
+        axes.set_yticks(range(len(classes)), [f"{entry.name} ({entry.abbreviation})" for entry in classes])
+        axes.set_ylim(len(classes) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
         axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
 
 
-def _class_bars(
-    axes: Axes,
-    percent: NDArray[np.float64],
-    classes: Sequence[LandCover],
-    height: float,
-    shift: float,
-    hatch: str,
-) -> None:
-    """Horizontal bars in the classes' colours with their values, first class on top."""
-    places = np.arange(len(classes)) + shift
-    axes.barh(places, percent, height, color=_colours(classes), edgecolor=INK, linewidth=0.5, hatch=hatch)
+def _name_shares(axes: Axes, places: NDArray[np.floating], percent: NDArray[np.floating]) -> None:
     for place, value in zip(places, percent, strict=True):
         # A bar of 0 has no end on a log axis: its label stands where the axis starts.
         end = (max(value, axes.get_xlim()[0]), place)
         axes.annotate(_percent(value), end, (3, 0), textcoords="offset points", va="center", fontsize=7.5)
-    axes.set_yticks(range(len(classes)), [f"{entry.name} ({entry.abbreviation})" for entry in classes])
-    axes.set_ylim(len(classes) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=GRID, linewidth=0.6)
+
+
+def _paler(colour: tuple[int, int, int], strength: float) -> str:
+    """A colour (0-255) mixed with white: all of it at 1, white at 0."""
+    red, green, blue = (round(255 - strength * (255 - part)) for part in colour)
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _colours(classes: Sequence[LandCover]) -> list[str]:
-    return ["#{:02x}{:02x}{:02x}".format(*entry.colour) for entry in classes]
+    return [_paler(entry.colour, 1) for entry in classes]
 
 
 def _short(count: int) -> str:
@@ -184,6 +183,16 @@ def drawn(
             figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
         yield figure
         # A date or a program version would make two equal figures differ.
-        metadata = {"Date": None} if Path(path).suffix == ".svg" else {"Software": None}
         with replacing(path) as part:
-            figure.savefig(part, dpi=200, metadata=metadata)
+            if part.suffix == ".svg":
+                figure.savefig(part, metadata={"Date": None})
+            else:
+                figure.savefig(part, dpi=150, metadata={"Software": None})
+                _with_palette(part)
+
+
+def _with_palette(path: Path) -> None:
+    """Store a PNG in 256 colours of its own: a third of the size."""
+    with Image.open(path) as image:
+        colours = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    colours.save(path, optimize=True)

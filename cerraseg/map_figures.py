@@ -2,21 +2,32 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
 
 from cerraseg.errors import DataError
 from cerraseg.figures import drawn
-from cerraseg.taxonomy import LandCover
+from cerraseg.map_marks import draw_marks, ground
+from cerraseg.taxonomy import IGNORE, LandCover
 
 LARGEST_SIDE = 1200
 """Pixels of a map panel's longer side: a quick-look reads no more of a mosaic than it shows."""
 
 PANEL_WIDTH = 4.8
-"""Inches of one map: 960 pixels at the 200 dots an inch of a PNG."""
+"""Inches of one map: 720 pixels at the 150 dots an inch of a PNG."""
+
+
+class _Raster(NamedTuple):
+    """What is shown of a file: (bands, H, W), its (left, right, bottom, top) and its CRS."""
+
+    pixels: NDArray[np.uint8]
+    extent: tuple[float, float, float, float]
+    crs: Any
 
 
 def map_panel(
@@ -27,40 +38,96 @@ def map_panel(
     title: str,
     source: str,
     truth: str | Path | None = None,
+    confidence: str | Path | None = None,
+    image: str | Path | None = None,
 ) -> None:
-    """Quick-look of a GeoTIFF class map in the units of its CRS, beside ``truth`` (another class map) if given.
+    """Quick-look of a GeoTIFF class map in the units of its CRS, with scale bar and north arrow.
 
-    Raises :class:`DataError` if a map cannot be read.
+    Further panels show the same ground if their files are given: ``image`` (red, green, blue and alpha), ``truth``
+    (another class map) and ``confidence`` (percent; 255: none).
+
+    Raises :class:`DataError` if a file cannot be read.
     """
-    maps = {"prediction": _read_map(mosaic, classes)} | ({"truth": _read_map(truth, classes)} if truth else {})
-    image, _, crs = maps["prediction"]
-    height = min(max(PANEL_WIDTH * image.shape[0] / image.shape[1], 2.2), 10)
-    size = (0.8 + PANEL_WIDTH * len(maps), height + 1.0)
+    files = {"image": image, "truth": truth, "prediction": mosaic, "confidence": confidence}
+    rasters = {name: _read(file, name) for name, file in files.items() if file}
+    _, extent, crs = rasters["prediction"]
+    place = ground(crs, extent)
+    aspect = place.aspect if place else 1.0
+    cells = _cells(list(rasters))
+    rows, columns = cells.shape
+    width, height = _panel_size(aspect * (extent[3] - extent[2]) / (extent[1] - extent[0]), rows)
+    # The title wants a few inches, however narrow the map is.
+    size = max(4.4, 0.9 + columns * width + 0.6 * bool(confidence)), 0.6 + rows * (height + 0.45)
     with drawn(path, title, source, size, legend=classes) as figure:
-        panels = figure.subplots(1, len(maps), sharex=True, sharey=True, squeeze=False)[0]
-        for axes, (name, (image, extent, _)) in zip(panels, maps.items(), strict=True):
-            axes.imshow(image, extent=extent)
-            axes.ticklabel_format(style="plain", useOffset=False)
-            axes.locator_params(nbins=4)
-            axes.set_title(name)
-        across, up = ("easting", "northing") if crs and crs.is_projected else ("longitude", "latitude")
-        unit = crs.units_factor[0] if crs else "no CRS"
-        for axes in panels:
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        panels[0, 0].ticklabel_format(style="plain", useOffset=False)
+        panels[0, 0].locator_params(axis="x", nbins=max(1, round(width)))
+        panels[0, 0].locator_params(axis="y", nbins=max(1, min(4, round(height))))
+        _name_axes(panels, cells, crs)
+        for name, raster in rasters.items():
+            axes = panels[cells == name][0]
+            _draw(axes, name, raster, classes)
+            axes.set(title=name, xlim=extent[:2], ylim=extent[2:], aspect=aspect)
+            if place:
+                draw_marks(axes, place)
+
+
+def _cells(names: list[str]) -> NDArray[np.object_]:
+    """A grid of panels: one row of up to two, else two rows; the confidence, which has a colour bar, at the right."""
+    if len(names) == 3:
+        names = [*names[:2], "", names[2]] if names[2] == "confidence" else [*names, ""]
+    return np.array(names, dtype=object).reshape(-1, min(2, len(names)))
+
+
+def _panel_size(shape: float, rows: int) -> tuple[float, float]:
+    """Width and height in inches of a map that is ``shape`` times as high as wide."""
+    tallest = 10 if rows == 1 else 7
+    height = min(PANEL_WIDTH * shape, tallest)
+    return max(height / shape, 1.4), max(height, 0.8)
+
+
+def _name_axes(panels: NDArray[Any], cells: NDArray[np.object_], crs: Any) -> None:
+    """Name the axes of panels that have none to the left or below; remove those that show nothing."""
+    across, up = ("easting", "northing") if crs and crs.is_projected else ("longitude", "latitude")
+    unit = crs.units_factor[0] if crs else "no CRS"
+    for (row, column), axes in np.ndenumerate(panels):
+        if not cells[row, column]:
+            axes.remove()
+            continue
+        if row + 1 == len(cells) or not cells[row + 1, column]:
             axes.set_xlabel(f"{across} ({unit})")
-        panels[0].set_ylabel(f"{up} ({unit})")
+            axes.tick_params(labelbottom=True)
+        if column == 0 or not cells[row, column - 1]:
+            axes.set_ylabel(f"{up} ({unit})")
+            axes.tick_params(labelleft=True)
 
 
-def _read_map(path: str | Path, classes: Sequence[LandCover]) -> tuple[NDArray[np.uint8], Sequence[float], Any]:
-    """RGB image, (left, right, bottom, top) and CRS of a class map."""
+def _draw(axes: Axes, name: str, raster: _Raster, classes: Sequence[LandCover]) -> None:
+    if name == "confidence":
+        percent = np.ma.masked_equal(raster.pixels[0], IGNORE)
+        shown = axes.imshow(percent, extent=raster.extent, cmap="viridis", vmin=0, vmax=100)
+        bar = axes.inset_axes((1.03, 0, 0.04, 1))
+        bar.figure.colorbar(shown, cax=bar, label="%")
+    elif name == "image":
+        axes.imshow(np.moveaxis(raster.pixels, 0, -1), extent=raster.extent)
+    else:
+        axes.imshow(_painted(raster.pixels[0], classes), extent=raster.extent)
+
+
+def _read(path: str | Path, name: str) -> _Raster:
+    """A class map by its nearest pixels, an image or a confidence by their means."""
+    bands = [1, 2, 3, 4] if name == "image" else [1]
+    resampling = Resampling.average if name in ("image", "confidence") else Resampling.nearest
     try:
         with rasterio.open(path) as file:
             scale = max(1, max(file.shape) / LARGEST_SIDE)
-            mask = file.read(1, out_shape=tuple(max(1, round(side / scale)) for side in file.shape))
+            shape = (len(bands), *(max(1, round(side / scale)) for side in file.shape))
+            pixels = file.read(bands, out_shape=shape, resampling=resampling)
             left, bottom, right, top = file.bounds
-            return _painted(mask, classes), (left, right, bottom, top), file.crs
-    except rasterio.errors.RasterioError as error:
+            return _Raster(pixels, (left, right, bottom, top), file.crs)
+    except (rasterio.errors.RasterioError, IndexError) as error:
         raise DataError(
-            f"{path} cannot be read ({error}); expected a GeoTIFF class map: make the mosaic again."
+            f"{path} cannot be read ({error}); expected a GeoTIFF to show as {name}: make it again."
         ) from error
 
 

@@ -6,14 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import rasterio
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rasterio.transform import from_origin
 
-from cerraseg import benchmark_chart, figures, map_figures, score_files
+from cerraseg import benchmark_chart, figures, score_files
 from cerraseg.benchmark import PAPER_DATA, paper_column
-from cerraseg.errors import DataError
 from cerraseg.tables import by_scenario
 from cerraseg.taxonomy import LEVELS
 
@@ -98,6 +95,16 @@ def test_shares_are_per_split_and_show_empty_classes(tmp_path):
     assert ">train<" in text and ">test<" in text
 
 
+def test_splits_are_told_apart_by_lightness_and_outline(tmp_path):
+    counts = {split: [1] * 14 for split in ("train", "validation", "test")}
+    text = svg(figures.class_shares, counts, LEVELS["l2"], path=tmp_path / "a.svg")
+    assert figures._paler((206, 239, 98), 0.4) == "#ebf9c0"
+    for fill in ("#ceef62", "#ebf9c0", "#ffffff"):  # Pasture in each split, from all of its colour to none
+        assert f"fill: {fill}; stroke" in text
+    assert text.count("stroke-dasharray") == 2 * (14 + 1)  # bars and legend of the second and the third
+    assert len(text) < 200_000
+
+
 def test_the_paper_is_outlined_only_beside_comparable_scores(tmp_path):
     beside = svg(benchmark_chart.benchmark_bars, table(True), path=tmp_path / "a.svg")
     assert f"paper ({PAPER_DATA})" in beside
@@ -138,33 +145,3 @@ def test_the_axis_says_what_the_whiskers_are(tmp_path):
     mixed = pd.concat([table(False, (1, 2)), table(False).assign(recipe="released")])
     both = svg(benchmark_chart.benchmark_bars, mixed, path=tmp_path / "c.svg")
     assert "standard deviation over seeds; of one seed: 95 % bootstrap interval over patches" in both
-
-
-def write_map(path: Path, mask: np.ndarray) -> Path:
-    height, width = mask.shape
-    georeference = {"crs": "EPSG:32721", "transform": from_origin(6e5, 8.5e6, 10, 10), "nodata": 255}
-    with rasterio.open(path, "w", "GTiff", width, height, 1, dtype="uint8", **georeference) as file:
-        file.write(mask, 1)
-    return path
-
-
-def test_map_is_read_decimated_and_drawn_beside_the_truth(tmp_path, monkeypatch):
-    monkeypatch.setattr(map_figures, "LARGEST_SIDE", 40)
-    mask = np.full((60, 80), 5, dtype=np.uint8)
-    mask[:, 40:] = 255
-    path = write_map(tmp_path / "map.tif", mask)
-    image, extent, crs = map_figures._read_map(path, L1)
-    assert image.shape == (30, 40, 3)
-    assert image[0, 0].tolist() == list(L1[5].colour) and image[0, -1].tolist() == [255] * 3
-    assert tuple(extent) == (6e5, 600800, 8499400, 8.5e6) and crs.to_epsg() == 32721
-    for name in ("a.png", "b.png"):
-        map_figures.map_panel(path, L1, tmp_path / name, truth=path, **LABELS)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    text = svg(map_figures.map_panel, path, L1, path=tmp_path / "a.svg")
-    assert "easting (metre)" in text and "Water body" in text and ">truth<" not in text
-
-
-def test_an_unreadable_map_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"missing\.tif cannot be read"):
-        map_figures.map_panel(tmp_path / "missing.tif", L1, tmp_path / "a.png", **LABELS)
-    assert not list(tmp_path.iterdir())

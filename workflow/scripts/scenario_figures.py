@@ -12,6 +12,14 @@ with logs.step(snakemake.log[0]):
     figures.confusion(
         score_files.read_confusion(snakemake.input.confusion), classes, snakemake.output.confusion, **named
     )
-    largest = max(Path(snakemake.input.mosaic).glob("prediction_*.tif"), key=lambda path: path.stat().st_size)
-    truth = Path(snakemake.input.truth) / level / largest.name.replace("prediction", "truth")
-    map_figures.map_panel(largest, classes, snakemake.output.map, truth=truth, **named)
+    mosaic, truth = Path(snakemake.input.mosaic), Path(snakemake.input.truth)
+    largest = max(mosaic.glob("prediction_*.tif"), key=lambda path: path.stat().st_size).name
+    map_figures.map_panel(
+        mosaic / largest,
+        classes,
+        snakemake.output.map,
+        truth=truth / level / largest.replace("prediction", "truth"),
+        confidence=mosaic / largest.replace("prediction", "confidence"),
+        image=truth / largest.replace("prediction", "image"),
+        **named,
+    )

@@ -1,4 +1,4 @@
-"""Merge the masks and edges of the mapped patches to one map per coordinate system and level that the data has."""
+"""Merge the mapped patches to one picture per coordinate system, and their masks and edges to maps of each level."""
 
 import pandas as pd
 
@@ -7,11 +7,14 @@ from cerraseg.files import replacing
 from cerraseg.layout import edge_layer
 from cerraseg.mosaic import mosaic
 from cerraseg.taxonomy import EDGES, LEVELS
+from cerraseg.true_colour import patches_images
 
 with logs.step(snakemake.log[0]), replacing(snakemake.output.folder) as folder:
     packed = store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header)
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
     patches = pd.read_parquet(snakemake.input.table).iloc[rows]
+    tags = {"SOURCE": snakemake.params.label}
+    patches_images(patches, packed.images, packed.header.bands, folder, rows=rows, tags=tags)
     for level in (level for level in LEVELS if level in packed.header.layers):
         (folder / level).mkdir(parents=True)
         for name, layer, legend in (("truth", level, LEVELS[level]), ("edges", edge_layer(level), EDGES)):
@@ -22,6 +25,6 @@ with logs.step(snakemake.log[0]), replacing(snakemake.output.folder) as folder:
                 folder / level,
                 name=name,
                 classes=legend,
-                tags={"SOURCE": snakemake.params.label},
+                tags=tags,
                 threads=snakemake.threads,
             )
