@@ -25,8 +25,8 @@ from cerraseg.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
 from cerraseg.workers import spread
 
 _PAD = 1  # px around a block that the blur and the edges look at; both are written for 1
-_PIXEL = 8.983e-5  # degrees: 10 m on the ground
-_ORIGIN = (-48.2, -6.0)  # degrees east and north: the Bico do Papagaio
+PIXEL = 8.983e-5  # degrees: 10 m on the ground
+ORIGIN = (-48.2, -6.0)  # degrees east and north: the Bico do Papagaio
 _BLOCK = 512  # px: about the side of ground that is rendered at once
 _SCENE_GAP = 0.05  # degrees between scenes
 
@@ -46,7 +46,7 @@ _BANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "edge_7c": (("edge",), "uint8"),
     "edge_14c": (("edge",), "uint8"),
 }
-_PARENT = np.array([c.parent for c in LEVELS["l2"]], np.uint8)
+PARENT = np.array([c.parent for c in LEVELS["l2"]], np.uint8)
 
 
 class _Scene(NamedTuple):
@@ -90,9 +90,9 @@ def simulate(folder: Path, *, patches: int, seed: int, scenes: int = 1, size: in
     with replacing(folder) as unfinished:
         for name in _PATTERNS:
             (unfinished / name).mkdir(parents=True)
-        templates = {name: template(*_BANDS[name], size, _PIXEL) for name in _PATTERNS}
+        templates = {name: template(*_BANDS[name], size, PIXEL) for name in _PATTERNS}
         job = partial(_write_block, unfinished, templates, seed, size)
-        counts = sum(progress(spread(job, blocks, workers), "simulate", len(blocks)), np.zeros(len(_PARENT), np.int64))
+        counts = sum(progress(spread(job, blocks, workers), "simulate", len(blocks)), np.zeros(len(PARENT), np.int64))
     shares = (f"{c.abbreviation} {n / counts.sum():.2%}" for c, n in zip(LEVELS["l2"], counts, strict=True))
     log.info("simulated %d patches in %d scene(s) under %s: %s", patches, scenes, folder, ", ".join(shares))
 
@@ -117,11 +117,11 @@ def _lay_out(patches: int, seed: int, scenes: int, size: int) -> Iterator[_Scene
     head = np.array([rng.integers(5, 10), rng.integers(12, 50)])
     top = max(43_000, patches * 7 // 5)
     ids = np.concatenate([head, 50 + np.sort(rng.choice(top, max(patches - 2, 0), replace=False))])[:patches]
-    west = _ORIGIN[0]
+    west = ORIGIN[0]
     for number, part in enumerate(np.array_split(ids, scenes)):
         columns = ceil(sqrt(len(part)))
-        yield _Scene(number, part, columns, west, _ORIGIN[1])
-        west += columns * size * _PIXEL + _SCENE_GAP
+        yield _Scene(number, part, columns, west, ORIGIN[1])
+        west += columns * size * PIXEL + _SCENE_GAP
 
 
 def _blocks(scene: _Scene, size: int) -> Iterator[_Block]:
@@ -138,13 +138,13 @@ def _write_block(
     """Render one block, write its patches and return their pixels per L2 class."""
     layers = _render_block(block, seed, size)
     pixels = {name: np.empty((len(layer), size, size), layer.dtype) for name, layer in layers.items()}
-    counts = np.zeros(len(_PARENT), np.int64)
+    counts = np.zeros(len(PARENT), np.int64)
     for r, c in np.ndindex(block.rows, block.columns):
         scene, row, column = block.scene, block.row + r, block.column + c
         if row * scene.columns + column >= len(scene.ids):
             continue
         patch_id = scene.ids[row * scene.columns + column]
-        west, north = scene.west + column * size * _PIXEL, scene.north - row * size * _PIXEL
+        west, north = scene.west + column * size * PIXEL, scene.north - row * size * PIXEL
         for name, layer in layers.items():
             pixels[name][:] = layer[:, r * size : (r + 1) * size, c * size : (c + 1) * size]
             templates[name].write(folder / name / _PATTERNS[name].format(patch_id), pixels[name], west, north)
@@ -163,7 +163,7 @@ def _render_block(block: _Block, seed: int, size: int) -> dict[str, npt.NDArray[
     msi, sar = images(ground, salt, inner, rng)
     l2 = ground.l2
     _close_border(l2, block, size)
-    l1 = _PARENT[l2]
+    l1 = PARENT[l2]
     return {
         "msi_images": msi,
         "sar_images": sar,

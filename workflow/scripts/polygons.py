@@ -1,0 +1,18 @@
+"""Write a scenario's map of a scene without its smallest areas, as a raster and as polygons."""
+
+from pathlib import Path
+
+from cerraseg import logs
+from cerraseg.polygons import polygons
+from cerraseg.taxonomy import LEVELS
+
+with logs.step(snakemake.log[0]):
+    folder = Path(snakemake.input.map)
+    polygons(
+        folder / "classes.tif",
+        LEVELS[snakemake.params.scenario["level"]],
+        minimum_hectares=snakemake.params.minimum_hectares,
+        raster=Path(snakemake.output.raster),
+        vector=Path(snakemake.output.vector),
+        confidence=folder / "confidence.tif",
+    )
