@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ import pandas as pd
 
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
-
-_CODE = ("cerraseg", "workflow", "Snakefile", "requirements.txt")  # what the commit stands for
+from cerraseg.software import commit
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def gather(sources: Sources, repository: Path) -> Facts:
         statistics=_read(sources.statistics),
         history=pd.read_csv(sources.history) if sources.history else None,
         origin=_read(sources.origin) if sources.origin else {},
-        commit=_commit(repository),
+        commit=commit(repository),
     )
 
 
@@ -99,15 +97,3 @@ def _read(path: Path) -> dict[str, Any]:
 def _hashed(path: Path) -> str:
     with path.open("rb") as file:
         return f"{path.stat().st_size:,} bytes, SHA-256 `{hashlib.file_digest(file, 'sha256').hexdigest()}`"
-
-
-def _commit(repository: Path) -> str:
-    """The commit that ``repository`` is at, "unknown" where it is not the top folder of a Git repository."""
-    git = ["git", "--no-optional-locks", "-C", str(repository)]
-    try:
-        found = subprocess.run([*git, "rev-parse", "--show-prefix", "HEAD"], capture_output=True, text=True, check=True)
-        changes = subprocess.run([*git, "status", "--porcelain", "--", *_CODE], capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    inside, commit = found.stdout.splitlines()
-    return "unknown" if inside else f"`{commit}`{' with uncommitted changes' if changes.stdout else ''}"

@@ -5,23 +5,18 @@ Source: M. Mitchell et al., "Model Cards for Model Reporting", Conference on Fai
 """
 
 import inspect
-import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from cerraseg import __version__
 from cerraseg.card_facts import Facts, Run, Sources, gather
 from cerraseg.files import replacing
 from cerraseg.recipes import Recipe, model_settings
 from cerraseg.scenario import RELEASED, Scenario
+from cerraseg.software import versions
 from cerraseg.taxonomy import LEVELS, MODALITIES, SAR_BANDS
-
-PACKAGES = ("torch", "lightning", "segmentation-models-pytorch", "timm", "numpy", "rasterio")
-"""Distributions whose versions a card names."""
 
 RARE = 0.01
 """A class with a smaller share of the scored pixels is named as rare."""
@@ -287,20 +282,11 @@ def _rare(classes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _software(run: Run, facts: Facts) -> Iterator[str]:
-    versions = {name: _version(name) for name in PACKAGES}
-    versions |= {"Python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     yield "## Software"
     yield "As this card was written:"
-    yield _table(("What", "Version"), {"cerraseg": __version__, **versions}.items())
+    yield _table(("What", "Version"), versions().items())
     trained = f"Training code: digest `{run.train_code}`. " if facts.history is not None else ""
     yield f"{trained}Repository as this card was written: {facts.commit}."
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _table(headings: Sequence[str], rows: Iterable[Iterable[object]]) -> str:

@@ -20,7 +20,7 @@ from huggingface_hub import ModelCard
 from snakemake.iocontainers import InputFiles
 from test_training import SMALL
 
-from cerraseg import __version__, checkpoint, model_card, score_files
+from cerraseg import __version__, checkpoint, model_card, score_files, software
 from cerraseg.card_facts import Run, Sources
 from cerraseg.checkpoint import Segmenter, draw
 from cerraseg.recipes import RECIPES
@@ -266,8 +266,8 @@ def test_nothing_of_the_machine_is_named(home, trained):
 def test_versions(home):
     versions = dict(rows(written(home, run()), "Software"))
     assert (versions["cerraseg"], versions["Python"]) == (__version__, platform.python_version())
-    assert {name: versions[name] for name in model_card.PACKAGES} == {
-        name: metadata.version(name) for name in model_card.PACKAGES
+    assert {name: versions[name] for name in software.PACKAGES} == {
+        name: metadata.version(name) for name in software.PACKAGES
     }
 
 

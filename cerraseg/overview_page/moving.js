@@ -1,0 +1,70 @@
+// Panning and zooming of all map panels at once, by keys and buttons, and the sizes of figures.
+const x = () => model("map-x"), y = () => model("map-y");
+const frame = () => ({ width: model("map-prediction").inner_width, height: model("map-prediction").inner_height });
+function move(centreX, centreY, spanY) {
+  const { width, height } = frame();
+  const spanX = (spanY * width) / height / maps.views[shown].stretch;
+  y().setv({ start: centreY - spanY / 2, end: centreY + spanY / 2 });
+  x().setv({ start: centreX - spanX / 2, end: centreX + spanX / 2 });
+}
+function zoomed(factor) {
+  move((x().start + x().end) / 2, (y().start + y().end) / 2, (y().end - y().start) * factor);
+}
+function panned(right, up) {
+  const [stepX, stepY] = [(x().end - x().start) * right * 0.1, (y().end - y().start) * up * 0.1];
+  x().setv({ start: x().start + stepX, end: x().end + stepX });
+  y().setv({ start: y().start + stepY, end: y().end + stepY });
+}
+function whole() {
+  const { width, height } = frame();
+  if (!width || !height) return;
+  const [left, bottom, right, top] = maps.views[shown].extent;
+  move((left + right) / 2, (bottom + top) / 2, Math.max(top - bottom, ((right - left) * maps.views[shown].stretch * height) / width));
+  home = [x().start, x().end, y().start, y().end];
+}
+function resized() {
+  if (shown == null || !frame().width || !frame().height) return;
+  const untouched = !home || [x().start, x().end, y().start, y().end].every((value, place) => value === home[place]);
+  untouched ? whole() : zoomed(1);
+}
+const KEYS = {
+  ArrowLeft: () => panned(-1, 0), ArrowRight: () => panned(1, 0), ArrowUp: () => panned(0, 1), ArrowDown: () => panned(0, -1),
+  "+": () => zoomed(0.8), "=": () => zoomed(0.8), "-": () => zoomed(1.25), 0: whole,
+};
+function layout() {
+  const small = narrow.matches ? "10px" : "12px";
+  for (const name of ["benchmark", "classes", "areas"]) model(name).left[0].major_label_text_font_size = small;
+  if (shown == null) return;
+  const { extent: [left, bottom, right, top], stretch } = maps.views[shown];
+  const width = byId("panel-prediction").clientWidth - 80;
+  const height = 55 + (width * (top - bottom)) / ((right - left) * stretch);
+  for (const name of PANELS)
+    model(`map-${name}`).height = Math.round(Math.min(Math.max(height, 240), Math.max(380, 0.6 * innerHeight)));
+}
+function viewer() {
+  const views = new Map();
+  maps.views.forEach((view, k) => views.set(view.place, [...(views.get(view.place) ?? []), k]));
+  for (const [place, members] of views) {
+    const group = element("optgroup", "", { label: place });
+    group.append(...members.map((k) => element("option", `${maps.views[k].scenario} · ${place}`, { value: k })));
+    byId("view").append(group);
+  }
+  byId("step").textContent = maps.step;
+  byId("ramp").append("0 % ", ...paletteOf("confidence").map((colour) => {
+    const block = element("i");
+    block.style.background = colour;
+    return block;
+  }), " 100 %");
+  byId("view").addEventListener("change", (event) => chooseView(Number(event.target.value)));
+  byId("zoom-in").addEventListener("click", () => zoomed(0.8));
+  byId("zoom-out").addEventListener("click", () => zoomed(1.25));
+  byId("whole").addEventListener("click", whole);
+  const box = byId("viewer");
+  box.addEventListener("keydown", (event) => {
+    if (event.target !== box || event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
+    event.preventDefault();
+    KEYS[event.key]();
+  });
+  box.addEventListener("pointerdown", (event) => event.target.closest("figure") && box.focus({ preventScroll: true }));
+  for (const side of ["inner_width", "inner_height"]) model("map-prediction").properties[side].change.connect(() => requestAnimationFrame(resized));
+}

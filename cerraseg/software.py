@@ -1,0 +1,39 @@
+"""What ran here: the versions of the programs and the commit of the source tree."""
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from cerraseg import __version__
+
+PACKAGES = ("torch", "lightning", "segmentation-models-pytorch", "timm", "numpy", "rasterio")
+"""Distributions whose versions matter to results."""
+
+_CODE = ("cerraseg", "workflow", "Snakefile", "requirements.txt")  # what the commit stands for
+
+
+def versions() -> dict[str, str]:
+    """CerraSeg, the :data:`PACKAGES`, Python and the platform, with their versions."""
+    machine = f"{platform.system()} {platform.machine()}"
+    found = {name: _version(name) for name in PACKAGES}
+    return {"cerraseg": __version__, **found, "Python": platform.python_version(), "platform": machine}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def commit(repository: Path) -> str:
+    """The commit that ``repository`` is at, "unknown" where it is not the top folder of a Git repository."""
+    git = ["git", "--no-optional-locks", "-C", str(repository)]
+    try:
+        found = subprocess.run([*git, "rev-parse", "--show-prefix", "HEAD"], capture_output=True, text=True, check=True)
+        changes = subprocess.run([*git, "status", "--porcelain", "--", *_CODE], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    inside, commit = found.stdout.splitlines()
+    return "unknown" if inside else f"`{commit}`{' with uncommitted changes' if changes.stdout else ''}"
