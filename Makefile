@@ -23,13 +23,13 @@ $(READY): requirements.txt
 
 demo: $(READY) ## Train, score and map the demo scenarios; then the report
 	@$(BIN)/snakemake --cores $(CORES)
-	@test results/report.html -nt results/benchmark.csv || $(BIN)/snakemake --report results/report.html
-	@echo "Scores: results/benchmark.md   Maps: results/scenarios/*/mosaic   All figures: results/report.html"
+	@test results/report.html -nt results/overview.html || $(BIN)/snakemake --report results/report.html
+	@echo "Look at it all: results/overview.html   Scores: results/benchmark.md   Maps: results/scenarios/*/mosaic, results/scenes"
 
 test: $(READY) ## Run the test suite
 	@$(BIN)/python -m pytest
 
-drills: $(READY) ## Run the tests that take minutes: real SLURM, real DVC, lost processes
+drills: $(READY) ## Run the tests that take minutes: real SLURM, real DVC, a real browser, lost processes
 	@$(BIN)/python -m pytest -m drill
 
 lint: $(READY) ## Check format, style, types, the workflow and dvc.yaml
@@ -61,6 +61,8 @@ hooks: $(READY) ## Install git hooks: lint and check at a commit, dvc checkout a
 pictures: demo ## Draw the README's pictures again, from the demo
 	@mkdir -p docs/images
 	@cp results/benchmark.svg results/scenarios/unet-concat-nw-l1-tuned-666/map.png docs/images/
+	@cp results/scenes/unseen/unet-concat-nw-l1-tuned-666/map.png docs/images/scene.png
+	@$(BIN)/python docs/screenshots.py results/overview.html docs/images
 
 ablation: $(READY) ## Compare the steps from the published recipe to tuned, and write docs/recipes.md
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/ablation.yaml

@@ -9,10 +9,12 @@ if (
 
 include: "workflow/rules/guard.smk"
 include: "workflow/rules/common.smk"
+include: "workflow/rules/common_scenes.smk"
 include: "workflow/rules/digests.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/map.smk"
+include: "workflow/rules/scenes.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -26,6 +28,7 @@ rule all:
         TABLES,
         FIGURES,
         MAPS,
+        SCENE_MAPS,
         CHECKPOINTS,
         SCORES,
         CARDS,

@@ -39,12 +39,13 @@ class MapDraft:
         self.valid_pixels = 0
 
     def write(self, row: int, column: int, chunk: Raster) -> None:
-        """Store ``chunk``, (height, width) uint8 with sides of at most :data:`CHUNK`, as the ``row``-th and
-        ``column``-th chunk counted from the upper-left corner; 255 is no data."""
-        height, width = chunk.shape
-        self._dataset.write(chunk, 1, window=Window(column * CHUNK, row * CHUNK, width, height))
+        """Store ``chunk``, (height, width) or (bands, height, width) uint8 with sides of at most :data:`CHUNK`, as the
+        ``row``-th and ``column``-th chunk counted from the upper-left corner; 255 is no data, in every band alike."""
+        height, width = chunk.shape[-2:]
+        layers = chunk.reshape(-1, height, width)
+        self._dataset.write(layers, window=Window(column * CHUNK, row * CHUNK, width, height))
         self.occupied.add((row, column))
-        self.valid_pixels += int(np.count_nonzero(chunk != NO_DATA))
+        self.valid_pixels += int(np.count_nonzero(layers[0] != NO_DATA))
         for value in range(len(self.counts)):
             self.counts[value] += np.count_nonzero(chunk == value)
 
@@ -57,15 +58,17 @@ def new_map(
     crs: Any,
     transform: Any,
     classes: Sequence[LandCover] | None,
+    bands: Sequence[str] = ("confidence",),
     tags: Mapping[str, str] | None = None,
     threads: int | None = None,
 ) -> Iterator[MapDraft]:
     """Yield a draft to fill; when the block ends well, ``target`` is a complete Cloud-Optimized GeoTIFF.
 
-    One uint8 band of ``shape`` (height, width) in pixels, no-data 255, blocks of 512 pixels, deflate. With ``classes``
-    it is a class map: colour table, ``CLASS_<id>`` tags, overviews by majority, and a sidecar ``<target>.aux.xml`` with
-    the class names and pixel counts as GDAL and QGIS read them. Without, it is a confidence in percent: overviews by
-    mean. ``tags`` are added to the file's metadata. ``threads`` compress (None: one a core).
+    Bands of uint8 and ``shape`` (height, width) in pixels, no-data 255, blocks of 512 pixels, deflate. With ``classes``
+    it is a class map of one band: colour table, ``CLASS_<id>`` tags, overviews by majority, and a sidecar
+    ``<target>.aux.xml`` with the class names and pixel counts as GDAL and QGIS read them. Without, its ``bands`` are
+    percentages, a name each: overviews by mean. ``tags`` are added to the file's metadata. ``threads`` compress (None:
+    one a core).
 
     Everything is made in the hidden folder ``.<target name>.part`` and renamed, the map last: a killed run leaves at
     most that folder, which the next run clears. On an exception nothing is left.
@@ -78,8 +81,9 @@ def new_map(
     options = {"GDAL_CACHEMAX": 64, "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE"}
     try:
         with rasterio.Env(**options):
-            with _create(base, shape, crs=crs, transform=transform) as dataset:
-                _describe(dataset, classes, tags or {})
+            count = 1 if classes else len(bands)
+            with _create(base, shape, count, crs=crs, transform=transform) as dataset:
+                _describe(dataset, classes, bands, tags or {})
                 draft = MapDraft(dataset, len(classes or ()))
                 yield draft
             _add_overviews(base, shape, draft.occupied, mean_of_four if classes is None else majority_of_four)
@@ -133,17 +137,18 @@ def _quarters(level: Raster) -> list[Raster]:
     return [np.ascontiguousarray(level[row::2, column::2]) for row in (0, 1) for column in (0, 1)]
 
 
-def _create(path: Path, shape: tuple[int, int], **georeference: Any) -> Any:
+def _create(path: Path, shape: tuple[int, int], count: int, **georeference: Any) -> Any:
     options = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "sparse_ok": True, "bigtiff": "IF_SAFER"}
-    size = {"height": shape[0], "width": shape[1], "count": 1, "dtype": "uint8", "nodata": NO_DATA}
+    size = {"height": shape[0], "width": shape[1], "count": count, "dtype": "uint8", "nodata": NO_DATA}
     return rasterio.open(path, "w", driver="GTiff", **size, **options, **georeference)
 
 
-def _describe(dataset: Any, classes: Sequence[LandCover] | None, tags: Mapping[str, str]) -> None:
+def _describe(dataset: Any, classes: Sequence[LandCover] | None, bands: Sequence[str], tags: Mapping[str, str]) -> None:
     dataset.update_tags(**{**tags, "AREA_OR_POINT": "Area"})
     if classes is None:
-        dataset.set_band_description(1, "confidence (%)")
-        dataset.set_band_unit(1, "%")
+        for place, name in enumerate(bands, 1):
+            dataset.set_band_description(place, f"{name} (%)")
+            dataset.set_band_unit(place, "%")
         return
     dataset.set_band_description(1, "land cover")
     dataset.write_colormap(1, {c.id: (*c.colour, 255) for c in classes})
@@ -158,12 +163,12 @@ def _add_overviews(
     while max(shape) > BLOCK:
         shape = ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
         target = source.with_name(f"{source.name}.ovr")
-        with rasterio.open(source) as finer, _create(target, shape, **_half_as_fine(finer)) as coarser:
+        with rasterio.open(source) as finer, _create(target, shape, finer.count, **_half_as_fine(finer)) as coarser:
             for row, column in sorted(occupied):
                 top, left = row * CHUNK, column * CHUNK
                 window = Window(left, top, min(CHUNK, finer.width - left), min(CHUNK, finer.height - top))
-                half = reduce(finer.read(1, window=window))
-                coarser.write(half, 1, window=Window(left // 2, top // 2, half.shape[1], half.shape[0]))
+                half = np.stack([reduce(band) for band in finer.read(window=window)])
+                coarser.write(half, window=Window(left // 2, top // 2, half.shape[2], half.shape[1]))
         occupied = {(row // 2, column // 2) for row, column in occupied}
         source = target
 

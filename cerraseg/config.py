@@ -1,5 +1,6 @@
 """Check a configuration before anything runs: closed schema, nearest spelling, what the keys demand of each other."""
 
+import datetime
 import difflib
 import math
 import os
@@ -39,6 +40,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     scenarios = _scenarios(complete["scenarios"], _recipes(complete))
     complete["checkpoints"] = _checkpoints(complete["checkpoints"], scenarios)
     _check_released(complete["released"], scenarios)
+    complete["scenes"] = _scenes(complete, scenarios, schema["properties"]["scenes"]["items"])
     if complete["source"] == "local":
         complete["roots"] = _roots(complete)
         if all(Path(root).is_dir() for root in complete["roots"]):
@@ -55,6 +57,8 @@ def _typed(value: Any, schema: Mapping[str, Any]) -> Any:
         return {key: _typed(part, parts.get(key, others)) for key, part in value.items()}
     if isinstance(value, list):
         return [_typed(item, schema.get("items", {})) for item in value]
+    if isinstance(value, datetime.date):  # as YAML reads a date without quotes
+        return value.isoformat()
     if isinstance(value, str) and schema.get("type") in ("integer", "number", "boolean"):
         return yaml.safe_load(value)
     return value
@@ -156,6 +160,48 @@ def _check_released(given: Mapping[str, Any], scenarios: Iterable[Scenario]) -> 
         raise ConfigError("released.drive_id: missing; source drive needs the id in the file's link")
     if given["source"] == "local" and not Path(given["folder"]).is_dir():
         raise ConfigError(f"released.folder: {given['folder']}: no such folder; expected one that holds the .pt files")
+
+
+def _scenes(
+    config: Mapping[str, Any], scenarios: Iterable[Scenario], schema: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The scenes with paths expanded and the scenarios that map them; simulated ones are made by the run."""
+    simulated = simulated_scene(config) if config["source"] == "simulate" else {}
+    scenes: list[dict[str, Any]] = []
+    for given in config["scenes"]:
+        scene, where = _with_defaults(given, schema), f"scenes.{given['name']}"
+        if scene["name"] in [other["name"] for other in scenes]:
+            raise ConfigError(f"{where}: two scenes have this name; expected one a name: rename one of them")
+        mapped = Path(config["results"], "scenes", scene["name"], "scene.json").is_file()  # e.g. by dvc pull
+        for key in (key for key in ("msi", "sar", "reference") if key in scene):
+            scene[key] = _expanded(f"{where}.{key}", scene[key])
+            if not (mapped or scene[key] in simulated.values() or Path(scene[key]).is_file()):
+                raise ConfigError(f"{where}.{key}: {scene[key]}: no such file; expected a raster")
+        scene["scenarios"] = _mapped_by(scene, where, scenarios)
+        scenes.append(scene)
+    return scenes
+
+
+def _mapped_by(scene: Mapping[str, Any], where: str, scenarios: Iterable[Scenario]) -> list[str]:
+    """Ids of the scenarios that map a scene: those it names, or all whose bands it has."""
+    able = [scenario.id for scenario in scenarios if _NEEDS[scenario.modality] <= set(scene)]
+    known = [scenario.id for scenario in scenarios]
+    for id_ in scene["scenarios"]:
+        if id_ not in known:
+            raise ConfigError(f"{where}.scenarios: {id_!r} is no scenario of this configuration{_nearest(id_, known)}")
+        if id_ not in able:
+            raise ConfigError(f"{where}: {id_} needs a raster that the scene lacks; add msi or sar, or take it out")
+    if not able:
+        raise ConfigError(
+            f"{where}: no scenario can map it; expected msi, sar or both, as the scenarios' modalities ask"
+        )
+    return list(scene["scenarios"]) or able
+
+
+def simulated_scene(config: Mapping[str, Any]) -> dict[str, str]:
+    """Files of the simulated scene: msi, sar, and the truth of both levels."""
+    names = ("msi", "sar", "truth_l1", "truth_l2")
+    return {name: f"{config['simulate']['folder']}/scene/{name}.tif" for name in names}
 
 
 def _expanded(key: str, path: str) -> str:

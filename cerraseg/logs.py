@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from cerraseg.errors import CerraSegError
 T = TypeVar("T")
 
 log = logging.getLogger("cerraseg")
+
+_TELL_EVERY = 60  # seconds
 
 
 @contextmanager
@@ -41,9 +44,19 @@ def step(log_file: str | Path) -> Iterator[None]:
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
-    """Iterate over ``items`` with a progress bar named ``what``, shown only on a terminal."""
+    """Iterate over ``items`` with a progress bar named ``what``; where nobody watches, a line in the log a minute."""
     if not sys.stderr.isatty():
-        return items
+        return _told(items, what, total)
     from tqdm import tqdm  # here, as a step that nobody watches need not load it
 
     return tqdm(items, desc=what, total=total, leave=False)
+
+
+def _told(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
+    began = told = time.monotonic()
+    for done, item in enumerate(items):
+        if (now := time.monotonic()) - told >= _TELL_EVERY:
+            told = now
+            left = f" of {total}, {(now - began) / done * (total - done) / 60:.0f} min left" if total and done else ""
+            log.info("%s: %d%s", what, done, left)
+        yield item

@@ -1,9 +1,9 @@
 """Predict packed patches: class ids, confidence and edges as packed arrays."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cerraseg import checkpoint
+from cerraseg import checkpoint, inference
 from cerraseg.dataset import PackedPatches, Streamed
 from cerraseg.edges import derive
 from cerraseg.files import replacing
@@ -19,8 +19,6 @@ from cerraseg.logs import log, progress
 from cerraseg.memory import keep_memory
 from cerraseg.patches import SIZE
 from cerraseg.store import Store, batches
-
-Precision = Literal["float32", "bfloat16"]
 
 
 def predict(
@@ -32,7 +30,7 @@ def predict(
     edges: str | Path,
     *,
     batch_size: int = 32,
-    precision: Precision = "float32",
+    precision: inference.Precision = "float32",
     threads: int = 1,
 ) -> None:
     """Predict the patches in ``rows`` with a checkpoint.
@@ -54,11 +52,11 @@ def predict(
     """
     torch.set_num_threads(threads)
     keep_memory()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = inference.device()
     segmenter, blueprint, _ = checkpoint.load(model_file)
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
     patches, order = PackedPatches(store, rows, blueprint.modality, []), batches(np.arange(len(rows)), batch_size)
-    with ExitStack() as stack, torch.inference_mode(), _arithmetic(device, precision):
+    with ExitStack() as stack, torch.inference_mode(), inference.arithmetic(device, precision):
         files = [
             stack.enter_context(_growing(path, (len(rows), SIZE, SIZE))) for path in (prediction, confidence, edges)
         ]
@@ -66,11 +64,6 @@ def predict(
             for file, tiles in zip(files, _tiles(*segmenter.logits(images)), strict=True):
                 file.write(tiles.data)
     log.info("predicted %d patches on %s in %s", len(rows), device, precision)
-
-
-def _arithmetic(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """What the forward pass computes in; entered once, since bfloat16 parameters are made anew at each entry."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 @contextmanager
@@ -82,18 +75,8 @@ def _growing(path: str | Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
 
 
 def _tiles(semantic: Tensor, edge: Tensor | None = None) -> tuple[NDArray[np.uint8], ...]:
-    """Class ids, confidence in percent, and where edges are: each (B, H, W).
-
-    The first of equal classes counts, as with ``max(1)``, whose search for the place is slow: here a class id is the
-    number of classes before the first that reaches the maximum.
-    """
-    probabilities = semantic.float().contiguous().softmax(1)
-    best = probabilities.amax(1)
-    ids, behind = torch.zeros_like(best, dtype=torch.uint8), torch.ones_like(best, dtype=torch.bool)
-    for part in probabilities.unbind(1)[:-1]:
-        behind &= part < best
-        ids += behind
-    parts = [ids, (best * 100).round().to(torch.uint8)]
+    """Class ids, confidence in percent, and where edges are: each (B, H, W)."""
+    parts = list(inference.decide(inference.probabilities(semantic)))
     if edge is not None:
         parts.append(((edge[:, 1] > edge[:, 0]) & (edge[:, 1] == edge.amax(1))).to(torch.uint8))
     classes, percent, *edges = torch.stack(parts).cpu().numpy()  # one copy from the GPU, so one wait

@@ -40,6 +40,12 @@ def write_statistics(table: str | Path, split: str | Path, store: Store, path: s
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
+def read_bands(path: str | Path) -> dict[str, dict[str, float]]:
+    """Band → min, max, mean and std, of a file of :func:`write_statistics`."""
+    bands: dict[str, dict[str, float]] = json.loads(Path(path).read_text())["bands"]
+    return bands
+
+
 def class_counts(table: pd.DataFrame, level: str) -> NDArray[np.int64]:
     """Labelled pixels of each class of ``level`` over the rows of the patch table: (classes,) int64."""
     return table[count_columns(level)].sum().to_numpy(np.int64)

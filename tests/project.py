@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 TUNED, RELEASED = "unet-concat-nw-l1-tuned-1", "transnuseg-sar-nw-l2-released-0"
 TINY = {
     "source": "simulate",
-    "simulate": {"patches": 24},
+    "simulate": {"patches": 24, "scene": {"width": 230, "height": 150}},
     "scenarios": {
         "models": ["unet"], "modalities": ["concat"], "weightings": ["nw"], "levels": ["l1"], "recipes": ["tuned"],
         "seeds": [1], "extra": [RELEASED],
@@ -27,6 +27,13 @@ TINY = {
     "unet": {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": [16, 16, 8]},
     "training": {"epochs": 2, "batch_size": 4},
     "predict": {"geotiffs": True},
+    "scenes": [
+        {
+            "name": "unseen", "msi": "data/simulated/scene/msi.tif", "sar": "data/simulated/scene/sar.tif",
+            "reference": "data/simulated/scene/truth_l2.tif", "reference_level": "l2",
+        }
+    ],
+    "maps": {"layers": ["probabilities", "margin", "entropy"], "minimum_hectares": 0.2},
 }  # fmt: skip
 
 

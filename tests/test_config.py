@@ -27,6 +27,8 @@ def changed(**changes):
         for parent in parents:
             part = part.setdefault(parent, {})
         part[key] = value
+    if config["source"] != "simulate":
+        config["scenes"] = [scene for scene in config["scenes"] if scene["name"] != "unseen"]
     return config
 
 
@@ -238,6 +240,58 @@ def rows(schema, prefix=""):
             default = f"`{json.dumps(part['default'])}`" if "default" in part else ""
             text = part["description"] + (f" Values: {', '.join(f'`{value}`' for value in values)}." if values else "")
             yield f"| `{prefix}{key}` | {default} | {text} |"
+            if "properties" in part.get("items", {}):
+                yield from rows(part["items"], f"{prefix}{key}[].")
+
+
+def test_dates_need_no_quotes():
+    config = scenes(DEMO["scenes"][0] | {"date": yaml.safe_load("2024-07-23")})
+    assert check(config, SCHEMA)[0]["scenes"][0]["date"] == "2024-07-23"
+
+
+def scenes(*given, **further):
+    return changed(scenes=list(given), **further)
+
+
+def test_scenes_are_mapped_by_the_scenarios_whose_bands_they_have(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCENES", str(tmp_path))
+    (tmp_path / "a.tif").touch()
+    complete, all_ = check(scenes({"name": "a", "sar": "$SCENES/a.tif"}, *DEMO["scenes"]), SCHEMA)
+    radar, unseen = complete["scenes"]
+    assert radar["sar"] == str(tmp_path / "a.tif") and radar["scenarios"] == ["unet-sar-nw-l1-tuned-666"]
+    assert (radar["sar_bands"], radar["reference_level"]) == ([], "l1")
+    assert unseen["scenarios"] == [scenario.id for scenario in all_]
+    one = scenes(DEMO["scenes"][0] | {"scenarios": ["unet-msi-nw-l1-tuned-666"]})
+    assert check(one, SCHEMA)[0]["scenes"][0]["scenarios"] == ["unet-msi-nw-l1-tuned-666"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([{"name": "a b"}], "scenes.0.name: 'a b' does not match"),
+        ([{"name": "a", "mis": "x.tif"}], "scenes.0.mis: unknown key; did you mean 'msi'?"),
+        ([{"name": "a", "msi": "no.tif"}], "scenes.a.msi: no.tif: no such file; expected a raster"),
+        ([{"name": "a"}], "scenes.a: no scenario can map it; expected msi, sar or both"),
+        ([DEMO["scenes"][0]] * 2, "scenes.unseen: two scenes have this name"),
+        ([DEMO["scenes"][0] | {"scenarios": ["unet-mis-nw-l1-tuned-666"]}], "did you mean 'unet-msi-nw-l1-tuned-666'?"),
+        (
+            [{"name": "a", "sar": "data/simulated/scene/sar.tif", "scenarios": ["unet-concat-nw-l1-tuned-666"]}],
+            "scenes.a: unet-concat-nw-l1-tuned-666 needs a raster that the scene lacks",
+        ),
+        ([DEMO["scenes"][0] | {"date": "yesterday"}], "scenes.0.date: 'yesterday' does not match"),
+    ],
+)
+def test_faults_of_scenes(given, message):
+    assert message in fault(scenes(*given))
+
+
+def test_maps_of_a_scene_need_no_raster_any_more(tmp_path, monkeypatch):
+    """As after ``dvc pull`` on a machine without it."""
+    monkeypatch.chdir(tmp_path)
+    facts = tmp_path / "results/scenes/a/scene.json"
+    facts.parent.mkdir(parents=True)
+    facts.touch()
+    assert check(scenes({"name": "a", "sar": "/no/such.tif"}), SCHEMA)[0]["scenes"][0]["sar"] == "/no/such.tif"
 
 
 def test_readme_describes_every_key_as_the_schema_does():

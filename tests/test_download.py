@@ -392,7 +392,9 @@ def test_a_manifest_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_kaggle_download_through_the_workflow(root, tmp_path):
     """The real kagglehub client against a loopback server, then the index over what it unpacked."""
     files = {f"cerradata_4mm/{path.relative_to(root)}": path.read_bytes() for path in sorted(root.rglob("*_42.tif"))}
-    other = Project(tmp_path / "project", TINY | {"source": "kaggle", "kaggle": {"dataset": "a/copy", "version": 3}})
+    other = Project(
+        tmp_path / "project", TINY | {"scenes": [], "source": "kaggle", "kaggle": {"dataset": "a/copy", "version": 3}}
+    )
     environment = {"KAGGLE_API_ENVIRONMENT": "TEST", "NO_PROXY": "localhost", "HOME": str(tmp_path)}
     try:
         with serving(zip_of(files), port=7777):
@@ -403,7 +405,7 @@ def test_kaggle_download_through_the_workflow(root, tmp_path):
     assert manifest["origin"] == {"dataset": "a/copy", "version": 3}
     assert manifest["source"] == "a/copy"  # only the published data set is called CerraData-4MM
     assert pd.read_parquet(other.folder / "results/patches.parquet")["id"].tolist() == ["42"]
-    output = Project(tmp_path / "offline", TINY | {"source": "kaggle"}).run(
+    output = Project(tmp_path / "offline", TINY | {"scenes": [], "source": "kaggle"}).run(
         "results/patches.parquet", ok=False, **environment
     )
     assert "source: local" in output

@@ -18,12 +18,14 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "cerraseg"
 LAYERS = {
     0: "errors taxonomy scenario recipes logs files layout config stopping slurm running memory workers",
-    1: "simulate spectra landscape sites courses noise ground geotiff download kaggle drive archive released patches "
-    "edges split store statistics metrics score_files bootstrap evaluation model_card card_facts export mosaic cog "
-    "figures map_figures benchmark tables benchmark_chart tracking tracking.workflow tracking.stages tracking.commands "
-    "tracking.__main__",
-    2: "dataset losses models models.unet models.transnuseg models.swin augmentation checkpoint team devices",
-    3: "loop training prediction adoption",
+    1: "simulate simulated_scene spectra landscape sites courses noise ground geotiff download kaggle drive archive "
+    "released patches edges split store statistics metrics score_files bootstrap evaluation model_card card_facts "
+    "software export grids mosaic cog true_colour figures map_figures map_marks benchmark tables benchmark_chart "
+    "scene scale survey tiling map_rows areas area_estimates area_tables polygons geopackage stac "
+    "overview overview_charts overview_maps overview_scores overview_views "
+    "tracking tracking.workflow tracking.stages tracking.commands tracking.__main__",
+    2: "inference dataset losses models models.unet models.transnuseg models.swin augmentation checkpoint team devices",
+    3: "loop training prediction mapping adoption",
 }
 LAYER = {f"cerraseg.{name}".removesuffix(".__init__"): n for n, names in LAYERS.items() for name in names.split()}
 SIDEWAYS = {
@@ -86,8 +88,14 @@ def test_conda_environments_follow_pyproject(name):
 
 
 def test_conda_environments_hold_what_their_steps_import():
-    distribution = {"segmentation_models_pytorch": "segmentation-models-pytorch", "splitfolders": "split-folders"}
-    distribution |= {"torch": "pytorch"}
+    distribution = {
+        "PIL": "pillow",
+        "mpl_toolkits": "matplotlib",
+        "segmentation_models_pytorch": "segmentation-models-pytorch",
+        "splitfolders": "split-folders",
+        "torch": "pytorch",
+        "yaml": "pyyaml",
+    }
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
     steps = re.findall(r"conda:\s+(CONDA_\w+)(?:(?!conda:).)*?script:\s+\"../scripts/(\w+).py\"", rules, re.DOTALL)
     assert {script for _, script in steps} == {path.stem for path in (REPOSITORY / "workflow/scripts").glob("*.py")}

@@ -20,13 +20,14 @@ from cerraseg.errors import CerraSegError
 from cerraseg.tracking import commands, stages, workflow
 
 ONE, OTHER = "unet-msi-nw-l1-own-1", "unet-sar-nw-l1-own-1"
-CONFIG = {key: value for key, value in TINY.items() if key not in ("released", "predict")} | {
+CONFIG = {key: value for key, value in TINY.items() if key not in ("released", "predict", "maps")} | {
     "results": "results",
     "recipes": {"own": {"from": "tuned", "learning_rate": 0.0005}},
     "scenarios": TINY["scenarios"] | {"modalities": ["msi"], "recipes": ["own"], "extra": []},
     "training": {"epochs": 1, "batch_size": 4},
 }
-SCENARIO_STAGES = ("train", "curves", "predict", "evaluate", "mosaic", "scenario_figures", "model_card")
+SCENARIO_STAGES = ("train", "curves", "predict", "evaluate", "mosaic", "areas", "scenario_figures", "model_card")
+MAP_STAGES = ("map", "scene_areas", "scene_figures", "stac")
 
 pytestmark = pytest.mark.drill
 
@@ -79,7 +80,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     """A finished run of one scenario, made by `repro`."""
     made = Tracked(tmp_path_factory.mktemp("tracking") / "project", CONFIG)
     made.git("init", "--quiet", "--initial-branch=main")
-    assert "dvc.lock and what is here agree: 16 stages" in made.tracking("repro")
+    assert "dvc.lock and what is here agree: 23 stages" in made.tracking("repro")
     made.commit()
     return made
 
@@ -133,20 +134,21 @@ def test_experiment_shows_in_metrics_parameters_and_plots(project):
 
 def test_one_more_scenario_by_snakemake_is_recorded(project):
     project.configure(with_extra(OTHER))
-    assert "dvc.lock records 23 stages; 0 are not up to date" in project.run()
+    assert "dvc.lock records 35 stages; 0 are not up to date" in project.run()
     project.agree()
     assert not project.ran(project.dvc("repro"))
     changed = set(re.findall(r"^\+  (\S+):$", project.git("diff", "HEAD", "--", "dvc.lock"), re.MULTILINE))
-    assert changed == {f"{name}_extra@{OTHER}" for name in SCENARIO_STAGES}
+    wanted = {f"{name}_extra@{OTHER}" for name in SCENARIO_STAGES}
+    assert changed == wanted | {f"{name}_extra@scene0-{OTHER}" for name in MAP_STAGES}
     project.commit()
 
 
 def test_one_setting_by_dvc_leaves_nothing_to_snakemake(project):
     project.configure(with_extra(OTHER, index={"max_rejected": 0.02}))
-    assert project.ran(project.dvc("repro")) == {"digests", "index"}
+    assert project.ran(project.dvc("repro")) == {"digests", "index", "overview"}
     project.agree()
     project.configure(with_extra(OTHER))
-    assert project.ran(project.dvc("repro")) == {"digests", "index"}
+    assert project.ran(project.dvc("repro")) == {"digests", "index", "overview"}
     project.agree()
 
 
@@ -157,7 +159,7 @@ def test_repro_runs_no_more_than_dvc_would(project):
     project.configure(with_extra(OTHER, index={"max_rejected": 0.03}))
     (project.folder / "cerraseg/errors.py").open("a").write("# edited\n")
     said = project.tracking("repro")
-    assert re.findall("running ([0-9]+)", said) == ["1", "1"]
+    assert re.findall("running ([0-9]+)", said) == ["1", "1", "1"]
     assert (checkpoint.read_bytes(), checkpoint.stat().st_ino) == before
     lock = project.read("dvc.lock")
     assert not project.ran(project.dvc("repro")) and project.read("dvc.lock") == lock
@@ -170,9 +172,14 @@ def test_failed_step_is_left_alone(project):
     text = path.read_text()
     try:
         path.write_text(text + "\nraise SystemExit('broken')\n")
-        assert "19 stages; 4 are not up to date" in project.run(ok=False)
+        assert "27 stages; 8 are not up to date" in project.run(ok=False)
         status = yaml.safe_load(project.dvc("status", "--json"))
-        assert {name.split("@")[0].removesuffix("_extra") for name in status} == {"mosaic", "scenario_figures"}
+        assert {name.split("@")[0].removesuffix("_extra") for name in status} == {
+            "mosaic",
+            "scenario_figures",
+            "areas",
+            "overview",
+        }
     finally:
         path.write_text(text)
     project.reset()
@@ -256,7 +263,7 @@ def test_scores_of_a_scenario_that_left_are_set_aside(project):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_killed_dvc_repro_goes_on(project, how):
-    project.configure(with_extra(OTHER, training={"epochs": 3 + list(signal.Signals).index(how), "batch_size": 4}))
+    project.configure(with_extra(OTHER, training={"epochs": 8 + list(signal.Signals).index(how), "batch_size": 4}))
     state = project.folder / f"results/resume/{ONE}/last.ckpt"
     shutil.rmtree(state.parent, ignore_errors=True)
     process = subprocess.Popen(

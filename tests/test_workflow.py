@@ -8,25 +8,31 @@ import pytest
 import rasterio
 from conftest import arrays, opened
 from project import RELEASED, TINY, TUNED, Project
+from rasterio import Affine
 
 from cerraseg import loop, recipes, scenario, store, training
 from cerraseg.edges import derive
+from cerraseg.taxonomy import LEVELS
 
-AFTER_PREDICTION = ("evaluate", "mosaic", "geotiffs", "scenario_figures", "model_card")
-LAST = {"benchmark": 1, "digests": 1, "all": 1}
+AFTER_PREDICTION = ("evaluate", "mosaic", "areas", "geotiffs", "scenario_figures", "model_card")
+MAPS = ("map", "scene_areas", "scene_figures", "polygons", "stac")
+LAST = {"benchmark": 1, "overview": 1, "digests": 1, "all": 1}
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A finished run of the tiny configuration, killed once in pack and once in train: the same command each time."""
+    """A finished run of the tiny configuration, killed in pack, train and map: the same command each time."""
     made = Project(tmp_path_factory.mktemp("workflow") / "project", TINY)
     made.kill_when("results/packed/.images*")
     assert not (made.folder / "results/packed/header.json").exists()
     made.kill_when(f"results/resume/{TUNED}/last.ckpt")
     assert not (made.folder / f"results/scenarios/{TUNED}/checkpoint.pt").exists()
-    assert "going on from the state" in made.run()
+    made.kill_when(f"results/resume/maps/unseen/{TUNED}/classes.rows")
+    assert not (made.folder / f"results/scenes/unseen/{TUNED}/map").exists()
+    made.run()
+    assert b"going on from the state" in made.read(f"results/logs/train/{TUNED}.log")
     return made
 
 
@@ -126,6 +132,52 @@ def test_scores_follow_from_predictions_and_masks(project):
     assert metrics["scores"]["accuracy"] == pytest.approx((truth == prediction).mean(), abs=1e-6)
 
 
+def test_a_scene_is_mapped_on_its_own_grid(project):
+    """By either model, though the radar raster lies on another grid; with areas, polygons and a STAC item."""
+    scene = rasterio.open(project.folder / "data/simulated/scene/msi.tif")
+    optical, everywhere = scene.read_masks().min(0), np.full(scene.shape, 255)
+    for name, level, data in ((TUNED, "l1", optical), (RELEASED, "l2", everywhere)):  # radar alone has data everywhere
+        folder = project.folder / f"results/scenes/unseen/{name}"
+        for layer, bands in (("classes", 1), ("confidence", 1), ("probabilities", len(LEVELS[level])), ("margin", 1)):
+            with rasterio.open(folder / f"map/{layer}.tif") as file:
+                assert (file.crs, file.transform, file.shape) == (scene.crs, scene.transform, scene.shape)
+                np.testing.assert_array_equal(file.read_masks(bands), data)
+                assert (file.tags()["SCENARIO"], file.tags()["RESAMPLING"]) == (name, "bilinear")
+        areas = pd.read_csv(project.folder / f"results/scores/{name}/areas_unseen.csv")
+        assert areas["pixels"].iloc[-1] == (data > 0).sum() and set(areas["basis"]) == {"reference mask"}
+        assert areas["hectares"].iloc[-1] == pytest.approx(areas["pixels"].iloc[-1] / 100, rel=0.01)
+        item = json.loads((folder / "item.json").read_text())
+        for asset in item["assets"].values():
+            assert (folder / asset["href"]).is_file()
+        assert {"classes", "probabilities", "sieved", "polygons", "areas", "figure"} <= set(item["assets"])
+    assert not list((project.folder / "results/resume/maps/unseen").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ("band", "VH is missing or there twice"),
+        ("scale", "most values are negative, as in decibels"),
+        ("place", "expected rasters of one place"),
+        ("crs", "has no coordinate reference system"),
+    ],
+)
+def test_a_scene_that_cannot_be_mapped_is_refused(project, spoil, message):
+    with rasterio.open(project.folder / "data/simulated/scene/sar.tif") as file:
+        pixels, profile = file.read(), file.profile
+    profile["crs"] = None if spoil == "crs" else profile["crs"]
+    profile["transform"] = profile["transform"] * Affine.translation(5000 if spoil == "place" else 0, 0)
+    with rasterio.open(project.folder / "spoilt.tif", "w", **profile) as file:
+        file.write(10 * np.log10(pixels) - 40 if spoil == "scale" else pixels)
+        file.descriptions = ("VV", "HH" if spoil == "band" else "VH")
+    try:
+        project.configure(TINY | {"scenes": [TINY["scenes"][0] | {"name": spoil, "sar": "spoilt.tif"}]})
+        assert message in project.run(f"results/scenes/{spoil}/{TUNED}/map", ok=False)
+        assert not list(project.folder.glob(f"results/scenes/{spoil}/*"))
+    finally:
+        project.configure(TINY)
+
+
 def test_second_run_does_nothing(project):
     assert "Nothing to be done" in project.run()
 
@@ -135,10 +187,17 @@ def test_second_run_does_nothing(project):
     [
         (
             "losses",
-            {"train": 1, "curves": 1, "predict": 1, **dict.fromkeys(AFTER_PREDICTION, 1), **LAST},
+            {"train": 1, "curves": 1, "predict": 1, **dict.fromkeys(AFTER_PREDICTION + MAPS, 1), **LAST},
         ),
-        ("cog", {"mosaic": 2, "truth": 1, "scenario_figures": 2, "digests": 1, "all": 1}),
-        ("bootstrap", {"evaluate": 2, "scenario_figures": 2, "model_card": 2, **LAST}),
+        (
+            "cog",
+            {"mosaic": 2, "areas": 2, "truth": 1, "scenario_figures": 2, "scene": 1, "overview": 1, "digests": 1}
+            | {**dict.fromkeys(MAPS, 2), "simulate_scene": 1, "all": 1},
+        ),
+        (
+            "bootstrap",
+            {"evaluate": 2, "areas": 2, "scene_areas": 2, "stac": 2, "scenario_figures": 2, "model_card": 2, **LAST},
+        ),
         ("logs", {}),
     ],
 )
@@ -153,13 +212,13 @@ def test_edited_module_reruns_what_depends_on_it(project, module, expected):
 
 
 def test_edited_scenario_or_setting_reruns_only_its_jobs(project):
-    one = {"train": 1, "curves": 1, "predict": 1, **dict.fromkeys(AFTER_PREDICTION, 1), **LAST}
+    one = {"train": 1, "curves": 1, "predict": 1, **dict.fromkeys(AFTER_PREDICTION + MAPS, 1), **LAST}
     weighted = TINY["scenarios"] | {"weightings": ["w"]}
     try:
         project.configure(TINY | {"scenarios": weighted})
         assert project.planned() == one
         project.configure(TINY | {"predict": {"geotiffs": True, "batch_size": 16}})
-        assert project.planned() == {"predict": 2, **dict.fromkeys(AFTER_PREDICTION, 2), **LAST}
+        assert project.planned() == {"predict": 2, **dict.fromkeys(AFTER_PREDICTION + MAPS, 2), **LAST}
         project.configure(TINY | {"scenarios": TINY["scenarios"] | {"extra": []}})
         assert project.planned() == {"class_shares": 1, **LAST}
     finally:

@@ -1,5 +1,6 @@
 """The commands that keep Snakemake's memory and DVC's telling the same story."""
 
+import re
 import shutil
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,13 @@ from cerraseg.running import ensure_alone
 from cerraseg.score_files import set_aside_others
 from cerraseg.tracking import stages, workflow
 
-UNTRACKED = {"geotiffs"}
-"""Rules that no stage stands for: a file per patch is what DVC is slow at; Snakemake makes them anew."""
+UNTRACKED = {"geotiffs", "polygons", "simulate_scene"}
+"""Rules that no stage stands for, and whose files no stage depends on: Snakemake makes them anew. A file per patch is
+what DVC is slow at, polygons come of the maps, and patches and scenes are what each machine has."""
+
+BY_DIGEST = {"overview": re.compile("/(scenarios|scenes)/")}
+"""Rule → inputs that its digest and the folder of scores, with the areas of all maps, stand for: no stage can depend on
+a list that the configuration gives, and a folder of them may hold former scenarios, or no scene."""
 
 DIGESTS = "digests"
 """The stage that says by digests of code and settings which others are stale."""
@@ -178,8 +184,12 @@ def _faults(stage: stages.Stage, makers: dict[str, workflow.Job]) -> list[str]:
     faults += [f"outs name {path}, which rule {job.rule} does not write" for path in sorted(outs - job.outputs)]
     if job.rule == DIGESTS:
         return [f"{name}: {fault}" for fault in faults]  # reads the rules and the configuration, not files of a run
+    # A file that no rule makes, or an untracked one, is what each machine has.
+    made = {path for path in job.inputs if path in makers and makers[path].rule not in UNTRACKED}
+    if job.rule in BY_DIGEST:
+        made = {path for path in made if not BY_DIGEST[job.rule].search(path)}
     faults += [
-        f"deps lack {path}, which rule {job.rule} reads" for path in sorted(job.inputs) if not stages.within(path, deps)
+        f"deps lack {path}, which rule {job.rule} reads" for path in sorted(made) if not stages.within(path, deps)
     ]
     unread = [path for path in sorted(deps) if not any(stages.within(read, {path}) for read in job.inputs)]
     faults += [f"deps name {path}, which rule {job.rule} does not read" for path in unread]

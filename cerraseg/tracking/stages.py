@@ -37,8 +37,8 @@ def opened() -> Repo:
         repo.index.stages  # noqa: B018 (reads dvc.yaml)
     except DvcException as error:
         raise CerraSegError(
-            f"dvc.yaml: {error.__cause__ or error}\nIt reads config/config.yaml, which must name results and every "
-            "list under scenarios, empty ones too (extra: [])"
+            f"dvc.yaml: {error.__cause__ or error}\nIt reads config/config.yaml, which must name results, scenes "
+            "and every list under scenarios, empty ones too (extra: [])"
         ) from error
     return repo
 

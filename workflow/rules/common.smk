@@ -9,7 +9,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 from cerraseg import layout
-from cerraseg.config import check
+from cerraseg.config import check, simulated_scene
 from cerraseg.errors import ConfigError
 from cerraseg.recipes import with_custom
 from cerraseg.scenario import RELEASED

@@ -14,7 +14,7 @@ if config["source"] == "simulate":
         threads: 2
         params:
             code=package_digest("simulate"),
-            settings=config["simulate"],
+            settings={k: v for k, v in config["simulate"].items() if k != "scene"},
         script:
             "../scripts/simulate.py"
 

@@ -17,7 +17,10 @@ def package_digest(script):
     reached, todo = {}, [BASE / f"workflow/scripts/{script}.py"]
     while todo:
         path = todo.pop()
-        reached[path] = path.read_bytes()
+        parts = path.parent.glob(
+            f"{path.stem}_page/*"
+        )  # what is no Python, such as a script of the page
+        reached |= {file: file.read_bytes() for file in (path, *parts)}
         todo += [module for module in imported(path) if module not in reached]
     content = b"".join(reached[path] for path in sorted(reached))
     return hashlib.sha256(content).hexdigest()[:12]
@@ -68,18 +71,39 @@ def declared(step, **wildcards):
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def jobs_of(step):
+    """Key → wildcards of each job of a rule with wildcards; DVC numbers the scenes of the configuration."""
+    allowed = step.wildcard_constraints.get("scenario", ".*")
+    ids = [id_ for id_ in SCENARIOS if re.fullmatch(allowed, id_)]
+    numbers = {name: f"scene{n}" for n, name in enumerate(SCENES)}
+    if step.wildcard_names == {"scenario"}:
+        return {id_: dict(scenario=id_) for id_ in ids}
+    if step.wildcard_names == {"scene"}:
+        return {numbers[name]: dict(scene=name) for name in SCENES}
+    return {
+        f"{numbers[name]}-{id_}": dict(scene=name, scenario=id_) for name, id_ in MAPPED
+    }
+
+
+def of_jobs(step):
+    """Digest of a rule's job or, for a rule with wildcards, key → digest of each of its jobs."""
+    if not step.wildcard_names:
+        return declared(step)
+    return {
+        key: declared(step, **wildcards) for key, wildcards in jobs_of(step).items()
+    }
+
+
+def of_maps():
+    """Digests of what makes the maps that the overview shows."""
+    names = ("mosaic", "areas", "scene", "map", "scene_areas")
+    return {step.name: of_jobs(step) for step in workflow.rules if step.name in names}
+
+
 def digests():
-    """Rule → digest of its job, or scenario → digest of each of its jobs; whichever rule is the source is `source`."""
-    found = {}
-    for step in workflow.rules:
-        if step.wildcard_names:
-            allowed = step.wildcard_constraints.get("scenario", ".*")
-            found[step.name] = {
-                id_: declared(step, scenario=id_)
-                for id_ in SCENARIOS
-                if re.fullmatch(allowed, id_)
-            }
-        elif step.params and step.name != "digests":
-            name = "source" if step.name in SOURCES else step.name
-            found[name] = declared(step)
-    return found
+    """Rule → :func:`of_jobs`; whichever rule is the source is `source`."""
+    return {
+        "source" if step.name in SOURCES else step.name: of_jobs(step)
+        for step in workflow.rules
+        if step.params and step.name != "digests"
+    }

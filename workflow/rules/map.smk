@@ -104,6 +104,26 @@ rule truth:
         "../scripts/truth.py"
 
 
+rule areas:
+    input:
+        mosaic=of_scenario("mosaic"),
+        patches=scores_of_scenario("patches.npz"),
+    output:
+        areas=scores_of_scenario("areas.csv"),
+    log:
+        f"{R}/logs/areas/{{scenario}}.log",
+    benchmark:
+        f"{R}/timings/areas/{{scenario}}.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("areas"),
+        scenario=fields,
+    script:
+        "../scripts/areas.py"
+
+
 rule geotiffs:
     input:
         table=f"{R}/patches.parquet",

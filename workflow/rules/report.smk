@@ -8,9 +8,11 @@ FIGURES = [
     *each_scenario(of_scenario("curves.svg"), but=ADOPTED),
     *each_scenario(of_scenario("confusion.svg")),
     *each_scenario(of_scenario("map.png")),
+    f"{R}/overview.html",
 ]
 MAPS = [
     *each_scenario(of_scenario("mosaic")),
+    *each_scenario(scores_of_scenario("areas.csv")),
     f"{R}/truth",
     *(each_scenario(of_scenario("patches")) if config["predict"]["geotiffs"] else []),
 ]
@@ -175,6 +177,45 @@ rule benchmark:
         label=LABEL,
     script:
         "../scripts/benchmark.py"
+
+
+rule overview:
+    input:
+        benchmark=f"{R}/benchmark.csv",
+        metrics=each_scenario(scores_of_scenario("metrics.json")),
+        patches=each_scenario(scores_of_scenario("patches.npz")),
+        histories=each_scenario(of_scenario("history.csv"), but=ADOPTED),
+        mosaics=each_scenario(of_scenario("mosaic")),
+        areas=each_scenario(scores_of_scenario("areas.csv")),
+        truth=f"{R}/truth",
+        maps=each_map(of_map("map")),
+        map_areas=each_map(scores_of_scenario("areas_{scene}.csv")),
+        scenes=expand(of_scene("truth"), scene=SCENES),
+        header=PACKED["header"],
+        manifest=f"{R}/manifest.json",
+        split=f"{R}/split.csv",
+    output:
+        page=report(
+            f"{R}/overview.html",
+            category="Overview",
+            caption="../report/overview.rst",
+        ),
+    log:
+        f"{R}/logs/overview.log",
+    benchmark:
+        f"{R}/timings/overview.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("overview"),
+        levels={id_: scenario.level for id_, scenario in SCENARIOS.items()},
+        scenes=list(SCENES),
+        maps=lambda wildcards: of_maps(),  # for DVC, see BY_DIGEST in cerraseg/tracking/commands.py
+        configuration=config,
+        label=LABEL,
+    script:
+        "../scripts/overview.py"
 
 
 rule digests:

@@ -1,0 +1,79 @@
+"""Small scenes and a small model that tests map them with."""
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from numpy.typing import NDArray
+from rasterio.transform import Affine, from_origin
+
+from cerraseg import checkpoint
+from cerraseg.checkpoint import Blueprint, Segmenter
+from cerraseg.patches import SIZE
+from cerraseg.scene import SceneFiles
+from cerraseg.taxonomy import MODALITIES
+from cerraseg.tiling import starts
+
+UTM = "EPSG:32722"
+CORNER = from_origin(600000, 8300000, 10, 10)
+TRAINED = {band: {"mean": 2000.0, "std": 500.0, "min": 100.0, "max": 9000.0} for band in MODALITIES["msi"]}
+TRAINED |= {band: {"mean": 100.0, "std": 50.0, "min": 1.0, "max": 900.0} for band in MODALITIES["sar"]}
+
+
+def write_raster(
+    path: Path,
+    array: NDArray,
+    bands: tuple[str, ...] = (),
+    *,
+    crs: str | None = UTM,
+    transform: Affine = CORNER,
+    nodata: float | None = None,
+) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = array.shape
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": array.dtype, "crs": crs}
+    with rasterio.open(path, "w", transform=transform, nodata=nodata, **profile) as target:
+        target.write(array)
+        for place, band in enumerate(bands, 1):
+            target.set_band_description(place, band)
+    return path
+
+
+def pixels(modality: str, height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+    """Values around those of training, unlike from pixel to pixel and band to band."""
+    rng = np.random.default_rng(seed)
+    bands = MODALITIES[modality]
+    level = np.array([TRAINED[band]["mean"] for band in bands])[:, None, None]
+    return (level * rng.uniform(0.5, 1.5, (len(bands), height, width))).astype(np.float32)
+
+
+def write_scene(folder: Path, height: int, width: int, *, nodata: float | None = None) -> SceneFiles:
+    """A scene of both modalities on one grid."""
+    files = {
+        layer: write_raster(folder / f"{layer}.tif", pixels(layer, height, width), MODALITIES[layer], nodata=nodata)
+        for layer in ("msi", "sar")
+    }
+    return SceneFiles("somewhere", **files)
+
+
+def write_model(path: Path, modality: str = "concat", level: str = "l1") -> Path:
+    """A checkpoint of a small U-Net with random parameters."""
+    torch.manual_seed(0)
+    mean, std = ([TRAINED[band][key] for band in MODALITIES[modality]] for key in ("mean", "std"))
+    settings = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": [16, 16, 8]}
+    blueprint = Blueprint("unet", settings, modality, level, tuple(mean), tuple(std))
+    checkpoint.save(path, blueprint, Segmenter(blueprint).net.state_dict(), {})
+    return path
+
+
+def seams(layer: NDArray, overlap: float) -> float:
+    """Mean jump of probabilities (classes, H, W) across the tiles' edges over that between all other neighbours."""
+    on_edges, inside = [], []
+    for side in (layer.astype(float), layer.transpose(0, 2, 1).astype(float)):
+        jumps = np.abs(np.diff(side, axis=2)).mean((0, 1))
+        firsts = starts(side.shape[2], overlap)
+        edges = sorted({edge - 1 for first in firsts for edge in (first, first + SIZE) if 0 < edge < side.shape[2]})
+        on_edges += list(jumps[edges])
+        inside += list(np.delete(jumps, edges))
+    return float(np.mean(on_edges) / np.mean(inside))

@@ -1,0 +1,19 @@
+"""Map a scene with a scenario's best checkpoint."""
+
+from pathlib import Path
+
+from cerraseg import logs, statistics
+from cerraseg.mapping import Settings, map_scene
+from cerraseg.scene import SceneFiles
+
+with logs.step(snakemake.log[0]):
+    map_scene(
+        Path(snakemake.input.checkpoint),
+        SceneFiles.of(snakemake.params.scene),
+        statistics.read_bands(snakemake.input.statistics),
+        Path(snakemake.output.folder),
+        Path(snakemake.params.unfinished),
+        Settings(**snakemake.params.settings, threads=snakemake.threads),
+        tags={name.upper(): value for name, value in snakemake.wildcards.items()},
+        code=snakemake.params.code,
+    )
