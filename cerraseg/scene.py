@@ -125,7 +125,8 @@ def opened(files: SceneFiles, modality: str, resampling: str) -> Iterator[Scene]
     """Open the bands of ``modality`` of a scene; ``resampling`` (a name of rasterio's) is used where grids differ.
 
     Raises:
-        DataError: if a raster is missing, cannot be read, has no CRS or not the bands, or if the two do not overlap.
+        DataError: if a raster is missing, cannot be read, has no CRS or not the bands, if the two do not overlap, or if
+            the grid is turned or south-up.
     """
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_MB))
@@ -135,6 +136,7 @@ def opened(files: SceneFiles, modality: str, resampling: str) -> Iterator[Scene]
             if path
         }
         grid = _grid(next(iter(found.values()))[0])
+        _check_north_up(files.name, grid)
         sources = []
         for layer in ("msi", "sar") if modality == "concat" else (modality,):
             if layer not in found:
@@ -190,6 +192,15 @@ def warp(dataset: Any, grid: SceneGrid, resampling: str) -> Any:
 
 def _grid(dataset: Any) -> SceneGrid:
     return SceneGrid(dataset.crs, dataset.transform, dataset.shape)
+
+
+def _check_north_up(scene: str, grid: SceneGrid) -> None:
+    a, b, _, d, e, _ = grid.transform[:6]
+    if b or d or a <= 0 or e >= 0:
+        raise DataError(
+            f"scene {scene} has the transform {grid.transform[:6]}; expected rows from west to east, the northernmost "
+            "first: warp its raster, e.g. with gdalwarp"
+        )
 
 
 def _same(one: SceneGrid, other: SceneGrid) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
-from rasterio.transform import from_origin
+from rasterio.transform import Affine, from_origin
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from scenes import CORNER, UTM, pixels, write_raster, write_scene
@@ -137,6 +137,10 @@ def test_unusable_files_are_refused(tmp_path):
     nowhere = write_raster(tmp_path / "nowhere.tif", pixels("sar", 70, 90), SAR_BANDS, crs=None)
     with pytest.raises(DataError, match="has no coordinate reference system; expected a georeferenced raster"):
         read(files._replace(sar=nowhere))
+    for turn in (Affine.rotation(20), Affine.scale(1, -1)):
+        turned = write_raster(tmp_path / "turned.tif", pixels("msi", 70, 90), MSI_BANDS, transform=CORNER * turn)
+        with pytest.raises(DataError, match="expected rows from west to east, the northernmost first"):
+            read(files._replace(msi=turned))
     (tmp_path / "text.tif").write_text("no raster")
     with pytest.raises(DataError, match="its msi raster cannot be opened"):
         read(files._replace(msi=tmp_path / "text.tif"))
