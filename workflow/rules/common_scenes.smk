@@ -68,6 +68,11 @@ POLYGONS = (
 )
 SCENE_MAPS = [
     path
-    for name in (of_map("map"), scores_of_scenario("areas_{scene}.csv"), of_map("item.json"), *POLYGONS)
+    for name in (
+        of_map("map"),
+        scores_of_scenario("areas_{scene}.csv"),
+        of_map("item.json"),
+        *POLYGONS,
+    )
     for path in each_map(name)
 ]
