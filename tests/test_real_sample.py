@@ -75,6 +75,7 @@ def test_a_scene_mapped_by_a_model_of_other_sites(real_sample, tmp_path, site, r
     roots = linked(real_sample, tmp_path / "others", site, other=True)
     blended = configured(real_sample, site, roots, maps={"layers": ["probabilities", "margin", "entropy"]})
     made, of_map = Project(tmp_path / "project", blended), f"results/scenes/scene/{TUNED}"
+    made.where = ("--cores", "1")  # beside the drills on SLURM, where trainings race against a clock
     ratios = {}
     for overlap in (0.5, 0.0):
         made.configure(blended | {"maps": blended["maps"] | {"overlap": overlap}})

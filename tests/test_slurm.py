@@ -432,7 +432,8 @@ def test_run_is_refused_while_slurm_cannot_say_what_still_writes(tmp_path, fake)
 @pytest.fixture(scope="module")
 def configuration() -> dict:
     scenarios = TINY["scenarios"] | {"seeds": [1, 2, 3], "extra": []}
-    return TINY | {"scenarios": scenarios, "training": TINY["training"] | {"epochs": 5}}
+    scene = TINY["scenes"][0] | {"scenarios": TRAINED[:1]}
+    return TINY | {"scenarios": scenarios, "scenes": [scene], "training": TINY["training"] | {"epochs": 5}}
 
 
 @pytest.fixture(scope="module")
@@ -537,5 +538,6 @@ def test_results_equal_a_local_run(story, configuration, tmp_path):
         files += [
             f"{folder}/{name}" for name in ("checkpoint.pt", "last.pt", "history.csv", "prediction.npy", "edges.npy")
         ]
+    files += [f"results/scenes/unseen/{TRAINED[0]}/{name}" for name in ("map/classes.tif", "polygons.gpkg", "map.png")]
     for file in files:
         assert story.project.read(file) == local.read(file), file
