@@ -473,6 +473,8 @@ def recover(story: Story) -> None:
     preempt(story)
     story.cluster.ask("scancel", story.cancelled)
     story.late = story.hold(TRAINED[1])
+    requeued = story.project.folder / f"results/scenarios/{TRAINED[2]}/checkpoint.pt"
+    story.until(requeued.exists, "end of the pre-empted training")  # else the node takes it along once more
     story.cluster.node("down")
     time.sleep(20)
     story.cluster.node("up")
