@@ -10,14 +10,14 @@ from cerraseg.errors import DataError
 from cerraseg.taxonomy import MODALITIES
 
 
-def check_scale(name: str, bands: Sequence[str], sample: NDArray[np.float32], trained: Mapping[str, Any]) -> list[str]:
+def check_scale(name: str, bands: Sequence[str], sample: NDArray[np.float32], trained: Mapping[str, Any]) -> None:
     """Compare a sample (bands, N) of a scene to the training statistics of :mod:`cerraseg.statistics` (``bands``).
 
-    Returns one line a band. Raises :class:`DataError` if the bands of a modality are on another scale: most values
+    Raises :class:`DataError` if the bands of a modality are on another scale: most values
     negative where training had none or none where training's mean is negative (decibels against a linear scale), or
     every band's mean 20 times larger or smaller (reflectance of 0 to 1 against 0 to 10,000).
     """
-    lines = {band: _line(band, pixels, trained[band]) for band, pixels in zip(bands, sample, strict=True)}
+    lines = compared(bands, sample, trained)
     for layer in ("msi", "sar"):
         ours = [
             (pixels, trained[band]) for band, pixels in zip(bands, sample, strict=True) if band in MODALITIES[layer]
@@ -29,14 +29,15 @@ def check_scale(name: str, bands: Sequence[str], sample: NDArray[np.float32], tr
                 f"{listed}. Expected the units of the training patches: convert the scene, or set maps.check_scale: "
                 "false to map it as it is"
             )
-    return list(lines.values())
 
 
-def _line(band: str, pixels: NDArray[np.float32], trained: Mapping[str, float]) -> str:
-    return (
-        f"{band} {pixels.mean(dtype=float):.4g} ({pixels.min():.4g} to {pixels.max():.4g}), "
-        f"training {trained['mean']:.4g} ({trained['min']:.4g} to {trained['max']:.4g})"
-    )
+def compared(bands: Sequence[str], sample: NDArray[np.float32], trained: Mapping[str, Any]) -> dict[str, str]:
+    """Band → mean and range of a sample (bands, N) beside those of training, in words."""
+    return {
+        band: f"{band} {pixels.mean(dtype=float):.4g} ({pixels.min():.4g} to {pixels.max():.4g}), "
+        f"training {trained[band]['mean']:.4g} ({trained[band]['min']:.4g} to {trained[band]['max']:.4g})"
+        for band, pixels in zip(bands, sample, strict=True)
+    }
 
 
 def _fault(bands: Sequence[tuple[NDArray[np.float32], Mapping[str, float]]]) -> str | None:

@@ -16,7 +16,7 @@ from cerraseg.cog import CHUNK, NO_DATA, new_map
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.logs import log
-from cerraseg.scale import check_scale
+from cerraseg.scale import check_scale, compared
 from cerraseg.scene import SceneFiles, SceneGrid
 from cerraseg.taxonomy import IGNORE, LEVELS, MODALITIES
 from cerraseg.true_colour import scene_image
@@ -45,6 +45,8 @@ def survey(
             raise DataError(
                 f"scene {files.name} has no pixel with data in all of its bands; expected an image: look at it"
             )
+        for line in compared(image.bands, sample, trained).values():
+            log.info(line)
         if scale:
             check_scale(files.name, image.bands, sample, trained)
         grid, warped = image.grid, image.warped
@@ -57,10 +59,6 @@ def survey(
         }
         for band, pixels in zip(image.bands, sample, strict=True)
     }
-    for band, values in bands.items():
-        log.info(
-            "%s: mean %.4g (%.4g to %.4g), in training %.4g", band, *list(values.values())[:3], trained[band]["mean"]
-        )
     content = {
         "name": files.name,
         "crs": grid.crs.to_string(),

@@ -143,6 +143,7 @@ def test_a_scene_is_mapped_on_its_own_grid(project):
                 assert (file.crs, file.transform, file.shape) == (scene.crs, scene.transform, scene.shape)
                 np.testing.assert_array_equal(file.read_masks(bands), data)
                 assert (file.tags()["SCENARIO"], file.tags()["RESAMPLING"]) == (name, "bilinear")
+                assert file.tags()["SOURCE"] == "simulated landscape"
         areas = pd.read_csv(project.folder / f"results/scores/{name}/areas_unseen.csv")
         assert areas["pixels"].iloc[-1] == (data > 0).sum() and set(areas["basis"]) == {"reference mask"}
         assert areas["hectares"].iloc[-1] == pytest.approx(areas["pixels"].iloc[-1] / 100, rel=0.01)

@@ -17,9 +17,8 @@ def package_digest(script):
     reached, todo = {}, [BASE / f"workflow/scripts/{script}.py"]
     while todo:
         path = todo.pop()
-        parts = path.parent.glob(
-            f"{path.stem}_page/*"
-        )  # what is no Python, such as a script of the page
+        # What is no Python, such as a script of the page.
+        parts = path.parent.glob(f"{path.stem}_page/*")
         reached |= {file: file.read_bytes() for file in (path, *parts)}
         todo += [module for module in imported(path) if module not in reached]
     content = b"".join(reached[path] for path in sorted(reached))

@@ -40,6 +40,7 @@ rule scene:
         modality=scene_modality,
         resampling=config["maps"]["resampling"],
         check_scale=config["maps"]["check_scale"],
+        label=scene_label,
     script:
         "../scripts/scene.py"
 
@@ -65,6 +66,7 @@ rule map:
         code=package_digest("map"),
         scene=scene_settings,
         settings=MAP_SETTINGS,
+        label=scene_label,
         unfinished=f"{R}/resume/maps/{{scene}}/{{scenario}}",
     script:
         "../scripts/map.py"

@@ -14,6 +14,6 @@ with logs.step(snakemake.log[0]):
         Path(snakemake.output.folder),
         Path(snakemake.params.unfinished),
         Settings(**snakemake.params.settings, threads=snakemake.threads),
-        tags={name.upper(): value for name, value in snakemake.wildcards.items()},
+        tags={name.upper(): value for name, value in snakemake.wildcards.items()} | {"SOURCE": snakemake.params.label},
         code=snakemake.params.code,
     )

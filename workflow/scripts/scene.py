@@ -9,7 +9,7 @@ from cerraseg.scene import SceneFiles
 with logs.step(snakemake.log[0]), replacing(snakemake.output.truth) as folder:
     folder.mkdir()
     scene = snakemake.params.scene
-    files, tags = SceneFiles.of(scene), {"SCENE": scene["name"]}
+    files, tags = SceneFiles.of(scene), {"SCENE": scene["name"], "SOURCE": snakemake.params.label}
     grid = survey.survey(
         files,
         snakemake.params.modality,
