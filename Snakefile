@@ -9,9 +9,11 @@ if (
 
 include: "workflow/rules/guard.smk"
 include: "workflow/rules/common.smk"
+include: "workflow/rules/common_paths.smk"
 include: "workflow/rules/common_scenes.smk"
 include: "workflow/rules/digests.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/folds.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/map.smk"
 include: "workflow/rules/scenes.smk"

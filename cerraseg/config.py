@@ -40,6 +40,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     scenarios = _scenarios(complete["scenarios"], _recipes(complete))
     complete["checkpoints"] = _checkpoints(complete["checkpoints"], scenarios)
     _check_released(complete["released"], scenarios)
+    _check_folds(complete, scenarios)
     complete["scenes"] = _scenes(complete, scenarios, schema["properties"]["scenes"]["items"])
     if complete["source"] == "local":
         complete["roots"] = _roots(complete)
@@ -111,6 +112,23 @@ def _check_split(split: Mapping[str, Any]) -> None:
     if not math.isclose(total := sum(shares.values()), 1, abs_tol=1e-6):
         listed = " + ".join(f"{part} {share}" for part, share in shares.items())
         raise ConfigError(f"split: {listed} = {total:g}, expected 1; change one of the shares")
+
+
+def _check_folds(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:
+    """A cross-validation trains a model a fold, so nothing may need the one model of a scenario."""
+    if config["split"]["scheme"] != "kfold":
+        return
+    why = "split.scheme: kfold trains a model for each fold of a scenario"
+    if config["checkpoints"] or any(scenario.recipe == RELEASED for scenario in scenarios):
+        raise ConfigError(
+            f"{why}, but a checkpoint under checkpoints, or a released one, was trained on another split; expected "
+            "scenarios to train: take these out, or choose another scheme"
+        )
+    if config["scenes"]:
+        raise ConfigError(
+            f"{why}, and a scene is mapped by one; take the scenes out, and map them by a configuration with another "
+            "scheme, which trains the scenario once"
+        )
 
 
 def _recipes(config: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ EDGE_MODELS = ("transnuseg",)
 
 @dataclass(frozen=True)
 class Scenario:
-    """One experiment: model × modality × weighting × level × recipe × seed."""
+    """One experiment: model × modality × weighting × level × recipe × seed; ``fold``: of a cross-validation, from 1."""
 
     model: str
     modality: str
@@ -32,11 +32,13 @@ class Scenario:
     level: str
     recipe: str
     seed: int
+    fold: int = 0
 
     @property
     def id(self) -> str:
-        """Name used in every path, such as ``unet-concat-nw-l1-paper-666``."""
-        return f"{self.model}-{self.modality}-{self.weighting}-{self.level}-{self.recipe}-{self.seed}"
+        """Name used in every path, such as ``unet-concat-nw-l1-paper-666``; a fold's lies below it, as ``…/fold1``."""
+        name = f"{self.model}-{self.modality}-{self.weighting}-{self.level}-{self.recipe}-{self.seed}"
+        return f"{name}/fold{self.fold}" if self.fold else name
 
     @property
     def edges(self) -> bool:

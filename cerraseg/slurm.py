@@ -112,6 +112,7 @@ def sbatch_options(job: dict[str, Any]) -> list[str]:
     rule = job.get("rule") or job["groupid"]
     scenarios = set(re.findall("/(?:scenarios|scores)/([^/]+)/", " ".join(job.get("output") or [])))
     what = "-".join(job.get("wildcards", {}).values()) or (scenarios.pop() if len(scenarios) == 1 else "all")
+    what = what.replace("/", "-")  # a fold
     log = LOGS / rule / f"{what}-%j.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     resources = job["resources"]

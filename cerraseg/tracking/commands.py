@@ -145,8 +145,13 @@ def check() -> None:
     Raises:
         CerraSegError: with a line for each thing to mend.
     """
-    listed = list(stages.opened().index.stages)
-    if faults := drift(workflow.jobs(), listed):
+    listed, jobs = list(stages.opened().index.stages), workflow.jobs()
+    if any(job.rule == "fold" for job in jobs):
+        raise CerraSegError(
+            "config.yaml says split.scheme: kfold, but DVC's stages know no folds; give the cross-validation a "
+            "configuration of its own (--configfile)"
+        )
+    if faults := drift(jobs, listed):
         raise CerraSegError("dvc.yaml and the rules differ:\n" + "\n".join(f"  - {fault}" for fault in faults))
     log.info("dvc.yaml and the rules agree: %d stages", len(listed))
 

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
@@ -23,7 +23,18 @@ except ConfigError as error:
     raise WorkflowError(str(error))
 
 R = config["results"]
+FOLDS = (
+    range(1, config["split"]["folds"] + 1)
+    if config["split"]["scheme"] == "kfold"
+    else []
+)
 SCENARIOS = {scenario.id: scenario for scenario in scenarios}
+# What has a checkpoint: the scenarios or, in a cross-validation, the folds of each.
+MODELS = {
+    model.id: model
+    for scenario in scenarios
+    for model in (replace(scenario, fold=fold) for fold in FOLDS or [0])
+}
 RECIPES = with_custom(config["recipes"])
 ADOPTED = [
     s.id for s in scenarios if s.recipe == RELEASED or s.id in config["checkpoints"]
@@ -49,76 +60,36 @@ GPU = int(any(map(shutil.which, ("nvidia-smi", "rocm-smi"))))
 # None on a cluster, where the profile sets the threads.
 CORES = workflow.resource_settings.cores or 4
 # On CPUs several scenarios side by side are faster than several threads for each.
-TORCH_THREADS = 4 if GPU else min(4, max(1, CORES // len(SCENARIOS)))
+TORCH_THREADS = 4 if GPU else min(4, max(1, CORES // len(MODELS)))
 CONDA_LIGHT = "../../envs/light.yaml"
 CONDA_TORCH = "../../envs/torch.yaml"
 
-PACKED = dict(
-    images=f"{R}/packed/images.npy",
-    masks=f"{R}/packed/masks.npy",
-    header=f"{R}/packed/header.json",
-)
-# The header has a digest of the pixels: arrays with a new time but the same pixels make nobody train again.
-AS_PACKED = dict(
-    images=ancient(PACKED["images"]),
-    masks=ancient(PACKED["masks"]),
-    header=PACKED["header"],
-)
 
-
-wildcard_constraints:
-    scenario="|".join(SCENARIOS),
-
-
-def of_scenario(name):
-    """Path of a scenario's file, with the wildcard open."""
-    return f"{R}/scenarios/{{scenario}}/{name}"
-
-
-def scores_of_scenario(name):
-    """Path of a file of a scenario's scores, with the wildcard open; a folder apart, which DVC can hash as one."""
-    return f"{R}/scores/{{scenario}}/{name}"
-
-
-def each_scenario(path, but=()):
-    """A path with the wildcard filled in for every scenario, ``but`` for some."""
-    return expand(path, scenario=others(but))
-
-
-def only(ids):
-    """Wildcard constraint to these scenarios; to none where there are none."""
-    return "|".join(ids) or "(?!)"
-
-
-def others(ids):
-    """The scenarios that are not among these."""
-    return [id_ for id_ in SCENARIOS if id_ not in ids]
-
-
-def where(ids, name):
-    """Input function: the scenario's file where the scenario is among ``ids``, else nothing."""
-    return lambda wildcards: (
-        of_scenario(name).format(scenario=wildcards.scenario)
-        if wildcards.scenario in ids
-        else []
-    )
+def scenario_of(wildcards):
+    """The wildcard's scenario, or fold of one."""
+    return {**SCENARIOS, **MODELS}[wildcards.scenario]
 
 
 def fields(wildcards):
     """The wildcard's scenario as a plain dictionary."""
-    return vars(SCENARIOS[wildcards.scenario])
+    return vars(scenario_of(wildcards))
+
+
+def predicted(wildcards):
+    """Which patches the scenario's prediction has."""
+    return "test" if scenario_of(wildcards).fold else PATCHES
 
 
 def recipe(wildcards):
     """What the scenario's recipe means for its model, as a plain dictionary. What is released is the paper's."""
-    scenario = SCENARIOS[wildcards.scenario]
+    scenario = scenario_of(wildcards)
     name = "paper" if scenario.recipe == RELEASED else scenario.recipe
     return asdict(RECIPES[name][scenario.model])
 
 
 def model_settings(wildcards):
     """The settings of the scenario's model; those of released ones are the published, which are the defaults."""
-    scenario = SCENARIOS[wildcards.scenario]
+    scenario = scenario_of(wildcards)
     return (
         defaults(scenario.model)
         if scenario.recipe == RELEASED

@@ -119,13 +119,13 @@ rule statistics:
     input:
         **AS_PACKED,
         table=f"{R}/patches.parquet",
-        split=f"{R}/split.csv",
+        split=f"{R}/{FOLD}split.csv",
     output:
-        statistics=f"{R}/statistics.json",
+        statistics=f"{R}/{FOLD}statistics.json",
     log:
-        f"{R}/logs/statistics.log",
+        f"{R}/logs/{FOLD}statistics.log",
     benchmark:
-        f"{R}/timings/statistics.tsv"
+        f"{R}/timings/{FOLD}statistics.tsv"
     conda:
         CONDA_LIGHT
     threads: 2

@@ -75,6 +75,8 @@ def jobs_of(step):
     allowed = step.wildcard_constraints.get("scenario", ".*")
     ids = [id_ for id_ in SCENARIOS if re.fullmatch(allowed, id_)]
     numbers = {name: f"scene{n}" for n, name in enumerate(SCENES)}
+    if step.wildcard_names == {"fold"}:
+        return {}  # DVC knows no folds
     if step.wildcard_names == {"scenario"}:
         return {id_: dict(scenario=id_) for id_ in ids}
     if step.wildcard_names == {"scene"}:

@@ -5,7 +5,7 @@ rule predict:
     input:
         **AS_PACKED,
         checkpoint=of_scenario("checkpoint.pt"),
-        split=f"{R}/split.csv",
+        split=of_split("split.csv"),
     output:
         prediction=of_scenario("prediction.npy"),
         confidence=of_scenario("confidence.npy"),
@@ -14,6 +14,8 @@ rule predict:
         f"{R}/logs/predict/{{scenario}}.log",
     benchmark:
         f"{R}/timings/predict/{{scenario}}.tsv"
+    wildcard_constraints:
+        scenario=only(MODELS),
     conda:
         CONDA_TORCH
     threads: TORCH_THREADS
@@ -21,7 +23,7 @@ rule predict:
         gpu=GPU,
     params:
         code=package_digest("predict"),
-        patches=config["predict"]["patches"],
+        patches=predicted,
         batch_size=config["predict"]["batch_size"],
         precision=config["predict"]["precision"],
     script:
@@ -34,7 +36,7 @@ rule evaluate:
         prediction=of_scenario("prediction.npy"),
         edges=of_scenario("edges.npy"),
         history=where(others(ADOPTED), "history.csv"),
-        split=f"{R}/split.csv",
+        split=of_split("split.csv"),
     output:
         metrics=scores_of_scenario("metrics.json"),
         summary=scores_of_scenario("summary.json"),
@@ -51,7 +53,7 @@ rule evaluate:
     params:
         code=package_digest("evaluate"),
         scenario=fields,
-        patches=config["predict"]["patches"],
+        patches=predicted,
         label=LABEL,
     script:
         "../scripts/evaluate.py"
@@ -60,7 +62,7 @@ rule evaluate:
 rule mosaic:
     input:
         table=f"{R}/patches.parquet",
-        split=f"{R}/split.csv",
+        split=of_split("split.csv"),
         prediction=of_scenario("prediction.npy"),
         confidence=of_scenario("confidence.npy"),
         edges=of_scenario("edges.npy"),
@@ -76,7 +78,7 @@ rule mosaic:
     params:
         code=package_digest("mosaic"),
         scenario=fields,
-        patches=config["predict"]["patches"],
+        patches=predicted,
         label=LABEL,
     script:
         "../scripts/mosaic.py"
@@ -98,7 +100,7 @@ rule truth:
     threads: 1
     params:
         code=package_digest("truth"),
-        patches=config["predict"]["patches"],
+        patches=PATCHES,
         label=LABEL,
     script:
         "../scripts/truth.py"
@@ -127,7 +129,7 @@ rule areas:
 rule geotiffs:
     input:
         table=f"{R}/patches.parquet",
-        split=f"{R}/split.csv",
+        split=of_split("split.csv"),
         prediction=of_scenario("prediction.npy"),
         edges=of_scenario("edges.npy"),
     output:
@@ -142,6 +144,6 @@ rule geotiffs:
     params:
         code=package_digest("geotiffs"),
         scenario=fields,
-        patches=config["predict"]["patches"],
+        patches=predicted,
     script:
         "../scripts/geotiffs.py"

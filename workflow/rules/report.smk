@@ -5,7 +5,7 @@ TABLES = multiext(
 )
 FIGURES = [
     f"{R}/class_shares.svg",
-    *each_scenario(of_scenario("curves.svg"), but=ADOPTED),
+    *each_model(of_scenario("curves.svg"), but=ADOPTED),
     *each_scenario(of_scenario("confusion.svg")),
     *each_scenario(of_scenario("map.png")),
     f"{R}/overview.html",
@@ -16,9 +16,9 @@ MAPS = [
     f"{R}/truth",
     *(each_scenario(of_scenario("patches")) if config["predict"]["geotiffs"] else []),
 ]
-CHECKPOINTS = each_scenario(of_scenario("checkpoint.pt"))
+CHECKPOINTS = each_model(of_scenario("checkpoint.pt"))
 SCORES = each_scenario(scores_of_scenario("summary.json"))
-CARDS = each_scenario(of_scenario("model_card.md"))
+CARDS = each_model(of_scenario("model_card.md"))
 
 
 rule class_shares:
@@ -109,8 +109,8 @@ rule model_card:
         metrics=scores_of_scenario("metrics.json"),
         header=PACKED["header"],
         manifest=f"{R}/manifest.json",
-        split=f"{R}/split.csv",
-        statistics=f"{R}/statistics.json",
+        split=of_split("split.csv"),
+        statistics=of_split("statistics.json"),
         history=where(others(ADOPTED), "history.csv"),
         origin=where(ADOPTED, "origin.json"),
     output:
@@ -184,7 +184,7 @@ rule overview:
         benchmark=f"{R}/benchmark.csv",
         metrics=each_scenario(scores_of_scenario("metrics.json")),
         patches=each_scenario(scores_of_scenario("patches.npz")),
-        histories=each_scenario(of_scenario("history.csv"), but=ADOPTED),
+        histories=each_model(of_scenario("history.csv"), but=ADOPTED),
         mosaics=each_scenario(of_scenario("mosaic")),
         areas=each_scenario(scores_of_scenario("areas.csv")),
         truth=f"{R}/truth",

@@ -4,8 +4,8 @@
 rule train:
     input:
         **AS_PACKED,
-        split=f"{R}/split.csv",
-        statistics=f"{R}/statistics.json",
+        split=of_split("split.csv"),
+        statistics=of_split("statistics.json"),
     output:
         best=of_scenario("checkpoint.pt"),
         last=of_scenario("last.pt"),

@@ -10,7 +10,9 @@ with logs.step(snakemake.log[0]):
     level = snakemake.params.level
     parts = pd.read_csv(snakemake.input.split)["split"]
     table = pd.read_parquet(snakemake.input.table, columns=count_columns(level))
-    counts = {part: table[parts == part].sum().tolist() for part in ("train", "validation", "test")}
+    counts = {
+        part: table[parts == part].sum().tolist() for part in ("train", "validation", "test") if (parts == part).any()
+    }
     figures.class_shares(
         counts,
         LEVELS[level],

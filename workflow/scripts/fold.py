@@ -1,0 +1,12 @@
+"""Write the split table of one fold of a cross-validation."""
+
+from cerraseg import logs, split
+
+with logs.step(snakemake.log[0]):
+    split.write_fold(
+        snakemake.input.table,
+        snakemake.input.split,
+        snakemake.output.split,
+        fold=int(snakemake.wildcards.fold),
+        **snakemake.params.settings,
+    )

@@ -1,0 +1,10 @@
+"""Put the folds' predictions of a scenario together."""
+
+from cerraseg import logs
+from cerraseg.pooling import pool
+
+with logs.step(snakemake.log[0]):
+    read, out = snakemake.input, snakemake.output
+    parts = ((read.predictions, out.prediction), (read.confidences, out.confidence), (read.edges, out.edges))
+    for folds, pooled in parts:
+        pool(read.splits, folds, pooled)
