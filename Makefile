@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test drills lint format record restore repro check hooks slurm-recover pictures ablation performance lock clean
+.PHONY: help demo test drills lint format record restore repro check hooks slurm-recover pictures ablation recipes splits performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -66,7 +66,15 @@ pictures: demo ## Draw the README's pictures again, from the demo
 
 ablation: $(READY) ## Compare the steps from the published recipe to tuned, and write docs/recipes.md
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/ablation.yaml
-	@$(BIN)/python docs/ablation.py results-ablation docs/recipes.md
+	@$(BIN)/python docs/comparisons.py ablation results-ablation docs/recipes.md
+
+recipes: $(READY) ## Compare weightings, fusion and the hierarchical head, and write docs/recipes.md
+	@$(BIN)/snakemake --cores $(CORES) --configfile config/recipes.yaml
+	@$(BIN)/python docs/comparisons.py recipes results-recipes docs/recipes.md
+	@$(BIN)/python docs/comparisons.py levels results-recipes docs/recipes.md
+
+splits: $(READY) ## Compare a random split with blocks of ground, and write docs/splits.md
+	@$(BIN)/python docs/split_study.py config/splits.yaml docs/splits.md
 
 # The users' .venv never gets the peers; uv links both environments to the same files.
 .venv-peers/ready: $(READY) requirements-peers.txt

@@ -13,7 +13,7 @@ if FOLDS:
         benchmark:
             f"{R}/timings/{FOLD}split.tsv"
         conda:
-            CONDA_LIGHT
+            CONDA_TORCH
         threads: 1
         params:
             code=package_digest("fold"),

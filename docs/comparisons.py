@@ -1,0 +1,91 @@
+"""Write the tables of docs/recipes.md: python docs/comparisons.py NAME RESULTS PAGE, NAME as in TABLES."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+TABLES = {
+    "ablation": {
+        "unet-concat-nw-l1-paper": "the published recipe",
+        "unet-concat-nw-l1-logits": "logits into the cross-entropy, softmax once",
+        "unet-concat-nw-l1-zscore": "+ z-score per band",
+        "unet-concat-nw-l1-d4": "+ flips and quarter turns (D4)",
+        "unet-concat-nw-l1-schedule": "+ warm-up and cosine schedule",
+        "unet-concat-nw-l1-tuned": "`tuned`: + AdamW at 2e-3, Dice, no rollback, selection on macro F1, pixel mean",
+    },
+    "recipes": {
+        "unet-concat-nw-l2-tuned": "`nw`: no weighting, bands stacked, 14 classes alone",
+        "unet-concat-w-l2-tuned": "`w`: published class weights",
+        "unet-concat-sqrt-l2-tuned": "`sqrt`: inverse square root of the frequency",
+        "unet-concat-effective-l2-tuned": "`effective`: effective number of samples",
+        "unet-concat-logit-l2-tuned": "`logit`: logit adjustment",
+        "unet-concat-focal-l2-tuned": "`focal`: focal loss",
+        "unet-concat-rare-l2-tuned": "`rare`: patches with rare classes more often",
+        "late-concat-nw-l2-tuned": "`nw`, an encoder for each sensor (late fusion)",
+        "unet-concat-nw-l2-hierarchical": "`nw`, one model for both levels (hierarchical)",
+    },
+    "levels": {
+        "unet-concat-nw-l1-tuned": "a model of its own for the 7 classes",
+        "unet-concat-nw-l2-tuned": "the model of the 14 classes, rolled up",
+        "unet-concat-nw-l2-hierarchical": "one model for both levels",
+    },
+}
+"""Table → scenario without its seed → what its row says."""
+
+ABLATION = "ablation"  # its rows build on each other; those of the other tables stand beside the first
+RARE = 1.0  # percent of the test pixels, below which a class counts as rare
+
+
+def table(name: str, results: Path) -> str:
+    """Markdown: a row a scenario, mean and deviation over its seeds, with the paired comparison to another row."""
+    runs, classes, pairs = (pd.read_csv(results / f"benchmark{part}.csv") for part in ("", "_classes", "_pairs"))
+    rows, suffix = TABLES[name], ""
+    if name == "levels":  # scores of 14 classes count as those of the 7 that hold them
+        for score in ("macro_f1", "miou"):
+            runs[score] = runs[f"{score}_as_l1"].fillna(runs[score])
+        pairs, suffix = pairs[pairs["level"] == "as_l1"], " of the 7 classes"
+    runs = runs.join(rare(classes), on="id")
+    runs["name"] = runs["id"].str.rpartition("-")[0]
+    columns = {"macro_f1": f"macro F1{suffix}", "miou": f"mIoU{suffix}"}
+    columns |= {"rare": f"F1 of classes below {RARE:g} %"} if name == "recipes" else {}
+    columns |= {"accuracy": "accuracy"} if name != "levels" else {}
+    before = "the row above" if name == ABLATION else "the first row"
+    lines = [
+        f"Data: **{runs['source'].iloc[0]}**, {runs['patches'].iloc[0]} test patches, {runs['seed'].nunique()} seeds "
+        f"(mean ± standard deviation), {runs['epochs'].max()} epochs. Percent; differences to {before} in points.",
+        "",
+        f"| what | {' | '.join(columns.values())} | Δ macro F1 [95 % over patches] | p (Holm) |",
+        f"|---|{'--:|' * (len(columns) + 2)}",
+    ]
+    scores = runs.groupby("name")[list(columns)].agg(["mean", "std"])
+    other = ""
+    for scenario, what in rows.items():
+        cells = [f"{mean:.2f} ± {std:.2f}" for mean, std in scores.loc[scenario].to_numpy().reshape(-1, 2)]
+        lines.append(f"| {what} | {' | '.join(cells)} | {change(pairs, scenario, other)} |")
+        other = scenario if name == ABLATION else other or scenario
+    return "\n".join(lines) + "\n"
+
+
+def rare(classes: pd.DataFrame) -> "pd.Series[float]":
+    """Scenario → mean F1 of the classes that have pixels, but few, in the test patches."""
+    share = 100 * classes["support"] / classes.groupby("id")["support"].transform("sum")
+    return classes[(share > 0) & (share < RARE)].groupby("id")["f1"].mean().rename("rare")
+
+
+def change(pairs: pd.DataFrame, scenario: str, other: str) -> str:
+    """Difference of a scenario to another, with its interval and p-value."""
+    for sign, first, second in ((1, scenario, other), (-1, other, scenario)):
+        for row in pairs[(pairs["first"] == first) & (pairs["second"] == second)].itertuples():
+            low, high = sorted((sign * row.low, sign * row.high))
+            return f"{sign * row.difference:+.2f} [{low:+.2f}, {high:+.2f}] | {row.p_holm:.4f}"
+    return "– | –"
+
+
+if __name__ == "__main__":
+    name, results, page = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    start, end = f"<!-- table: {name} -->\n", "<!-- end of table -->"
+    head, found, rest = page.read_text().partition(start)
+    if not found:
+        sys.exit(f"{page} has no line {start.strip()}; expected one where the table goes")
+    page.write_text(head + start + table(name, results) + end + rest.partition(end)[2])
