@@ -65,9 +65,10 @@ def table(studies: list[Study]) -> str:
     first = studies[0].metrics
     lines = [
         f"Data: **{first['source']}**, {len(SEEDS)} landscapes, one training each of `{first['scenario']['id']}`, "
-        f"{first['training']['epochs']} epochs. Percent; *unseen land* is a scene of the same kind that no patch covers.",
+        f"{first['training']['epochs']} epochs. Percent. *Unseen land* is a scene of such land that no patch covers.",
         "",
-        "| landscape | split | test patches | touch a training patch | median distance | macro F1 [95 %], test | macro F1, unseen land | test − unseen |",
+        "| landscape | split | test patches | touch a training patch | median distance | macro F1 [95 %], test "
+        "| macro F1, unseen land | test − unseen |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for one in studies:
