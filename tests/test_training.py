@@ -12,11 +12,12 @@ import pytest
 import torch
 from conftest import opened
 
-from cerraseg import checkpoint, loop, recipes
+from cerraseg import checkpoint, loop, losses, recipes
 from cerraseg.errors import ConfigError, DataError
 from cerraseg.loop import Plan
 from cerraseg.scenario import parse
 from cerraseg.training import Outputs, train
+from cerraseg.weightings import Balance
 
 SMALL = {
     "unet": {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": (16, 16, 8)},
@@ -195,7 +196,7 @@ def test_mean_of_batches_or_of_pixels():
     half[:, :, 1] = 255
     for recipe, expected in (("paper", (0.5 * (1 + 3), 2)), ("tuned", ((4 * 1 + 2 * 3) / 6, 6))):
         bare.recipe = dataclasses.replace(recipes.RECIPES[recipe]["unet"], dice=0.0, softmax_in_loss=False)
-        bare.losses, bare.class_weights = {}, None
+        bare.losses, bare.semantic = {}, losses.Semantic(bare.recipe)
         for mask, value in ((masks, 1.0), (half, 3.0)):
             # Two classes with logits 0 and log(e^value − 1): the loss of class 0 is `value` at every pixel.
             logits = torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), float(np.log(np.expm1(value))))], 1)
@@ -221,12 +222,14 @@ def test_two_tasks_are_weighed_as_published():
     bare = loop.Loop.__new__(loop.Loop)
     torch.nn.Module.__init__(bare)
     bare.recipe, bare.losses = recipes.RECIPES["paper"]["transnuseg"], {}
-    bare.class_weights = torch.tensor([1.0, 3.0, 0.0])
+    class_weights = torch.tensor([1.0, 3.0, 0.0])
+    bare.semantic = losses.Semantic(bare.recipe, Balance([1.0, 3.0, 0.0]))
+    bare.edge = losses.Task(bare.recipe)
     torch.manual_seed(0)
     semantic, edge = torch.randn(2, 2, 3, 4, 4)
     masks = torch.randint(2, (2, 2, 4, 4))
     parts = []
-    for logits, mask, weights in ((semantic, masks[:, 0], bare.class_weights), (edge, masks[:, 1], None)):
+    for logits, mask, weights in ((semantic, masks[:, 0], class_weights), (edge, masks[:, 1], None)):
         truth = torch.nn.functional.one_hot(mask, 3).movedim(-1, 1)
         p = logits.softmax(1)
         dims = (0, 2, 3)

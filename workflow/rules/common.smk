@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 from cerraseg import layout
 from cerraseg.config import check, simulated_scene
 from cerraseg.errors import ConfigError
-from cerraseg.recipes import with_custom
+from cerraseg.recipes import recipe_of, with_custom
 from cerraseg.scenario import RELEASED
 
 BASE = Path(workflow.basedir)
@@ -110,10 +110,13 @@ def fields(wildcards):
 
 
 def recipe(wildcards):
-    """What the scenario's recipe means for its model, as a plain dictionary. What is released is the paper's."""
-    scenario = SCENARIOS[wildcards.scenario]
-    name = "paper" if scenario.recipe == RELEASED else scenario.recipe
-    return asdict(RECIPES[name][scenario.model])
+    """What the scenario's recipe means for its model, as a plain dictionary."""
+    return asdict(recipe_of(SCENARIOS[wildcards.scenario], RECIPES))
+
+
+def hierarchical(wildcards):
+    """Whether the scenario's model is trained for both levels."""
+    return recipe(wildcards)["hierarchy"] > 0
 
 
 def model_settings(wildcards):

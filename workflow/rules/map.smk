@@ -76,6 +76,7 @@ rule mosaic:
     params:
         code=package_digest("mosaic"),
         scenario=fields,
+        hierarchical=hierarchical,
         patches=config["predict"]["patches"],
         label=LABEL,
     script:
