@@ -41,10 +41,10 @@ def decide(probabilities: Tensor, top_down: bool = False) -> tuple[Tensor, Tenso
 
 def _of_best_parent(probabilities: Tensor) -> Tensor:
     """The probabilities of the L2 classes within the likeliest L1 class, and -1 for the others."""
-    sums = torch.stack([probabilities[:, children].sum(1) for children in map(list, CHILDREN)], 1)
+    parts = probabilities.unbind(1)
+    sums = torch.stack([torch.stack([parts[k] for k in children]).sum(0) for children in CHILDREN], 1)
     ids, _ = _first_best(sums)
-    parents = torch.tensor(PARENTS, dtype=ids.dtype, device=ids.device).view(-1, 1, 1)
-    return probabilities.where(ids[:, None] == parents, -1)
+    return torch.stack([part.where(ids == parent, -1) for part, parent in zip(parts, PARENTS, strict=True)], 1)
 
 
 def _first_best(values: Tensor) -> tuple[Tensor, Tensor]:

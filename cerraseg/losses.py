@@ -46,8 +46,8 @@ def roll_up(logits: Tensor) -> Tensor:
     Args:
         logits: of L2, (B, 14, H, W).
     """
-    logarithms = logits.float().log_softmax(1)
-    return torch.stack([logarithms[:, children].logsumexp(1) for children in map(list, CHILDREN)], 1)
+    parts = logits.float().log_softmax(1).unbind(1)  # an index would have to be copied to the device, and waited for
+    return torch.stack([torch.stack([parts[k] for k in children]).logsumexp(0) for children in CHILDREN], 1)
 
 
 _SMOOTH = 1e-5  # as published

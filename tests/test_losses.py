@@ -156,6 +156,19 @@ def test_loss_of_both_levels_is_their_sum(dice_factor):
     torch.testing.assert_close(alone(logits, masks), Task(recipe, Balance(fine.tolist()))(logits, masks[:, 0]))
 
 
+@pytest.mark.parametrize("balance", [Balance(), Balance(gamma=2.0), Balance(adjustment=np.full(14, -3.0))])
+def test_levels_ignore_pixels_apart(balance):
+    """Without a label at either level the loss is 0; without one at L1 it is that of L2 alone."""
+    loss = Semantic(replace(PLAIN, dice=1.0, hierarchy=1.0), balance)
+    logits, masks = l2_batch()
+    logits.requires_grad_()
+    nothing = loss(logits, torch.full_like(masks, 255))
+    nothing.backward()
+    assert nothing.item() == 0 and logits.grad is not None and (logits.grad == 0).all()
+    masks[:, 1] = 255
+    torch.testing.assert_close(loss(logits, masks), loss.own(logits, masks[:, 0]))
+
+
 def test_adjusted_logits_are_added_up_as_they_are():
     """The logits that give each pixel of one place its training frequencies have no gradient at either level."""
     counts = torch.tensor([4, 3, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 5])
