@@ -1,6 +1,7 @@
 """The benchmark as a bar chart in the style of :mod:`cerraseg.figures`."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cerraseg.benchmark import PAPER_DATA, SCORES
 from cerraseg.figures import EDGE, GRID, INK, drawn
 from cerraseg.tables import by_scenario
 from cerraseg.taxonomy import MODALITIES
+from cerraseg.weightings import WEIGHTINGS
 
 MODALITY_COLOURS = {"msi": "#0072B2", "sar": "#E69F00", "concat": "#009E73"}
 """Modality → colour, from the colour-blind-safe palette of Okabe and Ito."""
@@ -47,7 +49,13 @@ def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source:
         whiskers = ["± one standard deviation over seeds"] * bool(len(several))
         whiskers += ["95 % bootstrap interval over patches"] * bool(alone["low"].notna().any())
         note = f"\nwhiskers: {'; of one seed: '.join(whiskers)}" if whiskers else ""
-        panels[-1].set_xlabel(f"model, weighting (w: class weights in the loss, nw: none) and recipe{note}")
+        panels[-1].set_xlabel(f"{_weightings(bars['weighting'])}{note}")
+
+
+def _weightings(names: Collection[str]) -> str:
+    """What stands below the bars, and what those of its weightings mean that are there."""
+    meanings = "; ".join(f"{name}: {entry.says}" for name, entry in WEIGHTINGS.items() if name in set(names))
+    return textwrap.fill(f"model, weighting ({meanings}) and recipe", 120)
 
 
 def _bars_of_level(axes: Axes, bars: pd.DataFrame, modalities: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ class Blueprint:
         level: its output classes.
         mean: subtracted from each band; empty for raw input.
         std: divides each band; empty for raw input.
+        top_down: whether its classes are decided from L1 down, see :func:`cerraseg.inference.decide`.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Blueprint:
     level: str
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    top_down: bool = False
 
 
 def draw(scenario: Scenario, recipe: Recipe, settings: Mapping[str, Any], statistics: Mapping[str, Any]) -> Blueprint:
@@ -47,7 +49,9 @@ def draw(scenario: Scenario, recipe: Recipe, settings: Mapping[str, Any], statis
         mean = tuple(band["mean"] for band in bands)
         std = tuple(band["std"] or 1.0 for band in bands)
     complete = model_settings(scenario.model, settings, recipe)
-    return Blueprint(scenario.model, complete, scenario.modality, scenario.level, mean, std)
+    return Blueprint(
+        scenario.model, complete, scenario.modality, scenario.level, mean, std, top_down=recipe.hierarchy > 0
+    )
 
 
 class Segmenter(nn.Module):
@@ -63,6 +67,7 @@ class Segmenter(nn.Module):
         super().__init__()
         bands, classes = MODALITIES[blueprint.modality], LEVELS[blueprint.level]
         self.net = build(blueprint.model, len(bands), len(classes), blueprint.settings)
+        self.top_down = blueprint.top_down
         self.register_buffer("mean", torch.tensor(blueprint.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(blueprint.std).view(1, -1, 1, 1), persistent=False)
 

@@ -16,7 +16,7 @@ from jsonschema.exceptions import ValidationError
 
 from cerraseg.errors import ConfigError
 from cerraseg.layout import available_layers
-from cerraseg.recipes import RECIPES, check_heads
+from cerraseg.recipes import RECIPES, Recipe, check_fit, check_heads, recipe_of, with_custom
 from cerraseg.scenario import AXES, RELEASED, Scenario, expand
 from cerraseg.taxonomy import FOLDERS
 
@@ -38,6 +38,9 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     _check_split(complete["split"])
     check_heads(complete["transnuseg"]["embed_dim"], complete["transnuseg"]["heads"])
     scenarios = _scenarios(complete["scenarios"], _recipes(complete))
+    recipes = {scenario: recipe_of(scenario, with_custom(complete["recipes"])) for scenario in scenarios}
+    for scenario, recipe in recipes.items():
+        check_fit(scenario, recipe)
     complete["checkpoints"] = _checkpoints(complete["checkpoints"], scenarios)
     _check_released(complete["released"], scenarios)
     _check_folds(complete, scenarios)
@@ -45,7 +48,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     if complete["source"] == "local":
         complete["roots"] = _roots(complete)
         if all(Path(root).is_dir() for root in complete["roots"]):
-            _check_layers(available_layers(complete["roots"]), scenarios)
+            _check_layers(available_layers(complete["roots"]), recipes)
     elif "roots" in config:
         raise ConfigError(f"roots: {config['roots']} is set but source is {complete['source']}; set source: local")
     return complete, scenarios
@@ -244,9 +247,10 @@ def _roots(config: Mapping[str, Any]) -> list[str]:
     return roots
 
 
-def _check_layers(available: set[str], scenarios: Iterable[Scenario]) -> None:
-    for scenario in scenarios:
-        for layer in sorted((_NEEDS[scenario.modality] | {scenario.level}) - available):
+def _check_layers(available: set[str], recipes: Mapping[Scenario, Recipe]) -> None:
+    for scenario, recipe in recipes.items():
+        levels = {scenario.level, *(["l1"] if recipe.hierarchy else [])}
+        for layer in sorted((_NEEDS[scenario.modality] | levels) - available):
             raise ConfigError(
                 f"scenarios: {scenario.id} needs {' or '.join(FOLDERS[layer])}, which not every root has; "
                 f"the data has: {', '.join(sorted(available)) or 'none of the known folders'}. "

@@ -43,10 +43,14 @@ class Order(Protocol):
 
 
 class EpochBatches:
-    """Shuffled batches whose members depend on seed and epoch alone, so that a resumed training sees the same ones."""
+    """Shuffled batches whose members depend on seed and epoch alone, so that a resumed training sees the same ones.
 
-    def __init__(self, length: int, batch_size: int, seed: int) -> None:
-        self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, 0
+    With ``shares`` (length,), the probability of each position at a draw, an epoch is as many draws with replacement;
+    else each position comes once.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int, shares: NDArray[np.float64] | None = None) -> None:
+        self.length, self.batch_size, self.seed, self.shares, self.epoch = length, batch_size, seed, shares, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next pass."""
@@ -56,7 +60,11 @@ class EpochBatches:
         return -(-self.length // self.batch_size)
 
     def __iter__(self) -> Iterator[Rows]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if self.shares is None:
+            order = rng.permutation(self.length)
+        else:
+            order = rng.choice(self.length, self.length, p=self.shares)
         yield from map(np.sort, batches(order, self.batch_size))  # file order is kind to disks
 
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from cerraseg.taxonomy import CHILDREN, PARENTS
+
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -24,18 +26,39 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.float().contiguous().softmax(1)
 
 
-def decide(probabilities: Tensor) -> tuple[Tensor, Tensor]:
+def decide(probabilities: Tensor, top_down: bool = False) -> tuple[Tensor, Tensor]:
     """Class ids and confidence in percent, uint8 (B, H, W), of probabilities (B, classes, H, W).
 
-    The first of equal classes counts, as with ``max(1)``, whose search for the place is slow: here a class id is the
-    number of classes before the first that reaches the maximum.
+    With ``top_down`` they are those of L2: first the L1 class with the largest sum over the L2 classes that it holds is
+    taken, then the best of these, so that the map of L1 is the parent of that of L2 at every pixel. The confidence is
+    that of the L2 class. The first of equal classes counts, at either level.
     """
-    best = probabilities.amax(1)
+    if top_down:
+        probabilities = _of_best_parent(probabilities)
+    ids, best = _first_best(probabilities)
+    return ids, percent(best)
+
+
+def _of_best_parent(probabilities: Tensor) -> Tensor:
+    """The probabilities of the L2 classes within the likeliest L1 class, and -1 for the others."""
+    parts = probabilities.unbind(1)
+    sums = torch.stack([torch.stack([parts[k] for k in children]).sum(0) for children in CHILDREN], 1)
+    ids, _ = _first_best(sums)
+    return torch.stack([part.where(ids == parent, -1) for part, parent in zip(parts, PARENTS, strict=True)], 1)
+
+
+def _first_best(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The first class with the largest value, uint8, and that value: (B, H, W) of (B, classes, H, W).
+
+    As with ``max(1)``, whose search for the place is slow: here a class id is the number of classes before the first
+    that reaches the maximum.
+    """
+    best = values.amax(1)
     ids, behind = torch.zeros_like(best, dtype=torch.uint8), torch.ones_like(best, dtype=torch.bool)
-    for part in probabilities.unbind(1)[:-1]:
+    for part in values.unbind(1)[:-1]:
         behind &= part < best
         ids += behind
-    return ids, percent(best)
+    return ids, best
 
 
 def percent(share: Tensor) -> Tensor:

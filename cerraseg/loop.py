@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from cerraseg import checkpoint, losses
+from cerraseg import checkpoint, inference, losses
 from cerraseg.augmentation import augment
 from cerraseg.checkpoint import Segmenter, draw
 from cerraseg.dataset import EpochBatches, Loading
@@ -25,6 +25,7 @@ from cerraseg.scenario import Scenario
 from cerraseg.stopping import check
 from cerraseg.taxonomy import IGNORE, LEVELS
 from cerraseg.team import Team
+from cerraseg.weightings import EVEN, WEIGHTINGS
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,10 @@ class Loop(L.LightningModule):
         team.join(self.segmenter)
         if plan.compile:
             self.segmenter.net.compile()
-        class_weights = statistics["levels"][scenario.level]["class_weights"]
-        self.register_buffer("class_weights", torch.tensor(class_weights) if scenario.weighting == "w" else None)
+        balance, levels = WEIGHTINGS[scenario.weighting].balance, statistics["levels"]
+        of_l1 = balance(levels["l1"]) if plan.recipe.hierarchy else EVEN
+        self.semantic = losses.Semantic(plan.recipe, balance(levels[scenario.level]), of_l1)
+        self.edge = losses.Task(plan.recipe)
         self.history: list[dict[str, float]] = []
 
     def configure_optimizers(self) -> Any:
@@ -86,22 +89,14 @@ class Loop(L.LightningModule):
 
     def loss(self, logits: Sequence[Tensor], masks: Tensor, part: str) -> Tensor:
         """Loss of a batch over all tasks, also added to the epoch's means."""
-        semantic = self._task(logits[0], masks[:, 0], self.class_weights)  # type: ignore[arg-type]
-        loss = self.recipe.semantic * semantic
+        semantic = self.semantic(logits[0], masks)
+        loss: Tensor = self.recipe.semantic * semantic
         if len(logits) > 1:
-            loss = loss + self.recipe.edge * self._task(logits[1], masks[:, 1])
+            loss = loss + self.recipe.edge * self.edge(logits[1], masks[:, 1])
         amount = 1 if self.recipe.batch_mean_loss else (masks[:, 0] != IGNORE).sum()
         for name, value in ((f"{part}_loss", loss), (f"{part}_semantic_loss", semantic)):
             total, seen = self.losses.get(name, (0, 0))  # on the device, which nobody waits for before the epoch's end
             self.losses[name] = (total + amount * value.detach().double(), seen + amount)
-        return loss
-
-    def _task(self, logits: Tensor, masks: Tensor, class_weights: Tensor | None = None) -> Tensor:
-        recipe = self.recipe
-        fed = logits.softmax(1) if recipe.softmax_in_loss else logits
-        loss = recipe.cross_entropy * losses.cross_entropy(fed, masks, class_weights)
-        if recipe.dice:
-            loss = loss + recipe.dice * losses.dice(logits, masks, recipe.dice_absent)
         return loss
 
     def logits(self, images: Tensor, patches: int) -> list[Tensor]:
@@ -134,9 +129,12 @@ class Loop(L.LightningModule):
         images, masks = batch
         logits = self.logits(images, len(masks))
         self.loss(logits, masks.long(), "val")
-        best = [task.argmax(1) for task in logits]
-        best[1:] = [task == 1 for task in best[1:]]
+        best = [self._decided(logits[0]), *(task.argmax(1) == 1 for task in logits[1:])]
         self.predicted.append([masks.clone(), *(task.byte() for task in best)])  # counted at the epoch's end
+
+    def _decided(self, logits: Tensor) -> Tensor:
+        top_down = self.segmenter.top_down
+        return inference.decide(inference.probabilities(logits), top_down)[0] if top_down else logits.argmax(1)
 
     def on_train_epoch_end(self) -> None:
         row = self.team.agree(self._row())

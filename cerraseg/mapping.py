@@ -20,6 +20,7 @@ from cerraseg.files import replacing
 from cerraseg.logs import log, progress
 from cerraseg.map_rows import MapRows
 from cerraseg.memory import keep_memory
+from cerraseg.parent_maps import write_parents
 from cerraseg.patches import SIZE
 from cerraseg.scene import Scene, SceneFiles
 from cerraseg.taxonomy import LEVELS
@@ -66,9 +67,9 @@ def map_scene(
 ) -> None:
     """Write ``folder`` with the map of a scene, on the scene's grid, as Cloud-Optimized GeoTIFFs.
 
-    ``classes.tif``, ``confidence.tif`` (percent) and a file for each of ``settings.layers``; 255 where any band has no
-    data. Tiles see the training mean (``band_statistics``: band → mean) where the scene has no data, and beyond the
-    border of a scene smaller than a tile its mirror image.
+    ``classes.tif``, ``confidence.tif`` (percent) and a file for each of ``settings.layers``; for a model of both levels
+    ``classes_l1.tif``, too; 255 where any band has no data. Tiles see the training mean (``band_statistics``: band →
+    mean) where the scene has no data, and beyond the border of a scene smaller than a tile its mirror image.
 
     Finished rows are kept in ``unfinished`` until all is written: a killed run goes on after the last one, if model,
     files, settings and ``code`` (a digest) are the same, and ends with the same bytes.
@@ -99,6 +100,8 @@ def map_scene(
                     rows.write_map(
                         name, part / f"{name}.tif", image.grid, **legend, tags=tags, threads=settings.threads
                     )
+                if blueprint.top_down:
+                    write_parents(part / "classes.tif", part / "classes_l1.tif", tags, settings.threads)
     shutil.rmtree(unfinished)
 
 
@@ -129,7 +132,7 @@ def _map_rows(
                 sums[:, :, lefts[n] : lefts[n] + SIZE].addcmul_(tile, down[k][:, None] * across[n])
         first, finished = max(rows.done - tops[k], 0), min(ends[k], height) - tops[k]
         if finished > first:
-            layers = _layers(sums[:, first:finished, :width], rows.names)
+            layers = _layers(sums[:, first:finished, :width], rows.names, segmenter.top_down)
             rows.append(_masked(layers, valid[first:finished, :width]))
         kept = sums[:, ends[k] - tops[k] :].clone()
         sums[:, : kept.shape[1]], sums[:, kept.shape[1] :] = kept, 0
@@ -188,9 +191,9 @@ def _probabilities(segmenter: checkpoint.Segmenter, images: Tensor, augment: boo
     return torch.stack(found).sum(0) / 8
 
 
-def _layers(probabilities: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+def _layers(probabilities: Tensor, names: Sequence[str], top_down: bool) -> dict[str, Tensor]:
     """Layers by name, (bands, H, W) uint8, of probabilities (classes, H, W)."""
-    ids, confidence = inference.decide(probabilities[None])
+    ids, confidence = inference.decide(probabilities[None], top_down)
     layers = {"classes": ids, "confidence": confidence}
     if "probabilities" in names:
         layers["probabilities"] = inference.percent(probabilities)

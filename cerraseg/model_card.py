@@ -17,6 +17,7 @@ from cerraseg.recipes import Recipe, model_settings
 from cerraseg.scenario import RELEASED, Scenario
 from cerraseg.software import versions
 from cerraseg.taxonomy import LEVELS, MODALITIES, SAR_BANDS
+from cerraseg.weightings import WEIGHTINGS
 
 RARE = 0.01
 """A class with a smaller share of the scored pixels is named as rare."""
@@ -99,15 +100,17 @@ def _model(run: Run, facts: Facts) -> Iterator[str]:
     if facts.history is not None:
         yield _table(("Setting", "Value"), model_settings(scenario.model, run.settings, run.recipe).items())
     yield "To use it, beside the file and with the package `cerraseg` (the folder of its repository will do):"
+    top_down = run.recipe.hierarchy > 0
+    classes = "inference.decide(inference.probabilities(logits), top_down=True)[0]" if top_down else "logits.argmax(1)"
     snippet = [
         "import torch",
-        "from cerraseg import checkpoint",
+        f"from cerraseg import checkpoint{', inference' if top_down else ''}",
         "",
         'model, blueprint, training = checkpoint.load("checkpoint.pt")',
         f"images = torch.zeros(1, {len(MODALITIES[scenario.modality])}, 128, 128)  # your patches, raw pixels",
         "with torch.inference_mode():",
         f"    {'logits, edge_logits' if scenario.edges else '(logits,)'} = model(images)",
-        "classes = logits.argmax(1)  # ids (1, 128, 128)",
+        f"classes = {classes}  # ids (1, 128, 128)",
         *(["edges = edge_logits.argmax(1) == 1"] if scenario.edges else []),
     ]
     yield "\n".join(["```python", *snippet, "```"])
@@ -142,6 +145,11 @@ def _output(run: Run, facts: Facts) -> Iterator[str]:
     yield "### Output"
     yield f"Logits `(patches, {len(classes)}, 128, 128)`, before any softmax, the classes as channels in this order:"
     yield _table(("Id", "Class", "Name"), ((entry.id, entry.abbreviation, entry.name) for entry in classes))
+    if run.recipe.hierarchy:
+        yield (
+            "The model was trained for both levels. The class is decided from the top: first the L1 class whose L2 "
+            "classes have the largest sum of probabilities, then the best of these."
+        )
     if run.scenario.edges:
         yield "Then logits of the edges between classes: a pixel is an edge where channel 1 is the largest."
 
@@ -178,10 +186,8 @@ def _training(run: Run, facts: Facts) -> Iterator[str]:
         yield _table(("What", "Value"), (("file", Path(name).name), ("bytes", f"{size:,}"), ("SHA-256", sha256)))
         yield "The recipe and the seed in the scenario's name say nothing about it."
         return
-    weights = "none"
-    if scenario.weighting == "w":
-        each = facts.statistics["levels"][scenario.level]["class_weights"]
-        weights = "by class id: " + ", ".join(f"{value:.4g}" for value in each)
+    weighting = WEIGHTINGS[scenario.weighting]
+    weights = weighting.balance(facts.statistics["levels"][scenario.level]).class_weights
     best = history[history["selected"]].iloc[0]
     rows = {
         "recipe": scenario.recipe,
@@ -191,13 +197,18 @@ def _training(run: Run, facts: Facts) -> Iterator[str]:
         "best epoch, the one kept": int(best["epoch"]),
         "its macro F1 on the validation patches": f"{100 * best['val_macro_f1']:.2f} %",
         **{name.replace("_", " "): value for name, value in run.training.items() if name != "epochs"},
-        "class weights in the loss": weights,
+        "for rare classes": weighting.says,
+        "class weights in the loss": _by_class_id(weights),
     }
     yield "## Training"
     yield _table(("What", "Value"), rows.items())
     yield "The recipe, field by field:"
     fields = asdict(run.recipe)
     yield _table(("Field", "Value", "Meaning"), ((name, fields[name], text) for name, text in _meanings().items()))
+
+
+def _by_class_id(weights: Iterable[float] | None) -> str:
+    return "none" if weights is None else "by class id: " + ", ".join(f"{value:.4g}" for value in weights)
 
 
 def _meanings() -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cerraseg.errors import ConfigError
+from cerraseg.scenario import PUBLISHED_WEIGHTINGS, RELEASED, Scenario
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class Recipe:
         dice_absent: let the Dice loss count classes that the batch's masks lack, as published; else those present only.
         semantic: factor of the semantic task's loss.
         edge: factor of the edge task's loss, for models with an edge decoder.
+        hierarchy: factor of the loss at L1, which is added to that of an L2 model before ``semantic`` multiplies both.
+            Such a model is trained for both levels and decides from the top, see :func:`cerraseg.inference.decide`.
+            0: for its own level alone.
         augment: the eight flips and quarter turns of the square (D4), one at random per patch.
         rollback: after every epoch, load back the best parameters so far.
         batch_mean_loss: an epoch's loss is the mean over batches, however few pixels the last one has.
@@ -40,6 +44,7 @@ class Recipe:
     dice_absent: bool
     semantic: float
     edge: float
+    hierarchy: float
     augment: bool
     rollback: bool
     batch_mean_loss: bool
@@ -63,6 +68,7 @@ _PAPER = Recipe(
     dice_absent=True,
     semantic=1.0,
     edge=0.0,
+    hierarchy=0.0,
     augment=False,
     rollback=True,
     batch_mean_loss=True,
@@ -125,6 +131,38 @@ def check_heads(embed_dim: int, heads: Sequence[int]) -> None:
                 f"transnuseg.heads: stage {stage} has {embed_dim << stage} channels for {count} heads; expected a "
                 f"multiple: change embed_dim {embed_dim} or heads {', '.join(map(str, heads))}"
             )
+
+
+def recipe_of(scenario: Scenario, recipes: Mapping[str, Mapping[str, Recipe]]) -> Recipe:
+    """What a scenario's recipe means for its model. What is released is the paper's."""
+    return recipes["paper" if scenario.recipe == RELEASED else scenario.recipe][scenario.model]
+
+
+def check_fit(scenario: Scenario, recipe: Recipe) -> None:
+    """Raise :class:`ConfigError` unless a scenario's level and weighting make sense with its recipe."""
+    where, name = f"scenarios: {scenario.id}", scenario.recipe
+    if name == RELEASED and scenario.weighting not in PUBLISHED_WEIGHTINGS:
+        raise ConfigError(
+            f"{where}: the authors released no model with weighting {scenario.weighting}; expected one of "
+            f"{', '.join(PUBLISHED_WEIGHTINGS)}: take the scenario out, or train it with another recipe"
+        )
+    if recipe.hierarchy and scenario.level != "l2":
+        raise ConfigError(
+            f"{where}: recipe {name} has hierarchy {recipe.hierarchy:g}, which adds a loss at l1 to a model of l2; "
+            f"expected level l2: take l1 out for it, or set recipes.{name}.hierarchy to 0"
+        )
+    if recipe.hierarchy and recipe.softmax_in_loss:
+        raise ConfigError(
+            f"{where}: recipe {name} has hierarchy {recipe.hierarchy:g} and softmax_in_loss, but what a softmax has "
+            f"passed twice is no probability to add up by class; expected one of them: set recipes.{name}."
+            "softmax_in_loss to false or hierarchy to 0"
+        )
+    if scenario.weighting == "focal" and recipe.softmax_in_loss:
+        raise ConfigError(
+            f"{where}: weighting focal turns to pixels that are not yet sure, but with softmax_in_loss (recipe {name}) "
+            "none gets surer than about a third; expected a recipe without it: set softmax_in_loss to false in one of "
+            "your own, or take another weighting"
+        )
 
 
 def with_custom(custom: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Recipe]]:

@@ -9,7 +9,7 @@ from cerraseg.errors import ConfigError
 AXES: dict[str, tuple[str, ...]] = {
     "model": ("unet", "transnuseg"),
     "modality": ("msi", "sar", "concat"),
-    "weighting": ("nw", "w"),
+    "weighting": ("nw", "w", "sqrt", "effective", "logit", "focal", "rare"),
     "level": ("l1", "l2"),
     "recipe": ("paper", "tuned", "released"),
 }
@@ -17,6 +17,9 @@ AXES: dict[str, tuple[str, ...]] = {
 
 RELEASED = "released"
 """Recipe of a scenario that is not trained: it takes the checkpoint that the data set's authors released."""
+
+PUBLISHED_WEIGHTINGS = ("nw", "w")
+"""Those of the published and the released trainings."""
 
 EDGE_MODELS = ("transnuseg",)
 """Models that predict the edges between classes beside the classes."""

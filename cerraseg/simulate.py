@@ -21,7 +21,7 @@ from cerraseg.ground import Bools, Window, salts
 from cerraseg.landscape import landscape
 from cerraseg.logs import log, progress
 from cerraseg.spectra import images
-from cerraseg.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
+from cerraseg.taxonomy import LEVELS, MSI_BANDS, PARENTS, SAR_BANDS
 from cerraseg.workers import spread
 
 _PAD = 1  # px around a block that the blur and the edges look at; both are written for 1
@@ -46,7 +46,7 @@ _BANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "edge_7c": (("edge",), "uint8"),
     "edge_14c": (("edge",), "uint8"),
 }
-PARENT = np.array([c.parent for c in LEVELS["l2"]], np.uint8)
+PARENT = np.array(PARENTS, np.uint8)
 
 
 class _Scene(NamedTuple):

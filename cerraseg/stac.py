@@ -17,7 +17,7 @@ from rasterio.warp import transform as reproject
 from cerraseg.cog import NO_DATA
 from cerraseg.errors import ConfigError, DataError
 from cerraseg.files import replacing
-from cerraseg.taxonomy import LandCover
+from cerraseg.taxonomy import LEVELS, LandCover
 
 FIRST_IMAGE = "2014-04-03T00:00:00Z"
 """Launch of Sentinel-1A: no image of Sentinel-1 or Sentinel-2 is older."""
@@ -36,6 +36,7 @@ class _Kind(NamedTuple):
 
 ASSETS = {
     "classes": _Kind("Land cover", "Class id of each pixel; 255 is no data.", ("data",)),
+    "classes_l1": _Kind("Land cover, L1", "Class id of the coarser level at each pixel; 255 is no data.", ("data",)),
     "confidence": _Kind("Confidence", "Probability of the predicted class in percent; 255 is no data.", ("data",)),
     "probabilities": _Kind("Class probabilities", "Probability of each class, a band a class.", ("data",)),
     "margin": _Kind("Margin", "Probability of the likeliest class less that of the second.", ("data",)),
@@ -83,9 +84,10 @@ def write_item(
     item.ext.add("proj")
     item.ext.add("classification")
     item.properties |= grid
+    legends = dict.fromkeys(_CLASSIFIED, classes) | {"classes_l1": LEVELS["l1"]}
     for key, kind in ASSETS.items():
         if key in files and files[key].exists():
-            item.add_asset(key, _asset(files[key], kind, path.parent, classes if key in _CLASSIFIED else None))
+            item.add_asset(key, _asset(files[key], kind, path.parent, legends.get(key)))
     text = json.dumps(item.to_dict(include_self_link=False, transform_hrefs=False), indent=2, ensure_ascii=False)
     with replacing(path) as unfinished:
         unfinished.write_text(text + "\n", encoding="utf-8")

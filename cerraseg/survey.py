@@ -18,7 +18,7 @@ from cerraseg.files import replacing
 from cerraseg.logs import log
 from cerraseg.scale import check_scale, compared
 from cerraseg.scene import SceneFiles, SceneGrid
-from cerraseg.taxonomy import IGNORE, LEVELS, MODALITIES
+from cerraseg.taxonomy import IGNORE, LEVELS, MODALITIES, PARENTS
 from cerraseg.true_colour import scene_image
 
 
@@ -99,7 +99,7 @@ def write_reference(
     """
     tables = {level: np.arange(len(LEVELS[level]), dtype=np.uint8)}
     if level == "l2":
-        tables["l1"] = np.array([entry.parent for entry in LEVELS["l2"]], np.uint8)
+        tables["l1"] = np.array(PARENTS, np.uint8)
     with ExitStack() as stack:
         dataset = stack.enter_context(scene.open_raster(name, "reference", reference))
         scene.check_overlap(name, dataset, grid)

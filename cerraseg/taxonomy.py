@@ -60,6 +60,12 @@ EDGES = (
 LEVELS: dict[str, tuple[LandCover, ...]] = {"l1": _L1, "l2": _L2}
 """Level name → its classes in id order: ``l1`` holds 7, ``l2`` holds 14."""
 
+PARENTS = tuple(entry.parent for entry in _L2)
+"""L2 class id → id of the L1 class that holds it."""
+
+CHILDREN = tuple(tuple(entry.id for entry in _L2 if entry.parent == parent.id) for parent in _L1)
+"""L1 class id → ids of the L2 classes that it holds."""
+
 MODALITIES: dict[str, tuple[str, ...]] = {"msi": MSI_BANDS, "sar": SAR_BANDS, "concat": MSI_BANDS + SAR_BANDS}
 """Modality name → its bands in channel order: 12, 2 and 14."""
 

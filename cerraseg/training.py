@@ -32,6 +32,7 @@ from cerraseg.memory import keep_memory
 from cerraseg.stopping import Stop, Stopped, ignore, stoppable
 from cerraseg.store import Header, Store, batches, rows_of
 from cerraseg.team import Team
+from cerraseg.weightings import draw_shares
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,13 @@ def _fit(
     torch.set_num_threads(max(1, plan.threads // team.count))
     L.seed_everything(plan.scenario.seed, verbose=False)
     level = plan.scenario.level
-    layers = [level, *([edge_layer(level)] if plan.scenario.edges else [])]
+    edges, above = [edge_layer(level)] * plan.scenario.edges, ["l1"] * (plan.recipe.hierarchy > 0)
+    layers = [level, *edges, *above]
     train, validation = (
         PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers) for part in ("train", "validation")
     )
-    order = EpochBatches(len(train), plan.batch_size, plan.scenario.seed)
+    shares = draw_shares(plan.scenario.weighting, store, train.rows, level)
+    order = EpochBatches(len(train), plan.batch_size, plan.scenario.seed, shares)
     loop, device = Loop(plan, json.loads(statistics.read_text()), order, resume, team), _device(team)
     trained, validated = loaders(
         [(train, order), (validation, batches(np.arange(len(validation)), plan.batch_size))],

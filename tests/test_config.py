@@ -108,6 +108,26 @@ def test_demo_holds_the_scenarios_it_promises():
             changed(transnuseg={"embed_dim": 24, "heads": [2, 4, 7]}),
             "transnuseg.heads: stage 2 has 96 channels for 7 heads; expected a multiple: change embed_dim 24 or heads",
         ),
+        (
+            changed(scenarios__weightings=["sqrt"], scenarios__recipes=["released"]),
+            "weighting sqrt; expected one of nw, w: take the scenario out, or train it with another recipe",
+        ),
+        (
+            changed(scenarios__weightings=["focal"], scenarios__recipes=["paper"]),
+            "unet-msi-focal-l1-paper-666: weighting focal turns to pixels that are not yet sure, but with softmax",
+        ),
+        (
+            changed(recipes__both={"from": "tuned", "hierarchy": 1}, scenarios__recipes=["both"]),
+            "recipe both has hierarchy 1, which adds a loss at l1 to a model of l2; expected level l2: take l1 out",
+        ),
+        (
+            changed(
+                recipes__both={"from": "paper", "hierarchy": 0.5},
+                scenarios__recipes=["both"],
+                scenarios__levels=["l2"],
+            ),
+            "has hierarchy 0.5 and softmax_in_loss, but what a softmax has passed twice is no probability to add up by",
+        ),
         (changed(recipes__tuned={"from": "paper"}), "recipes.tuned: expected a new name of small letters"),
         (
             changed(checkpoints={"unet-msi-nw-l1-tuned-667": "a.pt"}),
@@ -160,6 +180,31 @@ def test_text_from_the_command_line_is_read_as_the_key_wants():
         0.5,
     )
     assert {scenario.seed for scenario in scenarios} == {1, 2, 666}
+
+
+def test_weightings_and_both_levels_go_with_recipes_that_suit_them():
+    config = changed(
+        recipes={"both": {"from": "tuned", "hierarchy": "0.5"}},
+        scenarios__extra=["unet-sar-logit-l1-paper-1", "transnuseg-sar-focal-l1-paper-1", "unet-msi-sqrt-l2-both-1"],
+    )
+    complete, scenarios = check(config, SCHEMA)
+    assert with_custom(complete["recipes"])["both"]["transnuseg"].hierarchy == 0.5
+    assert {scenario.id for scenario in scenarios} >= set(config["scenarios"]["extra"])
+
+
+def test_model_of_both_levels_needs_the_masks_of_both(tmp_path):
+    for folder in ("opt_images", "sar_images", "semantic_14c"):
+        (tmp_path / folder).mkdir()
+    config = changed(
+        source="local",
+        roots=str(tmp_path),
+        recipes={"both": {"from": "tuned", "hierarchy": 1}},
+        scenarios__levels=["l2"],
+        scenarios__extra=[],
+    )
+    assert len(check(config, SCHEMA)[1]) == 3
+    config["scenarios"]["recipes"] = ["both"]
+    assert "unet-msi-nw-l2-both-666 needs semantic_7c, which not every root has" in fault(config)
 
 
 def test_recipes_of_ones_own_build_on_each_other():

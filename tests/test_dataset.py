@@ -110,6 +110,30 @@ def test_order_depends_on_seed_and_epoch_alone():
     assert len(again) == 3
 
 
+def test_drawn_order_depends_on_seed_and_epoch_alone_and_follows_the_shares():
+    shares = np.array([0.5, 0.25, 0.125, 0.125])
+    order, again = (EpochBatches(4, 3, 7, shares) for _ in range(2))
+    drawn = []
+    for epoch in range(2000):
+        order.set_epoch(epoch)
+        batches = list(order)
+        assert [len(batch) for batch in batches] == [3, 1] and all((np.diff(batch) >= 0).all() for batch in batches)
+        drawn.append(np.concatenate(batches))
+    again.set_epoch(1234)  # as after a restart
+    np.testing.assert_array_equal(np.concatenate(list(again)), drawn[1234])
+    assert any(len(set(epoch.tolist())) < 4 for epoch in drawn)  # with replacement
+    np.testing.assert_allclose(np.bincount(np.concatenate(drawn)) / 8000, shares, atol=0.02)
+    assert len(order) == 2
+
+
+@pytest.mark.parametrize("loading", [Streamed, Resident])
+def test_a_patch_drawn_twice_is_there_twice(packed, loading):
+    store = opened(packed)
+    ((images, masks),) = loading(PackedPatches(store, ROWS, "sar", ["l1"]), [np.array([0, 2, 2])], CPU, doubled)
+    np.testing.assert_array_equal(images, store.images[ROWS[[0, 2, 2]]][:, 12:] * 2)
+    np.testing.assert_array_equal(masks[:, 0], store.masks[ROWS[[0, 2, 2]], 0])
+
+
 def test_augment_gives_each_symmetry_and_keeps_image_and_mask_together():
     square = torch.arange(9.0).view(1, 1, 3, 3).expand(400, 2, 3, 3)
     torch.manual_seed(0)

@@ -13,6 +13,7 @@ from cerraseg import benchmark_chart, figures, score_files
 from cerraseg.benchmark import PAPER_DATA, paper_column
 from cerraseg.tables import by_scenario
 from cerraseg.taxonomy import LEVELS
+from cerraseg.weightings import WEIGHTINGS
 
 L1 = LEVELS["l1"]
 LABELS = {"title": "the title", "source": "simulated landscape"}
@@ -134,6 +135,13 @@ def test_the_papers_bar_is_an_outline_around_the_runs():
 def test_whiskers_are_the_interval_or_the_deviation_over_seeds(seeds, ends):
     for whisker in bars(table(False, seeds)).collections:
         assert whisker.get_segments()[0][:, 1] == pytest.approx(ends)
+
+
+def test_the_axis_says_what_its_weightings_are():
+    assert benchmark_chart._weightings(["nw", "nw"]) == "model, weighting (nw: none) and recipe"
+    assert "(nw: none; focal: focal loss)" in benchmark_chart._weightings(["focal", "nw"])
+    lines = benchmark_chart._weightings(WEIGHTINGS).splitlines()
+    assert len(lines) > 1 and max(map(len, lines)) <= 120
 
 
 def test_the_axis_says_what_the_whiskers_are(tmp_path):

@@ -18,7 +18,7 @@ from cerraseg import checkpoint, map_rows, mapping, prediction, tiling
 from cerraseg.mapping import Settings, map_scene
 from cerraseg.mosaic import mosaic
 from cerraseg.store import Header, Store
-from cerraseg.taxonomy import LEVELS, MODALITIES, MSI_BANDS
+from cerraseg.taxonomy import CHILDREN, LEVELS, MODALITIES, MSI_BANDS, PARENTS
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,8 @@ def blended(model, image, overlap, window):
     """Brute force: every tile's probabilities times its window, over the sum of the windows."""
     height, width = image.shape[1:]
     shape = np.sin(np.pi * (np.arange(128) + 0.5) / 128) ** 2 if window == "cosine" else np.ones(128)
-    total, weight = np.zeros((7, height, width)), np.zeros((height, width))
+    classes = len(LEVELS[checkpoint.load(model)[1].level])
+    total, weight = np.zeros((classes, height, width)), np.zeros((height, width))
     for top in tiling.starts(height, overlap):
         for left in tiling.starts(width, overlap):
             place = (slice(top, top + 128), slice(left, left + 128))
@@ -71,6 +72,34 @@ def test_equals_brute_force(model, tmp_path, overlap, window):
     np.testing.assert_allclose(layers["margin"], 100 * (first - second), atol=0.51)
     entropy = -(wanted * np.log(wanted)).sum(0) / np.log(7)
     np.testing.assert_allclose(layers["entropy"], 100 * entropy, atol=0.51)
+
+
+def test_model_of_both_levels_decides_from_the_top_and_maps_both(tmp_path):
+    """On a scene with a hole, of which no pixel's classes contradict each other."""
+    model = write_model(tmp_path / "model.pt", level="l2", top_down=True)
+    content = torch.load(model, weights_only=True)
+    for name in ("weight", "bias"):
+        content["parameters"][f"segmentation_head.0.{name}"] *= 5  # else all classes are about as likely everywhere
+    torch.save(content, model)
+    files, image = write_scene(tmp_path, 200, 300), pixels("msi", 200, 300)
+    image[3, 20:40, 150:170] = -1
+    write_raster(files.msi, image, MSI_BANDS, nodata=-1)
+    layers = run(model, files, tmp_path, layers=["probabilities"])
+    data = layers["classes"] != 255
+    assert (~data).sum() == 400 and (layers["classes_l1"][~data] == 255).all()
+    np.testing.assert_array_equal(layers["classes_l1"][data], np.array(PARENTS)[layers["classes"][data]])
+    seen = image_of(files)
+    seen[:, ~data] = np.array([TRAINED[band]["mean"] for band in MODALITIES["concat"]])[:, None]
+    wanted = blended(model, seen, 0.5, "cosine")
+    sums = np.stack([wanted[list(children)].sum(0) for children in CHILDREN])
+    assert (layers["classes_l1"] != sums.argmax(0))[data].mean() < 1e-3  # rounding may turn a tie
+    assert len(np.unique(sums.argmax(0))) > 2
+    assert (np.array(PARENTS)[wanted.argmax(0)] != sums.argmax(0))[data].mean() > 0.01  # what this prevents
+    of_class = np.take_along_axis(wanted, np.where(data, layers["classes"], 0)[None].astype(int), 0)[0]
+    np.testing.assert_allclose(layers["confidence"][data], 100 * of_class[data], atol=0.51)
+    with rasterio.open(tmp_path / "map/classes.tif") as fine, rasterio.open(tmp_path / "map/classes_l1.tif") as coarse:
+        assert (coarse.crs, coarse.transform, coarse.shape) == (fine.crs, fine.transform, fine.shape)
+        assert coarse.tags()["SCENE"] == fine.tags()["SCENE"] and coarse.tags()["CLASS_2"] == "Agriculture"
 
 
 def test_augmentation_is_the_mean_over_flips_and_turns(model, tmp_path):

@@ -38,7 +38,7 @@ EDGES = {
 STATISTICS = {
     "patches": 60,
     "bands": {name: {"mean": 1000.25 + k, "std": 400.5 + k} for k, name in enumerate(MODALITIES["concat"])},
-    "levels": {"l1": {"class_weights": [0.001, 0.002, 0.003, 1.0, 0.25, 0.05, 0.75]}},
+    "levels": {"l1": {"class_weights": [0.001, 0.002, 0.003, 1.0, 0.25, 0.05, 0.75]}, "l2": {"counts": [4] * 13 + [1]}},
 }
 HISTORY = """epoch,train_loss,val_loss,val_macro_f1,val_miou,learning_rate,selected
 1,2.3,3.3,0.288344,0.19,0.0019,False
@@ -322,6 +322,19 @@ def test_the_code_to_load_it_runs(home, monkeypatch, name):
     assert (space["classes"].shape, space["classes"].dtype) == ((1, 128, 128), torch.int64)
     if what.scenario.edges:
         assert (space["edges"].shape, space["edges"].dtype) == ((1, 128, 128), torch.bool)
+
+
+def test_weightings_and_both_levels_are_said(home):
+    what = run("unet-concat-sqrt-l2-tuned-7")
+    what = replace(what, recipe=replace(what.recipe, hierarchy=0.5))
+    card = written(home, what)
+    facts = dict(row for row in rows(card, "Training") if len(row) == 2)
+    assert facts["for rare classes"] == "class weights, 1 / √frequency"
+    assert facts["class weights in the loss"] == f"by class id: {', '.join(['0.9333'] * 13)}, 1.867"
+    assert "trained for both levels" in section(card, "Output")
+    plain = dict(row for row in rows(written(home, run("unet-msi-rare-l1-tuned-7")), "Training") if len(row) == 2)
+    assert plain["for rare classes"] == "patches with rare classes drawn more often"
+    assert plain["class weights in the loss"] == "none"
 
 
 @pytest.mark.parametrize("trained", [True, False])

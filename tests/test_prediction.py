@@ -65,6 +65,15 @@ def test_batch_size_does_not_matter(model_file, packed, tmp_path):
     assert (first != second).mean() < 1e-4  # rounding may turn a tie
 
 
+def test_checkpoint_of_before_both_levels_loads(model_file, packed, tmp_path):
+    """And predicts as it did: the best class of each pixel."""
+    expected, _ = run(model_file, packed, np.arange(3), tmp_path)
+    content = torch.load(model_file, weights_only=True)
+    assert content["blueprint"].pop("top_down") is False
+    torch.save(content, tmp_path / "old.pt")
+    np.testing.assert_array_equal(run(tmp_path / "old.pt", packed, np.arange(3), tmp_path)[0], expected)
+
+
 def test_not_a_checkpoint_is_refused(packed, tmp_path):
     (tmp_path / "model.pt").write_bytes(b"nothing")
     with pytest.raises(DataError, match="not a checkpoint that CerraSeg wrote"):

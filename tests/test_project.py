@@ -23,6 +23,7 @@ LAYERS = {
     "software export grids mosaic cog true_colour figures map_figures map_marks benchmark tables benchmark_chart "
     "scene scale survey tiling map_rows areas area_estimates area_tables polygons geopackage stac "
     "overview overview_charts overview_maps overview_scores overview_views "
+    "weightings parent_maps "
     "tracking tracking.workflow tracking.stages tracking.commands tracking.__main__",
     2: "inference dataset losses models models.unet models.transnuseg models.swin augmentation checkpoint team devices",
     3: "loop training prediction mapping adoption",

@@ -14,6 +14,7 @@ from rasterio.warp import transform as reproject
 
 from cerraseg.cog import new_map
 from cerraseg.errors import ConfigError, DataError
+from cerraseg.parent_maps import write_parents
 from cerraseg.stac import FIRST_IMAGE, write_item
 from cerraseg.taxonomy import LEVELS
 
@@ -94,6 +95,17 @@ def test_assets_are_those_that_exist(tmp_path: Path) -> None:
         assert (tmp_path / "stac" / asset["href"]).resolve() in {file.resolve() for file in files.values()}
     assert all(item["assets"][key]["data_type"] == "uint8" for key in ("classes", "confidence"))
     assert item["assets"]["classes"]["nodata"] == 255
+
+
+def test_map_of_both_levels_lists_the_classes_of_each(tmp_path: Path) -> None:
+    files = scene(tmp_path)
+    files["classes_l1"] = files["classes"].with_name("classes_l1.tif")
+    write_parents(files["classes"], files["classes_l1"], {})
+    assets = write(tmp_path, files)["assets"]
+    legends = {key: assets[key]["classification:classes"][:-1] for key in ("classes", "classes_l1")}
+    assert {key: len(legend) for key, legend in legends.items()} == {"classes": 14, "classes_l1": 7}
+    assert assets["classes_l1"]["href"] == "../map/classes_l1.tif"
+    assert legends["classes_l1"][2]["title"] == "Agriculture"
 
 
 def test_class_map_lists_its_classes(tmp_path: Path) -> None:

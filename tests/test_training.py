@@ -12,11 +12,16 @@ import pytest
 import torch
 from conftest import opened
 
-from cerraseg import checkpoint, loop, recipes
+from cerraseg import checkpoint, loop, losses, prediction, recipes
+from cerraseg.edges import derive
 from cerraseg.errors import ConfigError, DataError
 from cerraseg.loop import Plan
+from cerraseg.metrics import confusion_matrix, scores
 from cerraseg.scenario import parse
+from cerraseg.store import rows_of
+from cerraseg.taxonomy import CHILDREN, PARENTS
 from cerraseg.training import Outputs, train
+from cerraseg.weightings import Balance
 
 SMALL = {
     "unet": {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": (16, 16, 8)},
@@ -72,6 +77,7 @@ def kill_in(monkeypatch, hook, epoch):
         ("unet-concat-w-l1-paper-1", "_report", 1, "resident"),
         ("transnuseg-concat-w-l1-tuned-1", "_save_best", 1, "resident"),
         ("transnuseg-sar-nw-l2-paper-1", "training_step", 1, "auto"),
+        ("unet-sar-rare-l1-tuned-1", "training_step", 1, "auto"),
     ],
 )
 def test_killed_training_ends_with_the_same_parameters(packed, tmp_path, monkeypatch, scenario, hook, threads, loading):
@@ -145,6 +151,74 @@ def test_history_and_checkpoint_agree(packed, tmp_path):
     assert [logits.shape for logits in segmenter(torch.zeros(1, 14, 128, 128))] == [(1, 7, 128, 128)]
 
 
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        *(f"unet-sar-{weighting}-l1-tuned-1" for weighting in ("sqrt", "effective", "logit", "focal", "rare")),
+        "unet-sar-logit-l1-paper-1",
+        "transnuseg-sar-focal-l2-paper-1",
+    ],
+)
+def test_every_weighting_trains(packed, tmp_path, scenario):
+    """And differs from none: the first epoch's losses are others, though the parameters begin alike."""
+    made, plain = (
+        pd.read_csv(run(packed, tmp_path / name, plan(name, epochs=2)).history)
+        for name in (scenario, "-".join(part if k != 2 else "nw" for k, part in enumerate(scenario.split("-"))))
+    )
+    assert np.isfinite(made[["train_loss", "val_loss"]]).all(axis=None)
+    assert made["train_loss"][0] != plain["train_loss"][0]
+    assert made["train_loss"][1] < made["train_loss"][0]
+
+
+def hierarchical(name="unet-concat-sqrt-l2-tuned-1", **changes):
+    what = plan(name, **changes)
+    return dataclasses.replace(what, recipe=dataclasses.replace(what.recipe, hierarchy=1.0))
+
+
+def test_model_of_both_levels_is_selected_and_predicts_from_the_top(packed, tmp_path):
+    store, written = opened(packed), run(packed, tmp_path, hierarchical())
+    files = [tmp_path / f"{name}.npy" for name in ("prediction", "confidence", "edges")]
+    rows = rows_of(packed / "split.csv", "validation")
+    prediction.predict(written.best, store, rows, *files)
+    classes, confidence, edges = map(np.load, files)
+    segmenter, blueprint, about = checkpoint.load(written.best)
+    assert blueprint.top_down
+    with torch.inference_mode():
+        probabilities = segmenter(torch.from_numpy(store.images[rows]))[0].softmax(1).numpy()
+    sums = np.stack([probabilities[:, list(children)].sum(1) for children in CHILDREN], 1)
+    np.testing.assert_array_equal(np.array(PARENTS)[classes], sums.argmax(1))
+    assert (np.array(PARENTS)[probabilities.argmax(1)] != sums.argmax(1)).any()  # the plain best class contradicts it
+    np.testing.assert_allclose(
+        confidence, 100 * np.take_along_axis(probabilities, classes[:, None].astype(int), 1)[:, 0], atol=0.51
+    )
+    np.testing.assert_array_equal(edges, derive(classes))
+    found = scores(confusion_matrix(store.masks[rows, store.layer("l2")], classes, 14))
+    assert found.macro_f1 == pytest.approx(about["val_macro_f1"], abs=1e-9)
+
+
+def test_loss_at_l1_is_on_the_masks_of_l1(packed, tmp_path):
+    """Other masks of L1 change an L2 training for both levels, and no other."""
+    store = opened(packed)
+    masks = store.masks.copy()
+    masks[:, 0] = (masks[:, 0] + 1) % 7
+    other = dataclasses.replace(store, masks=masks)
+    args = (packed / "split.csv", packed / "statistics.json")
+    histories = {}
+    for name, what in (("both", hierarchical(epochs=1)), ("own", plan("unet-concat-sqrt-l2-tuned-1", epochs=1))):
+        for kind, patches in (("as_is", store), ("shifted", other)):
+            folder = tmp_path / name / kind
+            train(what, patches, *args, outputs(folder), folder / "resume")
+            histories[name, kind] = outputs(folder).history.read_bytes()
+    assert histories["own", "as_is"] == histories["own", "shifted"]
+    assert histories["both", "as_is"] != histories["both", "shifted"]
+
+
+def test_edges_and_both_levels_together(packed, tmp_path):
+    what = hierarchical("transnuseg-sar-w-l2-tuned-1", epochs=2)
+    history = pd.read_csv(run(packed, tmp_path, what).history)
+    assert history["train_loss"].is_monotonic_decreasing and history["val_edge_f1"].notna().all()
+
+
 @pytest.mark.parametrize(("recipe", "edge_outputs", "sharing"), [("paper", 14, "published"), ("tuned", 2, "heads")])
 def test_transnuseg_learns_both_tasks(packed, tmp_path, recipe, edge_outputs, sharing):
     written = run(packed, tmp_path, plan(f"transnuseg-msi-w-l2-{recipe}-1", epochs=2))
@@ -195,7 +269,7 @@ def test_mean_of_batches_or_of_pixels():
     half[:, :, 1] = 255
     for recipe, expected in (("paper", (0.5 * (1 + 3), 2)), ("tuned", ((4 * 1 + 2 * 3) / 6, 6))):
         bare.recipe = dataclasses.replace(recipes.RECIPES[recipe]["unet"], dice=0.0, softmax_in_loss=False)
-        bare.losses, bare.class_weights = {}, None
+        bare.losses, bare.semantic = {}, losses.Semantic(bare.recipe)
         for mask, value in ((masks, 1.0), (half, 3.0)):
             # Two classes with logits 0 and log(e^value − 1): the loss of class 0 is `value` at every pixel.
             logits = torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), float(np.log(np.expm1(value))))], 1)
@@ -221,12 +295,14 @@ def test_two_tasks_are_weighed_as_published():
     bare = loop.Loop.__new__(loop.Loop)
     torch.nn.Module.__init__(bare)
     bare.recipe, bare.losses = recipes.RECIPES["paper"]["transnuseg"], {}
-    bare.class_weights = torch.tensor([1.0, 3.0, 0.0])
+    class_weights = torch.tensor([1.0, 3.0, 0.0])
+    bare.semantic = losses.Semantic(bare.recipe, Balance([1.0, 3.0, 0.0]))
+    bare.edge = losses.Task(bare.recipe)
     torch.manual_seed(0)
     semantic, edge = torch.randn(2, 2, 3, 4, 4)
     masks = torch.randint(2, (2, 2, 4, 4))
     parts = []
-    for logits, mask, weights in ((semantic, masks[:, 0], bare.class_weights), (edge, masks[:, 1], None)):
+    for logits, mask, weights in ((semantic, masks[:, 0], class_weights), (edge, masks[:, 1], None)):
         truth = torch.nn.functional.one_hot(mask, 3).movedim(-1, 1)
         p = logits.softmax(1)
         dims = (0, 2, 3)

@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import torch
 from conftest import arrays, opened
 from project import RELEASED, TINY, TUNED, Project
 from rasterio import Affine
 
-from cerraseg import loop, recipes, scenario, store, training
+from cerraseg import benchmark, checkpoint, loop, recipes, scenario, store, training
 from cerraseg.edges import derive
-from cerraseg.taxonomy import LEVELS
+from cerraseg.metrics import confusion_matrix, scores
+from cerraseg.taxonomy import CHILDREN, LEVELS, PARENTS
 
 AFTER_PREDICTION = ("evaluate", "mosaic", "areas", "geotiffs", "scenario_figures", "model_card")
 MAPS = ("map", "scene_areas", "scene_figures", "polygons", "stac")
@@ -152,6 +154,53 @@ def test_a_scene_is_mapped_on_its_own_grid(project):
             assert (folder / asset["href"]).is_file()
         assert {"classes", "probabilities", "sieved", "polygons", "areas", "figure"} <= set(item["assets"])
     assert not list((project.folder / "results/resume/maps/unseen").iterdir())
+
+
+def test_one_model_serves_both_levels(project):
+    """Trained for both, with nothing else made anew: no pixel's class contradicts the L1 class decided before it."""
+    name, results = "unet-concat-sqrt-l2-hierarchical-1", project.folder / "results"
+    scenarios = TINY["scenarios"] | {"extra": [RELEASED, name]}
+    recipe = {"hierarchical": {"from": "tuned", "hierarchy": 1.0}}
+    targets = [f"results/{path}" for path in (f"scenes/unseen/{name}/item.json", f"scenarios/{name}/model_card.md")]
+    try:
+        project.configure(TINY | {"scenarios": scenarios, "recipes": recipe})
+        planned = dict.fromkeys(("train", "predict", "mosaic", "evaluate", "model_card", *MAPS), 1)
+        assert project.planned(*targets, f"results/scenarios/{name}/mosaic") == planned
+        project.run(*targets, f"results/scenarios/{name}/mosaic")
+    finally:
+        project.configure(TINY)
+    parents, classes = (
+        np.array([*PARENTS, *[255] * 242], np.uint8),
+        np.load(results / f"scenarios/{name}/prediction.npy"),
+    )
+    segmenter = checkpoint.load(results / f"scenarios/{name}/checkpoint.pt")[0]
+    test = pd.read_csv(results / "split.csv")["split"] == "test"
+    assert len(classes) == len(test)
+    with torch.inference_mode():
+        images = torch.from_numpy(np.load(results / "packed/images.npy"))
+        probabilities = segmenter(images)[0].softmax(1).numpy()
+    sums = np.stack([probabilities[:, list(children)].sum(1) for children in CHILDREN], 1)
+    np.testing.assert_array_equal(parents[classes], sums.argmax(1))
+    for folder, fine, coarse in (
+        (results / f"scenarios/{name}/mosaic", "prediction_epsg4326", "l1_epsg4326"),
+        (results / f"scenes/unseen/{name}/map", "classes", "classes_l1"),
+    ):
+        with rasterio.open(folder / f"{fine}.tif") as l2, rasterio.open(folder / f"{coarse}.tif") as l1:
+            assert (l1.crs, l1.transform, l1.tags()["SCENARIO"]) == (l2.crs, l2.transform, name)
+            assert l1.tags()["CLASS_6"] == "Other uses" and (l1.read(1) != 255).any()
+            np.testing.assert_array_equal(l1.read(1), parents[l2.read(1)])
+    with rasterio.open(folder / "probabilities.tif") as percent, rasterio.open(folder / "classes_l1.tif") as l1:
+        mapped, shares = l1.read(1), percent.read().astype(int)
+        summed = np.stack([shares[list(children)].sum(0) for children in CHILDREN])
+        chosen = np.take_along_axis(summed, np.minimum(mapped, 6)[None].astype(int), 0)[0]
+        assert (chosen + 7 >= summed.max(0))[mapped != 255].all()  # each of the 14 is rounded by half a percent
+    truth = parents[np.load(results / "packed/masks.npy")[test, 1]]
+    expected = scores(confusion_matrix(truth, parents[classes[test]], 7)).macro_f1
+    files = [results / f"scores/{name}/metrics.json"]
+    table = benchmark.collect(files, project.folder / "reference/paper_scores.csv", comparable=False)
+    assert table["macro_f1_as_l1"].item() == pytest.approx(100 * expected, abs=0.005)
+    assert "classes_l1" in json.loads(project.read(targets[0]))["assets"]
+    assert "trained for both levels" in project.read(targets[1]).decode()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 from cerraseg import layout
 from cerraseg.config import check, simulated_scene
 from cerraseg.errors import ConfigError
-from cerraseg.recipes import with_custom
+from cerraseg.recipes import recipe_of, with_custom
 from cerraseg.scenario import RELEASED
 
 BASE = Path(workflow.basedir)
@@ -81,10 +81,13 @@ def predicted(wildcards):
 
 
 def recipe(wildcards):
-    """What the scenario's recipe means for its model, as a plain dictionary. What is released is the paper's."""
-    scenario = scenario_of(wildcards)
-    name = "paper" if scenario.recipe == RELEASED else scenario.recipe
-    return asdict(RECIPES[name][scenario.model])
+    """What the scenario's recipe means for its model, as a plain dictionary."""
+    return asdict(recipe_of(scenario_of(wildcards), RECIPES))
+
+
+def hierarchical(wildcards):
+    """Whether the scenario's model is trained for both levels."""
+    return recipe(wildcards)["hierarchy"] > 0
 
 
 def model_settings(wildcards):

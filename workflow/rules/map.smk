@@ -79,6 +79,7 @@ rule mosaic:
         code=package_digest("mosaic"),
         scenario=fields,
         patches=predicted,
+        hierarchical=hierarchical,
         label=LABEL,
     script:
         "../scripts/mosaic.py"

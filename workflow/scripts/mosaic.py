@@ -6,6 +6,7 @@ import pandas as pd
 from cerraseg import logs, store
 from cerraseg.files import replacing
 from cerraseg.mosaic import mosaic
+from cerraseg.parent_maps import write_parents
 from cerraseg.taxonomy import EDGES, LEVELS
 
 with logs.step(snakemake.log[0]), replacing(snakemake.output.folder) as folder:
@@ -16,4 +17,6 @@ with logs.step(snakemake.log[0]), replacing(snakemake.output.folder) as folder:
     legends = {"prediction": LEVELS[snakemake.params.scenario["level"]], "confidence": None, "edges": EDGES}
     for name, legend in legends.items():
         tiles = np.load(snakemake.input[name], mmap_mode="r")
-        mosaic(patches, tiles, folder, name=name, classes=legend, tags=tags, threads=snakemake.threads)
+        maps = mosaic(patches, tiles, folder, name=name, classes=legend, tags=tags, threads=snakemake.threads)
+        for path in maps if name == "prediction" and snakemake.params.hierarchical else ():
+            write_parents(path, path.with_name(path.name.replace(name, "l1", 1)), tags, snakemake.threads)

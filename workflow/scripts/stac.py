@@ -6,7 +6,7 @@ from cerraseg import logs
 from cerraseg.stac import write_item
 from cerraseg.taxonomy import LEVELS
 
-RASTERS = ("classes", "confidence", "probabilities", "margin", "entropy")
+RASTERS = ("classes", "classes_l1", "confidence", "probabilities", "margin", "entropy")
 BY_SUFFIX = {".tif": "sieved", ".gpkg": "polygons"}
 
 with logs.step(snakemake.log[0]):
