@@ -35,6 +35,7 @@ rule evaluate:
         edges=of_scenario("edges.npy"),
         history=where(others(ADOPTED), "history.csv"),
         split=f"{R}/split.csv",
+        distances=f"{R}/distances.csv",
     output:
         metrics=scores_of_scenario("metrics.json"),
         summary=scores_of_scenario("summary.json"),
