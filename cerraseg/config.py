@@ -23,6 +23,14 @@ from cerraseg.taxonomy import FOLDERS
 _PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recipes"), strict=True))
 _NEEDS = {"msi": {"msi"}, "sar": {"sar"}, "concat": {"msi", "sar"}}
 
+SPLIT_KEYS: dict[str, tuple[str, ...]] = {
+    "paper": (),
+    "blocks": ("block_km", "buffer_km", "tolerance"),
+    "sites": ("site_gap_km", "buffer_km", "tolerance", "test_sites", "validation_sites"),
+    "kfold": ("unit", "folds", "buffer_km", "tolerance"),
+}
+"""Scheme of the split → the keys of its own; ``kfold`` has the first of its unit, too."""
+
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[Scenario]]:
     """Complete a configuration with the schema's defaults and expand its scenarios.
@@ -35,7 +43,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     if faults:
         raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
     complete = _with_defaults(config, schema)
-    _check_split(complete["split"])
+    complete["split"] = _split(complete["split"])
     check_heads(complete["transnuseg"]["embed_dim"], complete["transnuseg"]["heads"])
     scenarios = _scenarios(complete["scenarios"], _recipes(complete))
     recipes = {scenario: recipe_of(scenario, with_custom(complete["recipes"])) for scenario in scenarios}
@@ -110,11 +118,15 @@ def _with_defaults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict
     return ordered | {key: deepcopy(value) for key, value in values.items() if key not in ordered}
 
 
-def _check_split(split: Mapping[str, Any]) -> None:
+def _split(split: Mapping[str, Any]) -> dict[str, Any]:
+    """What the scheme reads: a key of another one is no reason to split, and train, again."""
     shares = {part: split[part] for part in ("train", "validation", "test")}
     if not math.isclose(total := sum(shares.values()), 1, abs_tol=1e-6):
         listed = " + ".join(f"{part} {share}" for part, share in shares.items())
         raise ConfigError(f"split: {listed} = {total:g}, expected 1; change one of the shares")
+    known = {key for keys in SPLIT_KEYS.values() for key in keys}
+    read = {*SPLIT_KEYS[split["scheme"]], *(SPLIT_KEYS[split["unit"]][:1] if split["scheme"] == "kfold" else ())}
+    return {key: value for key, value in split.items() if key in read or key not in known}
 
 
 def _check_folds(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cerraseg import edges, metrics, score_files
+from cerraseg import edges, leakage, metrics, score_files
 from cerraseg.layout import edge_layer
 from cerraseg.logs import log
 from cerraseg.scenario import Scenario
@@ -21,6 +21,7 @@ def evaluate(
     predicted: str,
     prediction: Path,
     edge_prediction: Path,
+    distances: Path,
     folder: Path,
     info: Mapping[str, object],
 ) -> None:
@@ -33,6 +34,7 @@ def evaluate(
         predicted: part of the split that was predicted, ``test`` or ``all``.
         prediction: class ids of those patches, in row order.
         edge_prediction: their edges.
+        distances: how far each test patch lies from the training patches.
         folder: folder to write into.
         info: goes into the metrics beside the scenario and the scores.
     """
@@ -48,6 +50,7 @@ def evaluate(
         "scenario": {"id": scenario.id, **vars(scenario)},
         "patches": len(test),
         "edges": edges.scores(edge_truth, np.load(edge_prediction, mmap_mode="r")[places]),
+        "leakage": leakage.section(confusions, ids, distances),
         **info,
     }
     scores = score_files.write(folder, confusions, ids, classes, facts)

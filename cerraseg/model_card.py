@@ -171,10 +171,18 @@ def _data(run: Run, facts: Facts) -> Iterator[str]:
 
 def _split(run: Run, facts: Facts) -> Iterator[str]:
     parts = ("train", "validation", "test")
-    rules = ", ".join(f"{name.replace('_', ' ')} {_plain(run.split[name])}" for name in run.split if name not in parts)
+    said = (name for name, value in run.split.items() if name not in parts and value != [])
+    rules = ", ".join(f"{name.replace('_', ' ')} {_plain(run.split[name])}" for name in said)
     yield "## Split"
     yield f"{rules[:1].upper()}{rules[1:]}. `split.csv` names the part of every patch: {facts.split}."
     yield _table(("Part", "Share", "Patches"), ((part, run.split[part], f"{facts.parts[part]:,}") for part in parts))
+    if unused := facts.parts.get("buffer"):
+        yield f"{unused:,} patches lie between training and the others, and are used by nobody."
+    if leakage := facts.metrics.get("leakage"):
+        yield (
+            f"{100 * leakage['touching']:.1f} % of the test patches touch a training patch; the median gap between a "
+            f"test patch and the nearest training patch is {leakage['median_metres']:,.0f} m."
+        )
 
 
 def _training(run: Run, facts: Facts) -> Iterator[str]:

@@ -38,9 +38,9 @@ def write(
     ``confusions`` are the counts ``(N, classes, classes)`` (:func:`patch_confusions`) of the patches ``ids``, both kept
     in ``patches.npz``. ``info`` goes into the JSON as it is. It must hold ``scenario`` (id, model, modality, weighting,
     level, recipe, seed), ``source`` (label of the data, e.g. "simulated landscape") and ``patches`` (how many were
-    scored); ``training`` may give ``epochs``, ``edges`` the precision, recall and f1 by tolerance in pixels. To it are
-    added ``pixels`` (scored), ``rule``, ``scores``, ``intervals`` (95 %) and ``classes``. The same input gives the same
-    bytes.
+    scored); ``training`` may give ``epochs``, ``edges`` the precision, recall and f1 by tolerance in pixels,
+    ``leakage`` the scores by distance from the training patches. To it are added ``pixels`` (scored), ``rule``,
+    ``scores``, ``intervals`` (95 %) and ``classes``. The same input gives the same bytes.
 
     Raises :class:`DataError` if a key is missing, taken or not writable as strict JSON (NaN is not), or ``classes`` or
     ``ids`` do not fit ``confusions``.

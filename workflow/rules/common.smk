@@ -53,7 +53,14 @@ LABEL = {
     "kaggle": "CerraData-4MM" if DATASET == defaults("kaggle")["dataset"] else DATASET,
     "local": config["label"],
 }[config["source"]]
-COMPARABLE = LABEL == "CerraData-4MM" and config["split"] == defaults("split")
+# The checked split has no keys of other schemes.
+COMPARABLE = (
+    LABEL == "CerraData-4MM" and config["split"].items() <= defaults("split").items()
+)
+
+SPLIT = dict(config["split"])
+if SPLIT["scheme"] == "kfold":
+    del SPLIT["buffer_km"]  # the splits of the folds have it
 
 # Only a machine with a GPU counts trainings by GPUs; profiles set how many may run at a time.
 GPU = int(any(map(shutil.which, ("nvidia-smi", "rocm-smi"))))

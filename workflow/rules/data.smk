@@ -92,9 +92,28 @@ rule split:
     threads: 1
     params:
         code=package_digest("split"),
-        settings=config["split"],
+        settings=SPLIT,
     script:
         "../scripts/split.py"
+
+
+rule distances:
+    input:
+        table=f"{R}/patches.parquet",
+        splits=each_fold(f"{R}/{FOLD}split.csv"),
+    output:
+        distances=f"{R}/distances.csv",
+    log:
+        f"{R}/logs/distances.log",
+    benchmark:
+        f"{R}/timings/distances.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("distances"),
+    script:
+        "../scripts/distances.py"
 
 
 rule pack:

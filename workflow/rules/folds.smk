@@ -17,7 +17,11 @@ if FOLDS:
         threads: 1
         params:
             code=package_digest("fold"),
-            settings=config["split"],
+            settings={
+                key: config["split"][key]
+                for key in ("train", "validation", "test", "validation_seed")
+                + ("buffer_km", "tolerance")
+            },
         script:
             "../scripts/fold.py"
 

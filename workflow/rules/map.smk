@@ -37,6 +37,7 @@ rule evaluate:
         edges=of_scenario("edges.npy"),
         history=where(others(ADOPTED), "history.csv"),
         split=of_split("split.csv"),
+        distances=f"{R}/distances.csv",
     output:
         metrics=scores_of_scenario("metrics.json"),
         summary=scores_of_scenario("summary.json"),

@@ -7,7 +7,9 @@ FIGURES = [
     f"{R}/class_shares.svg",
     *each_model(of_scenario("curves.svg"), but=ADOPTED),
     *each_scenario(of_scenario("confusion.svg")),
+    *each_scenario(of_scenario("distance.svg")),
     *each_scenario(of_scenario("map.png")),
+    f"{R}/split.png",
     f"{R}/overview.html",
 ]
 MAPS = [
@@ -46,6 +48,32 @@ rule class_shares:
         "../scripts/class_shares.py"
 
 
+rule split_map:
+    input:
+        table=f"{R}/patches.parquet",
+        split=f"{R}/split.csv",
+    output:
+        report(
+            f"{R}/split.png",
+            category="Data",
+            caption="../report/split_map.rst",
+        ),
+    log:
+        f"{R}/logs/split_map.log",
+    benchmark:
+        f"{R}/timings/split_map.tsv"
+    conda:
+        CONDA_LIGHT
+    threads: 1
+    params:
+        code=package_digest("split_map"),
+        scheme=config["split"]["scheme"],
+        block_km=config["split"].get("block_km"),
+        label=LABEL,
+    script:
+        "../scripts/split_map.py"
+
+
 rule curves:
     input:
         history=of_scenario("history.csv"),
@@ -73,6 +101,7 @@ rule curves:
 rule scenario_figures:
     input:
         confusion=scores_of_scenario("confusion.csv"),
+        metrics=scores_of_scenario("metrics.json"),
         mosaic=of_scenario("mosaic"),
         truth=f"{R}/truth",
     output:
@@ -81,6 +110,12 @@ rule scenario_figures:
             category="Scores",
             labels={"scenario": "{scenario}"},
             caption="../report/confusion.rst",
+        ),
+        distance=report(
+            of_scenario("distance.svg"),
+            category="Scores",
+            labels={"scenario": "{scenario}"},
+            caption="../report/distance.rst",
         ),
         map=report(
             of_scenario("map.png"),

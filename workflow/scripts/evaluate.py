@@ -17,6 +17,7 @@ with logs.step(snakemake.log[0]):
         snakemake.params.patches,
         snakemake.input.prediction,
         snakemake.input.edges,
+        Path(snakemake.input.distances),
         Path(snakemake.output.metrics).parent,
         {
             "source": snakemake.params.label,

@@ -3,10 +3,12 @@
 from cerraseg import logs, split
 
 with logs.step(snakemake.log[0]):
+    settings = dict(snakemake.params.settings)
     split.write_fold(
         snakemake.input.table,
         snakemake.input.split,
         snakemake.output.split,
         fold=int(snakemake.wildcards.fold),
-        **snakemake.params.settings,
+        shares={part: settings.pop(part) for part in split.PARTS},
+        **settings,
     )

@@ -1,8 +1,9 @@
-"""Draw a scenario's confusion matrix and map."""
+"""Draw a scenario's confusion matrix, its scores by distance and its map."""
 
+import json
 from pathlib import Path
 
-from cerraseg import figures, logs, map_figures, score_files
+from cerraseg import figures, leakage_chart, logs, map_figures, score_files
 from cerraseg.taxonomy import LEVELS
 
 with logs.step(snakemake.log[0]):
@@ -12,6 +13,8 @@ with logs.step(snakemake.log[0]):
     figures.confusion(
         score_files.read_confusion(snakemake.input.confusion), classes, snakemake.output.confusion, **named
     )
+    leakage = json.loads(Path(snakemake.input.metrics).read_text(encoding="utf-8"))["leakage"]
+    leakage_chart.by_distance(leakage, snakemake.output.distance, **named)
     mosaic, truth = Path(snakemake.input.mosaic), Path(snakemake.input.truth)
     largest = max(mosaic.glob("prediction_*.tif"), key=lambda path: path.stat().st_size).name
     map_figures.map_panel(

@@ -1,0 +1,13 @@
+"""Draw where the parts of the split lie."""
+
+from cerraseg import logs, split_map
+
+with logs.step(snakemake.log[0]):
+    split_map.draw(
+        snakemake.input.table,
+        snakemake.input.split,
+        snakemake.output[0],
+        title=f"Split: {snakemake.params.scheme}",
+        source=snakemake.params.label,
+        block_km=snakemake.params.block_km,
+    )
