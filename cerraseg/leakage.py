@@ -16,7 +16,7 @@ BINS = 5
 """Most bins of distance beside that of the patches that touch."""
 
 FEWEST = 20
-"""Patches that a bin of distance has at least, where there are as many."""
+"""Patches that a bin of distance has on average at least, where there are as many."""
 
 
 def section(confusions: NDArray[np.integer], ids: list[str], distances: str | Path) -> dict[str, Any]:

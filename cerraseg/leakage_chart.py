@@ -28,7 +28,7 @@ def by_distance(leakage: Mapping[str, Any], path: str | Path, *, title: str, sou
             axes.plot(place, value, "o", color=_TOUCHING if row["touches"] else _APART)
             top = 100 * row["interval"][1] if row["interval"] else value
             axes.annotate(f"{value:.1f}", (place, top), (0, 4), textcoords="offset points", ha="center", fontsize=7.5)
-        axes.set_xticks(places, [f"{_named(row)}\n{row['patches']:,} patches" for row in bins], fontsize=8)
+        axes.set_xticks(places, [f"{_named(row)}\npatches: {row['patches']:,}" for row in bins], fontsize=8)
         axes.set(xlim=(-0.6, len(bins) - 0.4), ylim=(0, 108), ylabel="macro F1, classes present (%)")
         axes.set_xlabel(f"gap to the nearest training patch; {100 * leakage['touching']:.1f} % touch one")
         axes.grid(axis="y", color=GRID, linewidth=0.6)

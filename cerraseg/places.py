@@ -80,7 +80,7 @@ def locate(table: pd.DataFrame) -> Places:
     y = np.stack([bottom, bottom, top, top, (bottom + top) / 2], axis=1)
     names, system = np.unique(texts, return_inverse=True)
     degrees, metres = np.empty((len(texts), 5, 2)), np.zeros(len(texts), bool)
-    for number, name in enumerate(names):
+    for number, name in enumerate(names.tolist()):
         rows = np.flatnonzero(system == number)
         degrees[rows], metres[rows] = _degrees(name, x[rows], y[rows])
     ids = table["id"].astype(str).tolist()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,10 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from cerraseg.distances import connected
-from cerraseg.figures import EDGE, INK, drawn
+from cerraseg.figures import INK, drawn
 from cerraseg.groups import outline
-from cerraseg.map_marks import draw_marks, ground
-from cerraseg.places import COLUMNS, Floats, Ints, Places, locate
+from cerraseg.map_marks import Ground, draw_marks, ground
+from cerraseg.places import COLUMNS, Ints, Places, locate
 from cerraseg.taxonomy import LandCover
 
 PANELS = 6
@@ -28,6 +28,25 @@ AREA_GAP = 25_000.0
 _PARTS = {"train": (0, 114, 178), "validation": (240, 228, 66), "test": (213, 94, 0), "buffer": (204, 204, 204)}
 _FOLDS = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66))
 _SIDE = 4.2  # inches of a panel's longer side
+
+
+class _Area(NamedTuple):
+    """Patches that are shown together: their rows, (left, right, bottom, top), CRS and its scale there."""
+
+    members: Ints
+    extent: tuple[float, float, float, float]
+    crs: Any
+    ground: Ground | None
+
+    @property
+    def aspect(self) -> float:
+        return self.ground.aspect if self.ground else 1.0
+
+    @property
+    def shape(self) -> float:
+        """Height by width, as drawn."""
+        left, right, bottom, top = self.extent
+        return min(self.aspect * (top - bottom) / (right - left), 2.5)
 
 
 def draw(
@@ -45,20 +64,20 @@ def draw(
     """
     places, parts = locate(pd.read_parquet(table, columns=COLUMNS)), pd.read_csv(split, dtype=str)
     legend, colours = _coloured(parts)
-    shown = _areas(places)
-    areas, left_out = shown[:PANELS], shown[PANELS:]
-    if left_out:
-        patches = sum(map(len, left_out))
-        title += f", the {PANELS} largest of {len(shown)} areas; {patches:,} patches of the others are not shown"
+    found = _areas(places)
+    areas = [_area(places, members) for members in found[:PANELS]]
+    if left_out := sum(map(len, found[PANELS:])):
+        title += f", the {PANELS} largest of {len(found)} areas; {left_out:,} patches of the others are not shown"
     columns = min(3, len(areas))
     rows = -(-len(areas) // columns)
-    blocks = parts["group"].to_numpy(np.str_) if block_km else None
-    with drawn(path, title, source, (max(5, _SIDE * columns), 0.8 + _SIDE * rows), legend=legend) as figure:
+    height = 0.85 * _SIDE * max(area.shape for area in areas) + 0.35
+    groups = parts["group"].to_numpy(np.str_) if block_km else np.array([])
+    with drawn(path, title, source, (max(5, _SIDE * columns), 0.9 + rows * height), legend=legend) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes, members in zip(panels, areas, strict=False):
-            _panel(axes, places, members, colours[members])
-            if blocks is not None and block_km:
-                _outlines(axes, places, members, np.unique(blocks[members]).tolist(), 1000 * block_km)
+        for axes, area in zip(panels, areas, strict=False):
+            _panel(axes, places, area, colours)
+            if block_km:
+                _outlines(axes, places, area, np.unique(groups[area.members]).tolist(), 1000 * block_km)
         for axes in panels[len(areas) :]:
             axes.remove()
 
@@ -67,7 +86,7 @@ def _coloured(parts: pd.DataFrame) -> tuple[list[LandCover], NDArray[np.float64]
     """The legend, and the colour of each patch (N, 3) from 0 to 1."""
     if "fold" in parts:
         folds = sorted(parts["fold"].unique(), key=int)
-        palette = {fold: _FOLDS[rank % len(_FOLDS)] for rank, fold in enumerate(folds)}
+        palette = {fold: _fold_colour(rank) for rank, fold in enumerate(folds)}
         column, what = parts["fold"], "fold "
     else:
         column, what = parts["split"], ""
@@ -80,6 +99,13 @@ def _coloured(parts: pd.DataFrame) -> tuple[list[LandCover], NDArray[np.float64]
     return legend, np.array([palette[name] for name in column]) / 255
 
 
+def _fold_colour(rank: int) -> tuple[int, int, int]:
+    """A colour of its own: after those that all can tell apart come their darker shades."""
+    shade = 0.6 ** (rank // len(_FOLDS))
+    red, green, blue = (round(shade * part) for part in _FOLDS[rank % len(_FOLDS)])
+    return red, green, blue
+
+
 def _areas(places: Places) -> list[Ints]:
     """Rows of the patches of each area, the largest first."""
     area = connected(places, AREA_GAP) * len(places.ids) + places.system
@@ -87,30 +113,34 @@ def _areas(places: Places) -> list[Ints]:
     return [np.flatnonzero(number == k) for k in np.argsort(-sizes, kind="stable")]
 
 
-def _panel(axes: Axes, places: Places, members: Ints, colours: NDArray[np.float64]) -> None:
+def _area(places: Places, members: Ints) -> _Area:
     left, bottom, right, top = places.bounds[members].T
+    width, height = right.max() - left.min(), top.max() - bottom.min()
+    side, end = 0.04 * max(width, height), 0.16 * max(width, height)  # at the ends lie scale bar and north arrow
+    extent = left.min() - side, right.max() + side, bottom.min() - end, top.max() + end
+    crs = CRS.from_user_input(str(places.crs[members[0]]))
+    return _Area(members, extent, crs, ground(crs, extent))
+
+
+def _panel(axes: Axes, places: Places, area: _Area, colours: NDArray[np.float64]) -> None:
+    left, bottom, right, top = places.bounds[area.members].T
     corners = np.stack([left, bottom, right, bottom, right, top, left, top], axis=1).reshape(-1, 4, 2)
-    axes.add_collection(PolyCollection(list(corners), facecolors=colours, edgecolors="white", linewidths=0.2))
-    margin = 0.05 * max(right.max() - left.min(), top.max() - bottom.min())
-    extent = left.min() - margin, right.max() + margin, bottom.min() - margin, top.max() + margin
-    name = str(places.crs[members[0]])
-    crs = CRS.from_user_input(name)
-    place = ground(crs, extent)
-    axes.set(xlim=extent[:2], ylim=extent[2:], aspect=place.aspect if place else 1.0)
-    axes.set_title(f"{name if len(name) < 20 else 'own system'}: {len(members):,} patches")
-    axes.set(xticks=[], yticks=[])
-    if place:
-        draw_marks(axes, place)
+    patches = PolyCollection(list(corners), facecolors=colours[area.members], edgecolors="white", linewidths=0.2)
+    axes.add_collection(patches)
+    name = str(places.crs[area.members[0]])
+    axes.set_title(f"{name if len(name) < 20 else 'own system'}, {len(area.members):,} patches")
+    axes.set(xlim=area.extent[:2], ylim=area.extent[2:], aspect=area.aspect, xticks=[], yticks=[])
+    if area.ground:
+        draw_marks(axes, area.ground)
 
 
-def _outlines(axes: Axes, places: Places, members: Ints, blocks: Sequence[str], side: float) -> None:
+def _outlines(axes: Axes, places: Places, area: _Area, blocks: Sequence[str], side: float) -> None:
     """The blocks that hold centres of the patches; what lies outside the panel is cut off."""
     rings = []
     for block in blocks:
         system, cells = outline(block)
-        ring: Floats = cells * side
-        if not places.metric[members[0]]:
-            target: Any = CRS.from_user_input(str(places.crs[members[0]]))
-            ring = np.asarray(transform(CRS.from_user_input(system), target, *ring.T), np.float64).T
+        ring = cells * side
+        if not places.metric[area.members[0]]:
+            ring = np.asarray(transform(CRS.from_user_input(system), area.crs, *ring.T), np.float64).T
         rings.append(ring)
-    axes.add_collection(PolyCollection(rings, facecolors="none", edgecolors=INK if len(rings) < 200 else EDGE, lw=0.6))
+    axes.add_collection(PolyCollection(rings, facecolors="none", edgecolors=INK, linewidths=0.6))

@@ -4,6 +4,7 @@ import copy
 import csv
 import dataclasses
 import json
+import re
 from itertools import product
 from pathlib import Path
 
@@ -337,6 +338,53 @@ def test_maps_of_a_scene_need_no_raster_any_more(tmp_path, monkeypatch):
     facts.parent.mkdir(parents=True)
     facts.touch()
     assert check(scenes({"name": "a", "sar": "/no/such.tif"}), SCHEMA)[0]["scenes"][0]["sar"] == "/no/such.tif"
+
+
+@pytest.mark.parametrize(
+    ("split", "own"),
+    [
+        ({"scheme": "paper", "block_km": 3}, {}),
+        ({"scheme": "blocks", "block_km": 3, "folds": 7}, {"block_km": 3, "buffer_km": 0, "tolerance": 0.1}),
+        (
+            {"scheme": "sites", "test_sites": ["*/denmark/*"], "unit": "sites"},
+            {"site_gap_km": 5, "buffer_km": 0, "tolerance": 0.1, "test_sites": ["*/denmark/*"], "validation_sites": []},
+        ),
+        ({"scheme": "kfold"}, {"unit": "blocks", "folds": 5, "buffer_km": 0, "tolerance": 0.1, "block_km": 10}),
+        (
+            {"scheme": "kfold", "unit": "sites", "block_km": 3},
+            {"unit": "sites", "folds": 5, "buffer_km": 0, "tolerance": 0.1, "site_gap_km": 5},
+        ),
+    ],
+)
+def test_a_scheme_of_the_split_has_its_own_keys_alone(split, own):
+    """So that another scheme's key, changed, makes nobody split and train again."""
+    common = {"scheme", "train", "validation", "test", "seed", "validation_seed"}
+    found = check(changed(split=split), SCHEMA)[0]["split"]
+    assert {key: value for key, value in found.items() if key not in common} == own
+    assert found.keys() >= common
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("scheme", "block", "did you mean 'blocks'?"),
+        ("block_km", 0, "side of a block in km"),
+        ("folds", 1, "how many folds"),
+        ("buffer_km", -1, "used by nobody"),
+        ("unit", "patches", "allowed: blocks, sites"),
+    ],
+)
+def test_faults_of_the_split_are_named(key, value, message):
+    found = fault(changed(**{f"split__{key}": value}))
+    assert f"split.{key}" in found and message in found
+
+
+@pytest.mark.parametrize("example", range(4))
+def test_examples_of_the_splits_are_valid(example):
+    pages = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs/splits.md").read_text(), re.DOTALL)
+    assert len(pages) == 4
+    given = yaml.safe_load(pages[example])["split"]
+    assert given.items() <= check(changed(split=given), SCHEMA)[0]["split"].items()
 
 
 def test_readme_describes_every_key_as_the_schema_does():
