@@ -111,6 +111,11 @@ RECIPES: dict[str, dict[str, Recipe]] = {
 """Recipe → model → how it is trained."""
 
 
+def of_model(recipe: Mapping[str, Recipe], model: str) -> Recipe:
+    """What a recipe, by model, means for ``model``: a configuration's own ones train as the U-Net does."""
+    return recipe.get(model, recipe["unet"])
+
+
 def model_settings(model: str, settings: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
     """All settings that ``model`` is built with: its own and those of the recipe, in one order whatever theirs."""
     of_recipe = {"sharing": recipe.sharing, "edge_outputs": recipe.edge_outputs} if model == "transnuseg" else {}

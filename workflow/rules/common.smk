@@ -8,10 +8,10 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from cerraseg import layout
+from cerraseg import layout, model_check, own_models
 from cerraseg.config import check, simulated_scene
 from cerraseg.errors import ConfigError
-from cerraseg.recipes import with_custom
+from cerraseg.recipes import of_model, with_custom
 from cerraseg.scenario import RELEASED
 
 BASE = Path(workflow.basedir)
@@ -19,6 +19,8 @@ SCHEMA = yaml.safe_load((BASE / "workflow/schemas/config.schema.yaml").read_text
 
 try:
     config, scenarios = check(config, SCHEMA)
+    if workflow.is_main_process:
+        model_check.check(config, scenarios)
 except ConfigError as error:
     raise WorkflowError(str(error))
 
@@ -113,14 +115,22 @@ def recipe(wildcards):
     """What the scenario's recipe means for its model, as a plain dictionary. What is released is the paper's."""
     scenario = SCENARIOS[wildcards.scenario]
     name = "paper" if scenario.recipe == RELEASED else scenario.recipe
-    return asdict(RECIPES[name][scenario.model])
+    return asdict(of_model(RECIPES[name], scenario.model))
 
 
 def model_settings(wildcards):
     """The settings of the scenario's model; those of released ones are the published, which are the defaults."""
     scenario = SCENARIOS[wildcards.scenario]
+    if scenario.model in config["models"]:
+        return own_models.settings(config["models"][scenario.model])
     return (
         defaults(scenario.model)
         if scenario.recipe == RELEASED
         else config[scenario.model]
     )
+
+
+def pretrained(wildcards):
+    """The file of encoder parameters that the scenario's training starts from; "" where there is none."""
+    model = config["models"].get(SCENARIOS[wildcards.scenario].model, {})
+    return model.get("pretrained", "")
