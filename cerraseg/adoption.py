@@ -5,10 +5,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from cerraseg import checkpoint
@@ -17,11 +15,10 @@ from cerraseg.errors import ConfigError, DataError
 from cerraseg.files import replacing
 from cerraseg.logs import log
 from cerraseg.models.transnuseg import dimensions, import_published
+from cerraseg.parameters import read
 from cerraseg.recipes import Recipe
-from cerraseg.scenario import Scenario
+from cerraseg.scenario import AXES, Scenario
 from cerraseg.taxonomy import LEVELS, MODALITIES
-
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 def adopt(
@@ -48,12 +45,14 @@ def adopt(
     Raises:
         DataError: if the file is unsafe, no checkpoint, or another scenario's; the error says which it would fit.
     """
-    content = _load(file)
+    content = read(file)
     try:
         if "blueprint" in content:
             blueprint, parameters = Blueprint(**content["blueprint"]), content["parameters"]
             _check_fit(file, scenario, (blueprint.model, blueprint.modality, blueprint.level))
         else:
+            if scenario.model not in AXES["model"]:
+                raise DataError(f"{file}: a bare state dict; expected a CerraSeg checkpoint for {scenario.id}")
             _check_fit(file, scenario, _kind(file, content))
             blueprint, parameters = _from_state(scenario, recipe, settings, statistics, content)
         Segmenter(blueprint).net.load_state_dict(parameters)
@@ -63,37 +62,16 @@ def adopt(
         ) from None
     except (RuntimeError, ConfigError) as error:
         shown = "\n".join(str(error).splitlines()[:6])
+        section = scenario.model if scenario.model in AXES["model"] else f"models.{scenario.model}"
         raise DataError(
             f"{file}: its names or shapes do not fit {scenario.id}: {shown}\n"
-            f"Set the section {scenario.model} of the configuration to what the file was trained with"
+            f"Set the section {section} of the configuration to what the file was trained with"
         ) from None
     facts = {"file": file.name, "bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     checkpoint.save(output, blueprint, parameters, {"scenario": scenario.id, "origin": facts})
     with replacing(origin) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n")
     log.info("%s taken as %s", file.name, scenario.id)
-
-
-def _load(file: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except UnpicklingError:
-        raise DataError(
-            f"{file}: holds more than parameters, which could run code when it is read; expected a state dict. Where "
-            "you trust the file, load it with the code that made it and write torch.save(model.state_dict(), ...)"
-        ) from None
-    except (OSError, RuntimeError, EOFError) as error:
-        raise DataError(f"{file}: not a checkpoint ({error}); fetch or write the file again") from None
-    if isinstance(content, dict) and {"blueprint", "parameters"} <= content.keys():
-        return content
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise DataError(
-            f"{file}: not a state dict; expected names with their tensors, as model.state_dict() gives them"
-        )
-    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def _kind(file: Path, state: Mapping[str, Tensor]) -> tuple[str, str, str]:

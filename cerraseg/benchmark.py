@@ -76,7 +76,7 @@ class _Run(NamedTuple):
 
 
 def _runs(metrics_files: Iterable[str | Path]) -> list[_Run]:
-    """The runs in the order of the tables; recipes come in the order in which the files name them first."""
+    """The runs in the order of the tables; own models and recipes come in the order in which the files name them."""
     runs = [_read(Path(path)) for path in metrics_files]
     if not runs:
         raise DataError("no metrics file was given; expected at least one metrics.json: evaluate a scenario first.")
@@ -85,7 +85,8 @@ def _runs(metrics_files: Iterable[str | Path]) -> list[_Run]:
         raise DataError(f"scenario {', '.join(twice)} comes twice; expected each once: remove the extra metrics.json.")
     if len(sources := sorted({run.source for run in runs})) > 1:
         raise DataError(f"the data sources are {sources}; expected one a table: collect each in its own table.")
-    orders: dict[str, Sequence[str]] = {**AXES, "recipe": list(dict.fromkeys(run.fields["recipe"] for run in runs))}
+    models, recipes = (dict.fromkeys(run.fields[axis] for run in runs) for axis in ("model", "recipe"))
+    orders: dict[str, Sequence[str]] = {**AXES, "model": [*dict.fromkeys(AXES["model"]) | models], "recipe": [*recipes]}
     rank = {(axis, value): place for axis, values in orders.items() for place, value in enumerate(values)}
 
     def key(run: _Run) -> tuple[object, ...]:

@@ -41,6 +41,7 @@ class Run:
         split: ``scheme``, shares by part, ``seed`` and ``validation_seed``.
         label: what the data is called; if it says "simulated", so does the card.
         train_code: digest of the training code.
+        pretrained: name of the file that the encoder started from; empty where there is none.
     """
 
     scenario: Scenario
@@ -50,6 +51,7 @@ class Run:
     split: Mapping[str, Any]
     label: str
     train_code: str
+    pretrained: str = ""
 
     @property
     def simulated(self) -> bool:

@@ -1,9 +1,7 @@
 """Check a configuration before anything runs: closed schema, nearest spelling, what the keys demand of each other."""
 
 import datetime
-import difflib
 import math
-import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
@@ -14,11 +12,14 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from cerraseg import own_models
 from cerraseg.errors import ConfigError
 from cerraseg.layout import available_layers
 from cerraseg.recipes import RECIPES, Recipe, check_fit, check_heads, recipe_of, with_custom
 from cerraseg.scenario import AXES, RELEASED, Scenario, expand
 from cerraseg.taxonomy import FOLDERS
+from cerraseg.wording import expanded as _expanded
+from cerraseg.wording import nearest as _nearest
 
 _PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recipes"), strict=True))
 _NEEDS = {"msi": {"msi"}, "sar": {"sar"}, "concat": {"msi", "sar"}}
@@ -45,7 +46,10 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     complete = _with_defaults(config, schema)
     complete["split"] = _split(complete["split"])
     check_heads(complete["transnuseg"]["embed_dim"], complete["transnuseg"]["heads"])
-    scenarios = _scenarios(complete["scenarios"], _recipes(complete))
+    complete["models"] = _models(complete, schema["properties"]["models"]["additionalProperties"])
+    named = {"model": complete["models"], "recipe": _recipes(complete)}
+    scenarios = _scenarios(complete["scenarios"], named)
+    own_models.check_scenarios(complete["models"], scenarios, complete["checkpoints"])
     recipes = {scenario: recipe_of(scenario, with_custom(complete["recipes"])) for scenario in scenarios}
     for scenario, recipe in recipes.items():
         check_fit(scenario, recipe)
@@ -101,13 +105,6 @@ def _purpose(schema: Mapping[str, Any], key: str) -> str:
     return str(schema["properties"][key].get("description", "see config/README.md"))
 
 
-def _nearest(word: str, known: Iterable[object]) -> str:
-    names = [str(name) for name in known]
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    meant = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"{meant} allowed: {', '.join(names)}"
-
-
 def _with_defaults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     """Values in the schema's order: Snakemake takes parameters in another order for changed ones."""
     ordered = {}
@@ -146,6 +143,12 @@ def _check_folds(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> No
         )
 
 
+def _models(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The configuration's own models, completed."""
+    models = {name: _with_defaults(given, schema) for name, given in config["models"].items()}
+    return own_models.check(models, config["scenarios"]["models"])
+
+
 def _recipes(config: Mapping[str, Any]) -> list[str]:
     """Names of the configuration's own recipes; each starts from one that stands before it."""
     own: list[str] = []
@@ -164,10 +167,10 @@ def _recipes(config: Mapping[str, Any]) -> list[str]:
     return own
 
 
-def _scenarios(given: Mapping[str, Any], recipes: Collection[str]) -> list[Scenario]:
+def _scenarios(given: Mapping[str, Any], named: Mapping[str, Collection[str]]) -> list[Scenario]:
     crossed = {axis: given[plural] for axis, plural in _PLURALS.items()}
     try:
-        scenarios = expand(crossed, given["seeds"], given["extra"], recipes)
+        scenarios = expand(crossed, given["seeds"], given["extra"], named)
     except ConfigError as error:
         raise ConfigError(f"scenarios.extra: {error}") from None
     if not scenarios:
@@ -235,13 +238,6 @@ def simulated_scene(config: Mapping[str, Any]) -> dict[str, str]:
     """Files of the simulated scene: msi, sar, and the truth of both levels."""
     names = ("msi", "sar", "truth_l1", "truth_l2")
     return {name: f"{config['simulate']['folder']}/scene/{name}.tif" for name in names}
-
-
-def _expanded(key: str, path: str) -> str:
-    expanded = os.path.expandvars(path)
-    if "$" in expanded:
-        raise ConfigError(f"{key}: {expanded}: the environment variable is not set; export it, or give the path itself")
-    return expanded
 
 
 def _roots(config: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from cerraseg import checkpoint, inference, losses
+from cerraseg import checkpoint, inference, losses, pretrained
 from cerraseg.augmentation import augment
 from cerraseg.checkpoint import Segmenter, draw
 from cerraseg.dataset import EpochBatches, Loading
@@ -23,7 +23,7 @@ from cerraseg.metrics import Scores, confusion_matrix, scores
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 from cerraseg.stopping import check
-from cerraseg.taxonomy import IGNORE, LEVELS
+from cerraseg.taxonomy import IGNORE, LEVELS, MODALITIES
 from cerraseg.team import Team
 from cerraseg.weightings import EVEN, WEIGHTINGS
 
@@ -42,6 +42,7 @@ class Plan:
         devices: GPUs, or processes on a CPU, that share each batch and the threads.
         loading: see :data:`cerraseg.dataset.Loading`; batches are the same either way.
         compile: let ``torch.compile`` fuse the model's operations; needs a C++ compiler.
+        pretrained: file of encoder parameters to start from, of a configuration's own model.
         code: digest of the code, so that a resumed training never mixes two versions.
     """
 
@@ -54,6 +55,7 @@ class Plan:
     threads: int = field(default=1, repr=False)  # the next three: nothing that a resumed training must agree with
     devices: int = field(default=1, repr=False)
     loading: Loading = field(default="auto", repr=False)
+    pretrained: Path | None = field(default=None, repr=False)  # a resumed training must agree with what it holds
     code: str = ""
 
 
@@ -68,6 +70,8 @@ class Loop(L.LightningModule):
         self.recipe = plan.recipe
         self.blueprint = draw(scenario, plan.recipe, plan.settings, statistics)
         self.segmenter = Segmenter(self.blueprint).to(memory_format=torch.channels_last)
+        if plan.pretrained:
+            pretrained.start(self.segmenter.net, MODALITIES[scenario.modality], plan.pretrained)
         team.join(self.segmenter)
         if plan.compile:
             self.segmenter.net.compile()

@@ -75,7 +75,7 @@ def _opening(run: Run, facts: Facts) -> Iterator[str]:
     scenario = run.scenario
     yield f"# {scenario.id}"
     yield (
-        f"{_MODELS[scenario.model]} for land use and land cover: {len(LEVELS[scenario.level])} classes "
+        f"{_title(run)} for land use and land cover: {len(LEVELS[scenario.level])} classes "
         f"({scenario.level.upper()}) from {len(MODALITIES[scenario.modality])} bands of {_SENSORS[scenario.modality]}. "
         "A model card after Mitchell et al. (2019), written by the CerraSeg workflow."
     )
@@ -88,6 +88,13 @@ def _opening(run: Run, facts: Facts) -> Iterator[str]:
         )
 
 
+def _title(run: Run) -> str:
+    """What the model is called; a configuration's own by what it is made of."""
+    own = run.settings.get("architecture")
+    late = " for each modality" if run.settings.get("fusion") == "late" else ""
+    return f"{own} with the encoder {run.settings['encoder']}{late}" if own else _MODELS[run.scenario.model]
+
+
 def _giver(scenario: Scenario) -> str:
     released = scenario.recipe == RELEASED
     return f"the checkpoint was {'released by the authors of the data set' if released else 'given by the user'}"
@@ -96,9 +103,11 @@ def _giver(scenario: Scenario) -> str:
 def _model(run: Run, facts: Facts) -> Iterator[str]:
     scenario = run.scenario
     yield "## Model"
-    yield f"{_MODELS[scenario.model]} in `checkpoint.pt`: {facts.checkpoint}."
+    yield f"{_title(run)} in `checkpoint.pt`: {facts.checkpoint}."
     if facts.history is not None:
         yield _table(("Setting", "Value"), model_settings(scenario.model, run.settings, run.recipe).items())
+    if facts.history is not None and run.pretrained:
+        yield f"Its encoder started from the parameters in `{run.pretrained}`, the first layer adapted to the bands."
     yield "To use it, beside the file and with the package `cerraseg` (the folder of its repository will do):"
     top_down = run.recipe.hierarchy > 0
     classes = "inference.decide(inference.probabilities(logits), top_down=True)[0]" if top_down else "logits.argmax(1)"

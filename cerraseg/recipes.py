@@ -134,8 +134,9 @@ def check_heads(embed_dim: int, heads: Sequence[int]) -> None:
 
 
 def recipe_of(scenario: Scenario, recipes: Mapping[str, Mapping[str, Recipe]]) -> Recipe:
-    """What a scenario's recipe means for its model. What is released is the paper's."""
-    return recipes["paper" if scenario.recipe == RELEASED else scenario.recipe][scenario.model]
+    """What a scenario's recipe means for its model. What is released is the paper's; own models train as U-Nets do."""
+    by_model = recipes["paper" if scenario.recipe == RELEASED else scenario.recipe]
+    return by_model.get(scenario.model, by_model["unet"])
 
 
 def check_fit(scenario: Scenario, recipe: Recipe) -> None:

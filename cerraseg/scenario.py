@@ -13,7 +13,8 @@ AXES: dict[str, tuple[str, ...]] = {
     "level": ("l1", "l2"),
     "recipe": ("paper", "tuned", "released"),
 }
-"""Axis → its values, in the order of a scenario's id; the seed comes last. A configuration may add recipes."""
+"""Axis → its values, in the order of a scenario's id; the seed comes last. A configuration may add models and
+recipes."""
 
 RELEASED = "released"
 """Recipe of a scenario that is not trained: it takes the checkpoint that the data set's authors released."""
@@ -49,8 +50,8 @@ class Scenario:
         return self.model in EDGE_MODELS
 
 
-def parse(name: str, recipes: Collection[str] = ()) -> Scenario:
-    """Read a scenario from its id; ``recipes`` are known beside the built-in ones.
+def parse(name: str, named: Mapping[str, Collection[str]] = {}) -> Scenario:
+    """Read a scenario from its id; ``named``, axis → values, are known beside the built-in ones.
 
     Raises:
         ConfigError: if the id does not have six parts or a part is not a value of its axis.
@@ -59,7 +60,7 @@ def parse(name: str, recipes: Collection[str] = ()) -> Scenario:
     *parts, seed = name.split("-")
     if len(parts) != len(AXES) or not seed.isdigit():
         raise ConfigError(f"scenario {name!r}: expected the form {form}, such as unet-concat-nw-l1-paper-666")
-    known = {**AXES, "recipe": (*AXES["recipe"], *recipes)}
+    known = {axis: (*values, *named.get(axis, ())) for axis, values in AXES.items()}
     for (axis, values), part in zip(known.items(), parts, strict=True):
         if part not in values:
             raise ConfigError(f"scenario {name!r}: {axis} {part!r} is unknown; allowed: {', '.join(values)}")
@@ -71,12 +72,12 @@ def expand(
     crossed: Mapping[str, Sequence[str]],
     seeds: Iterable[int],
     extra: Iterable[str] = (),
-    recipes: Collection[str] = (),
+    named: Mapping[str, Collection[str]] = {},
 ) -> list[Scenario]:
     """Cross the axes' value lists (keyed by axis) and the seeds, then add the scenarios in ``extra``, each once.
 
-    A released checkpoint has no seed of ours: its scenario is taken once, with seed 0. ``recipes`` as in :func:`parse`.
+    A released checkpoint has no seed of ours: its scenario is taken once, with seed 0. ``named`` as in :func:`parse`.
     """
     names = ("-".join(map(str, values)) for values in product(*(crossed[axis] for axis in AXES), seeds))
-    found = (parse(name, recipes) for name in [*names, *extra])
+    found = (parse(name, named) for name in [*names, *extra])
     return list(dict.fromkeys(replace(one, seed=0) if one.recipe == RELEASED else one for one in found))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @dataclass
@@ -82,6 +83,8 @@ class Team:
                 setattr(module, name, _BatchNorm(child, self))
             elif isinstance(child, DropPath):
                 setattr(module, name, _DropPath(child, self))
+            elif isinstance(child, nn.modules.dropout._DropoutNd) and child.p:
+                setattr(module, name, _Dropout(child, self))
             else:
                 self.join(child)
 
@@ -95,6 +98,8 @@ class _BatchNorm(nn.SyncBatchNorm):
         self.drop, self.act = (getattr(layer, name, nn.Identity()) for name in ("drop", "act"))
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.training and self.team.patches == 1 and images.shape[2:].numel() == 1:  # as a model's own layers do
+            return F.batch_norm(images, self.running_mean, self.running_var, self.weight, self.bias, False, 0, self.eps)
         normalise = super().forward if images.is_cuda or not self.training else self._on_cpu
         uncounted = self.training and self.team.idle  # takes part in the sums, but with no patch
         normal = torch.cat([normalise(images[:0]), images]) if uncounted else normalise(images)
@@ -150,3 +155,19 @@ class _DropPath(DropPath):
         factors = x.new_ones((self.team.patches, *[1] * (x.dim() - 1)))
         drawn: Tensor = super().forward(factors)  # type: ignore[no-untyped-call]
         return x * drawn[self.team.held(self.team.patches)]
+
+
+class _Dropout(nn.Module):
+    """Dropout that draws for all ranks' patches, as one device would, and takes its own."""
+
+    def __init__(self, layer: nn.modules.dropout._DropoutNd, team: Team) -> None:
+        super().__init__()
+        self.layer, self.team = layer, team
+
+    def forward(self, x: Tensor) -> Tensor:
+        held = self.team.held(self.team.patches)
+        if not self.training or len(x) != held.stop - held.start:  # windows of patches, say
+            dropped: Tensor = self.layer(x)
+            return dropped
+        drawn: Tensor = self.layer(x.new_ones((self.team.patches, *x.shape[1:])))
+        return x * drawn[held]

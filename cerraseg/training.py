@@ -1,6 +1,7 @@
 """Train one scenario: Lightning runs the loop, the recipe says how, a killed training goes on from its last epoch."""
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -58,13 +59,15 @@ def train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outp
             still holds it, this one waits for its end.
 
     Raises:
-        DataError: if the loss stops being finite.
+        DataError: if the loss stops being finite, or the file of pretrained parameters is not the encoder's.
         ConfigError: if the model cannot be built from its settings, the patches do not fit a GPU that is to hold them,
             or there is no compiler for a plan that needs one.
         DeviceError: if one of several devices' processes ended before its time.
         Stopped: on SIGTERM or SIGINT.
     """
     described = f"{plan}\n{store.header}\n{split.read_text()}\n{statistics.read_text()}"
+    if plan.pretrained:
+        described += f"\n{hashlib.sha256(plan.pretrained.read_bytes()).hexdigest()}"
     try:
         with stoppable(), _alone(resume, described) as twin_ended:
             if twin_ended and all(path.exists() for path in astuple(outputs)):

@@ -42,7 +42,7 @@ def evaluated(
     folder: Path, name: str, source: str, counts: np.ndarray | None = None, ids: list[str] | None = None, **info: object
 ) -> Path:
     """Metrics of scenario ``name`` with ``counts``, else with those published for U-Net, concat, weighted."""
-    scenario = parse(name, ["mine", "w"])
+    scenario = parse(name, {"recipe": ["mine", "w"]})
     counts = in_patches(published(f"unet_concat_w_{scenario.level}")) if counts is None else counts
     ids = [f"{patch:02}" for patch in range(len(counts))] if ids is None else ids
     fields = {"scenario": {"id": name, **vars(scenario)}, "source": source, "patches": 3028}

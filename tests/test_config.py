@@ -266,8 +266,10 @@ def test_schema_is_closed_and_described():
             assert part.get("description"), f"{path}{key} has no description"
             if part.get("type") == "object":
                 walk(part, f"{path}{key}.")
-        rest = schema["additionalProperties"]  # under checkpoints and recipes the user chooses the names
-        if rest is not False:
+        rest = schema["additionalProperties"]  # under checkpoints, models and recipes the user chooses the names
+        if rest == {}:
+            assert path == "models.*.options."  # whatever the library takes
+        elif rest is not False:
             assert not schema["properties"] and rest["type"] in ("string", "object"), path
             if rest["type"] == "object":
                 walk(rest, f"{path}*.")

@@ -28,6 +28,17 @@ EXACT = "transnuseg-sar-nw-l2-paper-1"  # without batch norm, float error does n
 MODELS = {
     "unet": Blueprint("unet", plan().settings, "concat", "l1"),  # timm's encoder: batch norm with an activation in it
     "transnuseg": Blueprint("transnuseg", plan(EXACT).settings | {"drop_path": 0.5}, "concat", "l1"),
+    "own": Blueprint(  # dropout, and batch norm behind a global pooling
+        "own",
+        {
+            "architecture": "DeepLabV3Plus",
+            "encoder": "tu-mobilenetv3_small_100",
+            "options": {"decoder_channels": 16},
+            "fusion": "late",
+        },
+        "concat",
+        "l1",
+    ),
 }
 CASES = [(model, patches) for model in MODELS for patches in (3, 1)]
 

@@ -7,7 +7,7 @@ from cerraseg.pooling import pool
 
 
 def folds(folder, parts):
-    """Split tables and packed arrays of folds that test the given rows of 5 patches; a pixel holds ten times its row."""
+    """Split tables and packed arrays of folds that test the given rows of 5 patches: pixels hold ten times the row."""
     splits, arrays = [], []
     for number, rows in enumerate(parts):
         named = ["test" if row in rows else "train" for row in range(5)]

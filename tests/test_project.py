@@ -17,17 +17,19 @@ from cerraseg import config, recipes, scenario, taxonomy
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "cerraseg"
 LAYERS = {
-    0: "errors taxonomy scenario recipes logs files layout config stopping slurm running memory workers",
+    0: "errors taxonomy scenario recipes logs files layout config stopping slurm running memory workers "
+    "wording own_models",
     1: "simulate simulated_scene spectra landscape sites courses noise ground geotiff download kaggle drive archive "
     "released patches edges split pooling store statistics metrics score_files bootstrap evaluation "
     "model_card card_facts places distances groups stratify spatial leakage leakage_chart split_map "
     "software export grids mosaic cog true_colour figures map_figures map_marks benchmark tables benchmark_chart "
-    "scene scale survey tiling map_rows areas area_estimates area_tables polygons geopackage stac "
+    "model_check scene scale survey tiling map_rows areas area_estimates area_tables polygons geopackage stac "
     "overview overview_charts overview_maps overview_scores overview_views "
     "weightings parent_maps "
     "tracking tracking.workflow tracking.stages tracking.commands tracking.__main__",
-    2: "inference dataset losses models models.unet models.transnuseg models.swin augmentation checkpoint team devices",
-    3: "loop training prediction mapping adoption",
+    2: "inference dataset losses models models.unet models.transnuseg models.swin models.own models.fusion "
+    "parameters pretrained augmentation checkpoint team devices",
+    3: "loop training prediction mapping adoption model_trial",
 }
 LAYER = {f"cerraseg.{name}".removesuffix(".__init__"): n for n, names in LAYERS.items() for name in names.split()}
 SIDEWAYS = {
@@ -35,7 +37,11 @@ SIDEWAYS = {
     ("cerraseg.devices", "cerraseg.team"),
     ("cerraseg.models", "cerraseg.models.unet"),
     ("cerraseg.models", "cerraseg.models.transnuseg"),
+    ("cerraseg.models", "cerraseg.models.own"),
+    ("cerraseg.models.own", "cerraseg.models.fusion"),
     ("cerraseg.models.transnuseg", "cerraseg.models.swin"),
+    ("cerraseg.pretrained", "cerraseg.models.fusion"),
+    ("cerraseg.pretrained", "cerraseg.parameters"),
     ("cerraseg.checkpoint", "cerraseg.models"),
 }
 
@@ -129,7 +135,7 @@ def test_schema_offers_exactly_the_axes():
     schema = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
     lists = schema["properties"]["scenarios"]["properties"]
     for axis, plural in config._PLURALS.items():
-        if axis != "recipe":  # a configuration may add its own
+        if axis not in ("model", "recipe"):  # a configuration may add its own
             assert tuple(lists[plural]["items"]["enum"]) == scenario.AXES[axis]
     assert {*recipes.RECIPES, scenario.RELEASED} == set(scenario.AXES["recipe"])
     assert all(tuple(by_model) == scenario.AXES["model"] for by_model in recipes.RECIPES.values())

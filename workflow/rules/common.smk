@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from cerraseg import layout
+from cerraseg import layout, model_check, own_models
 from cerraseg.config import check, simulated_scene
 from cerraseg.errors import ConfigError
 from cerraseg.recipes import recipe_of, with_custom
@@ -19,6 +19,8 @@ SCHEMA = yaml.safe_load((BASE / "workflow/schemas/config.schema.yaml").read_text
 
 try:
     config, scenarios = check(config, SCHEMA)
+    if workflow.is_main_process:
+        model_check.check(config, scenarios)
 except ConfigError as error:
     raise WorkflowError(str(error))
 
@@ -100,8 +102,16 @@ def hierarchical(wildcards):
 def model_settings(wildcards):
     """The settings of the scenario's model; those of released ones are the published, which are the defaults."""
     scenario = scenario_of(wildcards)
+    if scenario.model in config["models"]:
+        return own_models.settings(config["models"][scenario.model])
     return (
         defaults(scenario.model)
         if scenario.recipe == RELEASED
         else config[scenario.model]
     )
+
+
+def pretrained(wildcards):
+    """The file of encoder parameters that the scenario's training starts from; "" where there is none."""
+    model = config["models"].get(scenario_of(wildcards).model, {})
+    return model.get("pretrained", "")

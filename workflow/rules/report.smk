@@ -163,6 +163,7 @@ rule model_card:
         scenario=fields,
         recipe=recipe,
         settings=model_settings,
+        pretrained=lambda wildcards: os.path.basename(pretrained(wildcards)),
         training=config["training"],
         split=config["split"],
         label=LABEL,

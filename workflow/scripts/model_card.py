@@ -18,6 +18,7 @@ with logs.step(snakemake.log[0]):
             snakemake.params.split,
             snakemake.params.label,
             snakemake.params.train_code,
+            snakemake.params.pretrained,
         ),
         Path(model_card.__file__).parents[1],
     )

@@ -9,6 +9,7 @@ from cerraseg.scenario import Scenario
 from cerraseg.training import Outputs, train
 
 if __name__ == "__main__":
+    pretrained = snakemake.input.get("pretrained")
     with logs.step(snakemake.log[0]):
         train(
             Plan(
@@ -18,6 +19,7 @@ if __name__ == "__main__":
                 **snakemake.params.training,
                 threads=snakemake.threads,
                 devices=devices.granted(snakemake.resources.get("gpu", 0)),
+                pretrained=Path(pretrained) if pretrained else None,
                 code=snakemake.params.code,
             ),
             store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
