@@ -21,6 +21,7 @@ rule train:
     threads: TORCH_THREADS
     resources:
         gpu=GPU,
+        nodes=1,
     params:
         code=package_digest("train"),
         scenario=fields,
@@ -30,6 +31,37 @@ rule train:
         resume=f"{R}/resume/{{scenario}}",  # not an output: Snakemake would delete what a restart goes on from
     script:
         "../scripts/train.py"
+
+
+rule learning_rate:  # on demand: snakemake results/scenarios/<id>/learning_rate.svg
+    input:
+        **AS_PACKED,
+        split=f"{R}/split.csv",
+        statistics=f"{R}/statistics.json",
+    output:
+        picture=of_scenario("learning_rate.svg"),
+        table=of_scenario("learning_rate.csv"),
+        suggestion=of_scenario("learning_rate.json"),
+    log:
+        f"{R}/logs/learning_rate/{{scenario}}.log",
+    benchmark:
+        f"{R}/timings/learning_rate/{{scenario}}.tsv"
+    wildcard_constraints:
+        scenario=only(others(ADOPTED)),
+    conda:
+        CONDA_TORCH
+    threads: TORCH_THREADS
+    resources:
+        gpu=GPU,
+    params:
+        code=package_digest("learning_rate"),
+        scenario=fields,
+        recipe=recipe,
+        settings=model_settings,
+        training=config["training"],
+        label=LABEL,
+    script:
+        "../scripts/learning_rate.py"
 
 
 rule released:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cerraseg import devices, logs, store
+from cerraseg import devices, logs, nodes, store
 from cerraseg.loop import Plan
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
@@ -18,6 +18,7 @@ if __name__ == "__main__":
                 **snakemake.params.training,
                 threads=snakemake.threads,
                 devices=devices.granted(snakemake.resources.get("gpu", 0)),
+                nodes=nodes.granted(snakemake.resources.get("nodes", 1)),
                 code=snakemake.params.code,
             ),
             store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),

@@ -1,0 +1,26 @@
+"""Suggest a learning rate for a scenario."""
+
+from pathlib import Path
+
+from cerraseg import logs, store
+from cerraseg.learning_rate import Outputs, find
+from cerraseg.loop import Plan
+from cerraseg.recipes import Recipe
+from cerraseg.scenario import Scenario
+
+if __name__ == "__main__":
+    with logs.step(snakemake.log[0]):
+        find(
+            Plan(
+                Scenario(**snakemake.params.scenario),
+                Recipe(**snakemake.params.recipe),
+                snakemake.params.settings,
+                **snakemake.params.training,
+                threads=snakemake.threads,
+            ),
+            store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
+            Path(snakemake.input.split),
+            Path(snakemake.input.statistics),
+            Outputs(*map(Path, (snakemake.output.picture, snakemake.output.table, snakemake.output.suggestion))),
+            snakemake.params.label,
+        )
