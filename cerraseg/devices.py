@@ -28,9 +28,9 @@ _TO_TELL = 10  # seconds in which another node tells of its end
 
 
 class DeviceError(CerraSegError):
-    """The process of one device has ended before its time; ``lost`` if by a signal, not by an error of its own."""
+    """The process of one device has ended before its time; a ``cause`` if by itself, not as another's end broke it."""
 
-    lost = False
+    cause = False
 
 
 @dataclass(frozen=True)
@@ -137,15 +137,15 @@ def _watch(ranks: Mapping[Connection, SpawnProcess], others: Connection | None) 
 
 def _cause(error: CerraSegError, processes: list[SpawnProcess], others: Connection | None) -> CerraSegError:
     """A process that was killed rather than what another says of it: a connection closed."""
-    if not isinstance(error, DeviceError) or error.lost:
+    if not isinstance(error, DeviceError) or error.cause:
         return error
     for process in processes:
         process.join(_TO_END)
-    lost = [_ended(process) for process in processes if (process.exitcode or 0) < 0]
-    if not lost and others and others.poll(_TO_TELL):
+    ends = [_ended(process) for process in processes if (process.exitcode or 0) < 0]
+    if not ends and others and others.poll(_TO_TELL):
         with suppress(EOFError):
-            lost.append(others.recv())
-    return next((cause for cause in lost if cause and cause.lost), error)
+            ends.append(others.recv())
+    return next((end for end in ends if end and end.cause), error)
 
 
 def _ended(process: SpawnProcess | None) -> DeviceError | None:
@@ -159,13 +159,13 @@ def _ended(process: SpawnProcess | None) -> DeviceError | None:
     return lost(f"{process.name} was ended by {how}", code < 0)
 
 
-def lost(what: str, by_signal: bool = True) -> DeviceError:
+def lost(what: str, cause: bool = True) -> DeviceError:
     """The error of a process that is gone, which ``what`` says."""
     error = DeviceError(
         f"{what}, and the others with it; the next start goes on from the last finished epoch: give it more memory if "
         "that was the cause"
     )
-    error.lost = by_signal
+    error.cause = cause
     return error
 
 

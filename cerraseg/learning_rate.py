@@ -130,7 +130,7 @@ def suggestion(rates: NDArray[Any], smoothed: NDArray[Any]) -> float:
     start, end = _WINDOW // 2, int(np.argmin(smoothed)) + 1 if len(smoothed) else 0
     if end <= start + 2:
         raise DataError(
-            f"the range test's loss does not fall after its first {start} steps; expected it to, at some learning rate: "
+            f"the range test's loss does not fall after its first {start} steps; expected it to at some learning rate: "
             "look for extreme pixel values in the statistics, or at the losses of the recipe"
         )
     slope = np.gradient(smoothed[start:end], np.log(rates[start:end]))

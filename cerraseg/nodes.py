@@ -112,9 +112,9 @@ def _error(store: TCPStore, nodes: int, code: int, complaints: list[str]) -> Dev
     if not told:
         said = f" ({'; '.join(complaints[-3:])})" if complaints else ""
         return devices.lost(f"a process of another node was ended{said}, srun by exit code {code}")
-    first = max(told, key=lambda failure: failure["lost"])
+    first = max(told, key=lambda failure: failure["cause"])
     error = DeviceError(first["text"])
-    error.lost = first["lost"]
+    error.cause = first["cause"]
     return error
 
 
@@ -130,7 +130,7 @@ def main() -> None:
         devices.run_ranks(work, meeting, args)
     except CerraSegError as error:
         text = str(error) if meeting.node in str(error) else f"{meeting.node}: {error}"
-        failure = {"lost": getattr(error, "lost", False), "text": text}
+        failure = {"cause": getattr(error, "cause", True), "text": text}
         meeting.store().set(f"failure {node}", json.dumps(failure))
         sys.exit(1)
 

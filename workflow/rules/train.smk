@@ -20,8 +20,7 @@ rule train:
         CONDA_TORCH
     threads: TORCH_THREADS
     resources:
-        gpu=GPU,
-        nodes=1,
+        gpu=GPU,  # of each node; profiles/slurm may give it several: nodes
     params:
         code=package_digest("train"),
         scenario=fields,
