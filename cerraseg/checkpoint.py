@@ -92,6 +92,14 @@ def save(path: str | Path, blueprint: Blueprint, parameters: Mapping[str, Tensor
         torch.save(content, file)  # given a name, torch would write it into the file
 
 
+def amend(source: Path, path: str | Path, **facts: Any) -> None:
+    """Copy a checkpoint, with further facts about its training."""
+    content = torch.load(source, map_location="cpu", weights_only=True)
+    content["training"] |= facts
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
+
+
 def load(path: str | Path) -> tuple[Segmenter, Blueprint, dict[str, Any]]:
     """Read a checkpoint: the model in evaluation mode, its blueprint, and how it was trained.
 

@@ -15,7 +15,7 @@ from jsonschema.exceptions import ValidationError
 from cerraseg import own_models
 from cerraseg.errors import ConfigError
 from cerraseg.layout import available_layers
-from cerraseg.recipes import RECIPES, Recipe, check_fit, check_heads, recipe_of, with_custom
+from cerraseg.recipes import RECIPES, Recipe, check_fit, check_heads, check_mean, check_training, recipe_of, with_custom
 from cerraseg.scenario import AXES, RELEASED, Scenario, expand
 from cerraseg.taxonomy import FOLDERS
 from cerraseg.wording import expanded as _expanded
@@ -45,6 +45,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
         raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
     complete = _with_defaults(config, schema)
     complete["split"] = _split(complete["split"])
+    check_training(complete["training"])
     check_heads(complete["transnuseg"]["embed_dim"], complete["transnuseg"]["heads"])
     complete["models"] = _models(complete, schema["properties"]["models"]["additionalProperties"])
     named = {"model": complete["models"], "recipe": _recipes(complete)}
@@ -73,6 +74,8 @@ def _typed(value: Any, schema: Mapping[str, Any]) -> Any:
         return {key: _typed(part, parts.get(key, others)) for key, part in value.items()}
     if isinstance(value, list):
         return [_typed(item, schema.get("items", {})) for item in value]
+    if value is False and "off" in schema.get("enum", ()):  # as YAML reads off without quotes
+        return "off"
     if isinstance(value, datetime.date):  # as YAML reads a date without quotes
         return value.isoformat()
     if isinstance(value, str) and schema.get("type") in ("integer", "number", "boolean"):
@@ -161,6 +164,9 @@ def _recipes(config: Mapping[str, Any]) -> list[str]:
                 f"recipes.{name}.from: {changes['from']!r} is no recipe{_nearest(changes['from'], known)}"
             )
         own.append(name)
+    for name, by_model in with_custom(config["recipes"]).items():
+        for recipe in by_model.values():
+            check_mean(name, recipe)
     for name in config["scenarios"]["recipes"]:
         if name not in (known := [*AXES["recipe"], *own]):
             raise ConfigError(f"scenarios.recipes: {name!r} is not allowed{_nearest(name, known)}")

@@ -5,7 +5,8 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from multiprocessing import current_process, get_context
 from multiprocessing.connection import Connection, wait
@@ -15,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch.distributed import FileStore  # type: ignore[attr-defined]
+from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from cerraseg.errors import CerraSegError, ConfigError
 from cerraseg.logs import log
@@ -23,10 +24,38 @@ from cerraseg.stopping import end_with_parent
 from cerraseg.team import Team
 
 _TO_END = 0.3  # seconds between the end of a process's connections and its own
+_TO_TELL = 10  # seconds in which another node tells of its end
 
 
 class DeviceError(CerraSegError):
-    """The process of one device has ended before its time."""
+    """The process of one device has ended before its time; a ``cause`` if by itself, not as another's end broke it."""
+
+    cause = False
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where all ranks find each other: at a ``port`` of a ``host`` or, on one node, in the file that ``host`` names.
+
+    Attributes:
+        host: address or path.
+        port: 0: none, it is a path.
+        ranks: those of this node.
+        count: all ranks.
+        node: what this node is called in errors; empty where there is but one.
+    """
+
+    host: str
+    port: int
+    ranks: range
+    count: int
+    node: str = ""
+
+    def store(self) -> Store:
+        """The store that the ranks share."""
+        if self.port:
+            return TCPStore(self.host, self.port, is_master=False)
+        return FileStore(self.host, self.count)  # no port to be taken by others
 
 
 def granted(gpus: int) -> int:
@@ -56,30 +85,42 @@ def run(work: Callable[..., None], count: int, *args: Any) -> None:
         CerraSegError: what ``work`` raised in one of them.
         DeviceError: if one ended otherwise.
     """
+    with TemporaryDirectory() as folder:
+        run_ranks(work, Meeting(str(Path(folder) / "ranks"), 0, range(count), count), args)
+
+
+def run_ranks(
+    work: Callable[..., None], meeting: Meeting, args: tuple[Any, ...], others: Connection | None = None
+) -> None:
+    """:func:`run` for the ranks of this node; ``others`` ends when those elsewhere end, after an error of theirs.
+
+    Raises:
+        CerraSegError: likewise.
+        DeviceError: likewise.
+    """
     context = get_context("spawn")  # fork breaks CUDA
     ranks: dict[Connection, SpawnProcess] = {}
-    with TemporaryDirectory() as folder:
-        try:
-            for rank in range(count):
-                report, said = context.Pipe(duplex=False)
-                ranks[report] = context.Process(
-                    target=_rank,
-                    args=(work, Team(rank, count), folder, said, args),
-                    name=f"the process of device {rank + 1} of {count}",
-                )
-                ranks[report].start()
-                said.close()  # so that the pipe ends with the process
-            _watch(ranks)
-        finally:
-            started = [process for process in ranks.values() if process.pid]
-            for process in started:
-                process.kill()
-            for process in started:
-                process.join()
+    try:
+        for place, rank in enumerate(meeting.ranks):
+            report, said = context.Pipe(duplex=False)
+            ranks[report] = context.Process(
+                target=_rank,
+                args=(work, Team(rank, meeting.count), place, meeting, said, args),
+                name=f"the process of device {rank + 1} of {meeting.count}{meeting.node and f' on {meeting.node}'}",
+            )
+            ranks[report].start()
+            said.close()  # so that the pipe ends with the process
+        _watch(ranks, others)
+    finally:
+        started = [process for process in ranks.values() if process.pid]
+        for process in started:
+            process.kill()
+        for process in started:
+            process.join()
 
 
-def _watch(ranks: Mapping[Connection, SpawnProcess]) -> None:
-    left = dict(ranks)
+def _watch(ranks: Mapping[Connection, SpawnProcess], others: Connection | None) -> None:
+    left: dict[Connection, SpawnProcess | None] = {**ranks, **({others: None} if others else {})}
     while left:
         ready = wait(list(left))
         for report in [report for report in left if report in ready]:
@@ -87,42 +128,57 @@ def _watch(ranks: Mapping[Connection, SpawnProcess]) -> None:
             try:
                 message = report.recv()
             except EOFError:
-                process = left.pop(report)
-                process.join()
-                message = _ended(process) if process.exitcode else None
+                message = _ended(left.pop(report))
             if isinstance(message, logging.LogRecord):
                 logging.getLogger(message.name).handle(message)
             elif message:
-                raise _cause(message, list(ranks.values()))
+                raise _cause(message, list(ranks.values()), others)
 
 
-def _cause(error: CerraSegError, processes: list[SpawnProcess]) -> CerraSegError:
+def _cause(error: CerraSegError, processes: list[SpawnProcess], others: Connection | None) -> CerraSegError:
     """A process that was killed rather than what another says of it: a connection closed."""
-    if isinstance(error, DeviceError):
-        for process in processes:
-            process.join(_TO_END)
-            if (process.exitcode or 0) < 0:
-                return _ended(process)
+    if not isinstance(error, DeviceError) or error.cause:
+        return error
+    for process in processes:
+        process.join(_TO_END)
+    ends = [_ended(process) for process in processes if (process.exitcode or 0) < 0]
+    if not ends and others and others.poll(_TO_TELL):
+        with suppress(EOFError):
+            ends.append(others.recv())
+    return next((end for end in ends if end and end.cause), error)
+
+
+def _ended(process: SpawnProcess | None) -> DeviceError | None:
+    """How a process ended before its time; none if it did not."""
+    if process:
+        process.join()
+    if not process or not process.exitcode:
+        return None
+    code = process.exitcode
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return lost(f"{process.name} was ended by {how}", code < 0)
+
+
+def lost(what: str, cause: bool = True) -> DeviceError:
+    """The error of a process that is gone, which ``what`` says."""
+    error = DeviceError(
+        f"{what}, and the others with it; the next start goes on from the last finished epoch: give it more memory if "
+        "that was the cause"
+    )
+    error.cause = cause
     return error
 
 
-def _ended(process: SpawnProcess) -> DeviceError:
-    code = process.exitcode or 0
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return DeviceError(
-        f"{process.name} was ended by {how}, and the others with it; the next start goes on from the last finished "
-        "epoch: give it more memory if that was the cause"
-    )
-
-
-def _rank(work: Callable[..., None], team: Team, folder: str, report: Connection, args: tuple[Any, ...]) -> None:
+def _rank(
+    work: Callable[..., None], team: Team, place: int, meeting: Meeting, report: Connection, args: tuple[Any, ...]
+) -> None:
     end_with_parent()
     with _reporting(team, report):
         if cuda := torch.cuda.is_available():
-            torch.cuda.set_device(team.rank)
+            torch.cuda.set_device(place)
         torch.distributed.init_process_group(
             "nccl" if cuda else "gloo",
-            store=FileStore(str(Path(folder) / "ranks"), team.count),  # no port to be taken by others
+            store=meeting.store(),
             rank=team.rank,
             world_size=team.count,
         )

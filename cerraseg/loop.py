@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from cerraseg import checkpoint, inference, losses, pretrained
+from cerraseg import checkpoint, hopeless, inference, losses, pretrained
 from cerraseg.augmentation import augment
+from cerraseg.averaging import follow
 from cerraseg.checkpoint import Segmenter, draw
 from cerraseg.dataset import EpochBatches, Loading
+from cerraseg.determinism import Determinism
 from cerraseg.errors import DataError
 from cerraseg.logs import log
 from cerraseg.metrics import Scores, confusion_matrix, scores
@@ -39,10 +42,15 @@ class Plan:
         epochs: most epochs.
         batch_size: patches a step.
         threads: on a CPU, torch's threads; with a GPU, all but one read batches ahead.
-        devices: GPUs, or processes on a CPU, that share each batch and the threads.
+        devices: GPUs of a node, or processes on its CPU, that share each batch and the threads.
+        nodes: of a SLURM job, which share each batch.
         loading: see :data:`cerraseg.dataset.Loading`; batches are the same either way.
+        accumulate: parts of it that are computed one after the other; batch norm and Dice see a part.
         compile: let ``torch.compile`` fuse the model's operations; needs a C++ compiler.
         pretrained: file of encoder parameters to start from, of a configuration's own model.
+        determinism: see :mod:`cerraseg.determinism`.
+        hopeless_epoch: see :func:`cerraseg.hopeless.verdict`.
+        hopeless_below: likewise.
         code: digest of the code, so that a resumed training never mixes two versions.
     """
 
@@ -51,11 +59,16 @@ class Plan:
     settings: Mapping[str, Any]
     epochs: int
     batch_size: int
+    accumulate: int = 1
     compile: bool = False
-    threads: int = field(default=1, repr=False)  # the next three: nothing that a resumed training must agree with
+    threads: int = field(default=1, repr=False)  # the next seven: nothing that a resumed training must agree with
     devices: int = field(default=1, repr=False)
+    nodes: int = field(default=1, repr=False)
     loading: Loading = field(default="auto", repr=False)
     pretrained: Path | None = field(default=None, repr=False)  # a resumed training must agree with what it holds
+    determinism: Determinism = field(default="warn", repr=False)
+    hopeless_epoch: int = field(default=0, repr=False)
+    hopeless_below: float = field(default=0.0, repr=False)
     code: str = ""
 
 
@@ -72,6 +85,7 @@ class Loop(L.LightningModule):
         self.segmenter = Segmenter(self.blueprint).to(memory_format=torch.channels_last)
         if plan.pretrained:
             pretrained.start(self.segmenter.net, MODALITIES[scenario.modality], plan.pretrained)
+        self.averaged = deepcopy(self.segmenter).requires_grad_(False) if self.recipe.ema else None
         team.join(self.segmenter)
         if plan.compile:
             self.segmenter.net.compile()
@@ -82,13 +96,14 @@ class Loop(L.LightningModule):
         self.history: list[dict[str, float]] = []
 
     def configure_optimizers(self) -> Any:
-        recipe = self.recipe
+        recipe, parameters = self.recipe, self.segmenter.parameters()
         if recipe.optimizer == "adam":
-            optimizer: torch.optim.Optimizer = torch.optim.Adam(self.parameters(), recipe.learning_rate, fused=True)
+            optimizer: torch.optim.Optimizer = torch.optim.Adam(parameters, recipe.learning_rate, fused=True)
         else:
             decay = recipe.weight_decay
-            optimizer = torch.optim.AdamW(self.parameters(), recipe.learning_rate, weight_decay=decay, fused=True)
-        shape = _warmup_cosine(self.plan.epochs * len(self.order)) if recipe.schedule == "cosine" else lambda step: 1.0
+            optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=decay, fused=True)
+        steps = self.plan.epochs * -(-len(self.order) // self.plan.accumulate)
+        shape = _warmup_cosine(steps) if recipe.schedule == "cosine" else lambda step: 1.0
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, shape), "interval": "step"}}
 
     def loss(self, logits: Sequence[Tensor], masks: Tensor, part: str) -> Tensor:
@@ -107,9 +122,16 @@ class Loop(L.LightningModule):
         """Logits of the whole batch of so many patches, a tensor a task; ``images`` are those that this rank holds."""
         check()
         self.team.patches = patches
-        return [self.team.whole(task) for task in self.segmenter.logits(images)]
+        return [self.team.whole(task) for task in (self.segmenter if self.training else self.kept).logits(images)]
+
+    @property
+    def kept(self) -> Segmenter:
+        """The model that is validated and written."""
+        return self.averaged or self.segmenter
 
     def on_train_start(self) -> None:
+        if self.team.agree(len(self.history)) != len(self.history):
+            raise DataError("this node still sees the state of an earlier epoch; start the training again")
         if self.history and self.best_epoch == len(self.history):
             self._save_best()  # a kill may have come between the two files of that epoch
         self.trainer.should_stop = self.finished
@@ -124,10 +146,20 @@ class Loop(L.LightningModule):
         place = (self.plan.scenario.seed, self.current_epoch, index)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
         images, masks = augment(*batch, self.team.held(len(batch[1]))) if self.recipe.augment else batch
-        return self.loss(self.logits(images, len(masks)), masks.long(), "train")
+        return self.loss(self.logits(images, len(masks)), masks.long(), "train") * self._part(len(masks), index)
 
-    def on_after_backward(self) -> None:
-        self.team.add_gradients(self.parameters())
+    def _part(self, patches: int, index: int) -> float:
+        """The share of these patches in their batch, times ``accumulate``, by which Lightning then divides."""
+        parts, size = self.plan.accumulate, self.plan.batch_size
+        return parts * patches / min(size, self.order.length - index // parts * size)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.team.add_gradients(self.segmenter.parameters())
+
+    def optimizer_step(self, *args: Any) -> None:
+        super().optimizer_step(*args)
+        if self.averaged:
+            follow(self.averaged, self.segmenter, self.recipe.ema, self.global_step)
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         images, masks = batch
@@ -150,8 +182,7 @@ class Loop(L.LightningModule):
         self.history.append(row)
         better = self.best_epoch == row["epoch"]
         if not better and self.recipe.rollback:
-            best = torch.load(self.resume / "best.pt", map_location=self.device, weights_only=True)
-            self.segmenter.net.load_state_dict(best["parameters"])
+            self.segmenter.net.load_state_dict(self._best())
         if self.team.rank == 0:
             self.trainer.save_checkpoint(self.resume / "last.ckpt")
         if better:
@@ -187,17 +218,31 @@ class Loop(L.LightningModule):
         sign = -1 if key.endswith("loss") else 1
         return int(max(self.history, key=lambda row: (sign * row[key], -row["epoch"]))["epoch"])
 
+    def _best(self) -> Any:
+        """The kept parameters, from the first rank: another node may see an old file for a while."""
+        path = self.resume / "best.pt"
+        first = self.team.rank == 0
+        return self.team.agree(torch.load(path, map_location="cpu", weights_only=True)["parameters"] if first else None)
+
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done or patience has run out."""
+        """Whether all epochs are done, patience has run out or there is no hope."""
         done = len(self.history)
-        return done >= self.plan.epochs or (done > 0 and done - self.best_epoch >= self.recipe.patience)
+        impatient = done > 0 and done - self.best_epoch >= self.recipe.patience
+        return done >= self.plan.epochs or impatient or bool(self.hopeless)
+
+    @property
+    def hopeless(self) -> str:
+        """Why the training is given up; empty if it is not."""
+        scores = [row["val_macro_f1"] for row in self.history]
+        return hopeless.verdict(scores, self.plan.hopeless_epoch, self.plan.hopeless_below)
 
     def save(self, path: Path) -> None:
         """Write the present parameters as a checkpoint."""
         row = self.history[-1]
-        training = {"scenario": self.plan.scenario.id, **row}
-        checkpoint.save(path, self.blueprint, self.segmenter.net.state_dict(), training)
+        given_up = {"hopeless": self.hopeless} if self.hopeless else {}
+        training = {"scenario": self.plan.scenario.id, **row, **given_up}
+        checkpoint.save(path, self.blueprint, self.kept.net.state_dict(), training)
 
     def _save_best(self) -> None:
         if self.team.rank == 0:

@@ -13,6 +13,7 @@ from typing import Any
 
 from cerraseg.card_facts import Facts, Run, Sources, gather
 from cerraseg.files import replacing
+from cerraseg.hopeless import verdict
 from cerraseg.recipes import Recipe, model_settings
 from cerraseg.scenario import RELEASED, Scenario
 from cerraseg.software import versions
@@ -228,6 +229,12 @@ def _by_class_id(weights: Iterable[float] | None) -> str:
     return "none" if weights is None else "by class id: " + ", ".join(f"{value:.4g}" for value in weights)
 
 
+def _given_up(run: Run, facts: Facts) -> str:
+    """Why the training was given up; empty if it was not."""
+    limits = run.training.get("hopeless_epoch", 0), run.training.get("hopeless_below", 0.0)
+    return verdict(facts.history["val_macro_f1"].tolist(), *limits) if facts.history is not None else ""
+
+
 def _meanings() -> dict[str, str]:
     """What each field of a recipe means: its docstring is the one truth."""
     found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", inspect.getdoc(Recipe) or "", re.MULTILINE)
@@ -281,6 +288,8 @@ def _use(run: Run, facts: Facts) -> Iterator[str]:
 
 def _limits(run: Run, facts: Facts) -> Iterator[str]:
     yield "Not for legal or enforcement decisions without checks on the ground."
+    if given_up := _given_up(run, facts):
+        yield f"The training was {given_up}. Nothing is known of what it would have come to."
     if run.simulated:
         yield "The data is simulated: nothing here was tried on real land."
     if facts.history is None:

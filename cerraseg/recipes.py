@@ -35,6 +35,7 @@ class Recipe:
         mixed_precision: bfloat16 autocast on CUDA.
         sharing: how TransNuSeg's decoders share attention, see ``cerraseg.models.transnuseg``.
         edge_outputs: outputs of the edge head; 0: as many as classes.
+        ema: decay of the exponential moving mean of the parameters, which is validated and kept; 0: none.
     """
 
     zscore: bool
@@ -57,6 +58,7 @@ class Recipe:
     mixed_precision: bool
     sharing: Literal["published", "heads"]
     edge_outputs: int
+    ema: float
 
 
 # As published with CerraData-4MM (reference/README.md, "The published recipe").
@@ -81,6 +83,7 @@ _PAPER = Recipe(
     mixed_precision=False,
     sharing="published",
     edge_outputs=0,
+    ema=0.0,
 )
 _TUNED = replace(
     _PAPER,
@@ -163,6 +166,29 @@ def check_fit(scenario: Scenario, recipe: Recipe) -> None:
             f"{where}: weighting focal turns to pixels that are not yet sure, but with softmax_in_loss (recipe {name}) "
             "none gets surer than about a third; expected a recipe without it: set softmax_in_loss to false in one of "
             "your own, or take another weighting"
+        )
+
+
+def check_training(training: Mapping[str, Any]) -> None:
+    """Raise :class:`ConfigError` if the keys of the section ``training`` do not go together."""
+    if training["batch_size"] % training["accumulate"]:
+        raise ConfigError(
+            f"training.accumulate: {training['accumulate']} does not divide batch_size {training['batch_size']}; "
+            "expected equal parts: change one of them"
+        )
+    if bool(training["hopeless_epoch"]) != bool(training["hopeless_below"]):
+        raise ConfigError(
+            f"training: hopeless_epoch {training['hopeless_epoch']} with hopeless_below {training['hopeless_below']:g} "
+            "stops nothing; expected both above 0, or neither: set the other one, too"
+        )
+
+
+def check_mean(name: str, recipe: Recipe) -> None:
+    """Raise :class:`ConfigError` if a recipe would load back, after an epoch, what its mean of parameters is not of."""
+    if recipe.ema and recipe.rollback:
+        raise ConfigError(
+            f"recipes.{name}: ema {recipe.ema:g} together with rollback, which loads the kept parameters back; "
+            "expected one of them: set rollback: false, or ema: 0"
         )
 
 

@@ -122,7 +122,8 @@ def sbatch_options(job: dict[str, Any]) -> list[str]:
         "cpus-per-task": job["threads"],
         "mem": resources.get("mem_mb"),
         "time": resources.get("runtime"),
-        "gres": f"gpu:{resources['gpu']}" if resources.get("gpu") else None,
+        "gres": f"gpu:{resources['gpu']}" if resources.get("gpu") else None,  # of each node, as the others are
+        **({"nodes": resources["nodes"], "ntasks-per-node": 1} if resources.get("nodes", 1) > 1 else {}),
         **{option: resources.get(option) for option in ("partition", "account", "qos", "constraint")},
     }
     return [

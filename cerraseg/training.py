@@ -22,8 +22,9 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 
-from cerraseg import devices
-from cerraseg.dataset import EpochBatches, PackedPatches, loaders
+from cerraseg import checkpoint, nodes
+from cerraseg.dataset import Batches, EpochBatches, PackedPatches, loaders
+from cerraseg.determinism import FLAGS, named
 from cerraseg.errors import ConfigError, DataError
 from cerraseg.files import replacing
 from cerraseg.layout import edge_layer
@@ -74,10 +75,11 @@ def train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outp
                 log.info("the other training finished this scenario")
                 return
             job = (plan, split, statistics, outputs, resume, _resume_state(resume, described))
-            if plan.devices > 1:
-                log.info("training on %d devices, which share each batch", plan.devices)
+            if (count := plan.nodes * plan.devices) > 1:
+                where = f" of {plan.nodes} nodes" if plan.nodes > 1 else ""
+                log.info("training on %d devices%s, which share each batch", count, where)
                 arrays = [array.filename for array in (store.images, store.masks)]  # type: ignore[union-attr]
-                devices.run(_fit_in_team, plan.devices, arrays, store.header, job)
+                nodes.run(_fit_in_team, plan.nodes, plan.devices, arrays, store.header, job)
             else:
                 _fit(Team(), store, *job)
             ignore()
@@ -127,10 +129,23 @@ def _fit(
     resume: Path,
     state: Path | None,
 ) -> None:
+    loop, trained, validated = prepared(team, store, plan, split, statistics, resume)
+    with named(plan.determinism):
+        _trainer(plan, resume, team).fit(loop, trained, validated, ckpt_path=state)
+    if not loop.finished:
+        raise DataError(f"training stopped after epoch {len(loop.history)}; start it again to go on from there")
+    if team.rank == 0:
+        _write(outputs, loop, resume)
+
+
+def prepared(
+    team: Team, store: Store, plan: Plan, split: Path, statistics: Path, resume: Path
+) -> tuple[Loop, Batches, Batches]:
+    """The loop of a plan on its device, with its training and validation batches; arguments as in :func:`train`."""
     if plan.compile:
         _check_compiler()
     keep_memory()
-    torch.set_num_threads(max(1, plan.threads // team.count))
+    torch.set_num_threads(max(1, plan.threads // plan.devices))
     L.seed_everything(plan.scenario.seed, verbose=False)
     level = plan.scenario.level
     edges, above = [edge_layer(level)] * plan.scenario.edges, ["l1"] * (plan.recipe.hierarchy > 0)
@@ -139,22 +154,18 @@ def _fit(
         PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers) for part in ("train", "validation")
     )
     shares = draw_shares(plan.scenario.weighting, store, train.rows, level)
-    order = EpochBatches(len(train), plan.batch_size, plan.scenario.seed, shares)
-    loop, device = Loop(plan, json.loads(statistics.read_text()), order, resume, team), _device(team)
+    order = EpochBatches(len(train), plan.batch_size // plan.accumulate, plan.scenario.seed, shares)
+    loop, device = Loop(plan, json.loads(statistics.read_text()), order, resume, team), _device()
     trained, validated = loaders(
         [(train, order), (validation, batches(np.arange(len(validation)), plan.batch_size))],
         plan.loading,
         device,
         loop.to(device).segmenter.normalise,
-        dtype=torch.bfloat16 if _mixed(plan) else torch.float32,  # what the first layer computes with
+        dtype=torch.bfloat16 if mixed(plan) else torch.float32,  # what the first layer computes with
         readers=max(1, plan.threads // plan.devices - 1),
         held=team.held,
     )
-    _trainer(plan, resume, team).fit(loop, trained, validated, ckpt_path=state)
-    if not loop.finished:
-        raise DataError(f"training stopped after epoch {len(loop.history)}; start it again to go on from there")
-    if team.rank == 0:
-        _write(outputs, loop, resume)
+    return loop, trained, validated
 
 
 def _epochs(state: Path) -> int:
@@ -171,11 +182,12 @@ def _check_compiler() -> None:
         )
 
 
-def _device(team: Team) -> torch.device:
-    return torch.device("cuda", team.rank) if torch.cuda.is_available() else torch.device("cpu")
+def _device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def _mixed(plan: Plan) -> bool:
+def mixed(plan: Plan) -> bool:
+    """Whether a plan's forward pass computes in bfloat16 here."""
     return plan.recipe.mixed_precision and torch.cuda.is_available()
 
 
@@ -192,17 +204,19 @@ class _WholeFiles(TorchCheckpointIO):
 def _trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:
     """A trainer of one device: of what is shared, the loop knows, and what SLURM's variables say matters to none."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*|.*LeafSpec.*|.*`srun` command.*")
+    harmless = "does not have many workers", "LeafSpec", "`srun` command", "hooks will not be called on every batch"
+    warnings.filterwarnings("ignore", "|".join(f".*{text}.*" for text in harmless))
     # Else each new tensor is filled before it is written, 6 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     bar = sys.stderr.isatty() and team.rank == 0
     return L.Trainer(
         max_epochs=plan.epochs,
-        accelerator=_device(team).type,
-        devices=[team.rank] if torch.cuda.is_available() else 1,
+        accelerator=_device().type,
+        devices=[torch.cuda.current_device()] if torch.cuda.is_available() else 1,
         plugins=[LightningEnvironment(), _WholeFiles()],
-        precision="bf16-mixed" if _mixed(plan) else "32-true",
-        deterministic="warn",
+        precision="bf16-mixed" if mixed(plan) else "32-true",
+        accumulate_grad_batches=plan.accumulate,
+        **FLAGS[plan.determinism],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -239,8 +253,12 @@ def _write(outputs: Outputs, loop: Loop, resume: Path) -> None:
     history["selected"] = history["epoch"] == loop.best_epoch
     with replacing(outputs.history) as temporary:
         history.to_csv(temporary, index=False, float_format="%.6g")
-    with replacing(outputs.best) as temporary:
-        shutil.copyfile(resume / "best.pt", temporary)
+    if loop.hopeless:
+        log.warning("%s", loop.hopeless)
+        checkpoint.amend(resume / "best.pt", outputs.best, hopeless=loop.hopeless)
+    else:
+        with replacing(outputs.best) as temporary:
+            shutil.copyfile(resume / "best.pt", temporary)
     loop.save(outputs.last)
     best = loop.history[loop.best_epoch - 1]
     log.info(

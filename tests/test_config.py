@@ -87,6 +87,22 @@ def test_demo_holds_the_scenarios_it_promises():
         (changed(training__epochs=0), "training.epochs: 0 is less than the minimum of 1; Most epochs to train."),
         (changed(training__epochs="ten"), "training.epochs: 'ten' is not of type 'integer'"),
         (
+            changed(training__accumulate=5, training__batch_size=8),
+            "training.accumulate: 5 does not divide batch_size 8; expected equal parts: change one of them",
+        ),
+        (
+            changed(training__hopeless_epoch=5),
+            "training: hopeless_epoch 5 with hopeless_below 0 stops nothing; expected both above 0, or neither",
+        ),
+        (
+            changed(training__determinism="strikt"),
+            "training.determinism: 'strikt' is not allowed; did you mean 'strict'",
+        ),
+        (
+            changed(recipes__mean={"from": "paper", "ema": 0.99}),
+            "recipes.mean: ema 0.99 together with rollback, which loads the kept parameters back; expected one of them",
+        ),
+        (
             changed(scenarios__extra=["unet-msi-nw-l3-paper-1"]),
             "scenarios.extra: scenario 'unet-msi-nw-l3-paper-1': level 'l3'",
         ),
@@ -206,6 +222,11 @@ def test_model_of_both_levels_needs_the_masks_of_both(tmp_path):
     assert len(check(config, SCHEMA)[1]) == 3
     config["scenarios"]["recipes"] = ["both"]
     assert "unet-msi-nw-l2-both-666 needs semantic_7c, which not every root has" in fault(config)
+
+
+def test_off_needs_no_quotes():
+    config = changed(training__determinism=yaml.safe_load("off"))
+    assert check(config, SCHEMA)[0]["training"]["determinism"] == "off"
 
 
 def test_recipes_of_ones_own_build_on_each_other():

@@ -17,7 +17,7 @@ from cerraseg import config, recipes, scenario, taxonomy
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "cerraseg"
 LAYERS = {
-    0: "errors taxonomy scenario recipes logs files layout config stopping slurm running memory workers "
+    0: "errors taxonomy scenario recipes hopeless logs files layout config stopping slurm running memory workers "
     "wording own_models",
     1: "simulate simulated_scene spectra landscape sites courses noise ground geotiff download kaggle drive archive "
     "released patches edges split pooling store statistics metrics score_files bootstrap evaluation "
@@ -28,13 +28,16 @@ LAYERS = {
     "weightings parent_maps "
     "tracking tracking.workflow tracking.stages tracking.commands tracking.__main__",
     2: "inference dataset losses models models.unet models.transnuseg models.swin models.own models.fusion "
-    "parameters pretrained augmentation checkpoint team devices",
-    3: "loop training prediction mapping adoption model_trial",
+    "parameters pretrained augmentation checkpoint team devices nodes averaging determinism",
+    3: "loop training learning_rate prediction mapping adoption model_trial",
 }
 LAYER = {f"cerraseg.{name}".removesuffix(".__init__"): n for n, names in LAYERS.items() for name in names.split()}
 SIDEWAYS = {
     ("cerraseg.training", "cerraseg.loop"),
     ("cerraseg.devices", "cerraseg.team"),
+    ("cerraseg.nodes", "cerraseg.devices"),
+    ("cerraseg.learning_rate", "cerraseg.loop"),
+    ("cerraseg.learning_rate", "cerraseg.training"),
     ("cerraseg.models", "cerraseg.models.unet"),
     ("cerraseg.models", "cerraseg.models.transnuseg"),
     ("cerraseg.models", "cerraseg.models.own"),

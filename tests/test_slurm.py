@@ -283,22 +283,24 @@ def test_recovery_cancels_waits_unlocks_and_reruns(fake, tmp_path, capfd):
     ]
 
 
-def free_ports() -> int:
-    """The first of two neighbouring ports that nobody listens on."""
+def free_ports(count: int) -> int:
+    """The first of neighbouring ports that nobody listens on."""
     while True:
-        with socket.socket() as one, socket.socket() as two, contextlib.suppress(OSError, OverflowError):
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            two.bind(("127.0.0.1", port + 1))
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+            sockets[0].bind(("127.0.0.1", 0))
+            port = sockets[0].getsockname()[1]
+            for place, further in enumerate(sockets[1:], 1):
+                further.bind(("127.0.0.1", port + place))
             return port
 
 
 class Cluster:
-    """A one-node SLURM of this test's own."""
+    """A SLURM of this test's own, of one node or several, all on this machine."""
 
-    def __init__(self, folder: Path) -> None:
-        slurm_of = {"SLURM_DIR": str(folder), "SLURM_CONF": f"{folder}/slurm.conf", "PORT0": str(free_ports())}
-        self.env = {**os.environ, **NODE, **slurm_of}
+    def __init__(self, folder: Path, nodes: int = 1) -> None:
+        slurm_of = {"SLURM_DIR": str(folder), "SLURM_CONF": f"{folder}/slurm.conf", "PORT0": str(free_ports(nodes + 1))}
+        self.env = {**os.environ, **NODE, "NODES": str(nodes), **slurm_of}
 
     def node(self, action: str) -> None:
         subprocess.run([REPOSITORY / "tests/one-node-slurm.sh", action], env=self.env, check=True, timeout=120)
@@ -312,17 +314,25 @@ class Cluster:
         return next((id_ for id_, named in rows if named == f"cerraseg-{name}"), None)
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+@contextlib.contextmanager
+def started(nodes: int = 1) -> Iterator[Cluster]:
     path = f"{os.environ['PATH']}:/usr/sbin"
     if missing := [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if not shutil.which(name, path=path)]:
         pytest.skip(f"{', '.join(missing)} not installed: tests/one-node-slurm.sh install")
     with tempfile.TemporaryDirectory() as folder:  # pytest's are closed to others, which munge refuses
         Path(folder).chmod(0o755)
-        made = Cluster(Path(folder) / "slurm")
+        made = Cluster(Path(folder) / "slurm", nodes)
         made.node("start")
+        try:
+            yield made
+        finally:
+            made.node("stop")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with started() as made:
         yield made
-        made.node("stop")
 
 
 class Story:

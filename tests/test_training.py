@@ -95,6 +95,105 @@ def test_killed_training_ends_with_the_same_parameters(packed, tmp_path, monkeyp
     assert not (tmp_path / "killed" / "resume").exists()
 
 
+PLAIN = {"dice": 0.0, "augment": False, "softmax_in_loss": False, "batch_mean_loss": False}  # a mean over pixels
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_batch_in_parts_is_the_whole_batch(packed, tmp_path, parts):
+    """Where nothing looks at a batch as a whole: no batch norm, no Dice. The last of two batches has two patches."""
+    name = "transnuseg-sar-nw-l2-tuned-1"
+    recipe = dataclasses.replace(plan(name).recipe, **PLAIN)
+    what = plan(name, recipe=recipe, settings=SMALL["transnuseg"] | {"drop_path": 0.0})
+    whole = run(packed, tmp_path / "whole", what)
+    split = run(packed, tmp_path / "parts", dataclasses.replace(what, accumulate=parts))
+    one, two = (pd.read_csv(made.history) for made in (whole, split))
+    pd.testing.assert_frame_equal(two, one, rtol=1e-4)
+    assert two["learning_rate"].tolist() == one["learning_rate"].tolist()
+    first, second = (torch.load(made.last, weights_only=True)["parameters"] for made in (whole, split))
+    for key in first:
+        torch.testing.assert_close(second[key], first[key], rtol=0, atol=1e-4, msg=key)
+
+
+@pytest.mark.parametrize("hook", ["training_step", "_report"])
+def test_killed_training_with_a_mean_and_parts_ends_with_the_same_parameters(packed, tmp_path, monkeypatch, hook):
+    what = plan(recipe=dataclasses.replace(plan().recipe, ema=0.9), accumulate=2)
+    whole = run(packed, tmp_path / "whole", what)
+    with monkeypatch.context() as patched:
+        kill_in(patched, hook, epoch=1)
+        with pytest.raises(Killed):
+            run(packed, tmp_path / "killed", what)
+    resumed = run(packed, tmp_path / "killed", what)
+    for name in ("best", "last", "history"):
+        assert getattr(whole, name).read_bytes() == getattr(resumed, name).read_bytes(), name
+
+
+def test_mean_of_the_parameters_is_what_is_validated_and_kept(packed, tmp_path, monkeypatch):
+    """The mean is worked out again here, from the parameters after each of the four steps."""
+    live, kept, original = [], [], loop.follow
+
+    def noting(average, model, decay, steps):
+        if not live:
+            live.append({name: value.clone() for name, value in average.net.state_dict().items()})
+        original(average, model, decay, steps)
+        live.append({name: value.clone() for name, value in model.net.state_dict().items()})
+        assert (decay, steps) == (0.9, len(live) - 2)
+
+    validated = loop.Loop.validation_step
+
+    @functools.wraps(validated)
+    def looking(self, batch):
+        kept.append(self.kept)
+        assert not any(p.requires_grad for p in self.kept.parameters())
+        return validated(self, batch)
+
+    monkeypatch.setattr(loop, "follow", noting)
+    monkeypatch.setattr(loop.Loop, "validation_step", looking)
+    made = run(packed, tmp_path, plan(epochs=2, recipe=dataclasses.replace(plan().recipe, ema=0.9)))
+    last = torch.load(made.last, weights_only=True)["parameters"]
+    assert len(live) == 5 and kept
+    for name, mean in live[0].items():
+        for step, present in enumerate(live[1:]):
+            stays = min(0.9, (1 + step) / (10 + step))
+            mean = stays * mean + (1 - stays) * present[name] if mean.is_floating_point() else present[name]
+        torch.testing.assert_close(last[name], mean, rtol=1e-5, atol=1e-6, msg=name)
+    assert any(not torch.equal(last[name], live[-1][name]) for name in last)
+    assert all(torch.equal(last[name], value) for name, value in kept[-1].net.state_dict().items())
+
+
+def test_hopeless_training_stops_as_finished_and_says_so(packed, tmp_path, caplog):
+    what = plan(epochs=9, hopeless_epoch=2, hopeless_below=0.99)
+    made = run(packed, tmp_path, what)
+    history = pd.read_csv(made.history)
+    assert len(history) == 2 and not (tmp_path / "resume").exists()
+    best = history["val_macro_f1"].max()
+    said = f"stopped as hopeless after epoch 2: its best validation macro F1, {100 * best:.2f} %, is below"
+    assert any(message.startswith(said) for message in caplog.messages)
+    for file in (made.best, made.last):
+        assert checkpoint.load(file)[2]["hopeless"].startswith(said)
+    hopeful = run(packed, tmp_path / "hopeful", dataclasses.replace(what, epochs=3, hopeless_below=best / 2))
+    assert len(pd.read_csv(hopeful.history)) == 3
+    assert "hopeless" not in checkpoint.load(hopeful.best)[2]
+
+
+def test_operation_without_a_deterministic_form(packed, tmp_path, monkeypatch):
+    original = loop.losses.cross_entropy
+
+    def without(logits, *args):
+        logits.detach().clone().put_(torch.tensor([0]), torch.tensor([0.0]))
+        return original(logits, *args)
+
+    monkeypatch.setattr(loop.losses, "cross_entropy", without)
+    said = r"training.determinism is strict, but put_ has no deterministic form .* set training.determinism to warn"
+    with pytest.raises(ConfigError, match=said):
+        run(packed, tmp_path, plan(epochs=1, determinism="strict"))
+    assert torch.are_deterministic_algorithms_enabled()
+    run(packed, tmp_path, plan(epochs=1, determinism="off"))
+    assert torch.backends.cudnn.benchmark and not torch.are_deterministic_algorithms_enabled()
+    with pytest.warns(UserWarning, match="put_ does not have a deterministic implementation"):
+        run(packed, tmp_path, plan(epochs=1))
+    assert not torch.backends.cudnn.benchmark and torch.is_deterministic_algorithms_warn_only_enabled()
+
+
 def test_state_cut_off_while_it_is_written_leaves_that_of_the_epoch_before(packed, tmp_path, monkeypatch):
     save = torch.save
 

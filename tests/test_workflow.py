@@ -275,6 +275,16 @@ def test_edited_scenario_or_setting_reruns_only_its_jobs(project):
         project.configure(TINY)
 
 
+def test_learning_rate_is_looked_for_on_demand(project):
+    folder = f"results/scenarios/{TUNED}"
+    project.run(f"{folder}/learning_rate.svg")
+    said = json.loads(project.read(f"{folder}/learning_rate.json"))
+    assert said["scenario"] == TUNED and said["recipe"] == 0.002 and 1e-6 < said["suggestion"] < 1
+    assert f"{said['suggestion']:.1e} suggested".encode() in project.read(f"{folder}/learning_rate.svg")
+    assert not (project.folder / "results/resume" / TUNED).exists()
+    assert project.planned() == {}
+
+
 def test_splits_by_place_reach_the_scores(tmp_path):
     """Four scenes, 5.5 km apart, are four sites; blocks then rerun what stands on the split, and nothing else."""
     shares = {"train": 0.5, "validation": 0.25, "test": 0.25, "seed": 1}

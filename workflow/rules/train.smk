@@ -43,7 +43,7 @@ rule train:
         CONDA_TORCH
     threads: TORCH_THREADS
     resources:
-        gpu=GPU,
+        gpu=GPU,  # of each node; profiles/slurm may give it several: nodes
     params:
         code=package_digest("train"),
         scenario=fields,
@@ -54,6 +54,39 @@ rule train:
         resume=f"{R}/resume/{{scenario}}",  # not an output: Snakemake would delete what a restart goes on from
     script:
         "../scripts/train.py"
+
+
+rule learning_rate:  # on demand: snakemake results/scenarios/<id>/learning_rate.svg
+    input:
+        unpack(pretrained_input),
+        **AS_PACKED,
+        split=of_split("split.csv"),
+        statistics=of_split("statistics.json"),
+    output:
+        picture=of_scenario("learning_rate.svg"),
+        table=of_scenario("learning_rate.csv"),
+        suggestion=of_scenario("learning_rate.json"),
+    log:
+        f"{R}/logs/learning_rate/{{scenario}}.log",
+    benchmark:
+        f"{R}/timings/learning_rate/{{scenario}}.tsv"
+    wildcard_constraints:
+        scenario=only(others(ADOPTED)),
+    conda:
+        CONDA_TORCH
+    threads: TORCH_THREADS
+    resources:
+        gpu=GPU,
+    params:
+        code=package_digest("learning_rate"),
+        scenario=fields,
+        recipe=recipe,
+        settings=model_settings,
+        pretrained=pretrained_digest,
+        training=config["training"],
+        label=LABEL,
+    script:
+        "../scripts/learning_rate.py"
 
 
 rule released:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cerraseg import devices, logs, store
+from cerraseg import devices, logs, nodes, store
 from cerraseg.loop import Plan
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
@@ -20,6 +20,7 @@ if __name__ == "__main__":
                 threads=snakemake.threads,
                 devices=devices.granted(snakemake.resources.get("gpu", 0)),
                 pretrained=Path(pretrained) if pretrained else None,
+                nodes=nodes.granted(snakemake.resources.get("nodes", 1)),
                 code=snakemake.params.code,
             ),
             store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),

@@ -1,0 +1,137 @@
+"""A learning rate for a scenario, from the range test: it rises step by step, and the loss tells where it helps most.
+
+Source: L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV (2017). Lightning's own finder goes
+through ``Trainer.fit``, whose hooks here write to the folder that a killed training goes on from; this one calls the
+loop's steps and nothing else.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from cerraseg.dataset import Batch, Batches
+from cerraseg.errors import DataError
+from cerraseg.figures import learning_rates
+from cerraseg.files import replacing
+from cerraseg.logs import log
+from cerraseg.loop import Loop, Plan
+from cerraseg.stopping import Stop, Stopped, stoppable
+from cerraseg.store import Store
+from cerraseg.team import Team
+from cerraseg.training import mixed, prepared
+
+_LOWEST, _HIGHEST, _STEPS = 1e-6, 1.0, 100
+_STAYS = 0.9  # of the running mean of the loss at each step
+_WORSE = 4.0  # times its best, where the test ends
+_WINDOW = 11  # steps over which the loss is smoothed: centred, as a running mean would suggest a rate too late
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files of a range test: picture (SVG), table (CSV: learning_rate, loss, smoothed) and suggestion (JSON)."""
+
+    picture: Path
+    table: Path
+    suggestion: Path
+
+
+def find(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outputs, source: str) -> None:
+    """Try 100 learning rates from 1e-6 to 1 on a scenario's own model and batches, and suggest one.
+
+    Args:
+        plan: of the scenario; one device computes it.
+        store: packed patches.
+        split: split table.
+        statistics: statistics of the training split.
+        outputs: files to write.
+        source: what the data is called, in the picture.
+
+    Raises:
+        DataError: if the loss is not finite before anything can be said.
+        Stopped: on SIGTERM or SIGINT.
+    """
+    try:
+        with stoppable():
+            loop, trained, _ = prepared(Team(), store, plan, split, statistics, outputs.picture.parent)
+            tried = sweep(loop, trained)
+    except Stop as stop:
+        raise Stopped(f"stopped by {stop}; nothing was written") from None
+    chosen = suggestion(tried["learning_rate"].to_numpy(), tried["smoothed"].to_numpy())
+    own = plan.recipe.learning_rate
+    said = {"scenario": plan.scenario.id, "suggestion": chosen, "recipe": own, "steps": len(tried)}
+    with replacing(outputs.table) as temporary:
+        tried.to_csv(temporary, index=False, float_format="%.6g")
+    with replacing(outputs.suggestion) as temporary:
+        temporary.write_text(json.dumps(said, indent=2) + "\n")
+    columns = {str(name): tried[name].to_numpy() for name in tried}
+    title = f"Range test of the learning rate, {plan.scenario.id}: {chosen:.1e} suggested"
+    learning_rates(columns, chosen, own, outputs.picture, title=title, source=source)
+    log.info("learning rate %.1e suggested; recipe %s has %.1e", chosen, plan.scenario.recipe, own)
+
+
+def sweep(loop: Loop, batches: Batches) -> pd.DataFrame:
+    """Train with a learning rate that rises from step to step, until the loss explodes.
+
+    Returns a row a step: learning_rate, loss and smoothed, its mean over the steps around.
+    """
+    loop.on_train_epoch_start()  # clears the sums of losses
+    optimizer, parts = loop.configure_optimizers()["optimizer"], _endless(loop, batches)
+    rows, mean, best = [], 0.0, np.inf
+    for step, rate in enumerate(np.geomspace(_LOWEST, _HIGHEST, _STEPS)):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = _step(loop, optimizer, parts)
+        mean = _STAYS * mean + (1 - _STAYS) * loss
+        running = mean / (1 - _STAYS ** (step + 1))
+        best = min(best, running)
+        if not running <= _WORSE * best:  # nor if it is not a number
+            break
+        rows.append((rate, loss))
+    tried = pd.DataFrame(rows, columns=["learning_rate", "loss"])
+    return tried.assign(smoothed=tried["loss"].rolling(_WINDOW, center=True, min_periods=1).mean())
+
+
+def _endless(loop: Loop, batches: Batches) -> Iterator[tuple[int, Batch, bool]]:
+    """The training's parts of batches, epoch after epoch: place in the epoch, part, whether it completes its batch."""
+    for epoch in count():
+        loop.order.set_epoch(epoch)
+        for index, part in enumerate(iter(batches)):  # type: ignore[call-overload]
+            yield index, part, (index + 1) % loop.plan.accumulate == 0 or index + 1 == len(batches)
+
+
+def _step(loop: Loop, optimizer: torch.optim.Optimizer, parts: Iterator[tuple[int, Batch, bool]]) -> float:
+    """One step of the optimiser; returns the loss."""
+    optimizer.zero_grad()
+    total, complete = 0.0, False
+    while not complete:
+        index, part, complete = next(parts)
+        with torch.autocast(loop.device.type, torch.bfloat16, enabled=mixed(loop.plan)):
+            loss = loop.training_step(part, index) / loop.plan.accumulate
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += float(loss.detach())
+    optimizer.step()
+    return total
+
+
+def suggestion(rates: NDArray[Any], smoothed: NDArray[Any]) -> float:
+    """The learning rate at which the smoothed loss falls fastest per factor of it, before its minimum.
+
+    Raises:
+        DataError: if there are too few steps, or it never falls.
+    """
+    start, end = _WINDOW // 2, int(np.argmin(smoothed)) + 1 if len(smoothed) else 0
+    if end <= start + 2:
+        raise DataError(
+            f"the range test's loss does not fall after its first {start} steps; expected it to at some learning rate: "
+            "look for extreme pixel values in the statistics, or at the losses of the recipe"
+        )
+    slope = np.gradient(smoothed[start:end], np.log(rates[start:end]))
+    return float(rates[start + int(np.argmin(slope))])
