@@ -1,7 +1,6 @@
 """Check a configuration before anything runs: closed schema, nearest spelling, what the keys demand of each other."""
 
 import datetime
-import difflib
 import math
 import os
 import re
@@ -18,9 +17,11 @@ from cerraseg.errors import ConfigError
 from cerraseg.layout import available_layers
 from cerraseg.recipes import RECIPES, check_heads
 from cerraseg.scenario import AXES, RELEASED, Scenario, expand
+from cerraseg.scenario import PLURALS as _PLURALS
+from cerraseg.search_check import check_tune
+from cerraseg.spelling import nearest as _nearest
 from cerraseg.taxonomy import FOLDERS
 
-_PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recipes"), strict=True))
 _NEEDS = {"msi": {"msi"}, "sar": {"sar"}, "concat": {"msi", "sar"}}
 
 
@@ -40,6 +41,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     scenarios = _scenarios(complete["scenarios"], _recipes(complete))
     complete["checkpoints"] = _checkpoints(complete["checkpoints"], scenarios)
     _check_released(complete["released"], scenarios)
+    complete["tune"] = check_tune(complete, scenarios, schema)
     complete["scenes"] = _scenes(complete, scenarios, schema["properties"]["scenes"]["items"])
     if complete["source"] == "local":
         complete["roots"] = _roots(complete)
@@ -87,13 +89,6 @@ def _join(path: str, key: str) -> str:
 
 def _purpose(schema: Mapping[str, Any], key: str) -> str:
     return str(schema["properties"][key].get("description", "see config/README.md"))
-
-
-def _nearest(word: str, known: Iterable[object]) -> str:
-    names = [str(name) for name in known]
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    meant = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"{meant} allowed: {', '.join(names)}"
 
 
 def _with_defaults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,10 @@ from cerraseg.stopping import check
 from cerraseg.taxonomy import IGNORE, LEVELS
 from cerraseg.team import Team
 
+Watch = Callable[[Mapping[str, float]], bool]
+"""Called on the first rank with an epoch's row of the history, before the epoch's state is kept; true ends the training
+after that epoch. It must be picklable where several devices train."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -60,9 +64,16 @@ class Loop(L.LightningModule):
     """The recipe as Lightning hooks. Everything random in a step follows from the seed, the epoch and the step."""
 
     def __init__(
-        self, plan: Plan, statistics: Mapping[str, Any], order: EpochBatches, resume: Path, team: Team
+        self,
+        plan: Plan,
+        statistics: Mapping[str, Any],
+        order: EpochBatches,
+        resume: Path,
+        team: Team,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__()
+        self.watch, self.ended = watch, False
         scenario, self.plan, self.order, self.resume, self.team = plan.scenario, plan, order, resume, team
         self.recipe = plan.recipe
         self.blueprint = draw(scenario, plan.recipe, plan.settings, statistics)
@@ -146,6 +157,8 @@ class Loop(L.LightningModule):
                 f"recipe {self.plan.scenario.recipe}, or look for extreme pixel values in the statistics"
             )
         self.history.append(row)
+        if self.watch:
+            self.ended = self.team.agree(self.team.rank == 0 and self.watch(row))
         better = self.best_epoch == row["epoch"]
         if not better and self.recipe.rollback:
             best = torch.load(self.resume / "best.pt", map_location=self.device, weights_only=True)
@@ -187,9 +200,9 @@ class Loop(L.LightningModule):
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done or patience has run out."""
+        """Whether all epochs are done, patience has run out or the watch has ended it."""
         done = len(self.history)
-        return done >= self.plan.epochs or (done > 0 and done - self.best_epoch >= self.recipe.patience)
+        return self.ended or done >= self.plan.epochs or (done > 0 and done - self.best_epoch >= self.recipe.patience)
 
     def save(self, path: Path) -> None:
         """Write the present parameters as a checkpoint."""

@@ -27,7 +27,7 @@ from cerraseg.errors import ConfigError, DataError
 from cerraseg.files import replacing
 from cerraseg.layout import edge_layer
 from cerraseg.logs import log
-from cerraseg.loop import Loop, Plan
+from cerraseg.loop import Loop, Plan, Watch
 from cerraseg.memory import keep_memory
 from cerraseg.stopping import Stop, Stopped, ignore, stoppable
 from cerraseg.store import Header, Store, batches, rows_of
@@ -43,7 +43,15 @@ class Outputs:
     history: Path
 
 
-def train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outputs, resume: Path) -> None:
+def train(
+    plan: Plan,
+    store: Store,
+    split: Path,
+    statistics: Path,
+    outputs: Outputs,
+    resume: Path,
+    watch: Watch | None = None,
+) -> None:
     """Train a scenario and write its checkpoints and history.
 
     Args:
@@ -55,6 +63,7 @@ def train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outp
         resume: folder for the state after each epoch; a start with the same plan and data goes on from there, a
             different one starts anew. It is removed when the training has finished. If a training in another process
             still holds it, this one waits for its end.
+        watch: told of every epoch, and may end the training early; see :data:`cerraseg.loop.Watch`.
 
     Raises:
         DataError: if the loss stops being finite.
@@ -69,7 +78,7 @@ def train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outp
             if twin_ended and all(path.exists() for path in astuple(outputs)):
                 log.info("the other training finished this scenario")
                 return
-            job = (plan, split, statistics, outputs, resume, _resume_state(resume, described))
+            job = (plan, split, statistics, outputs, resume, _resume_state(resume, described), watch)
             if plan.devices > 1:
                 log.info("training on %d devices, which share each batch", plan.devices)
                 arrays = [array.filename for array in (store.images, store.masks)]  # type: ignore[union-attr]
@@ -122,6 +131,7 @@ def _fit(
     outputs: Outputs,
     resume: Path,
     state: Path | None,
+    watch: Watch | None,
 ) -> None:
     if plan.compile:
         _check_compiler()
@@ -134,7 +144,7 @@ def _fit(
         PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers) for part in ("train", "validation")
     )
     order = EpochBatches(len(train), plan.batch_size, plan.scenario.seed)
-    loop, device = Loop(plan, json.loads(statistics.read_text()), order, resume, team), _device(team)
+    loop, device = Loop(plan, json.loads(statistics.read_text()), order, resume, team, watch), _device(team)
     trained, validated = loaders(
         [(train, order), (validation, batches(np.arange(len(validation)), plan.batch_size))],
         plan.loading,

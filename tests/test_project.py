@@ -17,15 +17,17 @@ from cerraseg import config, recipes, scenario, taxonomy
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "cerraseg"
 LAYERS = {
-    0: "errors taxonomy scenario recipes logs files layout config stopping slurm running memory workers",
+    0: "errors taxonomy scenario recipes logs files layout config stopping slurm running memory workers "
+    "spelling search_space search_check storage_url",
     1: "simulate simulated_scene spectra landscape sites courses noise ground geotiff download kaggle drive archive "
     "released patches edges split store statistics metrics score_files bootstrap evaluation model_card card_facts "
     "software export grids mosaic cog true_colour figures map_figures map_marks benchmark tables benchmark_chart "
     "scene scale survey tiling map_rows areas area_estimates area_tables polygons geopackage stac "
-    "overview overview_charts overview_maps overview_scores overview_views "
+    "study trials search_report search_figure overview overview_charts overview_maps overview_scores overview_views "
     "tracking tracking.workflow tracking.stages tracking.commands tracking.__main__",
     2: "inference dataset losses models models.unet models.transnuseg models.swin augmentation checkpoint team devices",
     3: "loop training prediction mapping adoption",
+    4: "search",
 }
 LAYER = {f"cerraseg.{name}".removesuffix(".__init__"): n for n, names in LAYERS.items() for name in names.split()}
 SIDEWAYS = {
