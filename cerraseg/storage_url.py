@@ -34,10 +34,12 @@ def expanded(url: str) -> str:
 
 def masked(url: str) -> str:
     """The URL without user, password and query, for logs, files and errors."""
+    if "://" not in url:
+        return "***" if "@" in url else url
     try:
         parts = urlsplit(url)
     except ValueError:
         return "***"
     place = f"***@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
     query = "?***" if parts.query else ""
-    return f"{parts.scheme}://{place}{parts.path}{query}" if parts.scheme else "***" if "@" in url else url
+    return f"{parts.scheme}://{place}{parts.path}{query}"

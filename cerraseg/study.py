@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from cerraseg.errors import ConfigError
@@ -61,7 +61,7 @@ class Search:
     seed: int = 1
 
 
-def opened(search: Search) -> optuna.Study:
+def opened(search: Search) -> Study:
     """The study, made where there is none; only one process at a time may make it.
 
     Raises:
@@ -81,7 +81,7 @@ def opened(search: Search) -> optuna.Study:
     return study
 
 
-def finished(name: str, storage: str) -> optuna.Study:
+def finished(name: str, storage: str) -> Study:
     """The study of that name, to look at.
 
     Raises:
@@ -116,7 +116,7 @@ def _storage(url: str) -> BaseStorage:
         ) from None
 
 
-def draw(search: Search, study: optuna.Study, left: FrozenTrial | None) -> Trial:
+def draw(search: Search, study: Study, left: FrozenTrial | None) -> Trial:
     """The next trial with its parameters, or one that was ``left`` in the middle, with those that it has.
 
     The draw depends on the seed, the trial's number and what the trials before it gave.
@@ -140,7 +140,7 @@ def _suggest(trial: Trial, key: str, given: Any) -> None:
         trial.suggest_float(key, given["low"], given["high"], log=given["log"])
 
 
-def of(study: optuna.Study, left: FrozenTrial) -> Trial:
+def of(study: Study, left: FrozenTrial) -> Trial:
     """A running trial as the process that draws or reports needs it, whoever began it."""
     return Trial(study, left._trial_id)  # by number, Optuna can only end one
 
@@ -160,7 +160,7 @@ def values(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
     }
 
 
-def twin(study: optuna.Study, number: int) -> FrozenTrial | None:
+def twin(study: Study, number: int) -> FrozenTrial | None:
     """The first finished or pruned trial with the same parameters as that of this number."""
     trials = study.get_trials(deepcopy=False)
     params = next(trial.params for trial in trials if trial.number == number)
@@ -179,30 +179,28 @@ def _stored(choice: Any) -> Any:
     return json.dumps(choice) if isinstance(choice, list) else choice
 
 
-@dataclass
 class Watch:
     """Tells the study of every epoch, and whether the trial falls behind: the watch of its training.
 
-    Picklable until it is first called, as the first of several devices' processes is who calls it.
+    Where several devices train, the first one's process gets a copy, which opens the study for itself.
     """
 
-    search: Search
-    trial_id: int
-    before: float
-    """Seconds that the trial took before it was taken up again."""
-
-    def __post_init__(self) -> None:
-        self.began = time.time() - self.before
-
-    @cached_property
-    def _trial(self) -> Trial:
-        return Trial(opened(self.search), self.trial_id)
+    def __init__(self, search: Search, trial: Trial) -> None:
+        self.search, self.trial = search, trial
+        self.began = time.time() - trial.user_attrs.get("seconds", 0)  # those before it was taken up again
 
     def __call__(self, row: Mapping[str, float]) -> bool:
         """Record the epoch's validation macro F1; true if the trial is to be pruned. The last epoch never is."""
-        self._trial.report(row["val_macro_f1"], int(row["epoch"]))
-        self._trial.set_user_attr("seconds", round(time.time() - self.began, 1))
-        if row["epoch"] >= self.search.epochs or not self._trial.should_prune():
+        self.trial.report(row["val_macro_f1"], int(row["epoch"]))
+        self.trial.set_user_attr("seconds", round(time.time() - self.began, 1))
+        if row["epoch"] >= self.search.epochs or not self.trial.should_prune():
             return False
-        self._trial.set_user_attr("pruned", True)
+        self.trial.set_user_attr("pruned", True)
         return True
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"search": self.search, "began": self.began, "id": self.trial._trial_id}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.search, self.began = state["search"], state["began"]
+        self.trial = Trial(opened(self.search), state["id"])

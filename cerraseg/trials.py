@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import optuna
+from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from cerraseg.errors import CerraSegError
@@ -45,12 +45,13 @@ def take_trials(search: Search, worker: int, objective: Objective, folder: Path)
     if not _free(lock):
         log.warning("another process is worker %d and holds %s; waiting for its end", worker, lock)
     with _held(lock):
-        while (trial := _claim(search, worker, folder)) is not None:
+        with _held(folder / "claim.lock"):
+            study = opened(search)
+        while (trial := _claim(search, study, worker, folder)) is not None:
             _carry_out(search, trial, objective, folder / search.study / f"trial_{trial.number}")
-        done = opened(search).get_trials(deepcopy=False)
     return [
         {"number": trial.number, "state": trial.state.name.lower(), "value": trial.value}
-        for trial in done
+        for trial in study.get_trials(deepcopy=False)
         if trial.user_attrs.get("worker") == worker
     ]
 
@@ -72,10 +73,9 @@ def _free(lock: Path) -> bool:
     return True
 
 
-def _claim(search: Search, worker: int, folder: Path) -> Trial | None:
+def _claim(search: Search, study: Study, worker: int, folder: Path) -> Trial | None:
     """The trial to carry out next, which no other worker has or gets."""
     with _held(folder / "claim.lock"):
-        study = opened(search)
         trials = [trial for trial in study.get_trials(deepcopy=False) if taken(trial)]
         for left in trials:
             if left.state == TrialState.RUNNING and _abandoned(left, worker, search.workers, folder):
@@ -117,9 +117,8 @@ def _carry_out(search: Search, trial: Trial, objective: Objective, folder: Path)
         _repeat(study, trial, same)
     elif not trial.user_attrs.get("pruned"):
         folder.mkdir(parents=True, exist_ok=True)
-        watch = Watch(search, trial._trial_id, trial.user_attrs.get("seconds", 0.0))
         try:
-            value = objective(values(trial.params, search.space), watch, folder)
+            value = objective(values(trial.params, search.space), Watch(search, trial), folder)
             if not _frozen(study, number).user_attrs.get("pruned"):
                 study.tell(number, value)
         except Stopped:
@@ -134,7 +133,7 @@ def _carry_out(search: Search, trial: Trial, objective: Objective, folder: Path)
     _report(study, number)
 
 
-def _repeat(study: optuna.Study, trial: Trial, same: FrozenTrial) -> None:
+def _repeat(study: Study, trial: Trial, same: FrozenTrial) -> None:
     """Give a trial what one with the same parameters gave."""
     for step, value in same.intermediate_values.items():
         if step not in _frozen(study, trial.number).intermediate_values:
@@ -149,11 +148,11 @@ def _fail(trial: Trial, reason: str) -> None:
     trial.study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _frozen(study: optuna.Study, number: int) -> FrozenTrial:
+def _frozen(study: Study, number: int) -> FrozenTrial:
     return next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
 
 
-def _report(study: optuna.Study, number: int) -> None:
+def _report(study: Study, number: int) -> None:
     """The line of a trial in the log."""
     trial, leader = _frozen(study, number), best(study.get_trials(deepcopy=False))
     seconds = trial.user_attrs.get("seconds", 0)
