@@ -23,7 +23,7 @@ def expanded(url: str) -> str:
     if "://" not in filled:
         raise ConfigError(
             f"tune.storage: {masked(filled)}: not a URL; expected one such as sqlite:///study.db, "
-            "journal:///mnt/share/study.log or postgresql://user:$PASSWORD@host/database"
+            "journal:////mnt/share/study.log or postgresql://user:$PASSWORD@host/database"
         )
     if "$" in filled:
         raise ConfigError(
