@@ -18,6 +18,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/map.smk"
 include: "workflow/rules/scenes.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/search.smk"
 
 
 localrules:

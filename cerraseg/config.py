@@ -15,13 +15,14 @@ from jsonschema.exceptions import ValidationError
 from cerraseg import own_models
 from cerraseg.errors import ConfigError
 from cerraseg.layout import available_layers
-from cerraseg.recipes import RECIPES, Recipe, check_fit, check_heads, check_mean, check_training, recipe_of, with_custom
+from cerraseg.recipes import RECIPES, Recipe, check_fit, check_heads, check_training, recipe_of, with_custom
 from cerraseg.scenario import AXES, RELEASED, Scenario, expand
+from cerraseg.scenario import PLURALS as _PLURALS
+from cerraseg.search_check import check_tune
 from cerraseg.taxonomy import FOLDERS
 from cerraseg.wording import expanded as _expanded
 from cerraseg.wording import nearest as _nearest
 
-_PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recipes"), strict=True))
 _NEEDS = {"msi": {"msi"}, "sar": {"sar"}, "concat": {"msi", "sar"}}
 
 SPLIT_KEYS: dict[str, tuple[str, ...]] = {
@@ -57,6 +58,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     complete["checkpoints"] = _checkpoints(complete["checkpoints"], scenarios)
     _check_released(complete["released"], scenarios)
     _check_folds(complete, scenarios)
+    complete["tune"] = check_tune(complete, scenarios, schema)
     complete["scenes"] = _scenes(complete, scenarios, schema["properties"]["scenes"]["items"])
     if complete["source"] == "local":
         complete["roots"] = _roots(complete)
@@ -139,6 +141,8 @@ def _check_folds(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> No
             f"{why}, but a checkpoint under checkpoints, or a released one, was trained on another split; expected "
             "scenarios to train: take these out, or choose another scheme"
         )
+    if config["tune"]["scenario"]:
+        raise ConfigError(f"{why}, and a search compares one; take tune.scenario out, or choose another scheme")
     if config["scenes"]:
         raise ConfigError(
             f"{why}, and a scene is mapped by one; take the scenes out, and map them by a configuration with another "
@@ -164,9 +168,6 @@ def _recipes(config: Mapping[str, Any]) -> list[str]:
                 f"recipes.{name}.from: {changes['from']!r} is no recipe{_nearest(changes['from'], known)}"
             )
         own.append(name)
-    for name, by_model in with_custom(config["recipes"]).items():
-        for recipe in by_model.values():
-            check_mean(name, recipe)
     for name in config["scenarios"]["recipes"]:
         if name not in (known := [*AXES["recipe"], *own]):
             raise ConfigError(f"scenarios.recipes: {name!r} is not allowed{_nearest(name, known)}")

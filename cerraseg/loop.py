@@ -30,6 +30,10 @@ from cerraseg.taxonomy import IGNORE, LEVELS, MODALITIES
 from cerraseg.team import Team
 from cerraseg.weightings import EVEN, WEIGHTINGS
 
+Watch = Callable[[Mapping[str, float]], bool]
+"""Called on the first rank with an epoch's row of the history, before the epoch's state is kept; true ends the training
+after that epoch. It must be picklable where several devices train."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -76,9 +80,16 @@ class Loop(L.LightningModule):
     """The recipe as Lightning hooks. Everything random in a step follows from the seed, the epoch and the step."""
 
     def __init__(
-        self, plan: Plan, statistics: Mapping[str, Any], order: EpochBatches, resume: Path, team: Team
+        self,
+        plan: Plan,
+        statistics: Mapping[str, Any],
+        order: EpochBatches,
+        resume: Path,
+        team: Team,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__()
+        self.watch, self.ended = watch, False
         scenario, self.plan, self.order, self.resume, self.team = plan.scenario, plan, order, resume, team
         self.recipe = plan.recipe
         self.blueprint = draw(scenario, plan.recipe, plan.settings, statistics)
@@ -180,6 +191,8 @@ class Loop(L.LightningModule):
                 f"recipe {self.plan.scenario.recipe}, or look for extreme pixel values in the statistics"
             )
         self.history.append(row)
+        if self.watch:
+            self.ended = self.team.agree(self.team.rank == 0 and self.watch(row))
         better = self.best_epoch == row["epoch"]
         if not better and self.recipe.rollback:
             self.segmenter.net.load_state_dict(self._best())
@@ -226,10 +239,10 @@ class Loop(L.LightningModule):
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, patience has run out or there is no hope."""
+        """Whether all epochs are done, patience has run out, there is no hope or the watch has ended it."""
         done = len(self.history)
         impatient = done > 0 and done - self.best_epoch >= self.recipe.patience
-        return done >= self.plan.epochs or impatient or bool(self.hopeless)
+        return self.ended or done >= self.plan.epochs or impatient or bool(self.hopeless)
 
     @property
     def hopeless(self) -> str:

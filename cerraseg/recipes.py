@@ -143,7 +143,7 @@ def recipe_of(scenario: Scenario, recipes: Mapping[str, Mapping[str, Recipe]]) -
 
 
 def check_fit(scenario: Scenario, recipe: Recipe) -> None:
-    """Raise :class:`ConfigError` unless a scenario's level and weighting make sense with its recipe."""
+    """Raise :class:`ConfigError` unless a recipe makes sense, in itself and with its scenario's level and weighting."""
     where, name = f"scenarios: {scenario.id}", scenario.recipe
     if name == RELEASED and scenario.weighting not in PUBLISHED_WEIGHTINGS:
         raise ConfigError(
@@ -160,6 +160,11 @@ def check_fit(scenario: Scenario, recipe: Recipe) -> None:
             f"{where}: recipe {name} has hierarchy {recipe.hierarchy:g} and softmax_in_loss, but what a softmax has "
             f"passed twice is no probability to add up by class; expected one of them: set recipes.{name}."
             "softmax_in_loss to false or hierarchy to 0"
+        )
+    if recipe.ema and recipe.rollback:
+        raise ConfigError(
+            f"recipes.{name}: ema {recipe.ema:g} together with rollback, which loads the kept parameters back; "
+            "expected one of them: set rollback: false, or ema: 0"
         )
     if scenario.weighting == "focal" and recipe.softmax_in_loss:
         raise ConfigError(
@@ -180,15 +185,6 @@ def check_training(training: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"training: hopeless_epoch {training['hopeless_epoch']} with hopeless_below {training['hopeless_below']:g} "
             "stops nothing; expected both above 0, or neither: set the other one, too"
-        )
-
-
-def check_mean(name: str, recipe: Recipe) -> None:
-    """Raise :class:`ConfigError` if a recipe would load back, after an epoch, what its mean of parameters is not of."""
-    if recipe.ema and recipe.rollback:
-        raise ConfigError(
-            f"recipes.{name}: ema {recipe.ema:g} together with rollback, which loads the kept parameters back; "
-            "expected one of them: set rollback: false, or ema: 0"
         )
 
 

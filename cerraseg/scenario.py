@@ -16,6 +16,9 @@ AXES: dict[str, tuple[str, ...]] = {
 """Axis → its values, in the order of a scenario's id; the seed comes last. A configuration may add models and
 recipes."""
 
+PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recipes"), strict=True))
+"""Axis → the key of its values in a configuration."""
+
 RELEASED = "released"
 """Recipe of a scenario that is not trained: it takes the checkpoint that the data set's authors released."""
 

@@ -29,7 +29,7 @@ from cerraseg.errors import ConfigError, DataError
 from cerraseg.files import replacing
 from cerraseg.layout import edge_layer
 from cerraseg.logs import log
-from cerraseg.loop import Loop, Plan
+from cerraseg.loop import Loop, Plan, Watch
 from cerraseg.memory import keep_memory
 from cerraseg.stopping import Stop, Stopped, ignore, stoppable
 from cerraseg.store import Header, Store, batches, rows_of
@@ -46,7 +46,15 @@ class Outputs:
     history: Path
 
 
-def train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outputs, resume: Path) -> None:
+def train(
+    plan: Plan,
+    store: Store,
+    split: Path,
+    statistics: Path,
+    outputs: Outputs,
+    resume: Path,
+    watch: Watch | None = None,
+) -> None:
     """Train a scenario and write its checkpoints and history.
 
     Args:
@@ -58,6 +66,7 @@ def train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outp
         resume: folder for the state after each epoch; a start with the same plan and data goes on from there, a
             different one starts anew. It is removed when the training has finished. If a training in another process
             still holds it, this one waits for its end.
+        watch: told of every epoch, and may end the training early; see :data:`cerraseg.loop.Watch`.
 
     Raises:
         DataError: if the loss stops being finite, or the file of pretrained parameters is not the encoder's.
@@ -66,15 +75,13 @@ def train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outp
         DeviceError: if one of several devices' processes ended before its time.
         Stopped: on SIGTERM or SIGINT.
     """
-    described = f"{plan}\n{store.header}\n{split.read_text()}\n{statistics.read_text()}"
-    if plan.pretrained:
-        described += f"\n{hashlib.sha256(plan.pretrained.read_bytes()).hexdigest()}"
+    what = described(plan, store, split, statistics)
     try:
-        with stoppable(), _alone(resume, described) as twin_ended:
+        with stoppable(), _alone(resume, what) as twin_ended:
             if twin_ended and all(path.exists() for path in astuple(outputs)):
                 log.info("the other training finished this scenario")
                 return
-            job = (plan, split, statistics, outputs, resume, _resume_state(resume, described))
+            job = (plan, split, statistics, outputs, resume, _resume_state(resume, what), watch)
             if (count := plan.nodes * plan.devices) > 1:
                 where = f" of {plan.nodes} nodes" if plan.nodes > 1 else ""
                 log.info("training on %d devices%s, which share each batch", count, where)
@@ -85,7 +92,13 @@ def train(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outp
             ignore()
             shutil.rmtree(resume)
     except Stop as stop:
-        raise Stopped(f"stopped by {stop} {_progress(plan, resume, described)}") from None
+        raise Stopped(f"stopped by {stop} {_progress(plan, resume, what)}") from None
+
+
+def described(plan: Plan, store: Store, split: Path, statistics: Path) -> str:
+    """All that decides what comes of a training; arguments as in :func:`train`."""
+    text = f"{plan}\n{store.header}\n{split.read_text()}\n{statistics.read_text()}"
+    return f"{text}\n{hashlib.sha256(plan.pretrained.read_bytes()).hexdigest()}" if plan.pretrained else text
 
 
 def _progress(plan: Plan, resume: Path, described: str) -> str:
@@ -128,8 +141,9 @@ def _fit(
     outputs: Outputs,
     resume: Path,
     state: Path | None,
+    watch: Watch | None,
 ) -> None:
-    loop, trained, validated = prepared(team, store, plan, split, statistics, resume)
+    loop, trained, validated = prepared(team, store, plan, split, statistics, resume, watch)
     with named(plan.determinism):
         _trainer(plan, resume, team).fit(loop, trained, validated, ckpt_path=state)
     if not loop.finished:
@@ -139,7 +153,7 @@ def _fit(
 
 
 def prepared(
-    team: Team, store: Store, plan: Plan, split: Path, statistics: Path, resume: Path
+    team: Team, store: Store, plan: Plan, split: Path, statistics: Path, resume: Path, watch: Watch | None = None
 ) -> tuple[Loop, Batches, Batches]:
     """The loop of a plan on its device, with its training and validation batches; arguments as in :func:`train`."""
     if plan.compile:
@@ -155,7 +169,7 @@ def prepared(
     )
     shares = draw_shares(plan.scenario.weighting, store, train.rows, level)
     order = EpochBatches(len(train), plan.batch_size // plan.accumulate, plan.scenario.seed, shares)
-    loop, device = Loop(plan, json.loads(statistics.read_text()), order, resume, team), _device()
+    loop, device = Loop(plan, json.loads(statistics.read_text()), order, resume, team, watch), _device()
     trained, validated = loaders(
         [(train, order), (validation, batches(np.arange(len(validation)), plan.batch_size))],
         plan.loading,

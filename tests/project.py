@@ -95,13 +95,13 @@ class Project:
     def read(self, path: str) -> bytes:
         return (self.folder / path).read_bytes()
 
-    def kill_when(self, exists: str, *args: str) -> None:
+    def kill_when(self, exists: str, *args: str, seconds: int = 60) -> None:
         """Start a run and kill it and all it started, without warning, once a file exists."""
         process = subprocess.Popen(
             self.command(*args), cwd=self.folder, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        for _ in range(6000):
+        for _ in range(100 * seconds):
             if list(self.folder.glob(exists)):
                 break
             assert process.poll() is None, f"ended before {exists} appeared"

@@ -12,10 +12,10 @@ from cerraseg.running import ensure_alone
 from cerraseg.score_files import set_aside_others
 from cerraseg.tracking import stages, workflow
 
-UNTRACKED = {"geotiffs", "learning_rate", "polygons", "simulate_scene"}
+UNTRACKED = {"geotiffs", "learning_rate", "polygons", "simulate_scene", "trials", "tune"}
 """Rules that no stage stands for, and whose files no stage depends on: Snakemake makes them anew. A file per patch is
-what DVC is slow at, polygons come of the maps, a learning rate is looked for when somebody asks, and patches and scenes
-are what each machine has."""
+what DVC is slow at, polygons come of the maps, a learning rate or a search is asked for by name, and what it finds goes
+into a configuration, which git can keep; patches and scenes are what each machine has."""
 
 BY_DIGEST = {"overview": re.compile("/(scenarios|scenes)/")}
 """Rule → inputs that its digest and the folder of scores, with the areas of all maps, stand for: no stage can depend on

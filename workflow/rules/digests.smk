@@ -57,6 +57,8 @@ def imported(path):
 SOURCES = ("simulate", "download", "local")
 # Parameters that Snakemake goes by but that differ between machines with the same data.
 OF_MACHINE = {"folders"}
+# Steps that no stage of DVC stands for and whose jobs the scenarios do not number.
+UNSEEN = {"digests", "trials", "tune"}
 
 
 def declared(step, **wildcards):
@@ -106,5 +108,5 @@ def digests():
     return {
         "source" if step.name in SOURCES else step.name: of_jobs(step)
         for step in workflow.rules
-        if step.params and step.name != "digests"
+        if step.params and step.name not in UNSEEN
     }

@@ -1,0 +1,19 @@
+"""Write what the search found: its trials, its best one as a configuration, and a figure."""
+
+from pathlib import Path
+
+from cerraseg import logs
+from cerraseg.search_report import Report, write_search
+from cerraseg.storage_url import storage
+
+with logs.step(snakemake.log[0]):
+    write_search(
+        Path(snakemake.input.workers[0]),
+        snakemake.params.scenario,
+        snakemake.params.space,
+        storage(snakemake.config),
+        snakemake.params.config,
+        snakemake.params.label,
+        Report(*map(Path, (snakemake.output.trials, snakemake.output.best, snakemake.output.figure))),
+        Path(snakemake.params.folder),
+    )
