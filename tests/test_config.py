@@ -99,7 +99,7 @@ def test_demo_holds_the_scenarios_it_promises():
             "training.determinism: 'strikt' is not allowed; did you mean 'strict'",
         ),
         (
-            changed(recipes__mean={"from": "paper", "ema": 0.99}),
+            changed(recipes__mean={"from": "paper", "ema": 0.99}, scenarios__recipes=["mean"]),
             "recipes.mean: ema 0.99 together with rollback, which loads the kept parameters back; expected one of them",
         ),
         (
@@ -382,7 +382,7 @@ def test_maps_of_a_scene_need_no_raster_any_more(tmp_path, monkeypatch):
 def test_a_scheme_of_the_split_has_its_own_keys_alone(split, own):
     """So that another scheme's key, changed, makes nobody split and train again."""
     common = {"scheme", "train", "validation", "test", "seed", "validation_seed"}
-    found = check(changed(split=split), SCHEMA)[0]["split"]
+    found = check(changed(split=split, scenes=[]), SCHEMA)[0]["split"]
     assert {key: value for key, value in found.items() if key not in common} == own
     assert found.keys() >= common
 
@@ -402,12 +402,25 @@ def test_faults_of_the_split_are_named(key, value, message):
     assert f"split.{key}" in found and message in found
 
 
+@pytest.mark.parametrize(
+    ("needing_one_model", "message"),
+    [
+        ({"scenes": DEMO["scenes"]}, "a scene is mapped by one; take the scenes out"),
+        ({"scenarios__extra": ["unet-sar-nw-l1-released-0"], "scenes": []}, "was trained on another split"),
+        ({"tune__scenario": "unet-sar-nw-l1-tuned-666", "tune__space": {"ema": [0, 0.9]}, "scenes": []}, "a search"),
+    ],
+)
+def test_cross_validation_refuses_what_needs_one_model(needing_one_model, message):
+    found = fault(changed(split={"scheme": "kfold"}, **needing_one_model))
+    assert "split.scheme: kfold trains a model for each fold" in found and message in found
+
+
 @pytest.mark.parametrize("example", range(4))
 def test_examples_of_the_splits_are_valid(example):
     pages = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs/splits.md").read_text(), re.DOTALL)
     assert len(pages) == 4
     given = yaml.safe_load(pages[example])["split"]
-    assert given.items() <= check(changed(split=given), SCHEMA)[0]["split"].items()
+    assert given.items() <= check(changed(split=given, scenes=[]), SCHEMA)[0]["split"].items()
 
 
 def test_readme_describes_every_key_as_the_schema_does():

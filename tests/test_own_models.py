@@ -6,6 +6,7 @@ from test_config import SCHEMA, changed, fault
 
 from cerraseg.config import check
 from cerraseg.own_models import settings
+from cerraseg.recipes import RECIPES, recipe_of
 
 LATE = {"architecture": "Unet", "encoder": "resnet18", "fusion": "late"}
 
@@ -39,7 +40,10 @@ def test_own_models_are_completed_and_name_scenarios(tmp_path, monkeypatch):
 
 
 def test_own_models_train_as_the_unet_does():
-    for recipe in RECIPES.values():
+    _, scenarios = check(with_models("mine", mine=LATE | {"fusion": "early"}), SCHEMA)
+    for scenario in scenarios:
+        if scenario.model == "mine":
+            assert recipe_of(scenario, RECIPES) == RECIPES[scenario.recipe]["unet"]
 
 
 @pytest.mark.parametrize(
