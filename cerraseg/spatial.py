@@ -35,9 +35,15 @@ class Patches:
 
 
 def by_blocks(
-    table: pd.DataFrame, shares: Mapping[str, float], seed: int, validation_seed: int, *,
-    block_km: float, buffer_km: float, tolerance: float,
-) -> dict[str, Sequence[object]]:  # fmt: skip
+    table: pd.DataFrame,
+    shares: Mapping[str, float],
+    seed: int,
+    validation_seed: int,
+    *,
+    block_km: float,
+    buffer_km: float,
+    tolerance: float,
+) -> dict[str, Sequence[object]]:
     """Whole blocks to a part: columns ``split`` and ``group`` of the split table. See :func:`in_groups`."""
     patches = Patches(table)
     names = blocks(patches.places, block_km)
@@ -45,9 +51,17 @@ def by_blocks(
 
 
 def by_sites(
-    table: pd.DataFrame, shares: Mapping[str, float], seed: int, validation_seed: int, *,
-    site_gap_km: float, test_sites: Sequence[str], validation_sites: Sequence[str], buffer_km: float, tolerance: float,
-) -> dict[str, Sequence[object]]:  # fmt: skip
+    table: pd.DataFrame,
+    shares: Mapping[str, float],
+    seed: int,
+    validation_seed: int,
+    *,
+    site_gap_km: float,
+    test_sites: Sequence[str],
+    validation_sites: Sequence[str],
+    buffer_km: float,
+    tolerance: float,
+) -> dict[str, Sequence[object]]:
     """Whole sites to a part: columns ``split`` and ``group`` of the split table. See :func:`in_groups`.
 
     The sites of patches with a file whose path fits a pattern (``fnmatch``) go where the patterns say.
@@ -68,9 +82,16 @@ def by_sites(
 
 
 def by_folds(
-    table: pd.DataFrame, shares: Mapping[str, float], seed: int, validation_seed: int, *,
-    unit: str, folds: int, tolerance: float, **size: float,
-) -> dict[str, Sequence[object]]:  # fmt: skip
+    table: pd.DataFrame,
+    shares: Mapping[str, float],
+    seed: int,
+    validation_seed: int,
+    *,
+    unit: str,
+    folds: int,
+    tolerance: float,
+    **size: float,
+) -> dict[str, Sequence[object]]:
     """Whole blocks or sites (``unit``) to a fold, 1 to ``folds``: columns ``split``, ``group`` and ``fold``.
 
     Every patch is a test patch, in its fold; shares and validation seed are for :func:`cerraseg.split.write_fold`.
@@ -93,9 +114,14 @@ def by_folds(
 
 
 def in_groups(
-    patches: Patches, names: Names, shares: Mapping[str, float], seeds: tuple[object, object], buffer_km: float,
-    tolerance: float, fixed: Mapping[str, Names],
-) -> dict[str, Sequence[object]]:  # fmt: skip
+    patches: Patches,
+    names: Names,
+    shares: Mapping[str, float],
+    seeds: tuple[object, object],
+    buffer_km: float,
+    tolerance: float,
+    fixed: Mapping[str, Names],
+) -> dict[str, Sequence[object]]:
     """Columns ``split`` and ``group`` of a split by whole groups.
 
     Args:
@@ -142,7 +168,7 @@ def _take(
         counts[free],
         sizes[free],
         [share, 1 - share],
-        tolerance=tolerance * len(member) / sizes[free].sum(),
+        tolerance=tolerance / 2 * len(member) / sizes[free].sum(),  # both divisions go at the expense of training
         random=np.random.default_rng(seed),  # type: ignore[arg-type]
         holders=[1, len(shares) - 1],
     )
