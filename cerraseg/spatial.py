@@ -1,6 +1,6 @@
 """Splits by place: whole blocks or sites go to a part, stratified by class; a buffer keeps training away."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -146,13 +146,17 @@ def in_groups(
             _take(patches, member, parts, part, open_shares, tolerance, seed)
             open_shares = {other: share for other, share in open_shares.items() if other != part}
     found = parts[member]
-    left = float(np.isin(found, list(fixed), invert=True).mean())
-    whole = sum(share for part, share in shares.items() if part not in fixed)
-    wanted = {part: share / whole * left for part, share in shares.items() if part not in fixed}
-    _check(found, wanted, tolerance, len(groups))
+    _check(found, _wanted(found, shares, fixed), tolerance, len(groups))
     found = _buffered(patches.places, found, buffer_km)
     _warn(patches, found, list(shares))
     return {"split": found.tolist(), "group": names.tolist()}
+
+
+def _wanted(found: Parts, shares: Mapping[str, float], fixed: Collection[str]) -> dict[str, float]:
+    """The shares of the parts that are not fixed, of what the fixed ones leave."""
+    left = float(np.isin(found, list(fixed), invert=True).mean())
+    whole = sum(share for part, share in shares.items() if part not in fixed)
+    return {part: share / whole * left for part, share in shares.items() if part not in fixed}
 
 
 def _take(

@@ -244,8 +244,8 @@ def test_splits_by_place_reach_the_scores(tmp_path):
     assert made.planned(scores) == rerun
     made.run(scores)
     split, metrics = pd.read_csv(made.folder / "results/split.csv"), json.loads(made.read(scores))
-    assert split.groupby("group")["split"].nunique().max() == 1 and split["group"].str.startswith("EPSG:32722/").all()
-    assert metrics["leakage"]["touching"] == 1 and metrics["patches"] == (split["split"] == "test").sum()
+    assert split.groupby("group")["split"].nunique().max() == 1 and split["group"].str.match("EPSG:3272[23]/").all()
+    assert metrics["leakage"]["touching"] > 0 and metrics["patches"] == (split["split"] == "test").sum()
     config["split"] |= {"site_gap_km": 9, "folds": 3}  # of other schemes
     made.configure(config)
     assert made.planned(scores) == {}
