@@ -17,7 +17,7 @@ TOUCHING = 0.5
 """Patches touch where no pixel fits between them: rounded coordinates, and the steps of 128.25 px of CerraData-4MM."""
 
 _RADIUS = 6371008.8  # m, mean of the Earth
-_CHUNK = 256  # patches that are compared with all others at a time
+_CHUNK = 128  # patches that are compared with all others at a time
 _CELL = 50_000.0  # m; patches of one cell are compared together
 _FIRST, _FARTHER = 4, 8  # half diagonals that are looked at first, and how much farther each time
 _SLACK = 1 + 2 * TRUE_SCALE  # lengths in a metric system against those on the ground

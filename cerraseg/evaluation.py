@@ -35,7 +35,6 @@ def evaluate(
         prediction: class ids of those patches, in row order.
         edge_prediction: their edges.
         distances: how far each test patch lies from the training patches.
-        folder: folder to write into.
         info: goes into the metrics beside the scenario and the scores.
     """
     test = rows_of(split, "test")

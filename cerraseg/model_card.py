@@ -185,9 +185,10 @@ def _split(run: Run, facts: Facts) -> Iterator[str]:
     rules = ", ".join(f"{name.replace('_', ' ')} {_plain(run.split[name])}" for name in said)
     yield "## Split"
     yield f"{rules[:1].upper()}{rules[1:]}. `split.csv` names the part of every patch: {facts.split}."
-    yield _table(("Part", "Share", "Patches"), ((part, run.split[part], f"{facts.parts[part]:,}") for part in parts))
+    rows = [(part, run.split[part], f"{facts.parts[part]:,}") for part in parts]
     if unused := facts.parts.get("buffer"):
-        yield f"{unused:,} patches lie between training and the others, and are used by nobody."
+        rows.append(("buffer, used by nobody", None, f"{unused:,}"))
+    yield _table(("Part", "Share", "Patches"), rows)
     if leakage := facts.metrics.get("leakage"):
         yield (
             f"{100 * leakage['touching']:.1f} % of the test patches touch a training patch; the median gap between a "

@@ -1,6 +1,6 @@
 """Splits by place: whole blocks or sites go to a part, stratified by class; a buffer keeps training away."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -35,9 +35,15 @@ class Patches:
 
 
 def by_blocks(
-    table: pd.DataFrame, shares: Mapping[str, float], seed: int, validation_seed: int, *,
-    block_km: float, buffer_km: float, tolerance: float,
-) -> dict[str, Sequence[object]]:  # fmt: skip
+    table: pd.DataFrame,
+    shares: Mapping[str, float],
+    seed: int,
+    validation_seed: int,
+    *,
+    block_km: float,
+    buffer_km: float,
+    tolerance: float,
+) -> dict[str, Sequence[object]]:
     """Whole blocks to a part: columns ``split`` and ``group`` of the split table. See :func:`in_groups`."""
     patches = Patches(table)
     names = blocks(patches.places, block_km)
@@ -45,9 +51,17 @@ def by_blocks(
 
 
 def by_sites(
-    table: pd.DataFrame, shares: Mapping[str, float], seed: int, validation_seed: int, *,
-    site_gap_km: float, test_sites: Sequence[str], validation_sites: Sequence[str], buffer_km: float, tolerance: float,
-) -> dict[str, Sequence[object]]:  # fmt: skip
+    table: pd.DataFrame,
+    shares: Mapping[str, float],
+    seed: int,
+    validation_seed: int,
+    *,
+    site_gap_km: float,
+    test_sites: Sequence[str],
+    validation_sites: Sequence[str],
+    buffer_km: float,
+    tolerance: float,
+) -> dict[str, Sequence[object]]:
     """Whole sites to a part: columns ``split`` and ``group`` of the split table. See :func:`in_groups`.
 
     The sites of patches with a file whose path fits a pattern (``fnmatch``) go where the patterns say.
@@ -68,9 +82,16 @@ def by_sites(
 
 
 def by_folds(
-    table: pd.DataFrame, shares: Mapping[str, float], seed: int, validation_seed: int, *,
-    unit: str, folds: int, tolerance: float, **size: float,
-) -> dict[str, Sequence[object]]:  # fmt: skip
+    table: pd.DataFrame,
+    shares: Mapping[str, float],
+    seed: int,
+    validation_seed: int,
+    *,
+    unit: str,
+    folds: int,
+    tolerance: float,
+    **size: float,
+) -> dict[str, Sequence[object]]:
     """Whole blocks or sites (``unit``) to a fold, 1 to ``folds``: columns ``split``, ``group`` and ``fold``.
 
     Every patch is a test patch, in its fold; shares and validation seed are for :func:`cerraseg.split.write_fold`.
@@ -93,9 +114,14 @@ def by_folds(
 
 
 def in_groups(
-    patches: Patches, names: Names, shares: Mapping[str, float], seeds: tuple[object, object], buffer_km: float,
-    tolerance: float, fixed: Mapping[str, Names],
-) -> dict[str, Sequence[object]]:  # fmt: skip
+    patches: Patches,
+    names: Names,
+    shares: Mapping[str, float],
+    seeds: tuple[object, object],
+    buffer_km: float,
+    tolerance: float,
+    fixed: Mapping[str, Names],
+) -> dict[str, Sequence[object]]:
     """Columns ``split`` and ``group`` of a split by whole groups.
 
     Args:
@@ -120,13 +146,17 @@ def in_groups(
             _take(patches, member, parts, part, open_shares, tolerance, seed)
             open_shares = {other: share for other, share in open_shares.items() if other != part}
     found = parts[member]
-    left = float(np.isin(found, list(fixed), invert=True).mean())
-    whole = sum(share for part, share in shares.items() if part not in fixed)
-    wanted = {part: share / whole * left for part, share in shares.items() if part not in fixed}
-    _check(found, wanted, tolerance, len(groups))
+    _check(found, _wanted(found, shares, fixed), tolerance, len(groups))
     found = _buffered(patches.places, found, buffer_km)
     _warn(patches, found, list(shares))
     return {"split": found.tolist(), "group": names.tolist()}
+
+
+def _wanted(found: Parts, shares: Mapping[str, float], fixed: Collection[str]) -> dict[str, float]:
+    """The shares of the parts that are not fixed, of what the fixed ones leave."""
+    left = float(np.isin(found, list(fixed), invert=True).mean())
+    whole = sum(share for part, share in shares.items() if part not in fixed)
+    return {part: share / whole * left for part, share in shares.items() if part not in fixed}
 
 
 def _take(
@@ -142,7 +172,7 @@ def _take(
         counts[free],
         sizes[free],
         [share, 1 - share],
-        tolerance=tolerance * len(member) / sizes[free].sum(),
+        tolerance=tolerance / 2 * len(member) / sizes[free].sum(),  # both divisions go at the expense of training
         random=np.random.default_rng(seed),  # type: ignore[arg-type]
         holders=[1, len(shares) - 1],
     )

@@ -22,11 +22,12 @@ from cerraseg.taxonomy import LandCover
 PANELS = 6
 """Most areas that are shown, the largest."""
 
-AREA_GAP = 25_000.0
+AREA_GAP = 10_000.0
 """Patches with a smaller gap in m between them, in one coordinate system, are of one area."""
 
 _PARTS = {"train": (0, 114, 178), "validation": (240, 228, 66), "test": (213, 94, 0), "buffer": (204, 204, 204)}
 _FOLDS = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66))
+_LINED = 2000
 _SIDE = 4.2  # inches of a panel's longer side
 
 
@@ -125,8 +126,11 @@ def _area(places: Places, members: Ints) -> _Area:
 def _panel(axes: Axes, places: Places, area: _Area, colours: NDArray[np.float64]) -> None:
     left, bottom, right, top = places.bounds[area.members].T
     corners = np.stack([left, bottom, right, bottom, right, top, left, top], axis=1).reshape(-1, 4, 2)
-    patches = PolyCollection(list(corners), facecolors=colours[area.members], edgecolors="white", linewidths=0.2)
-    axes.add_collection(patches)
+    # Lines between thousands of patches would be all that one sees.
+    edges = "white" if len(corners) < _LINED else "face"
+    axes.add_collection(
+        PolyCollection(list(corners), facecolors=colours[area.members], edgecolors=edges, linewidths=0.2)
+    )
     name = str(places.crs[area.members[0]])
     axes.set_title(f"{name if len(name) < 20 else 'own system'}, {len(area.members):,} patches")
     axes.set(xlim=area.extent[:2], ylim=area.extent[2:], aspect=area.aspect, xticks=[], yticks=[])

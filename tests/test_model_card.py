@@ -359,3 +359,16 @@ def test_the_step_writes_the_card(home, trained):
     runpy.run_path(str(REPOSITORY / "workflow/scripts/model_card.py"), init_globals={"snakemake": stub})
     without_commit = [re.sub(r"card was written: .*", "", text) for text in (expected, (home / "step.md").read_text())]
     assert without_commit[0] == without_commit[1]
+
+
+def test_leakage_and_buffer_are_said(home):
+    what = run(split=SPLIT | {"scheme": "sites", "test_sites": [], "validation_sites": ["*/a/*"], "buffer_km": 2})
+    leakage = {"touching": 0.25, "median_metres": 1280.4, "median_centre_metres": 2560.0, "by_distance": []}
+    files = sources(home, what, leakage=leakage)
+    files.split.write_text("id,split,group\n1,train,site 1\n2,test,site 2\n3,validation,site 3\n4,buffer,site 1\n")
+    model_card.write(home / "card.md", files, what, home)
+    card = (home / "card.md").read_text()
+    text = section(card, "Split")
+    assert rows(card, "Split")[-1] == ["buffer, used by nobody", "–", "1"]
+    assert "25.0 % of the test patches touch a training patch; the median gap" in text and "is 1,280 m." in text
+    assert "seed 42, validation seed 666, validation sites */a/*, buffer km 2." in text

@@ -80,7 +80,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     """A finished run of one scenario, made by `repro`."""
     made = Tracked(tmp_path_factory.mktemp("tracking") / "project", CONFIG)
     made.git("init", "--quiet", "--initial-branch=main")
-    assert "dvc.lock and what is here agree: 23 stages" in made.tracking("repro")
+    assert "dvc.lock and what is here agree: 25 stages" in made.tracking("repro")
     made.commit()
     return made
 
@@ -134,7 +134,7 @@ def test_experiment_shows_in_metrics_parameters_and_plots(project):
 
 def test_one_more_scenario_by_snakemake_is_recorded(project):
     project.configure(with_extra(OTHER))
-    assert "dvc.lock records 35 stages; 0 are not up to date" in project.run()
+    assert "dvc.lock records 37 stages; 0 are not up to date" in project.run()
     project.agree()
     assert not project.ran(project.dvc("repro"))
     changed = set(re.findall(r"^\+  (\S+):$", project.git("diff", "HEAD", "--", "dvc.lock"), re.MULTILINE))
@@ -172,7 +172,7 @@ def test_failed_step_is_left_alone(project):
     text = path.read_text()
     try:
         path.write_text(text + "\nraise SystemExit('broken')\n")
-        assert "27 stages; 8 are not up to date" in project.run(ok=False)
+        assert "29 stages; 8 are not up to date" in project.run(ok=False)
         status = yaml.safe_load(project.dvc("status", "--json"))
         assert {name.split("@")[0].removesuffix("_extra") for name in status} == {
             "mosaic",

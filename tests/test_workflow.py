@@ -296,15 +296,15 @@ def test_splits_by_place_reach_the_scores(tmp_path):
     split, metrics = pd.read_csv(made.folder / "results/split.csv"), json.loads(made.read(scores))
     assert split["group"].value_counts().to_dict() == {f"site {k}": 6 for k in range(1, 5)}
     assert split.groupby("group")["split"].nunique().max() == 1
-    assert metrics["leakage"]["touching"] == 0 and 5400 < metrics["leakage"]["median_metres"] < 5700
+    assert metrics["leakage"]["touching"] == 0 and metrics["leakage"]["median_metres"] > 5000
     config["split"] = shares | {"scheme": "blocks", "block_km": 2}
     made.configure(config)
     rerun = dict.fromkeys(("split", "statistics", "train", "predict", "distances", "evaluate"), 1)
     assert made.planned(scores) == rerun
     made.run(scores)
     split, metrics = pd.read_csv(made.folder / "results/split.csv"), json.loads(made.read(scores))
-    assert split.groupby("group")["split"].nunique().max() == 1 and split["group"].str.startswith("EPSG:32722/").all()
-    assert metrics["leakage"]["touching"] == 1 and metrics["patches"] == (split["split"] == "test").sum()
+    assert split.groupby("group")["split"].nunique().max() == 1 and split["group"].str.match("EPSG:3272[23]/").all()
+    assert metrics["leakage"]["touching"] > 0 and metrics["patches"] == (split["split"] == "test").sum()
     config["split"] |= {"site_gap_km": 9, "folds": 3}  # of other schemes
     made.configure(config)
     assert made.planned(scores) == {}
