@@ -16,7 +16,6 @@ from cerraseg.models.transnuseg import build_transnuseg, export_published
 
 REPOSITORY = Path(__file__).parents[1]
 TUNED, RELEASED = "unet-concat-nw-l1-tuned-1", "transnuseg-sar-nw-l2-released-0"
-OWN = "late-concat-w-l1-tuned-2"
 TINY = {
     "source": "simulate",
     "simulate": {"patches": 24, "scene": {"width": 230, "height": 150}},
@@ -26,12 +25,6 @@ TINY = {
     },
     "released": {"source": "local", "folder": "released"},
     "unet": {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": [16, 16, 8]},
-    "models": {
-        "late": {
-            "architecture": "Unet", "encoder": "tu-mobilenetv3_small_100", "depth": 3,
-            "options": {"decoder_channels": [16, 16, 8]}, "fusion": "late",
-        },
-    },
     "training": {"epochs": 2, "batch_size": 4},
     "predict": {"geotiffs": True},
     "scenes": [

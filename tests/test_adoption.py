@@ -85,6 +85,20 @@ def test_cerraseg_checkpoint_keeps_its_normalisation(tmp_path):
         take(tmp_path / "own.pt", "unet-msi-nw-l1-paper-1")
 
 
+def test_own_model_is_taken_from_a_cerraseg_checkpoint_alone(tmp_path):
+    scenario, recipe = parse("mine-sar-nw-l1-tuned-5", {"model": ["mine"]}), recipes.RECIPES["tuned"]["unet"]
+    settings = {"architecture": "Linknet", "encoder": "resnet18", "options": {}, "fusion": "early"}
+    blueprint = draw(scenario, recipe, settings, STATISTICS)
+    state = Segmenter(blueprint).net.state_dict()
+    checkpoint.save(tmp_path / "own.pt", blueprint, state, {"epoch": 3})
+    torch.save(state, tmp_path / "bare.pt")
+    given = (scenario, recipe, settings, STATISTICS, tmp_path / "adopted.pt", tmp_path / "origin.json")
+    adopt(tmp_path / "own.pt", *given)
+    assert checkpoint.load(tmp_path / "adopted.pt")[1] == blueprint
+    with pytest.raises(DataError, match=r"bare.pt: a bare state dict; expected a CerraSeg checkpoint for mine-sar-"):
+        adopt(tmp_path / "bare.pt", *given)
+
+
 @pytest.mark.parametrize(
     ("channels", "classes", "message"),
     [

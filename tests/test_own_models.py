@@ -1,8 +1,11 @@
 """The section models: what is allowed is said before anything runs, and its names go everywhere."""
 
+import re
+
 import pytest
 import segmentation_models_pytorch as smp
-from test_config import SCHEMA, changed, fault
+import yaml
+from test_config import REPOSITORY, SCHEMA, changed, fault
 
 from cerraseg.config import check
 from cerraseg.own_models import settings
@@ -37,6 +40,16 @@ def test_own_models_are_completed_and_name_scenarios(tmp_path, monkeypatch):
         "architecture": "FPN", "encoder": "resnet18", "options": {}, "fusion": "early"
     }  # fmt: skip
     assert config["models"]["late"]["depth"] == 4
+
+
+def test_example_of_the_readme_is_valid(tmp_path, monkeypatch):
+    monkeypatch.setenv("ENCODERS", str(tmp_path))
+    (tmp_path / "resnet18.safetensors").touch()
+    text = (REPOSITORY / "config/README.md").read_text()
+    given = yaml.safe_load(re.search("## Models of your own.*?```yaml\n(.*?)```", text, re.DOTALL)[1])
+    models, extra = (given["scenarios"][key] for key in ("models", "extra"))
+    _, scenarios = check(with_models(*models, extra=extra, **given["models"]), SCHEMA)
+    assert {scenario.model for scenario in scenarios} == {"unet", *given["models"]}
 
 
 def test_own_models_train_as_the_unet_does():

@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import timm
 import torch
 from conftest import arrays, opened
 from project import RELEASED, TINY, TUNED, Project
 from rasterio import Affine
+from safetensors.torch import save_file
 
 from cerraseg import benchmark, checkpoint, loop, recipes, scenario, store, training
 from cerraseg.edges import derive
@@ -121,6 +123,52 @@ def test_own_checkpoint_in_place_of_a_training(project):
         assert "taken as unet-concat-w-l1-tuned-9" in project.read(f"results/logs/adopt/{name}.log").decode()
         project.configure(TINY | {"scenarios": extra, "checkpoints": {name: "no/such.pt"}})
         assert f"checkpoints.{name}: no/such.pt: no such file" in project.run("-n", ok=False)
+    finally:
+        project.configure(TINY)
+
+
+def test_own_model_goes_through_everything(project):
+    """With late fusion, from a file of parameters; another file trains anew, another time of it does not."""
+    name, file = "late-concat-w-l1-tuned-2", project.folder / "encoder.safetensors"
+    late = {
+        "architecture": "Unet", "encoder": "tu-mobilenetv3_small_100", "depth": 3, "fusion": "late",
+        "options": {"decoder_channels": [16, 16, 8]}, "pretrained": "$FILES/encoder.safetensors",
+    }  # fmt: skip
+    own = TINY | {"scenarios": TINY["scenarios"] | {"extra": [RELEASED, name]}, "models": {"late": late}}
+    targets = [f"results/scenarios/{name}/{part}" for part in ("mosaic", "model_card.md")]
+    targets += [f"results/scenes/unseen/{name}/map", "results/benchmark.csv"]
+    where = {"FILES": str(project.folder)}
+
+    def planned():
+        return project.run("-n", *targets, **where)
+
+    try:
+        project.configure(own | {"models": {"late": late | {"encoder": "tu-mobilenetv3_small_10"}}})
+        assert f"models.late.pretrained: {file}: no such file" in project.run("-n", ok=False, **where)
+        state = timm.create_model("mobilenetv3_small_100").state_dict()
+        save_file(state, file)
+        assert (
+            "models.late.encoder: 'tu-mobilenetv3_small_10' is unknown; did you mean 'tu-mobilenetv3_small_100'?"
+            in (project.run("-n", ok=False, **where))
+        )
+        project.configure(own)
+        project.run(*targets, **where)
+        log = project.read(f"results/logs/train/{name}.log").decode()
+        assert "encoder of 12 bands: " in log and "encoder of 2 bands: " in log and "1 of them adapted" in log
+        _, blueprint, _ = checkpoint.load(project.folder / f"results/scenarios/{name}/checkpoint.pt")
+        assert (blueprint.model, blueprint.settings["fusion"], "pretrained" in blueprint.settings) == (
+            "late",
+            "late",
+            0,
+        )
+        card = (project.folder / f"results/scenarios/{name}/model_card.md").read_text()
+        assert "Unet with the encoder tu-mobilenetv3_small_100 for each modality for land use" in card
+        assert "started from the parameters in `encoder.safetensors`" in card and str(project.folder) not in card
+        assert pd.read_csv(project.folder / "results/benchmark.csv")["model"].tolist() == ["unet", "late", "transnuseg"]
+        file.touch()
+        assert "Nothing to be done" in planned()
+        save_file({key: 2 * tensor for key, tensor in state.items()}, file)
+        assert "train" in planned()
     finally:
         project.configure(TINY)
 
