@@ -103,7 +103,7 @@ def _endless(loop: Loop, batches: Batches) -> Iterator[tuple[int, Batch, bool]]:
     """The training's parts of batches, epoch after epoch: place in the epoch, part, whether it completes its batch."""
     for epoch in count():
         loop.order.set_epoch(epoch)
-        for index, part in enumerate(iter(batches)):
+        for index, part in enumerate(batches):
             yield index, part, (index + 1) % loop.plan.accumulate == 0 or index + 1 == len(batches)
 
 
