@@ -153,6 +153,9 @@ class Batches:
     def __len__(self) -> int:
         return len(self.order)
 
+    def __iter__(self) -> Iterator[Batch]:
+        raise NotImplementedError
+
 
 class Streamed(Batches):
     """Batches that threads read from the store, some ahead of the one in use.

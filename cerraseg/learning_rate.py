@@ -31,7 +31,7 @@ from cerraseg.training import mixed, prepared
 _LOWEST, _HIGHEST, _STEPS = 1e-6, 1.0, 100
 _STAYS = 0.9  # of the running mean of the loss at each step
 _WORSE = 4.0  # times its best, where the test ends
-_WINDOW = 11  # steps over which the loss is smoothed: centred, as a running mean would suggest a rate too late
+_WINDOW = 11  # steps over whose median the loss is smoothed: centred, as a running mean would suggest too high a rate
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def find(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outpu
 def sweep(loop: Loop, batches: Batches) -> pd.DataFrame:
     """Train with a learning rate that rises from step to step, until the loss explodes.
 
-    Returns a row a step: learning_rate, loss and smoothed, its mean over the steps around.
+    Returns a row a step: learning_rate, loss and smoothed, its median over the steps around.
     """
     loop.on_train_epoch_start()  # clears the sums of losses
     optimizer, parts = loop.configure_optimizers()["optimizer"], _endless(loop, batches)
@@ -96,14 +96,14 @@ def sweep(loop: Loop, batches: Batches) -> pd.DataFrame:
             break
         rows.append((rate, loss))
     tried = pd.DataFrame(rows, columns=["learning_rate", "loss"])
-    return tried.assign(smoothed=tried["loss"].rolling(_WINDOW, center=True, min_periods=1).mean())
+    return tried.assign(smoothed=tried["loss"].rolling(_WINDOW, center=True, min_periods=1).median())
 
 
 def _endless(loop: Loop, batches: Batches) -> Iterator[tuple[int, Batch, bool]]:
     """The training's parts of batches, epoch after epoch: place in the epoch, part, whether it completes its batch."""
     for epoch in count():
         loop.order.set_epoch(epoch)
-        for index, part in enumerate(iter(batches)):  # type: ignore[call-overload]
+        for index, part in enumerate(batches):
             yield index, part, (index + 1) % loop.plan.accumulate == 0 or index + 1 == len(batches)
 
 
@@ -122,16 +122,16 @@ def _step(loop: Loop, optimizer: torch.optim.Optimizer, parts: Iterator[tuple[in
 
 
 def suggestion(rates: NDArray[Any], smoothed: NDArray[Any]) -> float:
-    """The learning rate at which the smoothed loss falls fastest per factor of it, before its minimum.
+    """The learning rate around which the smoothed loss falls most, over as many steps as it is smoothed over.
 
     Raises:
-        DataError: if there are too few steps, or it never falls.
+        DataError: if it never falls, or the loss explodes at once.
     """
-    start, end = _WINDOW // 2, int(np.argmin(smoothed)) + 1 if len(smoothed) else 0
-    if end <= start + 2:
+    half = _WINDOW // 2
+    falls = smoothed[: -2 * half] - smoothed[2 * half :]
+    if not (falls > 0).any():
         raise DataError(
-            f"the range test's loss does not fall after its first {start} steps; expected it to at some learning rate: "
+            f"the loss does not fall in the {len(rates)} steps of the range test; at some rate it should: "
             "look for extreme pixel values in the statistics, or at the losses of the recipe"
         )
-    slope = np.gradient(smoothed[start:end], np.log(rates[start:end]))
-    return float(rates[start + int(np.argmin(slope))])
+    return float(rates[half + int(np.argmax(falls))])

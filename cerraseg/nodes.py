@@ -121,6 +121,7 @@ def _error(store: TCPStore, nodes: int, code: int, complaints: list[str]) -> Dev
 def main() -> None:
     """Run this node's ranks of what comes by standard input, as a task of srun."""
     end_with_parent()
+    os.environ.pop("SLURM_NTASKS", None)  # as in profiles/slurm/job.sh
     port, count, total, work, args = pickle.load(sys.stdin.buffer)
     node = 1 + int(os.environ["SLURM_PROCID"])
     meeting = Meeting(

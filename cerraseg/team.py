@@ -1,7 +1,7 @@
 """A batch divided among several devices: each computes its patches, and all get the numbers that one would get.
 
 Lightning's DDP gives other numbers than one device: it means gradients over processes, however many labelled pixels
-each has; batch norm (unless converted) and Dice see a process's part; its sampler repeats patches to even parts out.
+each has; batch norm (unless converted) and Dice see a process's part; its sampler repeats patches to even parts.
 """
 
 from collections.abc import Iterable

@@ -79,7 +79,7 @@ def assemble(job, folder):
         (PackedPatches(store, rows, "concat", layers), order),
         (PackedPatches(store, rows[:1], "concat", layers), []),
     ]
-    dtype = torch.bfloat16 if training._mixed(what) else torch.float32
+    dtype = torch.bfloat16 if training.mixed(what) else torch.float32
     how = {"dtype": dtype, "readers": max(1, what.threads - 1), "held": team.held}
     train, _ = loaders(parts, what.loading, device(), loop.segmenter.normalise, **how)
     return training._trainer(what, folder, team), loop, train
