@@ -88,7 +88,7 @@ def draw(studies: list[Study], path: Path, source: str) -> None:
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         for one in studies:
             bins = one.metrics["leakage"]["by_distance"]
-            middles = [(part["from_metres"] + part["to_metres"]) / 2000 for part in bins]
+            middles = [(part["from"] + part["to"]) / 2000 for part in bins]
             f1 = [100 * part["macro_f1_present"] for part in bins]
             left.plot(middles, f1, "o-", color=COLOURS[one.scheme], markersize=4, linewidth=0.9)
             ends = (100 * one.metrics["scores"]["macro_f1"], 100 * one.unseen)
