@@ -10,6 +10,7 @@ if (
 include: "workflow/rules/guard.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/common_scenes.smk"
+include: "workflow/rules/common_search.smk"
 include: "workflow/rules/digests.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"

@@ -7,7 +7,7 @@ from cerraseg.loop import Plan
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 from cerraseg.search import Data, work
-from cerraseg.storage_url import storage
+from cerraseg.storage_url import storage_of
 
 if __name__ == "__main__":
     with logs.step(snakemake.log[0]):
@@ -27,7 +27,7 @@ if __name__ == "__main__":
                 Path(snakemake.input.statistics),
             ),
             snakemake.params.tune,
-            storage(snakemake.config),
+            storage_of(snakemake.config),
             int(snakemake.wildcards.worker),
             Path(snakemake.params.folder),
             Path(snakemake.output.done),
