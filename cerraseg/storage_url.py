@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from cerraseg.errors import ConfigError
 
 
-def storage(config: Mapping[str, Any]) -> str:
+def storage_of(config: Mapping[str, Any]) -> str:
     """The URL that a complete configuration names, or that of its own file."""
     return str(config["tune"]["storage"] or f"sqlite:///{config['results']}/tune/study.db")
 

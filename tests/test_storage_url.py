@@ -3,7 +3,7 @@
 import pytest
 
 from cerraseg.errors import ConfigError
-from cerraseg.storage_url import expanded, masked, storage
+from cerraseg.storage_url import expanded, masked, storage_of
 
 
 @pytest.mark.parametrize(
@@ -34,5 +34,5 @@ def test_variables_are_filled_in_late(monkeypatch):
 
 
 def test_storage_is_a_file_of_the_results_unless_named():
-    assert storage({"results": "out", "tune": {"storage": ""}}) == "sqlite:///out/tune/study.db"
-    assert storage({"results": "out", "tune": {"storage": "journal:///a"}}) == "journal:///a"
+    assert storage_of({"results": "out", "tune": {"storage": ""}}) == "sqlite:///out/tune/study.db"
+    assert storage_of({"results": "out", "tune": {"storage": "journal:///a"}}) == "journal:///a"

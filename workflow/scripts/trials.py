@@ -7,7 +7,7 @@ from cerraseg.loop import Plan
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 from cerraseg.search import Data, work
-from cerraseg.storage_url import storage
+from cerraseg.storage_url import storage_of
 
 if __name__ == "__main__":
     pretrained = snakemake.input.get("pretrained")
@@ -29,7 +29,7 @@ if __name__ == "__main__":
                 Path(snakemake.input.statistics),
             ),
             snakemake.params.tune,
-            storage(snakemake.config),
+            storage_of(snakemake.config),
             int(snakemake.wildcards.worker),
             Path(snakemake.params.folder),
             Path(snakemake.output.done),

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from cerraseg import logs
 from cerraseg.search_report import Report, write_search
-from cerraseg.storage_url import storage
+from cerraseg.storage_url import storage_of
 
 with logs.step(snakemake.log[0]):
     write_search(
         Path(snakemake.input.workers[0]),
         snakemake.params.scenario,
         snakemake.params.space,
-        storage(snakemake.config),
+        storage_of(snakemake.config),
         snakemake.params.config,
         snakemake.params.label,
         Report(*map(Path, (snakemake.output.trials, snakemake.output.best, snakemake.output.figure))),
