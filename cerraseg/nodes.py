@@ -93,7 +93,7 @@ def _elsewhere(nodes: int, store: TCPStore, job: bytes) -> Iterator[Connection]:
 def _follow(process: subprocess.Popen[bytes], job: bytes, nodes: int, store: TCPStore, said: Connection) -> None:
     """Hand out the job, repeat what the nodes say, and report how they ended."""
     assert process.stdin and process.stdout
-    complaints = []
+    complaints: list[str] = []
     try:
         process.stdin.write(job)
         process.stdin.close()
