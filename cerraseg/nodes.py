@@ -27,6 +27,7 @@ from cerraseg.errors import CerraSegError, ConfigError
 from cerraseg.stopping import end_with_parent
 
 _TO_CANCEL = 10  # seconds in which srun ends what it started
+_FAILED = "cerraseg: failed on"  # then the node: what is to be read is in the store
 
 
 def granted(nodes: int) -> int:
@@ -92,7 +93,7 @@ def _elsewhere(nodes: int, store: TCPStore, job: bytes) -> Iterator[Connection]:
 def _follow(process: subprocess.Popen[bytes], job: bytes, nodes: int, store: TCPStore, said: Connection) -> None:
     """Hand out the job, repeat what the nodes say, and report how they ended."""
     assert process.stdin and process.stdout
-    complaints = []
+    complaints: list[str] = []
     try:
         process.stdin.write(job)
         process.stdin.close()
@@ -100,6 +101,8 @@ def _follow(process: subprocess.Popen[bytes], job: bytes, nodes: int, store: TCP
         pass  # srun says why
     for line in process.stdout:
         sys.stderr.write(text := line.decode(errors="replace"))
+        if text.startswith(_FAILED):  # long before srun has ended
+            said.send(_error(store, nodes, 1, complaints))
         complaints += [text.strip()] if text.startswith("srun: error:") else []
     if code := process.wait():
         said.send(_error(store, nodes, code, complaints))
@@ -133,6 +136,7 @@ def main() -> None:
         text = str(error) if meeting.node in str(error) else f"{meeting.node}: {error}"
         failure = {"cause": getattr(error, "cause", True), "text": text}
         meeting.store().set(f"failure {node}", json.dumps(failure))
+        print(_FAILED, meeting.node, flush=True)
         sys.exit(1)
 
 

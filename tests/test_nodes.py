@@ -97,7 +97,11 @@ def fail_on_the_other(team, how):
             "kill",
             r"^the process of device 2 of 2 on node2 was ended by SIGKILL, and the others with it; the next start",
         ),
-        ("lose", r"^a process of another node was ended, srun by exit code -9, and the others with it"),
+        pytest.param(
+            "lose",
+            r"^a process of another node was ended, srun by exit code -9, and the others with it",
+            marks=pytest.mark.drill,
+        ),
     ],
 )
 def test_failure_of_another_node_ends_all_and_is_named(srun, how, said):
@@ -171,9 +175,12 @@ def test_two_nodes_of_slurm_survive_a_lost_rank_and_a_cancelled_job(two_nodes, t
     (project.folder / "profiles/slurm/config.yaml").write_text(yaml.safe_dump(profile))
     project.where = ("--workflow-profile", "profiles/slurm")
     story = Attempts(project, two_nodes)
-    lost = story.hit("the ranks of the second node", story.kill_second_rank, after=0)
-    cancelled = story.hit("the job", lambda job: two_nodes.ask("scancel", job), after=lost)
-    assert story.run.wait(300) == 0
+    try:
+        lost = story.hit("the ranks of the second node", story.kill_second_rank, after=0)
+        cancelled = story.hit("the job", lambda job: two_nodes.ask("scancel", job), after=lost)
+        assert story.run.wait(300) == 0
+    finally:
+        story.run.kill()
     logs = [path.read_text() for path in sorted((project.folder / "logs/slurm/train").glob("*.log"))]
     assert len(logs) == 3 and cancelled > lost >= 1
     assert "training on 2 devices of 2 nodes" in logs[0]
