@@ -1,18 +1,13 @@
 """Check a configuration before anything runs: closed schema, nearest spelling, what the keys demand of each other."""
 
-import datetime
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-
 from cerraseg import own_models
+from cerraseg.config_schema import faults, typed, with_defaults
 from cerraseg.errors import ConfigError
 from cerraseg.layout import available_layers
 from cerraseg.recipes import RECIPES, Recipe, check_fit, check_heads, check_training, recipe_of, with_custom
@@ -40,11 +35,10 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     Raises:
         ConfigError: naming every offending path, its value and what is allowed, before anything is run.
     """
-    config = _typed(config, schema)
-    faults = [_describe(error) for error in Draft202012Validator(schema).iter_errors(config)]
-    if faults:
-        raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
-    complete = _with_defaults(config, schema)
+    config = typed(config, schema)
+    if found := faults(config, schema):
+        raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in found))
+    complete = with_defaults(config, schema)
     complete["split"] = _split(complete["split"])
     check_training(complete["training"])
     check_heads(complete["transnuseg"]["embed_dim"], complete["transnuseg"]["heads"])
@@ -67,57 +61,6 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     elif "roots" in config:
         raise ConfigError(f"roots: {config['roots']} is set but source is {complete['source']}; set source: local")
     return complete, scenarios
-
-
-def _typed(value: Any, schema: Mapping[str, Any]) -> Any:
-    """Read numbers and truth values that came as text: Snakemake's command line gives nested values so."""
-    if isinstance(value, Mapping):
-        parts, others = schema.get("properties", {}), schema.get("additionalProperties") or {}
-        return {key: _typed(part, parts.get(key, others)) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_typed(item, schema.get("items", {})) for item in value]
-    if value is False and "off" in schema.get("enum", ()):  # as YAML reads off without quotes
-        return "off"
-    if isinstance(value, datetime.date):  # as YAML reads a date without quotes
-        return value.isoformat()
-    if isinstance(value, str) and schema.get("type") in ("integer", "number", "boolean"):
-        return yaml.safe_load(value)
-    return value
-
-
-def _describe(error: ValidationError) -> str:
-    path = ".".join(map(str, error.absolute_path))
-    schema: Any = error.schema
-    value: Any = error.instance
-    allowed: Any = error.validator_value
-    if error.validator == "additionalProperties":
-        known = schema["properties"]
-        unknown = [key for key in value if key not in known]
-        return "; ".join(f"{_join(path, key)}: unknown key{_nearest(key, known)}" for key in unknown)
-    if error.validator == "enum":
-        return f"{path}: {value!r} is not allowed{_nearest(str(value), allowed)}"
-    if error.validator == "required":
-        missing = [key for key in allowed if key not in value]
-        return "; ".join(f"{_join(path, key)}: missing; {_purpose(schema, key)}" for key in missing)
-    return f"{path or 'configuration'}: {error.message}; {schema.get('description', 'see config/README.md')}"
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
-
-
-def _purpose(schema: Mapping[str, Any], key: str) -> str:
-    return str(schema["properties"][key].get("description", "see config/README.md"))
-
-
-def _with_defaults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Values in the schema's order: Snakemake takes parameters in another order for changed ones."""
-    ordered = {}
-    for key, part in schema["properties"].items():
-        if key in values or "default" in part:
-            value = values.get(key, part.get("default"))
-            ordered[key] = _with_defaults(value, part) if part.get("type") == "object" else deepcopy(value)
-    return ordered | {key: deepcopy(value) for key, value in values.items() if key not in ordered}
 
 
 def _split(split: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,7 +95,7 @@ def _check_folds(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> No
 
 def _models(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The configuration's own models, completed."""
-    models = {name: _with_defaults(given, schema) for name, given in config["models"].items()}
+    models = {name: with_defaults(given, schema) for name, given in config["models"].items()}
     return own_models.check(models, config["scenarios"]["models"])
 
 
@@ -212,7 +155,7 @@ def _scenes(
     simulated = simulated_scene(config) if config["source"] == "simulate" else {}
     scenes: list[dict[str, Any]] = []
     for given in config["scenes"]:
-        scene, where = _with_defaults(given, schema), f"scenes.{given['name']}"
+        scene, where = with_defaults(given, schema), f"scenes.{given['name']}"
         if scene["name"] in [other["name"] for other in scenes]:
             raise ConfigError(f"{where}: two scenes have this name; expected one a name: rename one of them")
         mapped = Path(config["results"], "scenes", scene["name"], "scene.json").is_file()  # e.g. by dvc pull
