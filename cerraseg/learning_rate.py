@@ -22,11 +22,13 @@ from cerraseg.errors import DataError
 from cerraseg.figures import learning_rates
 from cerraseg.files import replacing
 from cerraseg.logs import log
-from cerraseg.loop import Loop, Plan
+from cerraseg.loop import Loop
+from cerraseg.plan import Plan
 from cerraseg.stopping import Stop, Stopped, stoppable
 from cerraseg.store import Store
 from cerraseg.team import Team
-from cerraseg.training import mixed, prepared
+from cerraseg.trainer import mixed
+from cerraseg.training import prepared
 
 _LOWEST, _HIGHEST, _STEPS = 1e-6, 1.0, 100
 _STAYS = 0.9  # of the running mean of the loss at each step

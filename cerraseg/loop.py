@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,11 @@ from cerraseg import checkpoint, hopeless, inference, losses, pretrained
 from cerraseg.augmentation import augment
 from cerraseg.averaging import follow
 from cerraseg.checkpoint import Segmenter, draw
-from cerraseg.dataset import EpochBatches, Loading
-from cerraseg.determinism import Determinism
+from cerraseg.dataset import EpochBatches
 from cerraseg.errors import DataError
 from cerraseg.logs import log
 from cerraseg.metrics import Scores, confusion_matrix, scores
-from cerraseg.recipes import Recipe
-from cerraseg.scenario import Scenario
+from cerraseg.plan import Plan
 from cerraseg.stopping import check
 from cerraseg.taxonomy import IGNORE, LEVELS, MODALITIES
 from cerraseg.team import Team
@@ -33,47 +30,6 @@ from cerraseg.weightings import EVEN, WEIGHTINGS
 Watch = Callable[[Mapping[str, float]], bool]
 """Called on the first rank with an epoch's row of the history, before the epoch's state is kept; true ends the training
 after that epoch. It must be picklable where several devices train."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to train and how long.
-
-    Attributes:
-        scenario: model, modality, weighting, level, recipe and seed.
-        recipe: what the scenario's recipe means for its model.
-        settings: the model's own settings.
-        epochs: most epochs.
-        batch_size: patches a step.
-        threads: on a CPU, torch's threads; with a GPU, all but one read batches ahead.
-        devices: GPUs of a node, or processes on its CPU, that share each batch and the threads.
-        nodes: of a SLURM job, which share each batch.
-        loading: see :data:`cerraseg.dataset.Loading`; batches are the same either way.
-        accumulate: parts of it that are computed one after the other; batch norm and Dice see a part.
-        compile: let ``torch.compile`` fuse the model's operations; needs a C++ compiler.
-        pretrained: file of encoder parameters to start from, of a configuration's own model.
-        determinism: see :mod:`cerraseg.determinism`.
-        hopeless_epoch: see :func:`cerraseg.hopeless.verdict`.
-        hopeless_below: likewise.
-        code: digest of the code, so that a resumed training never mixes two versions.
-    """
-
-    scenario: Scenario
-    recipe: Recipe
-    settings: Mapping[str, Any]
-    epochs: int
-    batch_size: int
-    accumulate: int = 1
-    compile: bool = False
-    threads: int = field(default=1, repr=False)  # the next seven: nothing that a resumed training must agree with
-    devices: int = field(default=1, repr=False)
-    nodes: int = field(default=1, repr=False)
-    loading: Loading = field(default="auto", repr=False)
-    pretrained: Path | None = field(default=None, repr=False)  # a resumed training must agree with what it holds
-    determinism: Determinism = field(default="warn", repr=False)
-    hopeless_epoch: int = field(default=0, repr=False)
-    hopeless_below: float = field(default=0.0, repr=False)
-    code: str = ""
 
 
 class Loop(L.LightningModule):

@@ -15,7 +15,7 @@ import torch
 
 from cerraseg.files import replacing
 from cerraseg.logs import log
-from cerraseg.loop import Plan
+from cerraseg.plan import Plan
 from cerraseg.recipes import check_fit
 from cerraseg.search_space import change, inside
 from cerraseg.store import Store

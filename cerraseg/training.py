@@ -3,11 +3,8 @@
 import fcntl
 import hashlib
 import json
-import logging
 import os
 import shutil
-import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -18,22 +15,21 @@ import lightning.pytorch as L
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.plugins import TorchCheckpointIO
-from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 
 from cerraseg import checkpoint, nodes
 from cerraseg.dataset import Batches, EpochBatches, PackedPatches, loaders
-from cerraseg.determinism import FLAGS, named
+from cerraseg.determinism import named
 from cerraseg.errors import ConfigError, DataError
 from cerraseg.files import replacing
 from cerraseg.layout import edge_layer
 from cerraseg.logs import log
-from cerraseg.loop import Loop, Plan, Watch
+from cerraseg.loop import Loop, Watch
 from cerraseg.memory import keep_memory
+from cerraseg.plan import Plan
 from cerraseg.stopping import Stop, Stopped, ignore, stoppable
 from cerraseg.store import Header, Store, batches, rows_of
 from cerraseg.team import Team
+from cerraseg.trainer import build_trainer, device, mixed
 from cerraseg.weightings import draw_shares
 
 
@@ -145,7 +141,7 @@ def _fit(
 ) -> None:
     loop, trained, validated = prepared(team, store, plan, split, statistics, resume, watch)
     with named(plan.determinism):
-        _trainer(plan, resume, team).fit(loop, trained, validated, ckpt_path=state)
+        build_trainer(plan, resume, team).fit(loop, trained, validated, ckpt_path=state)
     if not loop.finished:
         raise DataError(f"training stopped after epoch {len(loop.history)}; start it again to go on from there")
     if team.rank == 0:
@@ -169,12 +165,12 @@ def prepared(
     )
     shares = draw_shares(plan.scenario.weighting, store, train.rows, level)
     order = EpochBatches(len(train), plan.batch_size // plan.accumulate, plan.scenario.seed, shares)
-    loop, device = Loop(plan, json.loads(statistics.read_text()), order, resume, team, watch), _device()
+    loop = Loop(plan, json.loads(statistics.read_text()), order, resume, team, watch)
     trained, validated = loaders(
         [(train, order), (validation, batches(np.arange(len(validation)), plan.batch_size))],
         plan.loading,
-        device,
-        loop.to(device).segmenter.normalise,
+        device(),
+        loop.to(device()).segmenter.normalise,
         dtype=torch.bfloat16 if mixed(plan) else torch.float32,  # what the first layer computes with
         readers=max(1, plan.threads // plan.devices - 1),
         held=team.held,
@@ -194,51 +190,6 @@ def _check_compiler() -> None:
             f"training.compile is true, but there is no C++ compiler ({' or '.join(wanted)}); expected one on the "
             "PATH: install it, name it in CXX, or set training.compile to false"
         )
-
-
-def _device() -> torch.device:
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-
-
-def mixed(plan: Plan) -> bool:
-    """Whether a plan's forward pass computes in bfloat16 here."""
-    return plan.recipe.mixed_precision and torch.cuda.is_available()
-
-
-class _WholeFiles(TorchCheckpointIO):
-    """Lightning's own way goes through another folder, from where a move to another disk is a copy that may be cut."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:
-    """A trainer of one device: of what is shared, the loop knows, and what SLURM's variables say matters to none."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    harmless = "does not have many workers", "LeafSpec", "`srun` command", "hooks will not be called on every batch"
-    warnings.filterwarnings("ignore", "|".join(f".*{text}.*" for text in harmless))
-    # Else each new tensor is filled before it is written, 6 % of a step.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    bar = sys.stderr.isatty() and team.rank == 0
-    return L.Trainer(
-        max_epochs=plan.epochs,
-        accelerator=_device().type,
-        devices=[torch.cuda.current_device()] if torch.cuda.is_available() else 1,
-        plugins=[LightningEnvironment(), _WholeFiles()],
-        precision="bf16-mixed" if mixed(plan) else "32-true",
-        accumulate_grad_batches=plan.accumulate,
-        **FLAGS[plan.determinism],
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        callbacks=[TQDMProgressBar()] if bar else [],
-        enable_progress_bar=bar,
-        default_root_dir=folder,
-    )
 
 
 def _resume_state(resume: Path, described: str) -> Path | None:

@@ -12,8 +12,8 @@ from test_training import outputs
 
 from cerraseg import checkpoint, training
 from cerraseg.errors import DataError
-from cerraseg.loop import Plan
 from cerraseg.models.own import build_own
+from cerraseg.plan import Plan
 from cerraseg.pretrained import adapt, start
 from cerraseg.recipes import RECIPES
 from cerraseg.scenario import parse

@@ -29,15 +29,21 @@ LAYERS = {
     "tracking tracking.workflow tracking.stages tracking.commands tracking.__main__",
     2: "inference dataset losses models models.unet models.transnuseg models.swin models.own models.fusion "
     "parameters pretrained augmentation checkpoint team devices nodes averaging determinism",
-    3: "loop training learning_rate prediction mapping adoption model_trial",
+    3: "plan loop trainer training learning_rate prediction mapping adoption model_trial",
     4: "search",
 }
 LAYER = {f"cerraseg.{name}".removesuffix(".__init__"): n for n, names in LAYERS.items() for name in names.split()}
 SIDEWAYS = {
+    ("cerraseg.loop", "cerraseg.plan"),
+    ("cerraseg.trainer", "cerraseg.plan"),
+    ("cerraseg.training", "cerraseg.plan"),
     ("cerraseg.training", "cerraseg.loop"),
+    ("cerraseg.training", "cerraseg.trainer"),
     ("cerraseg.devices", "cerraseg.team"),
     ("cerraseg.nodes", "cerraseg.devices"),
+    ("cerraseg.learning_rate", "cerraseg.plan"),
     ("cerraseg.learning_rate", "cerraseg.loop"),
+    ("cerraseg.learning_rate", "cerraseg.trainer"),
     ("cerraseg.learning_rate", "cerraseg.training"),
     ("cerraseg.models", "cerraseg.models.unet"),
     ("cerraseg.models", "cerraseg.models.transnuseg"),

@@ -15,8 +15,8 @@ from conftest import opened
 from cerraseg import checkpoint, loop, losses, prediction, recipes
 from cerraseg.edges import derive
 from cerraseg.errors import ConfigError, DataError
-from cerraseg.loop import Plan
 from cerraseg.metrics import confusion_matrix, scores
+from cerraseg.plan import Plan
 from cerraseg.scenario import parse
 from cerraseg.store import rows_of
 from cerraseg.taxonomy import CHILDREN, PARENTS

@@ -13,7 +13,7 @@ from project import RELEASED, TINY, TUNED, Project
 from rasterio import Affine
 from safetensors.torch import save_file
 
-from cerraseg import benchmark, checkpoint, loop, recipes, scenario, store, training
+from cerraseg import benchmark, checkpoint, plan, recipes, scenario, store, training
 from cerraseg.edges import derive
 from cerraseg.metrics import confusion_matrix, scores
 from cerraseg.taxonomy import CHILDREN, LEVELS, PARENTS
@@ -48,7 +48,7 @@ def test_killed_run_ends_as_an_undisturbed_one(project, tmp_path, monkeypatch):
         assert new.read_bytes() == old.read_bytes()
     undisturbed = training.Outputs(*(tmp_path / name for name in ("checkpoint.pt", "last.pt", "history.csv")))
     training.train(
-        loop.Plan(scenario.parse(TUNED), recipes.RECIPES["tuned"]["unet"], TINY["unet"], **TINY["training"]),
+        plan.Plan(scenario.parse(TUNED), recipes.RECIPES["tuned"]["unet"], TINY["unet"], **TINY["training"]),
         opened(tmp_path),
         results / "split.csv",
         results / "statistics.json",

@@ -37,7 +37,7 @@ def device():
 
 
 def plan(job):
-    from cerraseg.loop import Plan
+    from cerraseg.plan import Plan
     from cerraseg.recipes import RECIPES
     from cerraseg.scenario import parse
 
@@ -59,12 +59,12 @@ def assemble(job, folder):
     """The trainer, the loop and the batches of ``job['steps']`` steps, as ``training._fit`` puts them together."""
     import torch
 
-    from cerraseg import training
     from cerraseg.dataset import EpochBatches, PackedPatches, loaders
     from cerraseg.loop import Loop
     from cerraseg.memory import keep_memory
     from cerraseg.store import open_store
     from cerraseg.team import Team
+    from cerraseg.trainer import build_trainer, mixed
 
     what, team = plan(job), Team()
     keep_memory()
@@ -79,10 +79,10 @@ def assemble(job, folder):
         (PackedPatches(store, rows, "concat", layers), order),
         (PackedPatches(store, rows[:1], "concat", layers), []),
     ]
-    dtype = torch.bfloat16 if training.mixed(what) else torch.float32
+    dtype = torch.bfloat16 if mixed(what) else torch.float32
     how = {"dtype": dtype, "readers": max(1, what.threads - 1), "held": team.held}
     train, _ = loaders(parts, what.loading, device(), loop.segmenter.normalise, **how)
-    return training._trainer(what, folder, team), loop, train
+    return build_trainer(what, folder, team), loop, train
 
 
 def ours(job, folder):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cerraseg import logs, store
 from cerraseg.learning_rate import Outputs, find
-from cerraseg.loop import Plan
+from cerraseg.plan import Plan
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cerraseg import devices, logs, store
-from cerraseg.loop import Plan
+from cerraseg.plan import Plan
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 from cerraseg.search import Data, work

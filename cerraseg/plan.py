@@ -1,0 +1,52 @@
+"""What a training is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cerraseg.dataset import Loading
+from cerraseg.determinism import Determinism
+from cerraseg.recipes import Recipe
+from cerraseg.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train and how long.
+
+    Attributes:
+        scenario: model, modality, weighting, level, recipe and seed.
+        recipe: what the scenario's recipe means for its model.
+        settings: the model's own settings.
+        epochs: most epochs.
+        batch_size: patches a step.
+        threads: on a CPU, torch's threads; with a GPU, all but one read batches ahead.
+        devices: GPUs of a node, or processes on its CPU, that share each batch and the threads.
+        nodes: of a SLURM job, which share each batch.
+        loading: see :data:`cerraseg.dataset.Loading`; batches are the same either way.
+        accumulate: parts of it that are computed one after the other; batch norm and Dice see a part.
+        compile: let ``torch.compile`` fuse the model's operations; needs a C++ compiler.
+        pretrained: file of encoder parameters to start from, of a configuration's own model.
+        determinism: see :mod:`cerraseg.determinism`.
+        hopeless_epoch: see :func:`cerraseg.hopeless.verdict`.
+        hopeless_below: likewise.
+        code: digest of the code, so that a resumed training never mixes two versions.
+    """
+
+    scenario: Scenario
+    recipe: Recipe
+    settings: Mapping[str, Any]
+    epochs: int
+    batch_size: int
+    accumulate: int = 1
+    compile: bool = False
+    threads: int = field(default=1, repr=False)  # the next seven: nothing that a resumed training must agree with
+    devices: int = field(default=1, repr=False)
+    nodes: int = field(default=1, repr=False)
+    loading: Loading = field(default="auto", repr=False)
+    pretrained: Path | None = field(default=None, repr=False)  # a resumed training must agree with what it holds
+    determinism: Determinism = field(default="warn", repr=False)
+    hopeless_epoch: int = field(default=0, repr=False)
+    hopeless_below: float = field(default=0.0, repr=False)
+    code: str = ""

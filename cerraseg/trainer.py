@@ -1,0 +1,65 @@
+"""Lightning's trainer as every training here runs it: one device, whole files, no files of its own."""
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+
+from cerraseg.determinism import FLAGS
+from cerraseg.files import replacing
+from cerraseg.plan import Plan
+from cerraseg.team import Team
+
+
+def device() -> torch.device:
+    """This process's GPU where there is one, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def mixed(plan: Plan) -> bool:
+    """Whether a plan's forward pass computes in bfloat16 here."""
+    return plan.recipe.mixed_precision and torch.cuda.is_available()
+
+
+class _WholeFiles(TorchCheckpointIO):
+    """Lightning's own way goes through another folder, from where a move to another disk is a copy that may be cut."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def build_trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:
+    """A trainer of one device: of what is shared, the loop knows, and what SLURM's variables say matters to none."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    harmless = "does not have many workers", "LeafSpec", "`srun` command", "hooks will not be called on every batch"
+    warnings.filterwarnings("ignore", "|".join(f".*{text}.*" for text in harmless))
+    # Else each new tensor is filled before it is written, 6 % of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    bar = sys.stderr.isatty() and team.rank == 0
+    return L.Trainer(
+        max_epochs=plan.epochs,
+        accelerator=device().type,
+        devices=[torch.cuda.current_device()] if torch.cuda.is_available() else 1,
+        plugins=[LightningEnvironment(), _WholeFiles()],
+        precision="bf16-mixed" if mixed(plan) else "32-true",
+        accumulate_grad_batches=plan.accumulate,
+        **FLAGS[plan.determinism],
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=[TQDMProgressBar()] if bar else [],
+        enable_progress_bar=bar,
+        default_root_dir=folder,
+    )
