@@ -127,52 +127,6 @@ def test_own_checkpoint_in_place_of_a_training(project):
         project.configure(TINY)
 
 
-def test_own_model_goes_through_everything(project):
-    """With late fusion, from a file of parameters; another file trains anew, another time of it does not."""
-    name, file = "late-concat-w-l1-tuned-2", project.folder / "encoder.safetensors"
-    late = {
-        "architecture": "Unet", "encoder": "tu-mobilenetv3_small_100", "depth": 3, "fusion": "late",
-        "options": {"decoder_channels": [16, 16, 8]}, "pretrained": "$FILES/encoder.safetensors",
-    }  # fmt: skip
-    own = TINY | {"scenarios": TINY["scenarios"] | {"extra": [RELEASED, name]}, "models": {"late": late}}
-    targets = [f"results/scenarios/{name}/{part}" for part in ("mosaic", "model_card.md")]
-    targets += [f"results/scenes/unseen/{name}/map", "results/benchmark.csv"]
-    where = {"FILES": str(project.folder)}
-
-    def planned():
-        return project.run("-n", *targets, **where)
-
-    try:
-        project.configure(own | {"models": {"late": late | {"encoder": "tu-mobilenetv3_small_10"}}})
-        assert f"models.late.pretrained: {file}: no such file" in project.run("-n", ok=False, **where)
-        state = timm.create_model("mobilenetv3_small_100").state_dict()
-        save_file(state, file)
-        assert (
-            "models.late.encoder: 'tu-mobilenetv3_small_10' is unknown; did you mean 'tu-mobilenetv3_small_100'?"
-            in (project.run("-n", ok=False, **where))
-        )
-        project.configure(own)
-        project.run(*targets, **where)
-        log = project.read(f"results/logs/train/{name}.log").decode()
-        assert "encoder of 12 bands: " in log and "encoder of 2 bands: " in log and "1 of them adapted" in log
-        _, blueprint, _ = checkpoint.load(project.folder / f"results/scenarios/{name}/checkpoint.pt")
-        assert (blueprint.model, blueprint.settings["fusion"], "pretrained" in blueprint.settings) == (
-            "late",
-            "late",
-            0,
-        )
-        card = (project.folder / f"results/scenarios/{name}/model_card.md").read_text()
-        assert "Unet with the encoder tu-mobilenetv3_small_100 for each modality for land use" in card
-        assert "started from the parameters in `encoder.safetensors`" in card and str(project.folder) not in card
-        assert pd.read_csv(project.folder / "results/benchmark.csv")["model"].tolist() == ["unet", "late", "transnuseg"]
-        file.touch()
-        assert "Nothing to be done" in planned()
-        save_file({key: 2 * tensor for key, tensor in state.items()}, file)
-        assert "train" in planned()
-    finally:
-        project.configure(TINY)
-
-
 def test_scores_follow_from_predictions_and_masks(project):
     results = project.folder / "results"
     test = pd.read_csv(results / "split.csv")["split"] == "test"
@@ -369,3 +323,49 @@ def test_report_holds_figures_and_captions(project):
     report = project.read("report.html").decode()
     assert "Confusion matrix of" in report
     assert "simulated landscape" in report
+
+
+def test_own_model_goes_through_everything(project):
+    """With late fusion, from a file of parameters; another file trains anew, another time of it does not."""
+    name, file = "late-concat-w-l1-tuned-2", project.folder / "encoder.safetensors"
+    late = {
+        "architecture": "Unet", "encoder": "tu-mobilenetv3_small_100", "depth": 3, "fusion": "late",
+        "options": {"decoder_channels": [16, 16, 8]}, "pretrained": "$FILES/encoder.safetensors",
+    }  # fmt: skip
+    own = TINY | {"scenarios": TINY["scenarios"] | {"extra": [RELEASED, name]}, "models": {"late": late}}
+    targets = [f"results/scenarios/{name}/{part}" for part in ("mosaic", "model_card.md")]
+    targets += [f"results/scenes/unseen/{name}/map", "results/benchmark.csv"]
+    where = {"FILES": str(project.folder)}
+
+    def planned():
+        return project.run("-n", *targets, **where)
+
+    try:
+        project.configure(own | {"models": {"late": late | {"encoder": "tu-mobilenetv3_small_10"}}})
+        assert f"models.late.pretrained: {file}: no such file" in project.run("-n", ok=False, **where)
+        state = timm.create_model("mobilenetv3_small_100").state_dict()
+        save_file(state, file)
+        assert (
+            "models.late.encoder: 'tu-mobilenetv3_small_10' is unknown; did you mean 'tu-mobilenetv3_small_100'?"
+            in (project.run("-n", ok=False, **where))
+        )
+        project.configure(own)
+        project.run(*targets, **where)
+        log = project.read(f"results/logs/train/{name}.log").decode()
+        assert "encoder of 12 bands: " in log and "encoder of 2 bands: " in log and "1 of them adapted" in log
+        _, blueprint, _ = checkpoint.load(project.folder / f"results/scenarios/{name}/checkpoint.pt")
+        assert (blueprint.model, blueprint.settings["fusion"], "pretrained" in blueprint.settings) == (
+            "late",
+            "late",
+            0,
+        )
+        card = (project.folder / f"results/scenarios/{name}/model_card.md").read_text()
+        assert "Unet with the encoder tu-mobilenetv3_small_100 for each modality for land use" in card
+        assert "started from the parameters in `encoder.safetensors`" in card and str(project.folder) not in card
+        assert pd.read_csv(project.folder / "results/benchmark.csv")["model"].tolist() == ["unet", "late", "transnuseg"]
+        file.touch()
+        assert "Nothing to be done" in planned()
+        save_file({key: 2 * tensor for key, tensor in state.items()}, file)
+        assert "train" in planned()
+    finally:
+        project.configure(TINY)
