@@ -39,13 +39,16 @@ def fault(config):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["config", "benchmark", "matrix", "ablation"])
-def test_shipped_configurations_are_valid(name):
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("config", 6), ("benchmark", 24), ("matrix", 24), ("ablation", 18), ("recipes", 30), ("splits", 1)],
+)
+def test_shipped_configurations_are_valid(name, count):
     config, scenarios = check(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()), SCHEMA)
-    assert config["split"] == {
-        "scheme": "paper", "train": 0.72, "validation": 0.18, "test": 0.1, "seed": 42, "validation_seed": 666
-    }  # fmt: skip
-    assert len(scenarios) == {"config": 6, "benchmark": 24, "matrix": 24, "ablation": 18}[name]
+    paper = {"scheme": "paper", "train": 0.72, "validation": 0.18, "test": 0.1, "seed": 42, "validation_seed": 666}
+    blocks = paper | {"scheme": "blocks", "block_km": 5, "buffer_km": 0, "tolerance": 0.1}
+    assert config["split"] == (blocks if name in ("recipes", "splits") else paper)
+    assert len(scenarios) == count
 
 
 def test_benchmark_file_quotes_the_papers_scores():

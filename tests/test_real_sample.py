@@ -94,6 +94,23 @@ def configured(sample: Path, site: str, roots: list[str], **further) -> dict:
 
 
 @pytest.mark.drill
+def test_each_site_is_left_out_once(real_sample, tmp_path):
+    """Leave-one-site-out over five sites: a smoke run, whose scores say nothing."""
+    config = {key: value for key, value in TINY.items() if key not in ("simulate", "released", "scenes", "maps")}
+    config |= {"source": "local", "label": "real sample", "training": {"epochs": 3, "batch_size": 4}}
+    config |= {"roots": [str(real_sample / "terramesh"), str(real_sample / "sen1floods11_spain")]}
+    config |= {"scenarios": TINY["scenarios"] | {"extra": []}}
+    config |= {"split": {"scheme": "kfold", "unit": "sites", "folds": 5, "tolerance": 0.4}}
+    made = Project(tmp_path / "project", config)
+    made.run(f"results/scores/{TUNED}/metrics.json", f"results/scenarios/{TUNED}/mosaic")
+    metrics = json.loads(made.read(f"results/scores/{TUNED}/metrics.json"))
+    assert metrics["patches"] == 32 and metrics["leakage"]["touching"] == 0
+    assert metrics["leakage"]["median_metres"] > 1e6
+    print({key: metrics["scores"][key] for key in ("accuracy", "macro_f1_present")}, metrics["leakage"])
+    assert len(list((made.folder / f"results/scenarios/{TUNED}/mosaic").glob("prediction_*.tif"))) == 5
+
+
+@pytest.mark.drill
 @pytest.mark.parametrize("site", SITES)
 def test_a_scene_mapped_by_a_model_of_other_sites(real_sample, tmp_path, site, record_property):
     """On the scene's grid, with data where it has data, without seams, and evaluated on its reference."""
