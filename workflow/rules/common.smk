@@ -115,3 +115,9 @@ def pretrained(wildcards):
     """The file of encoder parameters that the scenario's training starts from; "" where there is none."""
     model = config["models"].get(scenario_of(wildcards).model, {})
     return model.get("pretrained", "")
+
+
+def pretrained_input(wildcards):
+    """That file as an input, where there is one: its digest says whether it is another one, not its time."""
+    file = pretrained(wildcards)
+    return {"pretrained": ancient(file)} if file else {}

@@ -30,6 +30,19 @@ def trained_by(wildcards):
     return "" if wildcards.scenario in ADOPTED else package_digest("train")
 
 
+@cache
+def digest_of(file):
+    """SHA-256 of a file."""
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def pretrained_digest(wildcards):
+    """What the scenario's file of encoder parameters holds; empty where there is none."""
+    file = pretrained(wildcards)
+    return digest_of(file) if file else ""
+
+
 @cache  # most steps reach most modules
 def imported(path):
     """Files of the package modules that a Python file names in its import statements."""

@@ -1,27 +1,5 @@
 """A checkpoint for every scenario: trained, released by the data set's authors, or the user's own."""
 
-import hashlib
-from functools import cache
-
-
-def pretrained_input(wildcards):
-    """The file of encoder parameters, where there is one: its digest says whether it is another one, not its time."""
-    file = pretrained(wildcards)
-    return {"pretrained": ancient(file)} if file else {}
-
-
-@cache
-def digest_of(file):
-    """SHA-256 of a file."""
-    with open(file, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def pretrained_digest(wildcards):
-    """What the file of encoder parameters holds; empty where there is none."""
-    file = pretrained(wildcards)
-    return digest_of(file) if file else ""
-
 
 rule train:
     input:
