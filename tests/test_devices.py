@@ -135,8 +135,8 @@ def test_lost_process_ends_all_and_the_next_start_ends_as_one_device_does(packed
             np.testing.assert_allclose(second[key], first[key], atol=1e-3, err_msg=key)
 
 
-def alike(found, expected, rtol=1e-3):
-    """Two devices' sums are in another order than one's; seen: up to 2e-5 in a history of three epochs."""
+def alike(found, expected, rtol=1e-4):
+    """Two devices' sums are in another order than one's; seen: equal in all six written digits over eight epochs."""
     pd.testing.assert_frame_equal(pd.read_csv(found.history), pd.read_csv(expected.history), rtol=rtol)
 
 
