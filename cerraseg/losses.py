@@ -20,7 +20,9 @@ def cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = 
         masks: (B, H, W) int64, 255 = ignore.
         class_weights: non-negative; the mean is over the sum of the pixels' weights, as in torch.
     """
-    total = F.cross_entropy(logits, masks, class_weights, ignore_index=IGNORE, reduction="sum")
+    # torch's own sum over a mask's pixels has no fixed order on CUDA (pytorch issue 17350).
+    reduction = "none" if logits.is_cuda else "sum"
+    total = F.cross_entropy(logits, masks, class_weights, ignore_index=IGNORE, reduction=reduction).sum()
     labelled = masks != IGNORE
     amount = labelled.sum() if class_weights is None else (class_weights[masks.where(labelled, 0)] * labelled).sum()
     return total / amount.clamp(min=1e-12)
