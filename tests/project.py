@@ -88,7 +88,7 @@ class Project:
     def read(self, path: str) -> bytes:
         return (self.folder / path).read_bytes()
 
-    def kill_when(self, exists: str, *args: str, seconds: int = 60) -> None:
+    def kill_when(self, exists: str, *args: str, seconds: int = 300) -> None:
         """Start a run and kill it and all it started, without warning, once a file exists."""
         process = subprocess.Popen(
             self.command(*args), cwd=self.folder, start_new_session=True,
@@ -99,5 +99,7 @@ class Project:
                 break
             assert process.poll() is None, f"ended before {exists} appeared"
             time.sleep(0.01)
+        appeared = bool(list(self.folder.glob(exists)))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        assert appeared, f"no {exists} within {seconds} s"
