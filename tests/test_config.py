@@ -47,7 +47,8 @@ def test_shipped_configurations_are_valid(name, count):
     config, scenarios = check(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()), SCHEMA)
     paper = {"scheme": "paper", "train": 0.72, "validation": 0.18, "test": 0.1, "seed": 42, "validation_seed": 666}
     blocks = paper | {"scheme": "blocks", "block_km": 5, "buffer_km": 0, "tolerance": 0.1}
-    assert config["split"] == (blocks if name in ("recipes", "splits") else paper)
+    quarter = blocks | {"train": 0.6, "validation": 0.15, "test": 0.25}
+    assert config["split"] == {"recipes": quarter, "splits": blocks}.get(name, paper)
     assert len(scenarios) == count
 
 
