@@ -50,3 +50,10 @@ class Plan:
     hopeless_epoch: int = field(default=0, repr=False)
     hopeless_below: float = field(default=0.0, repr=False)
     code: str = ""
+
+
+def plan_of(told: Mapping[str, Any], pretrained: str | None = None, **further: Any) -> Plan:
+    """The plan that a step's parameters tell: its ``scenario``, ``recipe``, ``settings`` and ``training``."""
+    scenario, recipe = Scenario(**told["scenario"]), Recipe(**told["recipe"])
+    file = Path(pretrained) if pretrained else None
+    return Plan(scenario, recipe, told["settings"], **told["training"], pretrained=file, **further)

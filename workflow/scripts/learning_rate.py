@@ -4,25 +4,20 @@ from pathlib import Path
 
 from cerraseg import logs, store
 from cerraseg.learning_rate import Outputs, find
-from cerraseg.plan import Plan
-from cerraseg.recipes import Recipe
-from cerraseg.scenario import Scenario
+from cerraseg.plan import plan_of
 
 if __name__ == "__main__":
-    pretrained = snakemake.input.get("pretrained")
+    told, read, out = snakemake.params, snakemake.input, snakemake.output
     with logs.step(snakemake.log[0]):
         find(
-            Plan(
-                Scenario(**snakemake.params.scenario),
-                Recipe(**snakemake.params.recipe),
-                snakemake.params.settings,
-                **snakemake.params.training,
+            plan_of(
+                dict(told.items()),
+                read.get("pretrained"),
                 threads=snakemake.threads,
-                pretrained=Path(pretrained) if pretrained else None,
             ),
-            store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
-            Path(snakemake.input.split),
-            Path(snakemake.input.statistics),
-            Outputs(*map(Path, (snakemake.output.picture, snakemake.output.table, snakemake.output.suggestion))),
-            snakemake.params.label,
+            store.open_store(read.images, read.masks, read.header),
+            Path(read.split),
+            Path(read.statistics),
+            Outputs(Path(out.picture), Path(out.table), Path(out.suggestion)),
+            told.label,
         )
