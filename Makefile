@@ -66,15 +66,15 @@ pictures: demo ## Draw the README's pictures again, from the demo
 
 ablation: $(READY) ## Compare the steps from the published recipe to tuned, and write docs/recipes.md
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/ablation.yaml
-	@$(BIN)/python docs/comparisons.py ablation results-ablation docs/recipes.md
+	@PYTHONPATH=. $(BIN)/python docs/comparisons.py ablation results-ablation docs/recipes.md
 
 recipes: $(READY) ## Compare weightings, fusion and the hierarchical head, and write docs/recipes.md
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/recipes.yaml
-	@$(BIN)/python docs/comparisons.py recipes results-recipes docs/recipes.md
-	@$(BIN)/python docs/comparisons.py levels results-recipes docs/recipes.md
+	@PYTHONPATH=. $(BIN)/python docs/comparisons.py recipes results-recipes docs/recipes.md
+	@PYTHONPATH=. $(BIN)/python docs/comparisons.py levels results-recipes docs/recipes.md
 
 splits: $(READY) ## Compare a random split with blocks of ground, and write docs/splits.md
-	@$(BIN)/python docs/split_study.py config/splits.yaml docs/splits.md
+	@PYTHONPATH=. $(BIN)/python docs/split_study.py config/splits.yaml docs/splits.md
 
 # The users' .venv never gets the peers; uv links both environments to the same files.
 .venv-peers/ready: $(READY) requirements-peers.txt

@@ -1,9 +1,16 @@
 """Write the tables of docs/recipes.md: python docs/comparisons.py NAME RESULTS PAGE, NAME as in TABLES."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import rasterio
+from numpy.typing import NDArray
+
+from cerraseg import taxonomy
+from cerraseg.cog import NO_DATA
 
 TABLES = {
     "ablation": {
@@ -33,6 +40,7 @@ TABLES = {
 }
 """Table → scenario without its seed → what its row says."""
 
+PARENTS = np.array(taxonomy.PARENTS, np.uint8)
 ABLATION = "ablation"  # its rows build on each other; those of the other tables stand beside the first
 RARE = 1.0  # percent of the test pixels, below which a class counts as rare
 
@@ -47,9 +55,11 @@ def table(name: str, results: Path) -> str:
         pairs, suffix = pairs[pairs["level"] == "as_l1"], " of the 7 classes"
     runs = runs.join(rare(classes), on="id")
     runs["name"] = runs["id"].str.rpartition("-")[0]
+    if name == "levels":
+        runs["apart"] = [100 * contradicting(results / "scenarios", id_) for id_ in runs["id"]]
     columns = {"macro_f1": f"macro F1{suffix}", "miou": f"mIoU{suffix}"}
     columns |= {"rare": f"F1 of classes below {RARE:g} %"} if name == "recipes" else {}
-    columns |= {"accuracy": "accuracy"} if name != "levels" else {}
+    columns |= {"accuracy": "accuracy"} if name != "levels" else {"apart": "pixels that contradict the map of 7"}
     before = "the row above" if name == ABLATION else "the first row"
     lines = [
         f"Data: **{runs['source'].iloc[0]}**, {runs['patches'].iloc[0]} test patches, {runs['seed'].nunique()} seeds "
@@ -61,10 +71,33 @@ def table(name: str, results: Path) -> str:
     scores = runs.groupby("name")[list(columns)].agg(["mean", "std"])
     other = ""
     for scenario, what in rows.items():
-        cells = [f"{mean:.2f} ± {std:.2f}" for mean, std in scores.loc[scenario].to_numpy().reshape(-1, 2)]
+        pairs_of = scores.loc[scenario].to_numpy().reshape(-1, 2)
+        cells = ["–" if np.isnan(mean) else f"{mean:.2f} ± {std:.2f}" for mean, std in pairs_of]
         lines.append(f"| {what} | {' | '.join(cells)} | {change(pairs, scenario, other)} |")
         other = scenario if name == ABLATION else other or scenario
     return "\n".join(lines) + "\n"
+
+
+def contradicting(scenarios: Path, id_: str) -> float:
+    """Share of a map of 14 classes whose class lies in another of the 7 than the map of these says, at the same pixel.
+
+    The latter is the scenario's own where it wrote one, else that of the model for 7 classes with the same seed.
+    """
+    if "-l2-" not in id_:
+        return float("nan")
+    folder = scenarios / id_
+    own = sorted(folder.glob("mosaic/l1_*.tif"))
+    if own:
+        coarse, fine = pixels(own), pixels(folder / "mosaic" / path.name.replace("l1_", "prediction_") for path in own)
+    else:
+        coarse, fine = (np.load(path / "prediction.npy") for path in (scenarios / id_.replace("-l2-", "-l1-"), folder))
+    return float((PARENTS[fine] != coarse).mean())
+
+
+def pixels(maps: Iterable[Path]) -> NDArray[np.uint8]:
+    """Class ids of all pixels with data."""
+    read = [rasterio.open(path).read(1) for path in maps]
+    return np.concatenate([classes[classes != NO_DATA] for classes in read])
 
 
 def rare(classes: pd.DataFrame) -> "pd.Series[float]":
