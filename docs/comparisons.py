@@ -55,6 +55,7 @@ def table(name: str, results: Path) -> str:
         pairs, suffix = pairs[pairs["level"] == "as_l1"], " of the 7 classes"
     runs = runs.join(rare(classes), on="id")
     runs["name"] = runs["id"].str.rpartition("-")[0]
+    runs = runs[runs["name"].isin(rows)].copy()
     if name == "levels":
         runs["apart"] = [100 * contradicting(results / "scenarios", id_) for id_ in runs["id"]]
     columns = {"macro_f1": f"macro F1{suffix}", "miou": f"mIoU{suffix}"}
