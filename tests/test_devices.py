@@ -140,7 +140,7 @@ def alike(found, expected, rtol=1e-4):
     pd.testing.assert_frame_equal(pd.read_csv(found.history), pd.read_csv(expected.history), rtol=rtol)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.parametrize(("ema", "accumulate"), [(0.0, 1), (0.9, 2)])
 def test_history_of_two_devices_is_that_of_one(packed, tmp_path, ema, accumulate):
     recipe = dataclasses.replace(plan(EXACT).recipe, ema=ema)

@@ -61,7 +61,7 @@ def test_job_of_several_nodes_asks_for_a_task_on_each(tmp_path, monkeypatch):
     assert not [option for option in slurm.sbatch_options(job) if "node" in option]
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_two_nodes_compute_what_one_device_does(srun, tmp_path):
     with pytest.raises(ConfigError, match=r"^both of 2 are through$"):
         nodes.run(steps_in_team, 2, 1, tmp_path / "two.pt")
@@ -88,7 +88,7 @@ def fail_on_the_other(team, how):
     team.agree(None)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.parametrize(
     ("how", "said"),
     [
