@@ -97,11 +97,7 @@ def fail_on_the_other(team, how):
             "kill",
             r"^the process of device 2 of 2 on node2 was ended by SIGKILL, and the others with it; the next start",
         ),
-        pytest.param(
-            "lose",
-            r"^a process of another node was ended, srun by exit code -9, and the others with it",
-            marks=pytest.mark.drill,
-        ),
+        ("lose", r"^a process of another node was ended, srun by exit code -9, and the others with it"),
     ],
 )
 def test_failure_of_another_node_ends_all_and_is_named(srun, how, said):
