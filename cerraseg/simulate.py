@@ -73,13 +73,18 @@ class _Block(NamedTuple):
     columns: int
 
 
-def simulate(folder: Path, *, patches: int, seed: int, scenes: int = 1, size: int = 128, workers: int = 1) -> None:
+def simulate(
+    folder: Path, *, patches: int, seed: int, scenes: int = 1, drift: float = 0.0, size: int = 128, workers: int = 1
+) -> None:
     """Write ``patches`` simulated patches of ``size`` × ``size`` px of 10 m under ``folder``, replacing what is there.
 
     The six folders and their file names are those of CerraData-4MM on Kaggle: 12 MSI bands float32 (reflectance
     × 10,000 + 1,000), VV and VH float32 (linear scale), masks int32 of 7 and 14 classes, edges uint8 0/1 (1 where one
     of the 4 neighbours in the scene has another class). All are in EPSG:4326; the patches of a scene touch on one
     pixel grid, near-square, with the last row filled from the west; scenes lie apart. Ids are not consecutive.
+
+    ``drift``, of about 0 to 1, is how much classes look different from region to region, see
+    :func:`cerraseg.regions.looks`.
 
     Equal arguments give equal bytes, whatever ``workers``. Every class is present from 25 patches of 128 px on, in
     every 640 × 640 px of ground. Raises ConfigError when an argument is out of its range.
@@ -91,7 +96,7 @@ def simulate(folder: Path, *, patches: int, seed: int, scenes: int = 1, size: in
         for name in _PATTERNS:
             (unfinished / name).mkdir(parents=True)
         templates = {name: template(*_BANDS[name], size, PIXEL) for name in _PATTERNS}
-        job = partial(_write_block, unfinished, templates, seed, size)
+        job = partial(_write_block, unfinished, templates, seed, size, drift)
         counts = sum(progress(spread(job, blocks, workers), "simulate", len(blocks)), np.zeros(len(PARENT), np.int64))
     shares = (f"{c.abbreviation} {n / counts.sum():.2%}" for c, n in zip(LEVELS["l2"], counts, strict=True))
     log.info("simulated %d patches in %d scene(s) under %s: %s", patches, scenes, folder, ", ".join(shares))
@@ -133,10 +138,10 @@ def _blocks(scene: _Scene, size: int) -> Iterator[_Block]:
 
 
 def _write_block(
-    folder: Path, templates: dict[str, Template], seed: int, size: int, block: _Block
+    folder: Path, templates: dict[str, Template], seed: int, size: int, drift: float, block: _Block
 ) -> npt.NDArray[np.int64]:
     """Render one block, write its patches and return their pixels per L2 class."""
-    layers = _render_block(block, seed, size)
+    layers = _render_block(block, seed, size, drift)
     pixels = {name: np.empty((len(layer), size, size), layer.dtype) for name, layer in layers.items()}
     counts = np.zeros(len(PARENT), np.int64)
     for r, c in np.ndindex(block.rows, block.columns):
@@ -152,7 +157,7 @@ def _write_block(
     return counts
 
 
-def _render_block(block: _Block, seed: int, size: int) -> dict[str, npt.NDArray[np.generic]]:
+def _render_block(block: _Block, seed: int, size: int, drift: float) -> dict[str, npt.NDArray[np.generic]]:
     """All layers of one block by folder name, each (bands, rows × size, columns × size)."""
     scene = block.scene
     inner = Window(block.row * size, block.column * size, block.rows * size, block.columns * size)
@@ -160,7 +165,7 @@ def _render_block(block: _Block, seed: int, size: int) -> dict[str, npt.NDArray[
     salt = salts(seed, scene.number)
     ground = landscape(salt, window)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(scene.number, block.row, block.column)))
-    msi, sar = images(ground, salt, inner, rng)
+    msi, sar = images(ground, salt, inner, rng, drift)
     l2 = ground.l2
     _close_border(l2, block, size)
     l1 = PARENT[l2]

@@ -32,7 +32,7 @@ _WEDGE = (0.6, 0.25)  # height and width, in parts of the scene, of the corner b
 _NO_DATA = 0.0  # of MSI and SAR
 
 
-def simulate_scene(folder: Path, *, width: int, height: int, seed: int) -> None:
+def simulate_scene(folder: Path, *, width: int, height: int, seed: int, drift: float = 0.0) -> None:
     """Write one simulated scene of ``width`` × ``height`` px of 10 m under ``folder``, replacing what is there.
 
     ``msi.tif`` holds 12 bands float32 (reflectance × 10,000 + 1,000) in UTM zone 22 south; its north-western corner
@@ -41,14 +41,15 @@ def simulate_scene(folder: Path, *, width: int, height: int, seed: int) -> None:
     has to be warped to the other's grid. ``truth_l1.tif`` and ``truth_l2.tif`` are class maps on the grid of
     ``msi.tif``, uint8, no data (255) where that has none.
 
-    The ground is that of ``cerraseg.simulate`` with the same seed at another place, north of all patches and in none of
-    them. Equal arguments give equal bytes. Raises :class:`ConfigError` when an argument is out of its range.
+    The ground is that of ``cerraseg.simulate`` with the same seed and ``drift`` at another place, north of all patches
+    and in none of them. Equal arguments give equal bytes. Raises :class:`ConfigError` when an argument is out of its range.
     """
     _check(width=width, height=height, seed=seed)
     salt = salts(seed, _NUMBER)
     inner = Window(0, 0, height + 2 * _MARGIN, width + 2 * _MARGIN)
     ground = landscape(salt, Window(-1, -1, inner.height + 2, inner.width + 2))
-    msi, sar = images(ground, salt, inner, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_NUMBER,))))
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_NUMBER,)))
+    msi, sar = images(ground, salt, inner, rng, drift)
     own = slice(_MARGIN, -_MARGIN)
     msi, l2 = msi[:, own, own], ground.l2[1:-1, 1:-1][own, own]
     beyond = _beyond_swath(height, width)

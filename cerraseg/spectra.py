@@ -5,12 +5,14 @@ of the sensor come on top, so that classes overlap as on real images.
 """
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from cerraseg.ground import STRIP, Floats, Ground, Salts, Window
 from cerraseg.noise import fractal
+from cerraseg.regions import GROUP, looks
 from cerraseg.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
 
 Keys = npt.NDArray[np.intp]
@@ -102,11 +104,17 @@ _HAZE = np.array((1500, 1500, 1450, 1400, 1300, 1200, 1150, 1100, 1050, 1050, 70
 _TONE = np.linspace(0.12, 0.2, len(MSI_BANDS), dtype=np.float32)  # how much a field's tone moves a band
 _NOISE = np.linspace(28, 70, len(MSI_BANDS), dtype=np.float32)  # sensor noise, standard deviation
 _LOOKS = 4  # of the radar's speckle
+_GROUPS = [GROUP[band] for band in (*MSI_BANDS, *SAR_BANDS)]
 _STAGES = 64  # steps of the table of spectra by growth stage: finer than the noise
 
 
-def images(ground: Ground, salt: Salts, inner: Window, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """MSI (12, H, W) and SAR (2, H, W) of the ``inner`` window of ``ground``, which shows one pixel more around."""
+def images(
+    ground: Ground, salt: Salts, inner: Window, rng: np.random.Generator, drift: float = 0.0
+) -> tuple[Floats, Floats]:
+    """MSI (12, H, W) and SAR (2, H, W) of the ``inner`` window of ``ground``, which shows one pixel more around.
+
+    With ``drift`` classes look different from region to region, see :func:`cerraseg.regions.looks`.
+    """
     window = Window(inner.top - 1, inner.left - 1, inner.height + 2, inner.width + 2)
     stage = ground.stage + _by_class(_PATCHINESS).take(ground.l2) * ground.texture
     np.clip(stage, 0, 1, out=stage)
@@ -121,11 +129,13 @@ def images(ground: Ground, salt: Salts, inner: Window, rng: np.random.Generator)
     haze = _HAZE_EVERYWHERE * air + _CLOUD * np.maximum(air - _CLOUD_FROM, 0)
     picks = _picks(rng, (len(MSI_BANDS) + len(SAR_BANDS), inner.height, inner.width))
     result = np.empty(picks.shape, np.float32)
+    regional = looks(salt, window, ground.l2, drift) if drift else None
     for top in range(0, inner.height, STRIP):
         here, around = slice(top, top + STRIP), slice(top, top + STRIP + 2)
         msi, sar = np.split(result[:, here], [len(MSI_BANDS)])
-        _optical(msi, picks[:, here], key[around], light[around], ground.tone[around], haze[here])
-        _radar(sar, picks[len(MSI_BANDS) :, here], key[around], moist[around])
+        signals = _Signals(key[around], None if regional is None else regional[:, around])
+        _optical(msi, picks[:, here], signals, light[around], ground.tone[around], haze[here])
+        _radar(sar, picks[len(MSI_BANDS) :, here], signals, moist[around])
     return result[: len(MSI_BANDS)], result[len(MSI_BANDS) :]
 
 
@@ -144,13 +154,29 @@ def _picks(rng: np.random.Generator, shape: tuple[int, int, int]) -> npt.NDArray
     return raw.view(np.uint16)[:count].reshape(shape)
 
 
-def _optical(msi: Floats, picks: npt.NDArray[np.uint16], key: Keys, light: Floats, tone: Floats, haze: Floats) -> None:
+class _Signals(NamedTuple):
+    """What the ground of a strip sends: places in the table of spectra, and the region's factors, if any."""
+
+    key: Keys
+    regional: Floats | None
+
+    def of(self, band: int, out: Floats | None = None) -> Floats:
+        """The signal of a band, by its number among all, into ``out`` where that is given."""
+        signal: Floats = _spectra_by_stage()[band].take(self.key, out=out, mode="clip")
+        if self.regional is not None:
+            signal *= self.regional[_GROUPS[band]]
+        return signal
+
+
+def _optical(
+    msi: Floats, picks: npt.NDArray[np.uint16], signals: _Signals, light: Floats, tone: Floats, haze: Floats
+) -> None:
     """Fill the optical bands of a strip: spectrum × light and tone, blurred, in haze, with sensor noise."""
-    spectra, (normals, _) = _spectra_by_stage(), _random_tables()
+    normals, _ = _random_tables()
     soil = light * tone
     signal, factor, veil = np.empty_like(light), np.empty_like(light), np.empty_like(haze)
     for band, image in enumerate(msi):
-        spectra[band].take(key, out=signal, mode="clip")
+        signals.of(band, out=signal)
         np.multiply(soil, _TONE[band], out=factor)
         factor += light
         signal *= factor
@@ -162,12 +188,12 @@ def _optical(msi: Floats, picks: npt.NDArray[np.uint16], key: Keys, light: Float
         image += _OFFSET
 
 
-def _radar(sar: Floats, picks: npt.NDArray[np.uint16], key: Keys, moist: Floats) -> None:
+def _radar(sar: Floats, picks: npt.NDArray[np.uint16], signals: _Signals, moist: Floats) -> None:
     """Fill the radar bands of a strip: backscatter × moisture, blurred, not below the floor, with speckle."""
-    spectra, (_, speckles) = _spectra_by_stage(), _random_tables()
+    _, speckles = _random_tables()
     for band, image in enumerate(sar):
         speckles.take(picks[band], out=image, mode="clip")
-        image *= np.maximum(_blur(spectra[len(MSI_BANDS) + band].take(key, mode="clip") * moist), _SAR_FLOOR)
+        image *= np.maximum(_blur(signals.of(len(MSI_BANDS) + band) * moist), _SAR_FLOOR)
 
 
 @cache

@@ -222,3 +222,22 @@ def test_impossible_arguments_are_named(tmp_path: Path, arguments: dict[str, int
     with pytest.raises(ConfigError, match=re.escape(message)):
         simulate(tmp_path / "out", **{"patches": 8, "seed": 1, **arguments})
     assert not list(tmp_path.iterdir())
+
+
+def test_with_drift_classes_look_different_from_region_to_region(tmp_path):
+    """The land is the same; within a class, far places differ more than the same places without drift do."""
+    for name, drift in (("alike", 0.0), ("drifting", 0.4)):
+        simulate(tmp_path / name, patches=64, seed=1, drift=drift, size=32)
+    means = {}
+    for name in ("alike", "drifting"):
+        masks = {path.name: rasterio.open(path).read(1) for path in (tmp_path / name / "semantic_7c").glob("*.tif")}
+        forest = [
+            rasterio.open(
+                tmp_path / name / "msi_images" / file.replace("mask_parrot_beak_7classes", "parrot_beak_ms")
+            ).read(8)[mask == 1]
+            for file, mask in sorted(masks.items())
+            if (mask == 1).sum() > 200
+        ]
+        means[name] = masks, np.log([np.median(pixels - 1000) for pixels in forest]).std()
+    assert all((means["alike"][0][file] == mask).all() for file, mask in means["drifting"][0].items())
+    assert means["drifting"][1] > 1.5 * means["alike"][1]

@@ -14,7 +14,8 @@ if config["source"] == "simulate":
         threads: 1
         params:
             code=package_digest("simulate_scene"),
-            settings=config["simulate"]["scene"],
+            settings=config["simulate"]["scene"]
+            | {"drift": config["simulate"]["drift"]},
         script:
             "../scripts/simulate_scene.py"
 
