@@ -42,7 +42,8 @@ def simulate_scene(folder: Path, *, width: int, height: int, seed: int, drift: f
     ``msi.tif``, uint8, no data (255) where that has none.
 
     The ground is that of ``cerraseg.simulate`` with the same seed and ``drift`` at another place, north of all patches
-    and in none of them. Equal arguments give equal bytes. Raises :class:`ConfigError` when an argument is out of its range.
+    and in none of them. Equal arguments give equal bytes. Raises :class:`ConfigError` when an argument is out of its
+    range.
     """
     _check(width=width, height=height, seed=seed)
     salt = salts(seed, _NUMBER)
