@@ -70,7 +70,7 @@ def steps_in_team(team, file):
     raise ConfigError(f"both of {team.count} are through")
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_two_devices_compute_what_one_does_and_errors_come_out_as_they_are(tmp_path):
     with pytest.raises(ConfigError, match=r"^both of 2 are through$"):
         devices.run(steps_in_team, 2, tmp_path / "two.pt")
