@@ -177,14 +177,16 @@ STEP = """
 from types import SimpleNamespace
 from cerraseg import devices
 devices.granted = lambda asked: asked
+class Named(dict):
+    __getattr__ = dict.__getitem__
 snakemake = SimpleNamespace(
     log=[{log!r}], threads=1, resources={{"gpu": {devices}}},
-    params=SimpleNamespace(
+    params=Named(
         scenario={scenario!r}, recipe={recipe!r}, settings={settings!r}, code="", resume={resume!r},
         training={{"epochs": {epochs}, "batch_size": 2}},
     ),
-    input=SimpleNamespace(images={images!r}, masks={masks!r}, header={header!r}, split={split!r}, statistics={stats!r}),
-    output=SimpleNamespace(best={best!r}, last={last!r}, history={history!r}),
+    input=Named(images={images!r}, masks={masks!r}, header={header!r}, split={split!r}, statistics={stats!r}),
+    output=Named(best={best!r}, last={last!r}, history={history!r}),
 )
 """
 
