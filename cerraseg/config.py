@@ -11,12 +11,10 @@ from cerraseg.config_schema import faults, typed, with_defaults
 from cerraseg.errors import ConfigError
 from cerraseg.layout import available_layers
 from cerraseg.recipes import RECIPES, Recipe, check_fit, check_heads, check_training, recipe_of, with_custom
-from cerraseg.scenario import AXES, RELEASED, Scenario, expand
-from cerraseg.scenario import PLURALS as _PLURALS
+from cerraseg.scenario import AXES, PLURALS, RELEASED, Scenario, expand
 from cerraseg.search_check import check_tune
 from cerraseg.taxonomy import FOLDERS
-from cerraseg.wording import expanded as _expanded
-from cerraseg.wording import nearest as _nearest
+from cerraseg.wording import expanded, nearest
 
 _NEEDS = {"msi": {"msi"}, "sar": {"sar"}, "concat": {"msi", "sar"}}
 
@@ -107,18 +105,16 @@ def _recipes(config: Mapping[str, Any]) -> list[str]:
         if name in AXES["recipe"] or not re.fullmatch("[a-z][a-z0-9_]*", name):
             raise ConfigError(f"recipes.{name}: expected a new name of small letters, digits and _; rename it")
         if changes["from"] not in known:
-            raise ConfigError(
-                f"recipes.{name}.from: {changes['from']!r} is no recipe{_nearest(changes['from'], known)}"
-            )
+            raise ConfigError(f"recipes.{name}.from: {changes['from']!r} is no recipe{nearest(changes['from'], known)}")
         own.append(name)
     for name in config["scenarios"]["recipes"]:
         if name not in (known := [*AXES["recipe"], *own]):
-            raise ConfigError(f"scenarios.recipes: {name!r} is not allowed{_nearest(name, known)}")
+            raise ConfigError(f"scenarios.recipes: {name!r} is not allowed{nearest(name, known)}")
     return own
 
 
 def _scenarios(given: Mapping[str, Any], named: Mapping[str, Collection[str]]) -> list[Scenario]:
-    crossed = {axis: given[plural] for axis, plural in _PLURALS.items()}
+    crossed = {axis: given[plural] for axis, plural in PLURALS.items()}
     try:
         scenarios = expand(crossed, given["seeds"], given["extra"], named)
     except ConfigError as error:
@@ -132,8 +128,8 @@ def _checkpoints(given: Mapping[str, str], scenarios: Iterable[Scenario]) -> dic
     ids, files = [scenario.id for scenario in scenarios], {}
     for id_, path in given.items():
         if id_ not in ids:
-            raise ConfigError(f"checkpoints.{id_}: no such scenario in this configuration{_nearest(id_, ids)}")
-        files[id_] = _expanded(f"checkpoints.{id_}", path)
+            raise ConfigError(f"checkpoints.{id_}: no such scenario in this configuration{nearest(id_, ids)}")
+        files[id_] = expanded(f"checkpoints.{id_}", path)
         if not Path(files[id_]).is_file():
             raise ConfigError(f"checkpoints.{id_}: {files[id_]}: no such file; expected a checkpoint")
     return files
@@ -160,7 +156,7 @@ def _scenes(
             raise ConfigError(f"{where}: two scenes have this name; expected one a name: rename one of them")
         mapped = Path(config["results"], "scenes", scene["name"], "scene.json").is_file()  # e.g. by dvc pull
         for key in (key for key in ("msi", "sar", "reference") if key in scene):
-            scene[key] = _expanded(f"{where}.{key}", scene[key])
+            scene[key] = expanded(f"{where}.{key}", scene[key])
             if not (mapped or scene[key] in simulated.values() or Path(scene[key]).is_file()):
                 raise ConfigError(f"{where}.{key}: {scene[key]}: no such file; expected a raster")
         scene["scenarios"] = _mapped_by(scene, where, scenarios)
@@ -174,7 +170,7 @@ def _mapped_by(scene: Mapping[str, Any], where: str, scenarios: Iterable[Scenari
     known = [scenario.id for scenario in scenarios]
     for id_ in scene["scenarios"]:
         if id_ not in known:
-            raise ConfigError(f"{where}.scenarios: {id_!r} is no scenario of this configuration{_nearest(id_, known)}")
+            raise ConfigError(f"{where}.scenarios: {id_!r} is no scenario of this configuration{nearest(id_, known)}")
         if id_ not in able:
             raise ConfigError(f"{where}: {id_} needs a raster that the scene lacks; add msi or sar, or take it out")
     if not able:
@@ -197,7 +193,7 @@ def _roots(config: Mapping[str, Any]) -> list[str]:
             "roots: missing; source local needs the folder that holds msi_images, sar_images, semantic_7c, ... "
             "Set it in the configuration, or on the command line: --config roots=/path/to/patches"
         )
-    roots = [_expanded("roots", root) for root in ([given] if isinstance(given, str) else given)]
+    roots = [expanded("roots", root) for root in ([given] if isinstance(given, str) else given)]
     packed = Path(config["results"], "packed/header.json").is_file()  # e.g. by dvc pull: the patches are not needed
     for root in roots:
         if not packed and not Path(root).is_dir():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cerraseg import config, recipes, scenario, taxonomy
+from cerraseg import recipes, scenario, taxonomy
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "cerraseg"
@@ -144,7 +144,7 @@ def test_taxonomy_equals_the_reference():
 def test_schema_offers_exactly_the_axes():
     schema = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
     lists = schema["properties"]["scenarios"]["properties"]
-    for axis, plural in config._PLURALS.items():
+    for axis, plural in scenario.PLURALS.items():
         if axis not in ("model", "recipe"):  # a configuration may add its own
             assert tuple(lists[plural]["items"]["enum"]) == scenario.AXES[axis]
     assert {*recipes.RECIPES, scenario.RELEASED} == set(scenario.AXES["recipe"])
