@@ -13,6 +13,7 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform
 from rasterio.windows import Window
 
+from cerraseg import rasters
 from cerraseg.cog import CHUNK, NO_DATA
 from cerraseg.errors import DataError
 from cerraseg.metrics import Bytes, Counts, Vector, patch_confusions
@@ -78,7 +79,7 @@ def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCov
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE), rasterio.open(path) as file:
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE), rasters.opened(path) as file:
             if file.dtypes[0] != "uint8":
                 raise DataError(f"{path} holds {file.dtypes[0]}; expected class ids in uint8: make the map again.")
             yield file

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import rasterio
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
 
+from cerraseg import rasters
 from cerraseg.errors import DataError
 from cerraseg.figures import drawn
 from cerraseg.map_marks import draw_marks, ground
@@ -119,13 +120,13 @@ def _read(path: str | Path, name: str) -> _Raster:
     bands = [1, 2, 3, 4] if name == "image" else [1]
     resampling = Resampling.average if name in ("image", "confidence") else Resampling.nearest
     try:
-        with rasterio.open(path) as file:
+        with rasters.opened(path) as file:
             scale = max(1, max(file.shape) / LARGEST_SIDE)
             shape = (len(bands), *(max(1, round(side / scale)) for side in file.shape))
             pixels = file.read(bands, out_shape=shape, resampling=resampling)
             left, bottom, right, top = file.bounds
             return _Raster(pixels, (left, right, bottom, top), file.crs)
-    except (rasterio.errors.RasterioError, IndexError) as error:
+    except (RasterioError, IndexError) as error:
         raise DataError(
             f"{path} cannot be read ({error}); expected a GeoTIFF to show as {name}: make it again."
         ) from error

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
+from cerraseg import rasters
 from cerraseg.cog import NO_DATA
 from cerraseg.errors import DataError
 from cerraseg.overview_views import View
@@ -131,9 +131,9 @@ def _axes(crs: Any) -> list[str]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        with rasterio.open(path) as file:
+        with rasters.opened(path) as file:
             yield file
-    except rasterio.errors.RasterioError as error:
+    except RasterioError as error:
         raise DataError(f"{path} cannot be read ({error}); expected a GeoTIFF: make the map again.") from error
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from rasterio.windows import Window
 
+from cerraseg import rasters
 from cerraseg.cog import CHUNK, NO_DATA, new_map
 from cerraseg.taxonomy import LEVELS, PARENTS
 
@@ -20,7 +20,7 @@ def write_parents(classes: Path, target: Path, tags: Mapping[str, str], threads:
     Chunk by chunk, on the same grid; ``tags`` and ``threads`` as in :func:`cerraseg.cog.new_map`. The decision from the
     top down (:func:`cerraseg.inference.decide`) makes this the predicted L1 class at every pixel.
     """
-    with rasterio.open(classes) as source:
+    with rasters.opened(classes) as source:
         place = {"shape": source.shape, "crs": source.crs, "transform": source.transform}
         corners = ((top, left) for top in range(0, source.height, CHUNK) for left in range(0, source.width, CHUNK))
         with new_map(target, **place, classes=LEVELS["l1"], tags=tags, threads=threads) as draft:

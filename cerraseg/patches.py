@@ -25,8 +25,9 @@ import numpy as np
 import pandas as pd
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 
+from cerraseg import rasters
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.layout import LAYERS, available_layers, edge_layer, layer_folder, levels_of, patch_id
@@ -168,24 +169,34 @@ def _edge_file(files: dict[str, str], level: str, first: dict[str, Any]) -> str:
 def _read(path: str, layer: str) -> tuple[NDArray[Any], dict[str, Any]]:
     bands = len(MODALITIES[layer]) if layer in MODALITIES else 1
     try:
-        with rasterio.open(path) as source:
+        with rasters.opened(path) as source:
+            if unlike := unlike_patch(source, bands):
+                raise DataError(f"{path}: {unlike[0]} pixels; expected {unlike[1]}")
             array = source.read()
-            crs, transform, bounds = source.crs, source.transform, source.bounds
-    except (RasterioError, OSError) as error:
+            crs, transform, bounds = source.crs and source.crs.to_string(), source.transform, source.bounds
+    except (RasterioError, CRSError) as error:
         raise DataError(f"{path}: cannot be read ({error}); fetch or write the file again") from None
-    if array.shape != (bands, SIZE, SIZE):
-        found = f"{array.shape[0]} bands of {array.shape[1]} x {array.shape[2]}"
-        raise DataError(f"{path}: {found} pixels; expected {bands} of {SIZE} x {SIZE}")
     if crs is None:
         raise DataError(f"{path}: no coordinate reference system; expected a georeferenced file")
-    place = {"crs": crs.to_string(), **dict(zip("abcdef", transform[:6], strict=True)), **bounds._asdict()}
+    place = {"crs": crs, **dict(zip("abcdef", transform[:6], strict=True)), **bounds._asdict()}
+    if not np.isfinite([*transform[:6], *bounds]).all() or transform.is_degenerate:
+        raise DataError(f"{path}: the transform {transform[:6]}; expected finite numbers that give each pixel an area")
     return array, place
+
+
+def unlike_patch(source: Any, bands: int) -> tuple[str, str] | None:
+    """What pixels an open file declares, and what was expected, where it is no patch. No pixel is read."""
+    if source.shape != (SIZE, SIZE) or source.count != bands:
+        return f"{source.count} bands of {source.height} x {source.width}", f"{bands} of {SIZE} x {SIZE}"
+    odd = next((dtype for dtype in source.dtypes if "complex" in dtype), None)
+    return (odd, "real numbers") if odd else None
 
 
 def _check_place(path: str, place: dict[str, Any], first: dict[str, Any]) -> None:
     if place["crs"] != first["crs"]:
         raise DataError(f"{path}: CRS {place['crs']}; expected {first['crs']} as in the patch's first file")
-    off = max(abs(place[side] - first[side]) for side in ("left", "bottom", "right", "top")) / abs(first["a"])
+    pixel = max(abs(first["a"]), abs(first["b"]))
+    off = max(abs(place[side] - first[side]) for side in ("left", "bottom", "right", "top")) / pixel
     if off > 1:
         raise DataError(f"{path}: lies {off:.1f} pixels off the patch's first file; expected the same ground")
 
@@ -210,9 +221,11 @@ def _tally(mask: NDArray[Any], classes: int) -> NDArray[np.int64] | None:
 
 
 def _finite(path: str, image: NDArray[Any]) -> dict[str, int]:
-    bad = image.size - int(np.count_nonzero(np.isfinite(image)))
+    with np.errstate(over="ignore"):
+        packed = image.astype(np.float32, copy=False)
+    bad = image.size - int(np.count_nonzero(np.isfinite(packed)))
     if bad:
-        raise DataError(f"{path}: {bad} NaN or infinite values; expected finite pixels only")
+        raise DataError(f"{path}: {bad} NaN or infinite values; expected finite pixels only, as float32")
     return {"nonfinite": bad}
 
 

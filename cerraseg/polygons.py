@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import shapely
+from rasterio.errors import RasterioError
 from rasterio.features import shapes, sieve
 from rasterio.warp import transform as reproject
 
+from cerraseg import rasters
 from cerraseg.areas import equal_area_around
 from cerraseg.cog import CHUNK, NO_DATA, new_map
 from cerraseg.errors import ConfigError, DataError
@@ -105,11 +106,11 @@ def polygons(
 
 def _read(path: Path, largest: int) -> _Map:
     try:
-        with rasterio.open(path) as file:
+        with rasters.opened(path) as file:
             if file.count != 1 or file.dtypes[0] != "uint8":
                 raise DataError(f"{path} has {file.count} bands of {file.dtypes[0]}; expected one of uint8: map again.")
             found = _Map(file.read(1), file.crs, file.transform, file.tags())
-    except rasterio.errors.RasterioError as error:
+    except RasterioError as error:
         raise DataError(f"{path} cannot be read ({error}); expected a GeoTIFF: map the scene again.") from error
     # One byte further on, 255 wraps round to 0: the largest value shows whether all are in range.
     last = int((found.values + np.uint8(1)).max()) - 1

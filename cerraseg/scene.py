@@ -14,12 +14,14 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
+from cerraseg import rasters
 from cerraseg.errors import DataError
 from cerraseg.taxonomy import MODALITIES
 
@@ -77,15 +79,19 @@ class Scene:
 
         A pixel is no data where any band has the file's no-data value, is masked, NaN or infinite, or where a raster
         does not reach.
+
+        Raises:
+            DataError: if a raster is damaged there.
         """
         shape = (int(window.height), int(window.width))
         pixels, valid = np.empty((len(self.bands), *shape), np.float32), np.ones(shape, bool)
         first = 0
         for dataset, indexes, warped in self._sources:
             part = pixels[first : first + len(indexes)]
-            dataset.read(indexes, window=window, out=part)
-            if not warped and _has_masks(dataset):
-                valid &= dataset.read_masks(indexes, window=window).all(0)
+            with _readable(dataset):
+                dataset.read(indexes, window=window, out=part)
+                if not warped and _has_masks(dataset):
+                    valid &= dataset.read_masks(indexes, window=window).all(0)
             first += len(indexes)
         valid &= np.isfinite(pixels).all(0)
         return pixels, valid
@@ -107,6 +113,14 @@ class Scene:
             return found
         rows = (Window(0, top, width, min(_SAMPLE, height - top)) for top in range(0, height, _SAMPLE))
         return next((pixels[:, valid] for pixels, valid in map(self.read, rows) if valid.any()), found)
+
+
+@contextmanager
+def _readable(dataset: Any) -> Iterator[None]:
+    try:
+        yield
+    except RasterioError as error:
+        raise DataError(f"{dataset.name} is damaged ({error}); fetch or write the file again") from None
 
 
 def _has_masks(dataset: Any) -> bool:
@@ -157,14 +171,16 @@ def opened(files: SceneFiles, modality: str, resampling: str) -> Iterator[Scene]
 @contextmanager
 def open_raster(scene: str, layer: str, path: Path) -> Iterator[Any]:
     """A georeferenced raster of a scene, or a :class:`DataError`."""
-    try:
-        dataset = rasterio.open(path)
-    except RasterioError as error:
-        raise DataError(
-            f"scene {scene}: its {layer} raster cannot be opened ({error}); expected a raster that GDAL reads, such as "
-            "a GeoTIFF or VRT: correct the path or the file"
-        ) from error
-    with dataset:
+    with ExitStack() as stack:
+        stack.enter_context(rasterio.Env(**rasters.OFFLINE))
+        try:
+            dataset = stack.enter_context(rasters.opened(path, rasters.driver_of(path)))
+        except RasterioError as error:
+            raise DataError(
+                f"scene {scene}: its {layer} raster cannot be opened ({path}: {error}); expected a GeoTIFF, or "
+                f"{', '.join(f'{ending} ({driver})' for ending, driver in rasters.DRIVERS.items())}: correct the path "
+                "or the file"
+            ) from error
         if dataset.crs is None or dataset.transform.is_identity:
             lacks = "coordinate reference system" if dataset.crs is None else "geotransform"
             raise DataError(
@@ -241,7 +257,13 @@ def check_overlap(scene: str, dataset: Any, grid: SceneGrid) -> None:
     """Raise :class:`DataError` unless a raster and the grid share ground."""
     height, width = grid.shape
     ours = rasterio.transform.array_bounds(height, width, grid.transform)
-    theirs = transform_bounds(dataset.crs, grid.crs, *dataset.bounds)
+    try:
+        theirs = transform_bounds(dataset.crs, grid.crs, *dataset.bounds)
+    except (CRSError, CPLE_BaseError, ValueError) as error:
+        raise DataError(
+            f"scene {scene}: {dataset.name} lies nowhere in {grid.crs} ({error}); expected rasters of one place: "
+            "correct the georeference"
+        ) from None
     if theirs[0] >= ours[2] or theirs[2] <= ours[0] or theirs[1] >= ours[3] or theirs[3] <= ours[1]:
         raise DataError(
             f"scene {scene}: {dataset.name} lies at {_corners(theirs)} in {grid.crs}, beside the scene at "

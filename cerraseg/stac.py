@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import shapely
+from rasterio.errors import RasterioError
 from rasterio.warp import transform as reproject
 
+from cerraseg import rasters
 from cerraseg.cog import NO_DATA
 from cerraseg.errors import ConfigError, DataError
 from cerraseg.files import replacing
@@ -100,7 +101,7 @@ def _asset(file: Path, kind: _Kind, folder: Path, classes: Sequence[LandCover] |
     media = MediaType[_MEDIA[file.suffix]] if file.suffix in _MEDIA else "text/csv"
     fields: dict[str, Any] = {}
     if file.suffix == ".tif":
-        with rasterio.open(file) as raster:
+        with rasters.opened(file) as raster:
             fields["data_type"] = raster.dtypes[0]
             if raster.nodata is not None:
                 fields["nodata"] = raster.nodata if np.isfinite(raster.nodata) else str(raster.nodata)
@@ -141,9 +142,9 @@ def _time(date: str | None, sources: Sequence[Path]) -> tuple[datetime | None, d
 def _place(path: Path) -> tuple[dict[str, Any], list[float], dict[str, Any]]:
     """Footprint (GeoJSON), its bounding box and the projection fields of a raster."""
     try:
-        with rasterio.open(path) as file:
+        with rasters.opened(path) as file:
             crs, transform, (height, width) = file.crs, file.transform, file.shape
-    except rasterio.errors.RasterioError as error:
+    except RasterioError as error:
         raise DataError(f"{path} cannot be read ({error}); expected a GeoTIFF: map the scene again.") from error
     if not crs:
         raise DataError(f"{path} has no coordinate reference system; expected one: georeference the map.")

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from pyarrow.parquet import read_schema
 from rasterio.errors import RasterioError
 
+from cerraseg import rasters
 from cerraseg.edges import derive
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.layout import edge_layer, levels_of
 from cerraseg.logs import log, progress
-from cerraseg.patches import GDAL, SIZE
+from cerraseg.patches import GDAL, SIZE, unlike_patch
 from cerraseg.taxonomy import MODALITIES
 from cerraseg.workers import spread
 
@@ -178,17 +179,14 @@ def _fill(files: dict[str, str], image: NDArray[np.float32], mask: NDArray[np.ui
 
 def _read(path: str, bands: int) -> NDArray[Any]:
     try:
-        with rasterio.open(path) as source:
+        with rasters.opened(path) as source:
+            if unlike := unlike_patch(source, bands):
+                found = f"{unlike[0]} pixels, expected {unlike[1]}"
+                raise DataError(f"{path}: has changed since it was indexed: {found}; run the index step again")
             pixels: NDArray[Any] = source.read()
-    except (RasterioError, OSError) as error:
+            return pixels
+    except RasterioError as error:
         raise DataError(f"{path}: was indexed but cannot be read now ({error}); run the index step again") from None
-    if pixels.shape != (bands, SIZE, SIZE):
-        found = f"{pixels.shape[0]} bands of {pixels.shape[1]} x {pixels.shape[2]}"
-        raise DataError(
-            f"{path}: has changed since it was indexed: {found} pixels, expected {bands} of {SIZE} x {SIZE}; "
-            "run the index step again"
-        )
-    return pixels
 
 
 def _check_disk(path: Path, needed: int) -> None:

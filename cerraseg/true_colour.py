@@ -12,6 +12,7 @@ from rasterio import Affine
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import MemoryFile
 
+from cerraseg import rasters
 from cerraseg.cog import BLOCK
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
@@ -108,9 +109,9 @@ def scene_image(
     Raises :class:`DataError` if the scene cannot be read or lacks a band.
     """
     names = _composite(bands)
-    indexes = [bands[name] for name in names]
+    indexes, driver = [bands[name] for name in names], rasters.driver_of(Path(scene))
     try:
-        with rasterio.Env(GDAL_CACHEMAX=64), rasterio.open(scene) as file:
+        with rasterio.Env(GDAL_CACHEMAX=64, **rasters.OFFLINE), rasters.opened(scene, driver) as file:
             if max(indexes) > file.count:
                 raise DataError(
                     f"{scene} has {file.count} bands; expected {', '.join(names)} as bands "

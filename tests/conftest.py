@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import rasterio
@@ -14,6 +15,17 @@ from cerraseg import patches, split, statistics, store
 
 NAMES = {"msi": "msi_images/ms", "sar": "sar_images/sar", "l1": "semantic_7c/mask_7classes", "l2": "semantic_14c/14c"}
 PIXEL = 8.983e-5
+# The same cases on every machine; the repository gets no folder .hypothesis.
+hypothesis.settings.register_profile(
+    "cerraseg",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=int(os.environ.get("CERRASEG_CASES", "60")),
+    suppress_health_check=[*hypothesis.HealthCheck],
+)
+hypothesis.settings.load_profile("cerraseg")
+
 IDS = ("42", "7", "901", "42312", "100", "1000", "15", "3003", "88", "512", "64", "2")
 
 

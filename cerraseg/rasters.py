@@ -1,0 +1,65 @@
+"""Open rasters that others made so that the file named is read and nothing else, and no more than memory holds.
+
+GDAL goes by a file's content, not by its name: left to itself it takes a VRT that is called ``.tif``, opens the
+files or addresses that this names, and it waits at a pipe for ever.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio.enums import Interleaving
+from rasterio.errors import CRSError, RasterioIOError
+
+DRIVERS = {".jp2": "JP2OpenJPEG", ".img": "HFA", ".dat": "ENVI", ".vrt": "VRT"}
+"""Ending of a file's name → the driver of GDAL that reads it; any other is read as a GeoTIFF. A VRT leads to other
+files, so it is one for those alone who call it so."""
+
+OFFLINE = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none", "GDAL_HTTP_PROXY": "127.0.0.1:9"}
+"""Options under which GDAL reaches no network, to which a VRT, or a mask beside a file, may lead: nothing answers at
+this address, and nothing goes past it."""
+
+MAX_SIDE = 1 << 19
+"""Longest side of a raster in pixels: 5,200 km at 10 m."""
+
+_MAX_BLOCK = 1 << 27  # pixels of all bands that GDAL decodes at a time: 512 MB of float32
+
+
+@contextmanager
+def opened(path: str | Path, driver: str = "GTiff") -> Iterator[Any]:
+    """Open a file for reading by one of GDAL's drivers.
+
+    Raises:
+        RasterioError: where it is no regular file, not the driver's, or declares a side above :data:`MAX_SIDE` or
+            blocks that take half a gigabyte.
+    """
+    if not Path(path).is_file():
+        raise RasterioIOError("no such file, or a folder, a pipe or a device")
+    with _dataset(path, driver) as dataset:
+        if fault := _size_fault(dataset):
+            raise RasterioIOError(fault)
+        yield dataset
+
+
+def _dataset(path: str | Path, driver: str) -> Any:
+    try:
+        return rasterio.open(path, driver=driver)
+    except (CRSError, ValueError) as error:
+        raise RasterioIOError(str(error)) from None
+
+
+def driver_of(path: Path) -> str:
+    """The driver that a file's name asks for."""
+    return DRIVERS.get(path.suffix.lower(), "GTiff")
+
+
+def _size_fault(dataset: Any) -> str:
+    if max(dataset.shape) > MAX_SIDE:
+        return f"it declares {dataset.width} x {dataset.height} pixels; expected sides of at most {MAX_SIDE}"
+    together = dataset.count if dataset.interleaving is Interleaving.pixel else 1
+    rows, columns = map(max, zip(*dataset.block_shapes, strict=True))
+    if together * rows * columns > _MAX_BLOCK:
+        return f"it declares blocks of {columns} x {rows} pixels in {together} bands; expected smaller ones"
+    return ""
