@@ -10,6 +10,7 @@ from cerraseg import own_models
 from cerraseg.config_schema import faults, typed, with_defaults
 from cerraseg.errors import ConfigError
 from cerraseg.layout import available_layers
+from cerraseg.plain_config import check_values
 from cerraseg.recipes import RECIPES, Recipe, check_fit, check_heads, check_training, recipe_of, with_custom
 from cerraseg.scenario import AXES, PLURALS, RELEASED, Scenario, expand
 from cerraseg.search_check import check_tune
@@ -33,6 +34,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     Raises:
         ConfigError: naming every offending path, its value and what is allowed, before anything is run.
     """
+    check_values(config)
     config = typed(config, schema)
     if found := faults(config, schema):
         raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in found))
@@ -152,7 +154,7 @@ def _scenes(
     scenes: list[dict[str, Any]] = []
     for given in config["scenes"]:
         scene, where = with_defaults(given, schema), f"scenes.{given['name']}"
-        if scene["name"] in [other["name"] for other in scenes]:
+        if scene["name"].lower() in [other["name"].lower() for other in scenes]:
             raise ConfigError(f"{where}: two scenes have this name; expected one a name: rename one of them")
         mapped = Path(config["results"], "scenes", scene["name"], "scene.json").is_file()  # e.g. by dvc pull
         for key in (key for key in ("msi", "sar", "reference") if key in scene):

@@ -29,8 +29,19 @@ def typed(value: Any, schema: Mapping[str, Any]) -> Any:
     if isinstance(value, datetime.date):  # as YAML reads a date without quotes
         return value.isoformat()
     if isinstance(value, str) and schema.get("type") in ("integer", "number", "boolean"):
-        return yaml.safe_load(value)
+        return plain(value)
+    if isinstance(value, float) and schema.get("type") == "integer" and value.is_integer():  # 5.0 counts nothing
+        return int(value)
     return value
+
+
+def plain(text: str) -> Any:
+    """The number or truth value that a text stands for; the text itself where it stands for neither."""
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError):
+        return text
+    return value if isinstance(value, bool | int | float) else text
 
 
 def with_defaults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def _read(path: str, layer: str) -> tuple[NDArray[Any], dict[str, Any]]:
     if crs is None:
         raise DataError(f"{path}: no coordinate reference system; expected a georeferenced file")
     place = {"crs": crs, **dict(zip("abcdef", transform[:6], strict=True)), **bounds._asdict()}
-    if not np.isfinite([*transform[:6], *bounds]).all() or transform.is_degenerate:
+    if not (rasters.is_sound(transform) and np.isfinite(bounds).all()):
         raise DataError(f"{path}: the transform {transform[:6]}; expected finite numbers that give each pixel an area")
     return array, place
 

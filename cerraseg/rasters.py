@@ -4,12 +4,14 @@ GDAL goes by a file's content, not by its name: left to itself it takes a VRT th
 files or addresses that this names, and it waits at a pipe for ever.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import rasterio
+from rasterio import Affine
 from rasterio.enums import Interleaving
 from rasterio.errors import CRSError, RasterioIOError
 
@@ -53,6 +55,11 @@ def _dataset(path: str | Path, driver: str) -> Any:
 def driver_of(path: Path) -> str:
     """The driver that a file's name asks for."""
     return DRIVERS.get(path.suffix.lower(), "GTiff")
+
+
+def is_sound(transform: Affine) -> bool:
+    """Whether a transform has finite numbers and gives each pixel an area, so that it can be inverted."""
+    return all(map(math.isfinite, transform)) and not transform.is_degenerate
 
 
 def _size_fault(dataset: Any) -> str:

@@ -1,5 +1,6 @@
 """A scenario: what is trained on what, how, and what it is called everywhere."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -61,7 +62,7 @@ def parse(name: str, named: Mapping[str, Collection[str]] = {}) -> Scenario:
     """
     form = "-".join(AXES) + "-seed"
     *parts, seed = name.split("-")
-    if len(parts) != len(AXES) or not seed.isdigit():
+    if len(parts) != len(AXES) or not re.fullmatch("[0-9]{1,10}", seed):
         raise ConfigError(f"scenario {name!r}: expected the form {form}, such as unet-concat-nw-l1-paper-666")
     known = {axis: (*values, *named.get(axis, ())) for axis, values in AXES.items()}
     for (axis, values), part in zip(known.items(), parts, strict=True):

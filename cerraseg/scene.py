@@ -88,7 +88,7 @@ class Scene:
         first = 0
         for dataset, indexes, warped in self._sources:
             part = pixels[first : first + len(indexes)]
-            with _readable(dataset):
+            with readable(dataset):
                 dataset.read(indexes, window=window, out=part)
                 if not warped and _has_masks(dataset):
                     valid &= dataset.read_masks(indexes, window=window).all(0)
@@ -116,7 +116,8 @@ class Scene:
 
 
 @contextmanager
-def _readable(dataset: Any) -> Iterator[None]:
+def readable(dataset: Any) -> Iterator[None]:
+    """Raise a :class:`DataError` where the pixels of an open raster turn out to be damaged."""
     try:
         yield
     except RasterioError as error:
@@ -187,23 +188,34 @@ def open_raster(scene: str, layer: str, path: Path) -> Iterator[Any]:
                 f"scene {scene}: {path} has no {lacks}; expected a georeferenced raster: assign it, e.g. with "
                 "gdal_edit.py -a_srs EPSG:32722 -a_ullr <left> <top> <right> <bottom>"
             )
+        if not rasters.is_sound(dataset.transform):
+            raise DataError(
+                f"scene {scene}: {path} has the transform {dataset.transform[:6]}; expected finite numbers that give each "
+                "pixel an area: correct its georeference"
+            )
         yield dataset
 
 
 def warp(dataset: Any, grid: SceneGrid, resampling: str) -> Any:
     """The dataset on another grid, float32, NaN where it has no data."""
-    return WarpedVRT(
-        dataset,
-        crs=grid.crs,
-        transform=grid.transform,
-        height=grid.shape[0],
-        width=grid.shape[1],
-        resampling=Resampling[resampling],
-        src_nodata=np.nan if dataset.nodata is None else dataset.nodata,
-        nodata=np.nan,
-        dtype="float32",
-        UNIFIED_SRC_NODATA="NO",  # else a pixel that one band lacks is mixed into its neighbours
-    )
+    try:
+        return WarpedVRT(
+            dataset,
+            crs=grid.crs,
+            transform=grid.transform,
+            height=grid.shape[0],
+            width=grid.shape[1],
+            resampling=Resampling[resampling],
+            src_nodata=np.nan if dataset.nodata is None else dataset.nodata,
+            nodata=np.nan,
+            dtype="float32",
+            UNIFIED_SRC_NODATA="NO",  # else a pixel that one band lacks is mixed into its neighbours
+        )
+    except (RasterioError, CRSError, CPLE_BaseError) as error:
+        raise DataError(
+            f"{dataset.name} cannot be warped to {grid.crs} ({error}); expected a raster on the same part of the Earth: "
+            "correct its georeference"
+        ) from None
 
 
 def _grid(dataset: Any) -> SceneGrid:

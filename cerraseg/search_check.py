@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import product
 from typing import Any
 
-import yaml
 from jsonschema import Draft202012Validator
 
+from cerraseg.config_schema import plain
 from cerraseg.errors import ConfigError
 from cerraseg.recipes import check_heads
 from cerraseg.scenario import RELEASED, Scenario
@@ -85,7 +85,7 @@ def _fitting(where: str, value: Any, part: Mapping[str, Any]) -> Any:
     """The value in the type that the schema gives it."""
     kind = part.get("type", "")
     if isinstance(value, str) and kind in (*_NUMBERS, "boolean"):  # as Snakemake's command line gives it
-        value = yaml.safe_load(value)
+        value = plain(value)
     for error in Draft202012Validator(part).iter_errors(value):
         if error.validator == "enum":
             raise ConfigError(f"{where}: {value!r} is not allowed{nearest(str(value), part['enum'])}")

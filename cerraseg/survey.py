@@ -120,7 +120,8 @@ def write_reference(
 def _ids(name: str, warped: Any, row: int, column: int, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Class ids of a chunk of a reference, 0 where there is none, and where there is one."""
     window = Window(column * CHUNK, row * CHUNK, CHUNK, CHUNK).intersection(Window(0, 0, warped.width, warped.height))
-    values = warped.read(1, window=window)
+    with scene.readable(warped):
+        values = warped.read(1, window=window)
     known = np.isfinite(values) & (values != IGNORE)
     ids = np.where(known, values, 0)
     if not np.isin(ids, np.arange(classes)).all():

@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 from cerraseg import layout, model_check, own_models
 from cerraseg.config import check, simulated_scene
 from cerraseg.errors import ConfigError
+from cerraseg.plain_config import check_file
 from cerraseg.recipes import recipe_of, with_custom
 from cerraseg.scenario import RELEASED
 
@@ -18,6 +19,8 @@ BASE = Path(workflow.basedir)
 SCHEMA = yaml.safe_load((BASE / "workflow/schemas/config.schema.yaml").read_text())
 
 try:
+    for file in workflow.configfiles:
+        check_file(Path(file))
     config, scenarios = check(config, SCHEMA)
     if workflow.is_main_process:
         model_check.check(config, scenarios)
