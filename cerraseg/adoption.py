@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from cerraseg import checkpoint
-from cerraseg.checkpoint import Blueprint, Segmenter, draw
+from cerraseg.checkpoint import Blueprint, assembled, draw
 from cerraseg.errors import ConfigError, DataError
 from cerraseg.files import replacing
 from cerraseg.logs import log
@@ -55,12 +55,12 @@ def adopt(
                 raise DataError(f"{file}: a bare state dict; expected a CerraSeg checkpoint for {scenario.id}")
             _check_fit(file, scenario, _kind(file, content))
             blueprint, parameters = _from_state(scenario, recipe, settings, statistics, content)
-        Segmenter(blueprint).net.load_state_dict(parameters)
+        assembled(blueprint, parameters)
     except TypeError as error:
         raise DataError(
             f"{file}: not a checkpoint that CerraSeg wrote ({error}); fetch or write the file again"
         ) from None
-    except (RuntimeError, ConfigError) as error:
+    except (RuntimeError, ConfigError, KeyError, ValueError, IndexError, AttributeError) as error:
         shown = "\n".join(str(error).splitlines()[:6])
         section = scenario.model if scenario.model in AXES["model"] else f"models.{scenario.model}"
         raise DataError(

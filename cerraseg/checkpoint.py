@@ -1,13 +1,15 @@
 """A trained model as one file: parameters, and all that is needed to use them."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
@@ -15,6 +17,9 @@ from cerraseg.models import build
 from cerraseg.recipes import Recipe, model_settings
 from cerraseg.scenario import Scenario
 from cerraseg.taxonomy import LEVELS, MODALITIES
+
+_SPARE = 50_000_000  # parameters
+_LARGEST = 1 << 14  # channels, heads, pixels: what a setting of a model counts
 
 
 @dataclass(frozen=True)
@@ -109,10 +114,59 @@ def load(path: str | Path) -> tuple[Segmenter, Blueprint, dict[str, Any]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         blueprint = Blueprint(**content["blueprint"])
-        segmenter = Segmenter(blueprint)
-        segmenter.net.load_state_dict(content["parameters"])
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, UnpicklingError) as error:
+        segmenter = assembled(blueprint, content["parameters"])
+        training = dict(content["training"])
+    except Exception as error:  # a damaged file makes the readers trip over anything
         raise DataError(
             f"{path}: not a checkpoint that CerraSeg wrote ({type(error).__name__}); train the scenario again"
         ) from None
-    return segmenter.eval(), blueprint, content["training"]
+    return segmenter.eval(), blueprint, training
+
+
+def assembled(blueprint: Blueprint, parameters: Mapping[str, Tensor]) -> Segmenter:
+    """The model of a blueprint, which may be a stranger's, with these parameters.
+
+    Raises what the model's builder does, RuntimeError where names or shapes differ, and ValueError where the blueprint
+    asks for a far larger model than the parameters, before memory is taken for it, or its statistics fit no bands.
+    """
+    bands = len(MODALITIES[blueprint.modality])
+    sound = all(map(math.isfinite, (*blueprint.mean, *blueprint.std))) and all(value > 0 for value in blueprint.std)
+    if not sound or {len(blueprint.mean), len(blueprint.std)} not in ({0}, {bands}):
+        raise ValueError(f"its mean or std are not {bands} finite numbers, those of std above 0")
+    if any(number > _LARGEST for number in _numbers(blueprint.settings)):
+        raise ValueError(f"a setting is above {_LARGEST}, which no model has")
+    with _no_more_than(sum(tensor.numel() for tensor in parameters.values())):
+        segmenter = Segmenter(blueprint)
+    segmenter.net.load_state_dict(parameters)
+    return segmenter
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _numbers(part)
+    elif isinstance(value, int | float):
+        yield value
+
+
+@contextmanager
+def _no_more_than(numbers: int) -> Iterator[None]:
+    """Stop the building of a model far larger than ``numbers``: memory is taken as its parameters are filled.
+
+    Not of one somewhat larger, as builders replace layers and drop heads.
+    """
+    left = 4 * numbers + _SPARE
+
+    def count(_module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal left
+        left -= 0 if parameter is None else parameter.numel()
+        if left < 0:
+            raise ValueError(
+                f"the model that it describes is far larger than the {numbers:,} numbers of the file ({name})"
+            )
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()

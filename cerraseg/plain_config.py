@@ -31,8 +31,8 @@ def check_file(path: Path) -> None:
     """Read a configuration file again, strictly: Snakemake takes the last of two equal keys without a word.
 
     Raises:
-        ConfigError: with file and line, if the file is no YAML or JSON in UTF-8, has a key twice, a key that is no text,
-            a tag or an expression, or aliases that lead to itself or to more than :data:`MOST_VALUES`.
+        ConfigError: with file and line, if the file is no YAML or JSON in UTF-8, has a key twice, a key that is no
+            text, a tag or an expression, or aliases that lead to itself or to more than :data:`MOST_VALUES`.
     """
     try:
         text = _text(path)

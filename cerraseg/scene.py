@@ -190,8 +190,8 @@ def open_raster(scene: str, layer: str, path: Path) -> Iterator[Any]:
             )
         if not rasters.is_sound(dataset.transform):
             raise DataError(
-                f"scene {scene}: {path} has the transform {dataset.transform[:6]}; expected finite numbers that give each "
-                "pixel an area: correct its georeference"
+                f"scene {scene}: {path} has the transform {dataset.transform[:6]}; expected finite numbers that give "
+                "each pixel an area: correct its georeference"
             )
         yield dataset
 
@@ -213,8 +213,8 @@ def warp(dataset: Any, grid: SceneGrid, resampling: str) -> Any:
         )
     except (RasterioError, CRSError, CPLE_BaseError) as error:
         raise DataError(
-            f"{dataset.name} cannot be warped to {grid.crs} ({error}); expected a raster on the same part of the Earth: "
-            "correct its georeference"
+            f"{dataset.name} cannot be warped to {grid.crs} ({error}); expected a raster on the same part of the "
+            "Earth: correct its georeference"
         ) from None
 
 

@@ -224,7 +224,6 @@ def test_any_value_as_a_configuration_is_refused_in_words(cell: Cell, config) ->
         ("scenes", [{"name": "a" * 101}], "is too long"),
         ("scenes", [DEMO["scenes"][0], DEMO["scenes"][0] | {"name": "UNSEEN"}], "two scenes have this name"),
         ("models", {"a" * 61: {"architecture": "Unet", "encoder": "resnet18"}}, "is too long"),
-        ("results", "re{s}ults", "'re{s}ults' does not match"),
     ],
 )  # fmt: skip
 def test_what_would_break_later_is_said_now(path, value, said):
