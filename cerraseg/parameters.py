@@ -23,8 +23,9 @@ def read(file: Path) -> dict[str, Any]:
     """
     content = _content(file)
     if isinstance(content, dict) and {"blueprint", "parameters"} <= content.keys():
-        if _is_state(content["parameters"]):
-            _check(file, content["parameters"])
+        if not _is_state(content["parameters"]):
+            raise DataError(f"{file}: not a checkpoint that CerraSeg wrote; fetch or write the file again")
+        _check(file, content["parameters"])
         return content
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):

@@ -38,11 +38,14 @@ def check_file(path: Path) -> None:
         text = _text(path)
         if not _json(path, text):
             _expand(path, yaml.compose(text, yaml.SafeLoader), {}, [])
+            yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path}{where}: {error.problem}; expected YAML, indented by spaces") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}; expected YAML") from None
+    except (ValueError, AttributeError) as error:  # a date or a number that is none
+        raise ConfigError(f"{path}: {error}; expected plain values: put such a text in quotes") from None
     except RecursionError:
         raise ConfigError(f"{path}: nested too deep; expected at most {MOST_DEPTH} levels") from None
 
