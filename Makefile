@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test drills lint format record restore repro check hooks slurm-recover pictures ablation recipes splits performance lock clean
+.PHONY: help demo test drills fuzz lint format record restore repro check hooks slurm-recover pictures ablation recipes splits performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -31,6 +31,9 @@ test: $(READY) ## Run the test suite
 
 drills: $(READY) ## Run the tests that take minutes: real SLURM, real DVC, a real browser, lost processes
 	@$(BIN)/python -m pytest -m drill
+
+fuzz: $(READY) ## Try thousands of damaged and absurd files and configurations, which takes an hour; CASES=5000 a property
+	@CERRASEG_CASES=$(or $(CASES),5000) $(BIN)/python -m pytest -m '' tests/fuzz
 
 lint: $(READY) ## Check format, style, types, the workflow and dvc.yaml
 	@$(BIN)/ruff format --check .

@@ -108,7 +108,7 @@ def _read(path: Path) -> _Run:
             for entry in content["classes"]
         ]
         return _Run(path, fields, content["source"], content["pixels"], scores, classes)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path} cannot be read as metrics ({error!r}); expected a metrics.json of the evaluation: run it again."
         ) from error

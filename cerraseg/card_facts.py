@@ -10,9 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from cerraseg.errors import DataError
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 from cerraseg.software import commit
+from cerraseg.store import read_split
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def gather(sources: Sources, repository: Path) -> Facts:
         header=_read(sources.header),
         manifest=_read(sources.manifest),
         split=_hashed(sources.split),
-        parts=Counter(pd.read_csv(sources.split, dtype=str)["split"]),
+        parts=Counter(read_split(sources.split)["split"]),
         statistics=_read(sources.statistics),
         history=pd.read_csv(sources.history) if sources.history else None,
         origin=_read(sources.origin) if sources.origin else {},
@@ -92,8 +94,10 @@ def gather(sources: Sources, repository: Path) -> Facts:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); run the step that makes it again") from None
 
 
 def _hashed(path: Path) -> str:

@@ -12,6 +12,7 @@ from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.logs import log
 from cerraseg.places import COLUMNS, TRUE_SCALE, Floats, Ints, Places, locate
+from cerraseg.store import read_split
 
 TOUCHING = 0.5
 """Patches touch where no pixel fits between them: rounded coordinates, and the steps of 128.25 px of CerraData-4MM."""
@@ -40,7 +41,7 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
     places = locate(pd.read_parquet(table, columns=COLUMNS))
     found = []
     for split in splits:
-        parts = pd.read_csv(split, dtype=str)["split"].to_numpy(np.str_)
+        parts = read_split(split)["split"].to_numpy(np.str_)
         train, test = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test")
         if not len(train) or not len(test):
             raise DataError(

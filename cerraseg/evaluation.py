@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from cerraseg import edges, leakage, metrics, score_files
 from cerraseg.layout import edge_layer
 from cerraseg.logs import log
 from cerraseg.scenario import Scenario
-from cerraseg.store import Store, rows_of
+from cerraseg.store import Store, open_array, read_split, rows_of
 from cerraseg.taxonomy import LEVELS
 
 
@@ -38,17 +37,17 @@ def evaluate(
         info: goes into the metrics beside the scenario and the scores.
     """
     test = rows_of(split, "test")
-    ids = pd.read_csv(split, dtype=str)["id"].iloc[test].tolist()
+    ids = read_split(split)["id"].iloc[test].tolist()
     places = np.searchsorted(rows_of(split, predicted), test)
     classes = LEVELS[scenario.level]
     confusions = metrics.patch_confusions(
-        store.masks[test, store.layer(scenario.level)], np.load(prediction, mmap_mode="r")[places], len(classes)
+        store.masks[test, store.layer(scenario.level)], open_array(prediction)[places], len(classes)
     )
     edge_truth = store.masks[test, store.layer(edge_layer(scenario.level))]
     facts = {
         "scenario": {"id": scenario.id, **vars(scenario)},
         "patches": len(test),
-        "edges": edges.scores(edge_truth, np.load(edge_prediction, mmap_mode="r")[places]),
+        "edges": edges.scores(edge_truth, open_array(edge_prediction)[places]),
         "leakage": leakage.section(confusions, ids, distances),
         **info,
     }

@@ -36,7 +36,7 @@ def section(confusions: NDArray[np.integer], ids: list[str], distances: str | Pa
     Raises:
         DataError: if the table lacks a scored patch.
     """
-    table = pd.read_csv(distances, dtype={"id": str}).set_index("id")
+    table = pd.read_csv(distances, dtype={"id": str}, keep_default_na=False).set_index("id")
     if lacking := [id_ for id_ in ids if id_ not in table.index]:
         raise DataError(
             f"{distances} has no row for {len(lacking)} scored patches, such as {lacking[0]}; expected all of them: "

@@ -107,6 +107,8 @@ def find(roots: Sequence[str | Path]) -> dict[str, dict[str, Path]]:
         for layer in [*sorted(layers), *edges]:
             folder = layer_folder(root, layer)
             for path in sorted(folder.glob("*.tif"), key=str) if folder else []:
+                if not path.name.isprintable():  # bytes that are not UTF-8 among them
+                    raise DataError(f"{str(path)!r}: a name that is no text; expected letters and digits: rename it")
                 id_ = patch_id(path)
                 if layer in edges and id_ not in files:  # an edge mask alone makes no patch
                     continue

@@ -113,7 +113,7 @@ def read_listing(path: Path) -> dict[Key, Released]:
             model, modality, weighting, level = name.split("-")
             released = Released(folder / entry["file"], entry["bytes"], entry["sha256"])
             found[model, modality, weighting, level] = released
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"Cannot read the listing of released checkpoints {path} ({error!r}). Delete it and get the checkpoints "
             "again."

@@ -15,6 +15,7 @@ from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.logs import log
 from cerraseg.spatial import BUFFER, Patches, by_blocks, by_folds, by_sites, in_groups
+from cerraseg.store import read_split
 
 PARTS = ("train", "validation", "test")
 
@@ -81,7 +82,7 @@ def write_fold(
     Raises:
         DataError: if there is no such fold, a share cannot be kept to, or no training patch is left.
     """
-    folds = pd.read_csv(split, dtype={"id": str, "group": str})
+    folds = read_split(split).astype({"fold": int})
     if fold not in folds["fold"].unique():
         raise DataError(f"{split}: no fold {fold}; expected 1 to {folds['fold'].max()}: name one of them")
 

@@ -42,8 +42,11 @@ def write_statistics(table: str | Path, split: str | Path, store: Store, path: s
 
 def read_bands(path: str | Path) -> dict[str, dict[str, float]]:
     """Band → min, max, mean and std, of a file of :func:`write_statistics`."""
-    bands: dict[str, dict[str, float]] = json.loads(Path(path).read_text())["bands"]
-    return bands
+    try:
+        bands: dict[str, dict[str, float]] = json.loads(Path(path).read_text())["bands"]
+        return {band: {name: float(value) for name, value in of.items()} for band, of in bands.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path}: no band statistics ({error!r}); run the statistics step again") from None
 
 
 def class_counts(table: pd.DataFrame, level: str) -> NDArray[np.int64]:

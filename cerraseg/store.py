@@ -88,9 +88,36 @@ def digest(texts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
+def read_split(path: str | Path) -> pd.DataFrame:
+    """A split table (id, split and further columns) as texts; an id such as ``NA`` is one.
+
+    Raises:
+        DataError: if it is none.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a split table ({error}); run the split step again") from None
+    if lacking := {"id", "split"} - set(table.columns):
+        raise DataError(f"{path}: a split table without {' and '.join(sorted(lacking))}; run the split step again")
+    return table
+
+
+def open_array(path: str | Path) -> NDArray[Any]:
+    """Map a ``.npy`` file read-only; nothing in it is ever unpickled.
+
+    Raises:
+        DataError: if it is damaged or holds no numbers.
+    """
+    try:
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except Exception as error:  # numpy evaluates the header, and a damaged one makes it trip over anything
+        raise DataError(f"{path}: no array of numbers ({error}); run the step that makes it again") from None
+
+
 def rows_of(split: str | Path, patches: str) -> NDArray[np.int64]:
     """Rows of the packed arrays that hold a part of the split (``train``, ``validation``, ``test``) or ``all``."""
-    parts = pd.read_csv(split, dtype=str)["split"]
+    parts = read_split(split)["split"]
     return np.flatnonzero((parts == patches).to_numpy() | (patches == "all"))
 
 
@@ -205,13 +232,14 @@ def open_store(images: str | Path, masks: str | Path, header: str | Path) -> Sto
     Raises:
         DataError: if the arrays do not have the shape that the header announces.
     """
-    fields = json.loads(Path(header).read_text())
-    known = Header(**fields | {"bands": tuple(fields["bands"]), "layers": tuple(fields["layers"])})
-    store = Store(np.load(images, mmap_mode="r"), np.load(masks, mmap_mode="r"), known)
-    if (store.images.shape[:2], store.masks.shape[:2]) != (
-        (known.patches, len(known.bands)),
-        (known.patches, len(known.layers)),
-    ):
+    try:
+        fields = json.loads(Path(header).read_text())
+        known = Header(**fields | {"bands": tuple(fields["bands"]), "layers": tuple(fields["layers"])})
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{header}: no header of packed arrays ({error!r}); run the pack step again") from None
+    store = Store(open_array(images), open_array(masks), known)
+    parts = ((store.images, np.float32, known.bands), (store.masks, np.uint8, known.layers))
+    if any((a.dtype, a.shape) != (np.dtype(kind), (known.patches, len(of), SIZE, SIZE)) for a, kind, of in parts):
         raise DataError(f"{images}, {masks} and {header} do not belong together; remove them and pack again")
     return store
 

@@ -77,7 +77,7 @@ def all_ways(cell, path):
 
 
 @given(data=st.data())
-@settings(max_examples=max(10, CASES // 3))
+@settings(max_examples=max(8, CASES // 8))
 def test_damaged_files_are_refused(cell: Cell, place: Path, whole: bytes, data: st.DataObject) -> None:
     changed = bytearray(whole)
     # The pickle stands first, the archive's directory last; numbers, between them, are what no reader can judge.
