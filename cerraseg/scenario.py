@@ -61,7 +61,7 @@ def parse(name: str, named: Mapping[str, Collection[str]] = {}) -> Scenario:
     """
     form = "-".join(AXES) + "-seed"
     *parts, seed = name.split("-")
-    if len(parts) != len(AXES) or not seed.isdigit():
+    if len(parts) != len(AXES) or not seed.isdecimal():
         raise ConfigError(f"scenario {name!r}: expected the form {form}, such as unet-concat-nw-l1-paper-666")
     known = {axis: (*values, *named.get(axis, ())) for axis, values in AXES.items()}
     for (axis, values), part in zip(known.items(), parts, strict=True):
