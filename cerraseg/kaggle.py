@@ -1,12 +1,9 @@
 """Get any dataset from Kaggle: resumable, checked for space and damage, with errors that say what to do.
 
 ``kagglehub`` knows the credentials, asks Kaggle, and keeps the books of its cache, which is put in the project's data
-folder. The transfer and the unpacking are our own: kagglehub's follow any redirect, have no bound on what a server
-sends, and unpack whatever comes.
+folder. The transfer and the unpacking are our own, held to what a stranger's server and archive may do.
 """
 
-import base64
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,18 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+import requests
 
+from cerraseg import kaggle_client
 from cerraseg.archive import ArchiveError, unpack
 from cerraseg.errors import DownloadError
 from cerraseg.logs import log
 
 if TYPE_CHECKING:
-    import requests
     from kagglehub.handle import DatasetHandle
-
-_CHUNK = 1 << 20
-_TIMEOUT = (15, 60)
 
 CREDENTIALS = (
     "To get credentials: sign in to Kaggle, Settings -> API -> create a token. Then either set KAGGLE_API_TOKEN, or "
@@ -94,7 +88,7 @@ def _cache_in(folder: Path) -> Iterator[None]:
 def _handle(dataset: str, version: int | None, otherwise: str) -> "DatasetHandle":
     """Return kagglehub's handle with a version: the one asked for, else the one that Kaggle calls current."""
     from kagglehub.handle import DatasetHandle
-    from kagglehub.http_resolver import ApiGetDatasetRequest, build_kaggle_client
+    from kagglehub.http_resolver import ApiGetDatasetRequest
 
     owner, _, name = dataset.partition("/")
     # kagglehub takes a version below 1 for "no version" and would fetch the current one.
@@ -106,7 +100,7 @@ def _handle(dataset: str, version: int | None, otherwise: str) -> "DatasetHandle
     if version is None:
         request = ApiGetDatasetRequest()
         request.owner_slug, request.dataset_slug = owner, name
-        with _in_user_words(dataset, otherwise), build_kaggle_client() as client:
+        with _in_user_words(dataset, otherwise), kaggle_client.client() as client:
             version = client.datasets.dataset_api_client.get_dataset(request).current_version_number
         log.info("version %s of %s is current; set `version` in the configuration to stay with it", version, dataset)
     return DatasetHandle(owner, name, version)
@@ -114,41 +108,11 @@ def _handle(dataset: str, version: int | None, otherwise: str) -> "DatasetHandle
 
 def _archive_bytes(handle: "DatasetHandle", archive: Path, otherwise: str) -> int | None:
     """Ask for the archive and return its announced size in bytes, without reading it; None if none is announced."""
-    with _in_user_words(str(handle), otherwise, archive), _asked(handle) as response:
-        size = _announced(response)
+    with _in_user_words(str(handle), otherwise, archive), kaggle_client.asked(handle) as response:
+        size = kaggle_client.announced(response)
     if size is not None and _size(archive) > size:
         archive.unlink()
     return size
-
-
-@contextmanager
-def _asked(handle: "DatasetHandle") -> "Iterator[requests.Response]":
-    """Kaggle's answer to the request for the archive, nothing of its content read yet."""
-    from kagglehub.http_resolver import ApiDownloadDatasetRequest, build_kaggle_client
-
-    request = ApiDownloadDatasetRequest()
-    request.owner_slug, request.dataset_slug = handle.owner, handle.dataset
-    request.dataset_version_number = handle.version
-    with build_kaggle_client() as client, client.datasets.dataset_api_client.download_dataset(request) as response:
-        _check_way(response)
-        yield response
-
-
-def _check_way(response: "requests.Response") -> None:
-    """Raise unless every address on the way here was as safe as the first."""
-    import requests
-
-    ways = [step.url for step in (*response.history, response)]
-    if ways[0].startswith("https:") and not all(url.startswith("https:") for url in ways):
-        response.close()
-        raise requests.exceptions.InvalidURL(
-            "Kaggle's answer leads from https to an address that is not: that is not followed"
-        )
-
-
-def _announced(response: "requests.Response") -> int | None:
-    length = response.headers.get("Content-Length", "") if "Content-Encoding" not in response.headers else ""
-    return int(length) if length.isdigit() else None
 
 
 def _check_space(folder: Path, archive: Path, size: int, unpacked: int, otherwise: str) -> None:
@@ -172,54 +136,14 @@ def _transfer(handle: "DatasetHandle", archive: Path, most: int, otherwise: str)
     from kagglehub.integrity import get_md5_checksum_from_response
 
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with _in_user_words(str(handle), otherwise, archive), _asked(handle) as response:
-        size, wanted = _announced(response), get_md5_checksum_from_response(response)
+    with _in_user_words(str(handle), otherwise, archive), kaggle_client.asked(handle) as response:
+        size, wanted = kaggle_client.announced(response), get_md5_checksum_from_response(response)
         if size is None or _size(archive) < size:
-            with _rest(response, _size(archive), size) as (rest, start):
-                _write(rest, archive, start, most)
-    if wanted and _md5(archive) != wanted:
+            with kaggle_client.rest_of(response, _size(archive), size) as (rest, start):
+                kaggle_client.receive(rest, archive, start, most)
+    if wanted and kaggle_client.md5(archive) != wanted:
         archive.unlink()
         raise DownloadError(_damaged(handle, "its MD5 is not the announced one.", otherwise))
-
-
-@contextmanager
-def _rest(response: "requests.Response", have: int, size: int | None) -> "Iterator[tuple[requests.Response, int]]":
-    """What is missing behind the bytes that are here, or the whole from 0 where the server does not go on."""
-    import requests
-
-    if not have or size is None or response.headers.get("Accept-Ranges") != "bytes":
-        yield response, 0
-        return
-    wanted = {"Range": f"bytes={have}-"}
-    with requests.get(response.url, headers=wanted, stream=True, timeout=_TIMEOUT) as rest:  # of the storage, signed
-        _check_way(rest)
-        rest.raise_for_status()
-        if rest.status_code == 206 and rest.headers.get("Content-Range") != f"bytes {have}-{size - 1}/{size}":
-            raise requests.ConnectionError("the server sent another part than was asked for")
-        yield rest, have if rest.status_code == 206 else 0
-
-
-def _write(response: "requests.Response", archive: Path, start: int, most: int) -> None:
-    """Append what comes to the first ``start`` bytes; a server that goes on and on is left."""
-    total = None if (coming := _announced(response)) is None else start + coming
-    bar = tqdm(desc="download", total=total, initial=start, unit="B", unit_scale=True, disable=None, leave=False)
-    with archive.open("ab" if start else "wb") as file, bar:
-        for chunk in response.iter_content(_CHUNK):
-            if file.tell() + len(chunk) > most:
-                archive.unlink()
-                raise DownloadError(
-                    f"The server sent more than the {most:,} bytes that were announced or expected; what came was "
-                    "removed. Run it again; if it happens again, the fault is at Kaggle or in a proxy on the way."
-                )
-            file.write(chunk)
-            bar.update(len(chunk))
-
-
-def _md5(file: Path) -> str:
-    """MD5 in base 64, as Google's storage announces it: against damage, not against an attacker."""
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False))
-    return base64.b64encode(digest.digest()).decode()
 
 
 def _unpack(handle: "DatasetHandle", archive: Path, folder: Path, most: int, otherwise: str) -> None:
@@ -232,8 +156,8 @@ def _unpack(handle: "DatasetHandle", archive: Path, folder: Path, most: int, oth
 
 def _damaged(handle: "DatasetHandle", why: str, otherwise: str) -> str:
     return (
-        f"The archive of {handle} is damaged or cut short, or holds what must not be unpacked: {why} It was removed: run "
-        "it again to download it afresh. If it happens again, the fault is at Kaggle or in a proxy on the way. "
+        f"The archive of {handle} is damaged or cut short, or holds what must not be unpacked: {why} It was removed: "
+        "run it again to download it afresh. If it happens again, the fault is at Kaggle or in a proxy on the way. "
         f"{otherwise}"
     )
 
@@ -241,8 +165,6 @@ def _damaged(handle: "DatasetHandle", why: str, otherwise: str) -> str:
 @contextmanager
 def _in_user_words(what: str, otherwise: str, archive: Path | None = None) -> Iterator[None]:
     """Turn what kagglehub raises into one :class:`DownloadError` that says what to do, without the chain of causes."""
-    import requests
-
     try:
         yield
     except requests.HTTPError as error:

@@ -312,7 +312,7 @@ def test_an_answer_that_is_no_json_costs_nothing(
     def garbled(handle: object) -> None:
         raise requests.JSONDecodeError("Expecting value", "<html>", 0)
 
-    monkeypatch.setattr(kaggle_module, "_asked", garbled)
+    monkeypatch.setattr(kaggle_module.kaggle_client, "asked", garbled)
     archive = paths_in(tmp_path)[0]
     archive.parent.mkdir(parents=True)
     archive.write_bytes(ARCHIVE[:HALF])

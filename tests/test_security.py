@@ -82,9 +82,10 @@ def test_nothing_unsafe_is_called():
 @pytest.mark.parametrize(
     "line",
     [
-        "torch.load(a)", "torch.load(a, weights_only=False)", "np.load(a, allow_pickle=True)", "eval(a)", "pickle.loads(a)",
-        "subprocess.run(a, shell=True)", "requests.get(a, verify=False)", "archive.extractall(b)", "yaml.load(a)",
-        "os.system(a)", "joblib.load(a)", "pd.read_pickle(a)", "Loop.load_from_checkpoint(a)", "tempfile.mktemp()",
+        "torch.load(a)", "torch.load(a, weights_only=False)", "np.load(a, allow_pickle=True)", "eval(a)",
+        "pickle.loads(a)", "subprocess.run(a, shell=True)", "requests.get(a, verify=False)", "archive.extractall(b)",
+        "yaml.load(a)", "os.system(a)", "joblib.load(a)", "pd.read_pickle(a)", "Loop.load_from_checkpoint(a)",
+        "tempfile.mktemp()",
     ],
 )  # fmt: skip
 def test_the_rule_sees_what_is_unsafe(tmp_path, line):
@@ -147,11 +148,11 @@ def test_code_in_a_checkpoint_is_not_run(here, packed, how):
     file, statistics = evil(how), json.loads((packed / "statistics.json").read_text())
     scenario = parse("unet-msi-nw-l1-paper-1")
     recipe = RECIPES["paper"]["unet"]
-    with pytest.raises(DataError, match="could run code when it is read|not a checkpoint"):
+    with pytest.raises(DataError, match=r"could run code when it is read|not a checkpoint"):
         adoption.adopt(file, scenario, recipe, {}, statistics, here / "out.pt", here / "origin.json")
     net = build("mine", 12, 7, {"architecture": "Linknet", "encoder": "resnet18"})
     for suffix in (".pt", ".pth", ".safetensors"):
-        with pytest.raises(DataError, match="could run code when it is read|not a checkpoint"):
+        with pytest.raises(DataError, match=r"could run code when it is read|not a checkpoint"):
             start(net, [f"B{band}" for band in range(12)], file.rename(file.with_suffix(suffix)))
         file = file.with_suffix(suffix)
     with pytest.raises(DataError, match="not a checkpoint that CerraSeg wrote"):
@@ -171,9 +172,9 @@ def test_code_in_a_trainings_state_is_not_run(here, packed, how):
 
 
 def test_code_in_packed_arrays_and_scores_is_not_run(here, packed):
-    images, masks, header = arrays(packed)
+    _, masks, header = arrays(packed)
     np.save("evil.npy", np.array([Harm()], dtype=object), allow_pickle=True)
-    with pytest.raises((DataError, ValueError), match="Python objects|not"):
+    with pytest.raises((DataError, ValueError), match=r"Python objects|not"):
         store.open_store("evil.npy", masks, header)
     np.savez("evil.npz", counts=np.array([Harm()], dtype=object), ids=np.array([Harm()], dtype=object))
     with pytest.raises((DataError, ValueError)):
@@ -186,7 +187,7 @@ def test_no_model_hub_is_asked(here, encoder, monkeypatch):
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was asked"))
     own = {"architecture": "Unet", "encoder": encoder}
     for model in ({"unet": {"encoder": encoder}}, {"models": {"mine": own}}):
-        with pytest.raises(ConfigError, match="hf.hub|local-dir"):
+        with pytest.raises(ConfigError, match=r"hf.hub|local-dir"):
             check(DEMO | model, SCHEMA)
     for name, settings in (("unet", {"encoder": encoder}), ("mine", own)):
         with pytest.raises(ConfigError, match="no model hub is asked"):
@@ -203,8 +204,8 @@ def test_timm_reads_no_file_by_itself(here, option):
 
 
 NAMES = [
-    "x; touch pwned", "$(touch pwned)", "`touch pwned`", "a'b", 'a"b', "a\nb", "a\n", "-x", "{x}", "a%j", "a*", "a?b", "[a]",
-    "a|b", "a&b", "a>b", "a\\b", "~/a", "#a", " a", "a ", "", "a\x00b", "!a", "a\tb",
+    "x; touch pwned", "$(touch pwned)", "`touch pwned`", "a'b", 'a"b', "a\nb", "a\n", "-x", "{x}", "a%j", "a*", "a?b",
+    "[a]", "a|b", "a&b", "a>b", "a\\b", "~/a", "#a", " a", "a ", "", "a\x00b", "!a", "a\tb",
 ]  # fmt: skip
 
 
@@ -232,7 +233,7 @@ def test_ordinary_folders_are_results(name):
     "label", ["a\n\n.. raw:: html\n\n <b>", "<script>", "[a](javascript:b)", "javascript:a", "`a <b>`_"]
 )
 def test_labels_that_would_be_markup_are_refused(label, tmp_path):
-    with pytest.raises(ConfigError, match="label: .* does not match"):
+    with pytest.raises(ConfigError, match=r"label: .* does not match"):
         check(DEMO | {"source": "local", "roots": str(tmp_path), "label": label}, SCHEMA)
 
 

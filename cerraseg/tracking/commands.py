@@ -149,8 +149,8 @@ def check() -> None:
     listed, jobs = list(stages.opened().index.stages), workflow.jobs()
     if any(" " in path for job in jobs for path in job.outputs if job.rule == DIGESTS):
         raise CerraSegError(
-            "config.yaml names a folder of results with a space, which the commands of DVC's stages do not quote; rename "
-            "it, or give the run a configuration of its own (--configfile)"
+            "config.yaml names a folder of results with a space, which the commands of DVC's stages do not quote; "
+            "rename it, or give the run a configuration of its own (--configfile)"
         )
     if any(job.rule == "fold" for job in jobs):
         raise CerraSegError(
