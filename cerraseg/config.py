@@ -14,7 +14,7 @@ from cerraseg.recipes import RECIPES, Recipe, check_fit, check_heads, check_trai
 from cerraseg.scenario import AXES, PLURALS, RELEASED, Scenario, expand
 from cerraseg.search_check import check_tune
 from cerraseg.taxonomy import FOLDERS
-from cerraseg.wording import expanded, input_file, nearest
+from cerraseg.wording import expanded, nearest
 
 _NEEDS = {"msi": {"msi"}, "sar": {"sar"}, "concat": {"msi", "sar"}}
 
@@ -129,7 +129,7 @@ def _checkpoints(given: Mapping[str, str], scenarios: Iterable[Scenario]) -> dic
     for id_, path in given.items():
         if id_ not in ids:
             raise ConfigError(f"checkpoints.{id_}: no such scenario in this configuration{nearest(id_, ids)}")
-        files[id_] = input_file(f"checkpoints.{id_}", path)
+        files[id_] = expanded(f"checkpoints.{id_}", path)
         if not Path(files[id_]).is_file():
             raise ConfigError(f"checkpoints.{id_}: {files[id_]}: no such file; expected a checkpoint")
     return files
@@ -156,7 +156,7 @@ def _scenes(
             raise ConfigError(f"{where}: two scenes have this name; expected one a name: rename one of them")
         mapped = Path(config["results"], "scenes", scene["name"], "scene.json").is_file()  # e.g. by dvc pull
         for key in (key for key in ("msi", "sar", "reference") if key in scene):
-            scene[key] = input_file(f"{where}.{key}", scene[key])
+            scene[key] = expanded(f"{where}.{key}", scene[key])
             if not (mapped or scene[key] in simulated.values() or Path(scene[key]).is_file()):
                 raise ConfigError(f"{where}.{key}: {scene[key]}: no such file; expected a raster")
         scene["scenarios"] = _mapped_by(scene, where, scenarios)

@@ -7,7 +7,7 @@ from typing import Any
 
 from cerraseg.errors import ConfigError
 from cerraseg.scenario import AXES, RELEASED, Scenario
-from cerraseg.wording import input_file, nearest
+from cerraseg.wording import expanded, nearest
 
 _GIVEN = {
     "encoder_name": "give it as encoder",
@@ -52,7 +52,7 @@ def _checked(where: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         )
     if "pretrained" not in given:
         return dict(given)
-    file = input_file(f"{where}.pretrained", given["pretrained"])
+    file = expanded(f"{where}.pretrained", given["pretrained"])
     if not Path(file).is_file():
         raise ConfigError(f"{where}.pretrained: {file}: no such file; expected an encoder's parameters")
     return {**given, "pretrained": file}

@@ -19,25 +19,15 @@ def meant(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def input_file(key: str, path: str) -> str:
-    """:func:`expanded`, for what is an input of a step.
-
-    Raises:
-        ConfigError: naming ``key``, if a variable is not set or the path holds braces.
-    """
-    found = expanded(key, path)
-    if set("{}") & set(found):
-        raise ConfigError(f"{key}: {found}: braces, which Snakemake would fill in; rename the file, or link to it")
-    return found
-
-
 def expanded(key: str, path: str) -> str:
     """A path of the configuration with its environment variables filled in.
 
     Raises:
-        ConfigError: naming ``key``, if one is not set.
+        ConfigError: naming ``key``, if one is not set or the path holds braces.
     """
     found = os.path.expandvars(path)
     if "$" in found:
         raise ConfigError(f"{key}: {found}: the environment variable is not set; export it, or give the path itself")
+    if set("{}") & set(found):
+        raise ConfigError(f"{key}: {found}: braces, which Snakemake would fill in; rename it, or link to it")
     return found

@@ -230,7 +230,7 @@ def test_ordinary_folders_are_results(name):
 
 
 @pytest.mark.parametrize(
-    "label", ["a\n\n.. raw:: html\n\n <b>", "<script>", "[a](javascript:b)", "javascript:a", "`a <b>`_"]
+    "label", ["a\n\n.. raw:: html\n\n <b>", "<script>", "[a](javascript:b)", "javascript:a", "`a`_", "{x}"]
 )
 def test_labels_that_would_be_markup_are_refused(label, tmp_path):
     with pytest.raises(ConfigError, match=r"label: .* does not match"):
@@ -241,10 +241,16 @@ def test_a_file_with_braces_in_its_name_is_refused(tmp_path):
     file = tmp_path / "{scene}.tif"
     file.touch()
     scene = {"name": "mine", "msi": str(file), "sar": str(file)}
-    with pytest.raises(
-        ConfigError, match=r"scenes\.mine\.msi: .*braces, which Snakemake would fill in; rename the file"
-    ):
+    with pytest.raises(ConfigError, match=r"scenes\.mine\.msi: .*braces, which Snakemake would fill in; rename it"):
         check(DEMO | {"scenes": [scene]}, SCHEMA)
+
+
+def test_a_searchs_storage_is_not_pickled():
+    """Optuna unpickles snapshots, of storages that have them; a journal's file has none."""
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal._base import BaseJournalSnapshot
+
+    assert not issubclass(JournalFileBackend, BaseJournalSnapshot)
 
 
 def test_yaml_makes_no_objects(tmp_path):

@@ -8,7 +8,6 @@ TUNE = config["tune"]
 SEARCHED = SimpleNamespace(scenario=TUNE["scenario"])
 # What holds a password stays out of parameters, which Snakemake writes down: the steps take it from the configuration.
 STORAGE = masked(storage_of(config))
-SHOWN = config | {"tune": TUNE | {"storage": masked(TUNE["storage"])}}
 
 
 def to_search(wildcards):
