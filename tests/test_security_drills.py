@@ -63,7 +63,7 @@ def test_folders_that_a_shell_would_obey(tmp_path):
     shutil.rmtree(made.folder / "results")
     (roots,) = {path.parents[1].relative_to(made.folder) for path in (made.folder / here).rglob("*.tif")}
     local = {"source": "local", "roots": str(roots), "released": {"source": "local", "folder": f"re {here}"}}
-    label = "a label; touch pwned $(touch pwned) %s 'q' \"d\" =1+1 $frac{ &"
+    label = "a label; touch pwned $(touch pwned) %s 'q' \"d\" =1+1 $x_$ $ &"
     made.configure(tiny(**local, label=label, results="re sults é"))
     made.run()
     made.run("--report", "report.html")
@@ -75,7 +75,8 @@ def test_folders_that_a_shell_would_obey(tmp_path):
     mine["options"] = {"decoder_channels": [16, 16, 8]}
     lists = TINY["scenarios"] | {"extra": ["mine-concat-nw-l1-tuned-1"]}
     made.configure(tiny(**local, checkpoints={TUNED: checkpoint}, models={"mine": mine}, scenarios=lists))
-    made.run("results/benchmark.csv")
+    of_both = f"results/scenarios/{TUNED}/origin.json", "results/scenarios/mine-concat-nw-l1-tuned-1/checkpoint.pt"
+    made.run(*of_both)
     assert json.loads(made.read(f"results/scenarios/{TUNED}/origin.json"))["file"] == checkpoint
     assert list(tmp_path.rglob("pwned*")) == []
 
