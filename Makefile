@@ -3,11 +3,12 @@ SHELL := bash
 PYTHON ?= python3
 CORES ?= all
 UV_VERSION := 0.13.8
+AUDIT_VERSION := 2.10.1
 BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test drills fuzz lint format record restore repro check hooks slurm-recover pictures ablation recipes splits performance lock clean
+.PHONY: help demo test drills fuzz lint audit format record restore repro check hooks slurm-recover pictures ablation recipes splits performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -42,6 +43,9 @@ lint: $(READY) ## Check format, style, types, the workflow and dvc.yaml
 	@$(BIN)/snakefmt --check Snakefile workflow
 	@$(BIN)/snakemake --lint
 	@$(BIN)/python -m cerraseg.tracking check
+
+audit: $(READY) ## Look the locked dependencies up in the database of known vulnerabilities
+	@index=$$($(BIN)/pip config get global.index-url 2>/dev/null); $(BIN)/python .ci/audit.py requirements.txt $(BIN)/uv tool run $${index:+--default-index "$$index"} pip-audit==$(AUDIT_VERSION)
 
 format: $(READY) ## Bring code and rules into the house format
 	@$(BIN)/ruff format .

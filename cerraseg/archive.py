@@ -16,7 +16,9 @@ from cerraseg.logs import log, progress
 MOST_BYTES = 20 * 10**9
 """Default cap on what comes out of an archive, in bytes: eight times the released checkpoints."""
 
-MOST_ENTRIES = 100_000
+MOST_ENTRIES = 1_000_000
+"""CerraData-4MM has 181,746 files."""
+
 RATIO = 200
 """An entry above a megabyte that is packed tighter than this is taken for a bomb; model parameters hardly shrink."""
 
@@ -35,7 +37,8 @@ def unpack(archive: Path, folder: Path, *, most: int = MOST_BYTES) -> None:
     """Turn the zip ``archive`` into ``folder``, which appears when it is complete; then remove the archive.
 
     Refused as a whole are entries that are absolute, lead outside, are links or special files, occur twice, are
-    encrypted, or are packed by a method other than deflate, and contents above ``most`` bytes or of an absurd ratio.
+    encrypted, or are packed by a method other than deflate, contents above ``most`` bytes or of an absurd ratio, and
+    more than :data:`MOST_ENTRIES`. No entry's mode is taken over.
 
     Raises :class:`ArchiveError` when the archive is refused or damaged, which removes it, and :class:`DownloadError`
     when the disk is full or fails, which keeps it. ``folder`` is left as it was in both cases.

@@ -196,7 +196,7 @@ def drawn(
     height += 0.2 * -(-len(legend) // columns)
     with mpl.rc_context(_STYLE | {"axes.spines.top": bool(legend), "axes.spines.right": bool(legend)}):
         figure = Figure(figsize=(width, height), layout="compressed" if legend else "constrained")
-        figure.suptitle(f"{title}\nData: {source}", x=0.01, ha="left", fontsize=10.5)
+        figure.suptitle(f"{title}\nData: {source}", x=0.01, ha="left", fontsize=10.5, parse_math=False)
         handles = [
             Patch(facecolor=c, edgecolor=EDGE, label=e.name) for c, e in zip(_colours(legend), legend, strict=True)
         ]

@@ -1,19 +1,20 @@
 """Get any dataset from Kaggle: resumable, checked for space and damage, with errors that say what to do.
 
-``kagglehub`` does the transfer. Its cache is put in the project's data folder, because only in its cache does it go on
-with a partly downloaded archive: as ``output_dir`` it refuses, or clears, a folder that holds one.
+``kagglehub`` knows the credentials, asks Kaggle, and keeps the books of its cache, which is put in the project's data
+folder. The transfer and the unpacking are our own, held to what a stranger's server and archive may do.
 """
 
 import os
 import shutil
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import requests
+
+from cerraseg import kaggle_client
+from cerraseg.archive import ArchiveError, unpack
 from cerraseg.errors import DownloadError
 from cerraseg.logs import log
 
@@ -61,7 +62,10 @@ def fetch(dataset: str, version: int | None, folder: Path, *, unpacked: int, oth
                 log.info("removed an unfinished extraction of %s", handle)
             size = _archive_bytes(handle, archive, otherwise) or unpacked
             _check_space(folder, archive, size, unpacked, otherwise)
-            found = _transfer(handle, archive, otherwise)
+            _transfer(handle, archive, size, otherwise)
+            found = cache.get_path(handle)
+            _unpack(handle, archive, Path(found), max(2 * unpacked, 10 * size), otherwise)
+            cache.mark_as_complete(handle)
     return Path(found)
 
 
@@ -84,7 +88,7 @@ def _cache_in(folder: Path) -> Iterator[None]:
 def _handle(dataset: str, version: int | None, otherwise: str) -> "DatasetHandle":
     """Return kagglehub's handle with a version: the one asked for, else the one that Kaggle calls current."""
     from kagglehub.handle import DatasetHandle
-    from kagglehub.http_resolver import ApiGetDatasetRequest, build_kaggle_client
+    from kagglehub.http_resolver import ApiGetDatasetRequest
 
     owner, _, name = dataset.partition("/")
     # kagglehub takes a version below 1 for "no version" and would fetch the current one.
@@ -96,7 +100,7 @@ def _handle(dataset: str, version: int | None, otherwise: str) -> "DatasetHandle
     if version is None:
         request = ApiGetDatasetRequest()
         request.owner_slug, request.dataset_slug = owner, name
-        with _in_user_words(dataset, otherwise), build_kaggle_client() as client:
+        with _in_user_words(dataset, otherwise), kaggle_client.client() as client:
             version = client.datasets.dataset_api_client.get_dataset(request).current_version_number
         log.info("version %s of %s is current; set `version` in the configuration to stay with it", version, dataset)
     return DatasetHandle(owner, name, version)
@@ -104,19 +108,9 @@ def _handle(dataset: str, version: int | None, otherwise: str) -> "DatasetHandle
 
 def _archive_bytes(handle: "DatasetHandle", archive: Path, otherwise: str) -> int | None:
     """Ask for the archive and return its announced size in bytes, without reading it; None if none is announced."""
-    from kagglehub.http_resolver import ApiDownloadDatasetRequest, build_kaggle_client
-
-    request = ApiDownloadDatasetRequest()
-    request.owner_slug, request.dataset_slug = handle.owner, handle.dataset
-    request.dataset_version_number = handle.version
-    with _in_user_words(str(handle), otherwise, archive), build_kaggle_client() as client:
-        response = client.datasets.dataset_api_client.download_dataset(request)
-        response.close()
-    if "Content-Length" not in response.headers:
-        return None
-    size = int(response.headers["Content-Length"])
-    if _size(archive) > size:
-        # kagglehub would ask for a range behind the end and append the server's error page.
+    with _in_user_words(str(handle), otherwise, archive), kaggle_client.asked(handle) as response:
+        size = kaggle_client.announced(response)
+    if size is not None and _size(archive) > size:
         archive.unlink()
     return size
 
@@ -137,33 +131,40 @@ def _check_space(folder: Path, archive: Path, size: int, unpacked: int, otherwis
     log.info("archive of %.2f GB, %.2f GB of it here already", size / 1e9, _size(archive) / 1e9)
 
 
-def _transfer(handle: "DatasetHandle", archive: Path, otherwise: str) -> str:
-    """Download and unpack with kagglehub; return the folder. A damaged archive is removed with what came out of it."""
-    import kagglehub
-    import requests
-    from kagglehub.cache import delete_from_cache
-    from kagglehub.exceptions import DataCorruptionError
+def _transfer(handle: "DatasetHandle", archive: Path, most: int, otherwise: str) -> None:
+    """Bring the archive to its whole, at most ``most`` bytes; a wrong one is removed."""
+    from kagglehub.integrity import get_md5_checksum_from_response
 
-    bad = (DataCorruptionError, zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError)
-    with _in_user_words(str(handle), otherwise, archive):
-        try:
-            return str(kagglehub.dataset_download(str(handle)))
-        except requests.RequestException:  # some of these are ValueErrors too
-            raise
-        except bad as error:
-            archive.unlink(missing_ok=True)
-            delete_from_cache(handle)
-            raise DownloadError(
-                f"The archive of {handle} is damaged or cut short ({_reason(error)}). It was removed: run it again to "
-                f"download it afresh. If it happens again, the fault is at Kaggle or in a proxy on the way. {otherwise}"
-            ) from None
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with _in_user_words(str(handle), otherwise, archive), kaggle_client.asked(handle) as response:
+        size, wanted = kaggle_client.announced(response), get_md5_checksum_from_response(response)
+        if size is None or _size(archive) < size:
+            with kaggle_client.rest_of(response, _size(archive), size) as (rest, start):
+                kaggle_client.receive(rest, archive, start, most)
+    if wanted and kaggle_client.md5(archive) != wanted:
+        archive.unlink()
+        raise DownloadError(_damaged(handle, "its MD5 is not the announced one.", otherwise))
+
+
+def _unpack(handle: "DatasetHandle", archive: Path, folder: Path, most: int, otherwise: str) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        unpack(archive, folder, most=most)
+    except ArchiveError as error:
+        raise DownloadError(_damaged(handle, str(error), otherwise)) from None
+
+
+def _damaged(handle: "DatasetHandle", why: str, otherwise: str) -> str:
+    return (
+        f"The archive of {handle} is damaged or cut short, or holds what must not be unpacked: {why} It was removed: "
+        "run it again to download it afresh. If it happens again, the fault is at Kaggle or in a proxy on the way. "
+        f"{otherwise}"
+    )
 
 
 @contextmanager
 def _in_user_words(what: str, otherwise: str, archive: Path | None = None) -> Iterator[None]:
     """Turn what kagglehub raises into one :class:`DownloadError` that says what to do, without the chain of causes."""
-    import requests
-
     try:
         yield
     except requests.HTTPError as error:

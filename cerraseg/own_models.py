@@ -17,8 +17,12 @@ _GIVEN = {
     "classes": "it follows from the scenario's level",
     "activation": "models return logits",
     "aux_params": "a model has one output",
+    **dict.fromkeys(
+        ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
+        "timm would fetch or read parameters by itself; give a file as pretrained",
+    ),
 }
-"""Arguments of segmentation-models-pytorch that are no options → why."""
+"""Arguments of segmentation-models-pytorch and timm that are no options → why."""
 
 
 def check(models: Mapping[str, Mapping[str, Any]], chosen: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -37,9 +41,10 @@ def check(models: Mapping[str, Mapping[str, Any]], chosen: Iterable[str]) -> dic
 def _checked(where: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if name in AXES["model"] or not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise ConfigError(f"{where}: expected a new name of small letters, digits and _; rename it")
-    for option in given["options"]:
-        if option in _GIVEN:
-            raise ConfigError(f"{where}.options.{option}: not an option: {_GIVEN[option]}; take it out")
+    try:
+        check_origin(given["encoder"], given["options"])
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error}") from None
     if given["fusion"] == "late" and given["architecture"] == "DPT":
         raise ConfigError(
             f"{where}.fusion: late joins feature maps, but DPT's decoder also takes tokens of the encoder; expected "
@@ -51,6 +56,19 @@ def _checked(where: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if not Path(file).is_file():
         raise ConfigError(f"{where}.pretrained: {file}: no such file; expected an encoder's parameters")
     return {**given, "pretrained": file}
+
+
+def check_origin(encoder: str, options: Iterable[str] = ()) -> None:
+    """Hold what a model is built from, which may be a stranger's checkpoint, to what asks no hub and reads no file.
+
+    Raises:
+        ConfigError: it begins with the key at fault.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", encoder):  # timm takes hf-hub:someone/model and local-dir:folder
+        raise ConfigError(f"encoder: {encoder!r} is no encoder's name; {_GIVEN['encoder_weights']}")
+    for option in options:
+        if option in _GIVEN:
+            raise ConfigError(f"options.{option}: not an option: {_GIVEN[option]}; take it out")
 
 
 def check_scenarios(

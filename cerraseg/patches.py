@@ -41,6 +41,7 @@ SIZE = 128
 GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 """Options under which GDAL opens one of many files twice as fast: it would list the folder first."""
 
+_FORMULA = ("=", "+", "-", "@")
 _CHUNK = 64  # patches that a worker inspects at a time
 
 
@@ -76,7 +77,8 @@ def index(
         tables.append(table_of_chunk)
         faults += faults_of_chunk
     with replacing(rejected) as temporary:
-        pd.DataFrame(faults, columns=["id", "reason"]).to_csv(temporary, index=False)
+        cells = [[_harmless(cell) for cell in fault] for fault in faults]
+        pd.DataFrame(cells, columns=["id", "reason"]).to_csv(temporary, index=False)
     _judge(faults, len(files), str(rejected), on_bad_patch, max_rejected)
     frame = pd.concat(tables, ignore_index=True)
     frame.insert(1, "row", np.arange(len(frame)))
@@ -139,7 +141,14 @@ def _inspect_chunk(
     return pd.DataFrame(rows), faults
 
 
+def _harmless(cell: str) -> str:
+    """A cell that a spreadsheet shows, and does not take for a formula."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
 def _inspect(id_: str, files: dict[str, str], layers: Sequence[str]) -> dict[str, Any]:
+    if _harmless(id_) != id_ or not id_.isprintable():
+        raise DataError(f"its id {id_!r} would be a formula in a table; expected letters and digits: rename its files")
     if missing := [layer for layer in layers if layer not in files]:
         raise DataError(f"no {' and no '.join(missing)} file; expected one file a patch in every layer folder")
     row: dict[str, Any] = {"id": id_, **{layer: files[layer] for layer in layers}}

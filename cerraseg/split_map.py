@@ -133,7 +133,8 @@ def _panel(axes: Axes, places: Places, area: _Area, colours: NDArray[np.float64]
         PolyCollection(list(corners), facecolors=colours[area.members], edgecolors=edges, linewidths=0.2)
     )
     name = str(places.crs[area.members[0]])
-    axes.set_title(f"{name if len(name) < 20 else 'own system'}, {len(area.members):,} patches")
+    title = f"{name if len(name) < 20 else 'own system'}, {len(area.members):,} patches"
+    axes.set_title(title, parse_math=False)  # the system's name is the file's
     axes.set(xlim=area.extent[:2], ylim=area.extent[2:], aspect=area.aspect, xticks=[], yticks=[])
     if area.ground:
         draw_marks(axes, area.ground)

@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as L
@@ -14,6 +15,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 
 from cerraseg.determinism import FLAGS
+from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.plan import Plan
 from cerraseg.team import Team
@@ -30,13 +32,26 @@ def mixed(plan: Plan) -> bool:
 
 
 class _WholeFiles(TorchCheckpointIO):
-    """Lightning's own way goes through another folder, from where a move to another disk is a copy that may be cut."""
+    """Lightning's own way goes through another folder, from where a move to another disk is a copy that may be cut.
+
+    What it reads, an environment variable decides whether code in it is run; here, nothing but tensors and plain values
+    is ever unpickled.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         with replacing(path) as temporary, temporary.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        try:
+            return dict(torch.load(path, map_location="cpu", weights_only=True))
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+            raise DataError(
+                f"{path}: not the state of a training that CerraSeg wrote ({type(error).__name__}); remove the folder "
+                f"{Path(path).parent} to train from the start"
+            ) from None
 
 
 def build_trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:

@@ -23,9 +23,11 @@ def expanded(key: str, path: str) -> str:
     """A path of the configuration with its environment variables filled in.
 
     Raises:
-        ConfigError: naming ``key``, if one is not set.
+        ConfigError: naming ``key``, if one is not set or the path holds braces.
     """
     found = os.path.expandvars(path)
     if "$" in found:
         raise ConfigError(f"{key}: {found}: the environment variable is not set; export it, or give the path itself")
+    if set("{}") & set(found):
+        raise ConfigError(f"{key}: {found}: braces, which Snakemake would fill in; rename it, or link to it")
     return found

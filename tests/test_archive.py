@@ -156,3 +156,25 @@ def test_a_full_disk_keeps_the_archive(zipped: Path, monkeypatch: pytest.MonkeyP
             unpack(zipped, zipped.parent / "contents")
     assert list(zipped.parent.iterdir()) == [zipped]
     unpack(zipped, zipped.parent / "contents")
+
+
+def test_no_mode_is_taken_over(zipped: Path) -> None:
+    unpack(write(zipped, (entry("setuid.pt", stat.S_IFREG | 0o6777), b"x")), zipped.parent / "contents")
+    assert (zipped.parent / "contents/setuid.pt").stat().st_mode & 0o7111 == 0
+
+
+def test_an_archive_within_stays_one(zipped: Path, tmp_path: Path) -> None:
+    inner = write(tmp_path / "inner.zip", (entry("../evil.pt"), b"evil")).read_bytes()
+    unpack(write(zipped, ("inner.zip", inner)), zipped.parent / "contents")
+    assert (zipped.parent / "contents/inner.zip").read_bytes() == inner and not list(tmp_path.rglob("evil*"))
+
+
+def test_names_that_differ_in_case_never_overwrite(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that takes them for one, where the second is what it was opened for: new."""
+    opened = Path.open
+    monkeypatch.setattr(
+        archive.Path,
+        "open",
+        lambda self, *how: opened(self.with_name(self.name.lower()) if how == ("xb",) else self, *how),
+    )
+    assert_refused(write(zipped, ("SAR/UNET.pt", b"one"), ("SAR/unet.pt", b"two")), "an entry cannot be unpacked")

@@ -18,6 +18,7 @@ from kaggle_server import Kaggle, isolate, serving, zip_of
 from kagglesdk import kaggle_env
 from project import TINY, Project
 
+from cerraseg import archive as archive_module
 from cerraseg import download
 from cerraseg import kaggle as kaggle_module
 from cerraseg.download import download_checkpoints, download_kaggle, find_roots, write_manifest
@@ -208,9 +209,9 @@ def test_a_damaged_archive_is_refused_and_removed(
 def test_a_member_cannot_leave_the_folder(kaggle: Kaggle, tmp_path: Path) -> None:
     data = tmp_path / "data"
     kaggle.archive = zip_of({**FILES, "../../../../../../evil.tif": b"", "/evil_too.tif": b""})
-    download_kaggle(DATASET, 1, data)
-    extraction = paths_in(data)[1]
-    assert sorted(tmp_path.rglob("evil*")) == [extraction / "evil.tif", extraction / "evil_too.tif"]
+    assert "its entry '../../../../../../evil.tif' leads outside" in failure(data)
+    assert list(tmp_path.rglob("evil*")) == []
+    assert_nothing_left(data)
 
 
 def test_no_network(tmp_path: Path) -> None:
@@ -297,9 +298,9 @@ def test_a_failing_disk_keeps_the_archive(kaggle: Kaggle, tmp_path: Path, monkey
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kagglehub.http_resolver._extract_archive", full)
+    monkeypatch.setattr(archive_module.shutil, "copyfileobj", full)
     message = failure(tmp_path)
-    assert "No space left on device" in message and f"goes on from the {len(ARCHIVE):,} bytes" in message
+    assert "No space left on device" in message and "It is kept: check the free space" in message
     assert paths_in(tmp_path)[0].stat().st_size == len(ARCHIVE)
 
 
@@ -308,10 +309,10 @@ def test_an_answer_that_is_no_json_costs_nothing(
 ) -> None:
     """requests' own JSON error is a ValueError, as kagglehub's for a damaged archive is."""
 
-    def garbled(handle: str) -> None:
+    def garbled(handle: object) -> None:
         raise requests.JSONDecodeError("Expecting value", "<html>", 0)
 
-    monkeypatch.setattr("kagglehub.dataset_download", garbled)
+    monkeypatch.setattr(kaggle_module.kaggle_client, "asked", garbled)
     archive = paths_in(tmp_path)[0]
     archive.parent.mkdir(parents=True)
     archive.write_bytes(ARCHIVE[:HALF])

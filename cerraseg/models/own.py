@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from cerraseg.errors import ConfigError
 from cerraseg.models.fusion import LateFusion
+from cerraseg.own_models import check_origin
 from cerraseg.taxonomy import MODALITIES
 from cerraseg.wording import meant, nearest
 
@@ -75,6 +76,7 @@ def _network(
 ) -> Any:
     if architecture not in ARCHITECTURES:
         raise ConfigError(f"architecture: {architecture!r} is not allowed{nearest(architecture, ARCHITECTURES)}")
+    check_origin(encoder, options)
     kind = ARCHITECTURES[architecture]
     known = [name for name in inspect.signature(kind).parameters if name != "kwargs"]
     for option in options:

@@ -6,6 +6,7 @@ import segmentation_models_pytorch as smp
 from torch import nn
 
 from cerraseg.errors import ConfigError
+from cerraseg.own_models import check_origin
 
 
 def build_unet(
@@ -27,6 +28,7 @@ def build_unet(
         ConfigError: if the encoder is unknown or not that deep.
     """
     try:
+        check_origin(encoder)
         model: nn.Module = smp.Unet(
             encoder,
             encoder_depth=len(decoder_channels),
@@ -35,7 +37,7 @@ def build_unet(
             in_channels=channels,
             classes=classes,
         )
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (KeyError, ValueError, RuntimeError, ConfigError) as error:
         raise ConfigError(
             f"unet.encoder {encoder!r} with {len(decoder_channels)} decoder_channels: {error}. "
             "Expected an encoder of segmentation-models-pytorch, or tu-<name> for one of timm"

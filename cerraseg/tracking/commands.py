@@ -147,6 +147,11 @@ def check() -> None:
         CerraSegError: with a line for each thing to mend.
     """
     listed, jobs = list(stages.opened().index.stages), workflow.jobs()
+    if any(" " in path for job in jobs for path in job.outputs if job.rule == DIGESTS):
+        raise CerraSegError(
+            "config.yaml names a folder of results with a space, which the commands of DVC's stages do not quote; "
+            "rename it, or give the run a configuration of its own (--configfile)"
+        )
     if any(job.rule == "fold" for job in jobs):
         raise CerraSegError(
             "config.yaml says split.scheme: kfold, but DVC's stages know no folds; give the cross-validation a "
@@ -182,7 +187,7 @@ def _faults(stage: stages.Stage, makers: dict[str, workflow.Job]) -> list[str]:
     faults = []
     kind, key = stages.rule(stage), name.partition("@")[2]
     allowed, _, target = stage.cmd.partition("--allowed-rules ")[2].partition(" -- ")
-    if job.rule not in allowed.split() or target not in job.outputs:
+    if job.rule not in allowed.split() or target not in ({DIGESTS} if job.rule == DIGESTS else job.outputs):
         faults.append(f"cmd does not ask rule {job.rule} for one of its outputs: {stage.cmd}")
     if kind not in (job.rule, "source"):
         faults.append(f"its outputs are those of rule {job.rule}; give the stage that name")

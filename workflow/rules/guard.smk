@@ -69,7 +69,7 @@ def record():
     of_repository = not workflow.overwrite_configfiles and Path("dvc.lock").exists()
     called = os.environ.keys() & {"DVC_STAGE", "CERRASEG_TRACKING"}
     if of_repository and not called and not workflow.touch:
-        shell("{sys.executable} -m cerraseg.tracking record || true")
+        shell("{sys.executable:q} -m cerraseg.tracking record || true")
 
 
 onsuccess:
