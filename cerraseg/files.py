@@ -46,11 +46,12 @@ def _clear(path: Path) -> None:
     for leftover in path.parent.glob(".*.part*"):
         if found := name.fullmatch(leftover.name):
             here = found[1] == platform.node()
-            if not (_alive(int(found[2])) if here else _changed_lately(leftover)):
+            if not (alive(int(found[2])) if here else _changed_lately(leftover)):
                 _remove(leftover)
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
+    """Whether this machine has a process of that id."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

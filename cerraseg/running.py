@@ -11,19 +11,21 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
 
 from cerraseg.errors import CerraSegError
-from cerraseg.files import replacing
+from cerraseg.files import alive, replacing
 
 LOCK = Path(".snakemake/alive")
 """Held, shared, by every Snakemake of the folder."""
 
 NOTES = Path(".snakemake/runs")
+RUN = "CERRASEG_RUN"
+"""Environment variable that tells a run's jobs on this machine which note is theirs."""
 
 _BEAT = 20  # s between a run's signs of life
 _SILENT = 120  # s without one after which a run of another machine counts as dead: its lock may not reach here
@@ -49,10 +51,11 @@ class Run:
         return f"process {self.process} of {self.user} on {self.host} since {self.since}: {self.command}"
 
 
-def join() -> bool:
+def join(local: bool = True) -> bool:
     """Count as a run of this folder until this process ends; true if another one is there.
 
-    Who is alone clears the lock that Snakemake left when it was killed, so that the same command goes on.
+    Who is alone clears the lock that Snakemake left when it was killed, so that the same command goes on. ``local``
+    says that the run's jobs are processes of this machine: a run that was killed alone counts until they have ended.
     """
     handle = _open(LOCK)
     accompanied = False
@@ -69,7 +72,20 @@ def join() -> bool:
     except OSError:
         pass  # file systems of some clusters have no locks: nothing is cleared
     _note()
+    os.environ.pop(RUN, None)
+    if local:
+        os.environ[RUN] = str(_own().absolute())
     return accompanied
+
+
+@contextmanager
+def taking_part() -> Iterator[None]:
+    """In a job: keep its run's note alive, whatever becomes of the run itself."""
+    with ExitStack() as stack:
+        if note := os.environ.get(RUN):
+            with suppress(OSError):  # the run has ended, or the file system has no locks
+                fcntl.flock(stack.enter_context(Path(note).open("r+")), fcntl.LOCK_SH)
+        yield
 
 
 def others() -> list[Run]:
@@ -90,13 +106,15 @@ def refusal() -> str:
     """What to tell a run whose files another one makes; empty if none can be named."""
     if not (runs := others()):
         return ""
-    named = "\n".join(f"  {run}" for run in runs)
+    named = "".join(f"\n  {run}{_orphaned(run)}" for run in runs)
     first = runs[0]
     there = "" if first.host == platform.node() else f", on {first.host}"
+    processes = _jobs(first) if _killed(first) else [first.process]
+    stop = " ".join(map(str, ["kill -INT", *processes]))
     return (
-        f"another run works in this folder and makes the same files, so nothing was changed:\n{named}\n"
-        f"Wait for its end, or stop it (kill -INT {first.process}{there}; it goes on where it stopped), then give the "
-        "same command again. Runs that share no file may work side by side."
+        f"another run works in this folder and makes the same files, so nothing was changed:{named}\n"
+        f"Wait for its end, or stop it ({stop}{there}; what it finished is kept), then give the same command again. "
+        "Runs that share no file may work side by side."
     )
 
 
@@ -117,7 +135,7 @@ def alone() -> Iterator[None]:
             blocked = False
             print(f"no locks on this file system ({error}): be sure that no snakemake runs here", file=sys.stderr)
         if (runs := others()) or blocked:
-            named = "".join(f"\n  {run}" for run in runs)
+            named = "".join(f"\n  {run}{_orphaned(run)}" for run in runs)
             raise RunningError(f"a snakemake still runs in this folder; wait for its end, or stop it first{named}")
         yield
 
@@ -134,7 +152,11 @@ def _open(path: Path) -> TextIOWrapper:
 
 
 def _own() -> Path:
-    return NOTES / f"{platform.node()}.{os.getpid()}.json"
+    return _note_of(platform.node(), os.getpid())
+
+
+def _note_of(host: str, process: int) -> Path:
+    return NOTES / f"{host}.{process}.json"
 
 
 def _note() -> None:
@@ -147,7 +169,7 @@ def _note() -> None:
         temporary.write_text(json.dumps(asdict(run)) + "\n")
     _held.append(_open(note))
     with suppress(OSError):
-        fcntl.flock(_held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(_held[-1], fcntl.LOCK_SH)  # its jobs hold it, too
     atexit.register(note.unlink, missing_ok=True)
     threading.Thread(target=_live, args=(note,), daemon=True).start()
 
@@ -163,6 +185,25 @@ def _live(note: Path) -> None:
     while not threading.Event().wait(_BEAT):
         with suppress(OSError):
             os.utime(note)
+
+
+def _killed(run: Run) -> bool:
+    """Whether a run of this machine was killed; it is still named as long as its jobs live."""
+    return run.host == platform.node() and not alive(run.process)
+
+
+def _orphaned(run: Run) -> str:
+    return f"\n  was killed, but left jobs that still work here: {_jobs(run)}" if _killed(run) else ""
+
+
+def _jobs(run: Run) -> list[int]:
+    """The processes of this user that a run of this machine began; on Linux, elsewhere none is known."""
+    mark, found = f"{RUN}={_note_of(run.host, run.process).absolute()}\0", []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark in environment.read_bytes().decode(errors="replace"):
+                found.append(int(environment.parent.name))
+    return sorted(found)
 
 
 def _ended(note: Path) -> bool:

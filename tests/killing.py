@@ -70,8 +70,8 @@ def as_it_lies(project: Project, kept: Path) -> Reference:
 def _job(project: Project, script: Path) -> Job:
     nodes = ast.walk(ast.parse(script.read_text()))
     told = pickle.loads(next(n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, bytes)))
-    log = Path(told.log[-1])
-    timing = Path(str(log).replace("/logs/", "/timings/")).with_suffix(".tsv")
+    log = next(path for path in told.log if "/logs/" in path)
+    timing = Path(log.replace("/logs/", "/timings/")).with_suffix(".tsv")
     seconds = pd.read_csv(project.folder / timing, sep="\t")["s"].item()
     return Job(told.rule, script, tuple(told.output), max(1.0, seconds))
 

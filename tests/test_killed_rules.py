@@ -21,7 +21,11 @@ KILLS = int(os.environ.get("CERRASEG_KILLS", "1"))
 SEED = int(os.environ.get("CERRASEG_SEED", "1"))
 
 SEARCH = {"scenario": TUNED, "trials": 2, "space": {"schedule": ["constant", "cosine"]}}
-MAIN = {"config": TINY | {"tune": SEARCH}, "targets": ("all", "tune", f"results/scenarios/{TUNED}/learning_rate.svg")}
+DATED = [scene | {"date": "2021-08-01"} for scene in TINY["scenes"]]  # else its item has the date of the file
+MAIN = {
+    "config": TINY | {"tune": SEARCH, "scenes": DATED},
+    "targets": ("all", "tune", f"results/scenarios/{TUNED}/learning_rate.svg"),
+}
 RULES = {
     *("simulate", "index", "split", "distances", "pack", "statistics", "class_shares", "split_map", "truth"),
     *("train", "learning_rate", "trials", "tune", "released", "adopt", "curves", "model_card"),

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from project import TINY, Project
 from cerraseg import running
 
 GATE = "\nimport time\nwhile not Path('go').exists():\n    time.sleep(0.05)\n"
+TARGET = "results/split.csv"
 JOIN = "import sys, time; from cerraseg import running; print(running.join(), flush=True); time.sleep(60)"
 
 
@@ -138,31 +140,73 @@ def test_user_without_a_name(monkeypatch):
     assert running._user() == f"user {os.getuid()}"
 
 
-@pytest.mark.drill
-def test_second_run_names_the_first(folder):
-    """It ends at once and harms nothing; dry runs and other files go beside it; a killed one's lock is no obstacle."""
+def test_run_that_was_killed_alone_counts_as_long_as_its_jobs(other, folder):
+    """Else a job of the killed run and one of the next would write the same files."""
+    job = "import time; from cerraseg.running import *\nwith taking_part(): print(1, flush=True); time.sleep(60)"
+    note = next((folder / running.NOTES).iterdir())
+    where = {**os.environ, "PYTHONPATH": str(Path(running.__file__).parents[1]), running.RUN: str(note)}
+    with subprocess.Popen([sys.executable, "-c", job], env=where, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"1\n"
+        other.kill()
+        other.wait()
+        said = running.refusal()
+        assert f"  process {other.pid} of" in said and f"left jobs that still work here: [{process.pid}]" in said
+        assert f"kill -INT {process.pid};" in said
+        process.kill()
+    assert running.refusal() == "" and not note.exists()
+
+
+@pytest.fixture
+def waiting(folder) -> Iterator[tuple[Project, subprocess.Popen]]:
+    """A project and a run of it, in the middle of the split until there is a file "go"."""
     project = Project(folder / "project", TINY)
-    target, beside = "results/split.csv", "data/simulated/scene/msi.tif"
-    (project.folder / "cerraseg/split.py").open("a").write(GATE)
-    command = project.command(target)
+    with (project.folder / "cerraseg/split.py").open("a") as module:
+        module.write(GATE)
+    command = project.command(TARGET)
     with subprocess.Popen(command, cwd=project.folder, env=project.environment(), start_new_session=True) as first:
         while not list((project.folder / ".snakemake/scripts").glob("*.split.py")):
             assert first.poll() is None
             time.sleep(0.05)
-        said = project.run(target, ok=False)
-        assert f"process {first.pid} of " in said and f" on {platform.node()} since 20" in said
-        assert f"--cores 2 {target}" in said and "cannot be locked" not in said
-        assert project.planned(target) == {"split": 1}
-        project.run(beside)
-        (project.folder / "go").touch()
-        assert first.wait() == 0
-    assert project.planned(target) == {} and not list((project.folder / ".snakemake/runs").iterdir())
-    for path in (target, "go"):
-        (project.folder / path).unlink()
-    project.kill_when(".snakemake/scripts/*.split.py", target)
-    assert list((project.folder / ".snakemake/locks").iterdir()) and list(
-        (project.folder / ".snakemake/runs").iterdir()
-    )
+        time.sleep(2)
+        yield project, first
+
+
+@pytest.mark.drill
+def test_second_run_names_the_first(waiting):
+    """It ends at once and harms nothing; dry runs and other files go beside it."""
+    project, first = waiting
+    said = project.run(TARGET, ok=False)
+    assert f"process {first.pid} of " in said and f" on {platform.node()} since 20" in said
+    assert f"--cores 2 {TARGET}" in said and "cannot be locked" not in said
+    assert project.planned(TARGET) == {"split": 1}
+    project.run("data/simulated/scene/msi.tif")
     (project.folder / "go").touch()
-    project.run(target)
-    assert not list((project.folder / ".snakemake/runs").iterdir())
+    assert first.wait() == 0
+    assert project.planned(TARGET) == {} and not list((project.folder / running.NOTES).iterdir())
+
+
+@pytest.mark.drill
+def test_killed_run_is_no_obstacle(waiting):
+    project, first = waiting
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    (project.folder / "go").touch()
+    assert len(list((project.folder / running.NOTES).iterdir())) == 1
+    project.run(TARGET)
+    assert not list((project.folder / running.NOTES).iterdir())
+
+
+@pytest.mark.drill
+def test_jobs_of_a_run_that_was_killed_alone_are_named(waiting, monkeypatch):
+    """The run's own process is killed, its job goes on: the next one begins when that has ended."""
+    project, first = waiting
+    first.kill()
+    first.wait()
+    said = project.run(TARGET, ok=False)
+    assert f"process {first.pid} of" in said and "was killed, but left jobs that still work here: [" in said
+    (project.folder / "go").touch()
+    monkeypatch.chdir(project.folder)
+    while running.others():
+        time.sleep(0.1)
+    project.run(TARGET)
+    assert project.planned(TARGET) == {}
