@@ -174,12 +174,12 @@ def doubtful(state: str | None, why: str) -> bool:
 
 
 def _answer(patience: float) -> dict[str, Any]:
-    """squeue's last answer: asked and answered (s, monotonic), state and reason by id, since when jobs are doubtful."""
-    now = time.monotonic()
-    known: dict[str, Any] = {"asked": now - 2 * FRESH, "answered": now, "states": {}, "doubtful": {}}
+    """squeue's last answer: asked and answered (s since 1970), state and reason by id, since when jobs are doubtful."""
+    now = time.time()
+    known: dict[str, Any] = {"asked": 0, "answered": now, "states": {}, "doubtful": {}}
     if ANSWER.exists():
         last = json.loads(ANSWER.read_text())
-        if 0 <= now - last["asked"] < 60 + 2 * SQUEUE_WAITS:  # else it is of an earlier run, or before a reboot
+        if 0 <= now - last["asked"] < 60 + 2 * SQUEUE_WAITS:  # else of an earlier run, or the clock was moved
             known = last
     if now - known["asked"] >= FRESH:
         try:
@@ -193,7 +193,7 @@ def _answer(patience: float) -> dict[str, Any]:
                     "its jobs may go on. When SLURM is back: make slurm-recover"
                 ) from None
             print(f"{error}; its jobs count as running", file=sys.stderr)
-        known["asked"] = time.monotonic()
+        known["asked"] = time.time()
         _write(known)
     return known
 

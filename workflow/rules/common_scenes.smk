@@ -1,6 +1,6 @@
 """Scenes of the configuration and paths of their maps: what the rules share."""
 
-from snakemake.logging import logger
+import sys
 
 from cerraseg import clock
 
@@ -96,9 +96,10 @@ def check_dates():
         raise WorkflowError(str(error))
     if not (workflow.dryrun or accompanied):
         if count := clock.bring_back([R, *SIMULATED.values()]):
-            logger.info(
+            print(
                 f"{count} files were dated later than now, as after a clock was moved back: they got the present time, "
-                "in their order."
+                "in their order",
+                file=sys.stderr,
             )
 
 
