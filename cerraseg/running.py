@@ -51,11 +51,10 @@ class Run:
         return f"process {self.process} of {self.user} on {self.host} since {self.since}: {self.command}"
 
 
-def join(local: bool = True) -> bool:
+def join() -> bool:
     """Count as a run of this folder until this process ends; true if another one is there.
 
-    Who is alone clears the lock that Snakemake left when it was killed, so that the same command goes on. ``local``
-    says that the run's jobs are processes of this machine: a run that was killed alone counts until they have ended.
+    Who is alone clears the lock that Snakemake left when it was killed, so that the same command goes on.
     """
     handle = _open(LOCK)
     accompanied = False
@@ -73,9 +72,15 @@ def join(local: bool = True) -> bool:
         pass  # file systems of some clusters have no locks: nothing is cleared
     _note()
     os.environ.pop(RUN, None)
-    if local:
-        os.environ[RUN] = str(_own().absolute())
     return accompanied
+
+
+def lead() -> None:
+    """Let jobs that begin from here on take part in this run: if it is killed alone, it counts until they have ended.
+
+    Not for jobs elsewhere, of which a cluster tells.
+    """
+    os.environ[RUN] = str(_own().absolute())
 
 
 @contextmanager

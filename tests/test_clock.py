@@ -59,8 +59,9 @@ def test_clock_moved_back_between_two_runs(tmp_path):
         dated(path, 3600 + n)
     split = project.read("results/split.csv")
     (project.folder / target).unlink()
+    assert "3 files were dated later than now" in project.run("-n", target)
     assert project.planned(target) == {"statistics": 1}
-    assert "3 files were dated later than now" in project.run(target)
+    project.run(target)
     assert project.planned(target) == {} and project.read("results/split.csv") == split
     table = pd.read_parquet(made[1])
     table["l1_0"] += 1

@@ -123,6 +123,17 @@ def test_damaged_note_harms_nobody():
     assert running.others() == [] and running.refusal() == ""
 
 
+def test_jobs_are_told_whose_they_are(monkeypatch, folder):
+    monkeypatch.setenv(running.RUN, "of another run that called this one")
+    running.join()
+    assert running.RUN not in os.environ
+    running.lead()
+    assert os.environ[running.RUN] == str(folder / running._own())
+    monkeypatch.delenv(running.RUN)
+    with running.taking_part():  # of a run that cannot be told
+        pass
+
+
 def test_signs_of_life(monkeypatch):
     monkeypatch.setattr(running, "_BEAT", 0.01)
     running.join()

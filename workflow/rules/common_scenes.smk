@@ -94,7 +94,7 @@ def check_dates():
         clock.ensure_past([*given, *config["checkpoints"].values()])
     except ConfigError as error:
         raise WorkflowError(str(error))
-    if not (workflow.dryrun or accompanied):
+    if not accompanied:
         if count := clock.bring_back([R, *SIMULATED.values()]):
             print(
                 f"{count} files were dated later than now, as after a clock was moved back: they got the present time, "

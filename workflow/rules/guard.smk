@@ -38,16 +38,16 @@ def refuse_beside_slurm_jobs():
 
 
 if workflow.is_main_process:
-    accompanied = False
-    if not workflow.dryrun:  # which changes nothing and may go beside any run
-        accompanied = running.join(workflow.local_exec)
-        # Raised where a file of this run is another one's.
-        exceptions.LockException = held
+    accompanied = running.join()
+    # Raised where a file of this run is another one's.
+    exceptions.LockException = held
     # profiles/slurm runs its helpers with it
     os.environ.update(CERRASEG_PYTHON=sys.executable)
 
 
 onstart:
+    if workflow.local_exec:
+        running.lead()
     if not accompanied:
         refuse_beside_slurm_jobs()
 
