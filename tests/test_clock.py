@@ -75,7 +75,7 @@ def test_clock_moved_back_between_two_runs(tmp_path):
 
 @pytest.mark.drill
 def test_scene_of_the_future_is_refused_at_once(tmp_path):
-    scene = {"name": "own", "msi": "own.tif", "reference": "own.tif", "reference_level": "l2"}
+    scene = {"name": "own", "msi": "own.tif", "sar": "own.tif", "reference": "own.tif", "reference_level": "l2"}
     project = Project(tmp_path / "project", TINY | {"scenes": [scene]})
     dated(project.folder / "own.tif", DAY)
     assert "own.tif is dated" in project.run("-n", ok=False)

@@ -16,7 +16,7 @@ from project import TINY, Project
 
 from cerraseg import running
 
-GATE = "\nimport time\nwhile not Path('go').exists():\n    time.sleep(0.05)\n"
+GATE = "    import time\n    Path('waits').touch()\n    while not Path('go').exists():\n        time.sleep(0.05)\n"
 TARGET = "results/split.csv"
 JOIN = "import sys, time; from cerraseg import running; print(running.join(), flush=True); time.sleep(60)"
 
@@ -171,15 +171,18 @@ def test_run_that_was_killed_alone_counts_as_long_as_its_jobs(other, folder):
 def waiting(folder) -> Iterator[tuple[Project, subprocess.Popen]]:
     """A project and a run of it, in the middle of the split until there is a file "go"."""
     project = Project(folder / "project", TINY)
-    with (project.folder / "cerraseg/split.py").open("a") as module:
-        module.write(GATE)
+    script = project.folder / "workflow/scripts/split.py"
+    begin = "with logs.step(snakemake.log[0]):\n"
+    script.write_text("from pathlib import Path\n" + script.read_text().replace(begin, begin + GATE))
     command = project.command(TARGET)
     with subprocess.Popen(command, cwd=project.folder, env=project.environment(), start_new_session=True) as first:
-        while not list((project.folder / ".snakemake/scripts").glob("*.split.py")):
-            assert first.poll() is None
-            time.sleep(0.05)
-        time.sleep(2)
-        yield project, first
+        try:
+            while not (project.folder / "waits").exists():
+                assert first.poll() is None
+                time.sleep(0.05)
+            yield project, first
+        finally:
+            (project.folder / "go").touch()
 
 
 @pytest.mark.drill
