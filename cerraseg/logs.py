@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from cerraseg import running
 from cerraseg.errors import CerraSegError
 
 T = TypeVar("T")
@@ -30,7 +31,8 @@ def step(log_file: str | Path) -> Iterator[None]:
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").addHandler(handlers[0])
     try:
-        yield
+        with running.taking_part():
+            yield
     except CerraSegError as error:
         log.error("%s", error)
         sys.exit(1)

@@ -179,7 +179,7 @@ def _answer(patience: float) -> dict[str, Any]:
     known: dict[str, Any] = {"asked": 0, "answered": now, "states": {}, "doubtful": {}}
     if ANSWER.exists():
         last = json.loads(ANSWER.read_text())
-        if now - last["asked"] < 60 + 2 * SQUEUE_WAITS:  # else it is of an earlier run
+        if 0 <= now - last["asked"] < 60 + 2 * SQUEUE_WAITS:  # else of an earlier run, or the clock was moved
             known = last
     if now - known["asked"] >= FRESH:
         try:

@@ -187,12 +187,12 @@ class Watch:
 
     def __init__(self, search: Search, trial: Trial) -> None:
         self.search, self.trial = search, trial
-        self.began = time.time() - trial.user_attrs.get("seconds", 0)  # those before it was taken up again
+        self.began = time.monotonic() - trial.user_attrs.get("seconds", 0)  # those before it was taken up again
 
     def __call__(self, row: Mapping[str, float]) -> bool:
         """Record the epoch's validation macro F1; true if the trial is to be pruned. The last epoch never is."""
         self.trial.report(row["val_macro_f1"], int(row["epoch"]))
-        self.trial.set_user_attr("seconds", round(time.time() - self.began, 1))
+        self.trial.set_user_attr("seconds", round(time.monotonic() - self.began, 1))
         if row["epoch"] >= self.search.epochs or not self.trial.should_prune():
             return False
         self.trial.set_user_attr("pruned", True)

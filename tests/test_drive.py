@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+import platform
 import random
 import runpy
 import shutil
@@ -185,7 +186,7 @@ def test_a_process_killed_while_it_unpacks_needs_no_network(server: Drive, tmp_p
     (tmp_path / f"{ID}.zip.unfinished.json").write_text("{}")
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    stale = tmp_path / f".{ID}.{ended.pid}.part"
+    stale = tmp_path / f".{ID}.{platform.node()}.{ended.pid}.part"
     stale.mkdir()
     (stale / "half.pt").touch()
     assert_complete(server, tmp_path)

@@ -141,6 +141,14 @@ def test_one_answer_does_for_all_jobs(fake):
     assert len(fake.calls("squeue")) == 1
 
 
+def test_clock_moved_back_does_not_stop_the_asking(fake, clock):
+    fake.lists("7|RUNNING|None")
+    assert state() == "running"
+    clock(-3600)
+    fake.lists("7|COMPLETED|None")
+    assert state() == "success"
+
+
 @pytest.mark.parametrize("outage", ["echo 'Unable to contact slurm controller' >&2; exit 1", "exec sleep 9"])
 def test_silent_slurm_means_running_for_a_while(fake, clock, capsys, outage):
     fake.lists("7|RUNNING|None")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import platform
 import signal
 import time
 
@@ -122,7 +123,7 @@ def test_killed_pack_leaves_nothing_that_looks_finished(end, packed, tmp_path):
         pack(packed / "patches.parquet", *arrays(tmp_path))
     assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == end
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [f".images.npy.{pid}.part.npy", f".masks.npy.{pid}.part.npy"]
+    assert left == [f".{name}.npy.{platform.node()}.{pid}.part.npy" for name in ("images", "masks")]
     pack(packed / "patches.parquet", *arrays(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["header.json", "images.npy", "masks.npy"]
 

@@ -1,5 +1,9 @@
 """Scenes of the configuration and paths of their maps: what the rules share."""
 
+import sys
+
+from cerraseg import clock
+
 SCENES = {scene["name"]: scene for scene in config["scenes"]}
 SIMULATED = simulated_scene(config) if config["source"] == "simulate" else {}
 MAPPED = [(name, id_) for name, scene in SCENES.items() for id_ in scene["scenarios"]]
@@ -76,3 +80,28 @@ SCENE_MAPS = [
     )
     for path in each_map(name)
 ]
+
+
+def check_dates():
+    """See to it that no file of the run is dated later than now: Snakemake goes by dates."""
+    given = [
+        path
+        for scene in SCENES.values()
+        for name in ("msi", "sar", "reference")
+        if (path := scene.get(name)) and path not in SIMULATED.values()
+    ]
+    try:
+        clock.ensure_past([*given, *config["checkpoints"].values()])
+    except ConfigError as error:
+        raise WorkflowError(str(error))
+    if not accompanied:
+        if count := clock.bring_back([R, *SIMULATED.values()]):
+            print(
+                f"{count} files were dated later than now, as after a clock was moved back: they got the present time, "
+                "in their order",
+                file=sys.stderr,
+            )
+
+
+if workflow.is_main_process:
+    check_dates()

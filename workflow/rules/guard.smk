@@ -1,37 +1,21 @@
 """One run a folder: a killed run's lock is cleared, its jobs in SLURM are not joined; DVC learns what came out."""
 
-import fcntl
 import os
 import shutil
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
+from snakemake import exceptions
+from snakemake.exceptions import LockException, WorkflowError
 
-from cerraseg import slurm
+from cerraseg import running, slurm
 from cerraseg.errors import SlurmError
-from cerraseg.running import LOCK
 
 
-def clear_lock_of_killed_run():
-    """Remove the lock that Snakemake leaves when it is killed, so that the same command goes on.
-
-    Every run holds a shared lock that the kernel releases with the process; only a run that is alone may clear. Returns
-    the lock and whether another run was seen.
-    """
-    LOCK.parent.mkdir(exist_ok=True)
-    handle = LOCK.open("a")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for lock in LOCK.parent.glob("locks/*.lock"):
-            lock.unlink()
-        fcntl.flock(handle, fcntl.LOCK_SH)
-    except BlockingIOError:
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        return handle, True
-    except OSError:
-        pass  # file systems of some clusters have no locks: nothing is cleared
-    return handle, False
+def held():
+    """Snakemake's error that other runs make the same files, with their names; its own words where none is known."""
+    named = running.refusal()
+    return WorkflowError(named) if named else LockException()
 
 
 def refuse_beside_slurm_jobs():
@@ -54,12 +38,16 @@ def refuse_beside_slurm_jobs():
 
 
 if workflow.is_main_process:
-    alive, accompanied = clear_lock_of_killed_run()
+    accompanied = running.join()
+    # Raised where a file of this run is another one's.
+    exceptions.LockException = held
     # profiles/slurm runs its helpers with it
     os.environ.update(CERRASEG_PYTHON=sys.executable)
 
 
 onstart:
+    if workflow.local_exec:
+        running.lead()
     if not accompanied:
         refuse_beside_slurm_jobs()
 

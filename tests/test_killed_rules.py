@@ -1,0 +1,154 @@
+"""Every rule of the workflow, killed without warning at random moments, ends with the bytes of an undisturbed run.
+
+Each rule is killed once with Snakemake and all that it started, as a lost node is; CERRASEG_KILLS says how often in
+all, the further times its process alone.
+"""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import killing
+import numpy as np
+import pytest
+from kaggle_server import serving, zip_of
+from project import REPOSITORY, TINY, TUNED, Project
+
+KILLS = int(os.environ.get("CERRASEG_KILLS", "1"))
+SEED = int(os.environ.get("CERRASEG_SEED", "1"))
+
+SEARCH = {"scenario": TUNED, "trials": 2, "space": {"schedule": ["constant", "cosine"]}}
+DATED = [scene | {"date": "2021-08-01"} for scene in TINY["scenes"]]  # else its item has the date of the file
+MAIN = {
+    "config": TINY | {"tune": SEARCH, "scenes": DATED},
+    "targets": ("all", "tune", f"results/scenarios/{TUNED}/learning_rate.svg"),
+}
+RULES = {
+    *("simulate", "index", "split", "distances", "pack", "statistics", "class_shares", "split_map", "truth"),
+    *("train", "learning_rate", "trials", "tune", "released", "adopt", "curves", "model_card"),
+    *("predict", "evaluate", "mosaic", "areas", "geotiffs", "scenario_figures"),
+    *("simulate_scene", "scene", "map", "scene_areas", "scene_figures", "polygons", "stac"),
+    *("benchmark", "overview", "digests"),
+}
+FOLDS, SOURCES = {"fold", "pool"}, {"download", "local"}
+
+
+def test_every_rule_is_killed():
+    text = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
+    assert set(re.findall(r"^ *rule (\w+):", text, re.MULTILINE)) == RULES | FOLDS | SOURCES
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> killing.Reference:
+    project = Project(tmp_path_factory.mktemp("undisturbed") / "project", MAIN["config"])
+    return killing.undisturbed(project, *MAIN["targets"])
+
+
+@pytest.fixture(scope="module")
+def killed(reference: killing.Reference, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A run that was killed in every rule, and gone on with by the same command each time."""
+    project = Project(tmp_path_factory.mktemp("killed") / "project", MAIN["config"])
+    killing.kill_every_rule(project, reference, SEED, *MAIN["targets"])
+    project.run(*MAIN["targets"])
+    return project
+
+
+@pytest.mark.drill
+def test_run_killed_in_every_rule_ends_as_an_undisturbed_one(reference, killed):
+    assert reference.jobs.keys() == RULES
+    assert killing.found(killed.folder) == reference.files
+    assert not killing.leftovers(killed.folder)
+    assert killed.planned(*MAIN["targets"]) == {}
+
+
+@pytest.mark.drill
+def test_killed_job_is_reported_and_made_by_the_next_run(reference, killed):
+    """Of two jobs side by side, one is killed alone, as when memory runs out: the other one is finished."""
+    struck, other = "results/class_shares.svg", "results/split.png"
+    for path in (struck, other):
+        (killed.folder / path).unlink()
+    before = set((killed.folder / killing.SCRIPTS).iterdir())
+    with subprocess.Popen(
+        killed.command(struck, other), cwd=killed.folder, env=killed.environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        while not (job := killing.process_of("class_shares", killed, before)):
+            assert process.poll() is None
+            time.sleep(0.005)
+        os.kill(job, signal.SIGKILL)
+        output = process.communicate()[0]
+    assert process.returncode == 1 and "Error in rule class_shares" in output
+    assert not (killed.folder / struck).exists() and (killed.folder / other).exists()
+    killed.run(struck, other)
+    assert killing.found(killed.folder) == reference.files
+
+
+@pytest.mark.drill
+@pytest.mark.skipif(KILLS < 2, reason="CERRASEG_KILLS is 1")
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_job_killed_at_random_moments_ends_with_the_same_bytes(reference, rule):
+    repeat(reference, rule)
+
+
+def repeat(reference: killing.Reference, rule: str, **env: str) -> None:
+    job, draws = reference.jobs[rule], random.Random(f"{SEED} {rule}")
+    for _ in range(KILLS - 1):
+        moment = draws.uniform(0, job.seconds)
+        print(f"{rule}: killed after {moment:.2f} s of {job.seconds:.2f}", flush=True)
+        killing.kill_job(reference, job, moment, **env)
+
+
+@pytest.mark.drill
+def test_folds_killed_end_as_undisturbed_ones(reference, tmp_path):
+    """With predictions of folds that another run made: what they are made by is killed above."""
+    config = {key: value for key, value in TINY.items() if key not in ("scenes", "maps", "released")}
+    config |= {"scenarios": TINY["scenarios"] | {"extra": []}}
+    config["split"] = {"scheme": "kfold", "folds": 2, "block_km": 1.5, "tolerance": 0.3}
+    made = []
+    for name in ("undisturbed", "killed"):
+        project = Project(tmp_path / name, config)
+        shutil.copytree(reference.project.folder / "data", project.folder / "data")
+        (project.folder / "results").mkdir()
+        for path in ("manifest.json", "patches.parquet"):
+            shutil.copy(reference.project.folder / "results" / path, project.folder / "results")
+        for fold in (1, 2):
+            folder = project.folder / f"results/scenarios/{TUNED}/fold{fold}"
+            folder.mkdir(parents=True)
+            for part in ("prediction", "confidence", "edges"):
+                whole = np.load(reference.project.folder / f"results/scenarios/{TUNED}/{part}.npy")
+                np.save(folder / f"{part}.npy", whole[:12])  # half of the 24 patches
+        made.append(project)
+    disturb(*made, FOLDS, "--allowed-rules", "split", "fold", "pool", "--", f"results/scenarios/{TUNED}/prediction.npy")
+
+
+@pytest.mark.drill
+def test_sources_killed_end_as_undisturbed_ones(reference, tmp_path):
+    plain = {key: value for key, value in TINY.items() if key != "scenes"}
+    root = reference.project.folder / "data/simulated/cerradata_4mm"
+    local = plain | {"source": "local", "roots": [str(root)], "label": "copy"}
+    disturb(*(Project(tmp_path / name, local) for name in ("a", "b")), {"local"}, "results/manifest.json")
+    files = {str(path.relative_to(root.parent)): path.read_bytes() for path in root.rglob("*.tif")}
+    kaggle = plain | {"source": "kaggle", "kaggle": {"dataset": "a/copy", "version": 3}}
+    where = {"KAGGLE_API_ENVIRONMENT": "TEST", "NO_PROXY": "localhost", "HOME": str(tmp_path)}
+    try:
+        with serving(zip_of(files), port=7777):
+            projects = (Project(tmp_path / name, kaggle) for name in ("c", "d"))
+            disturb(*projects, {"download"}, "results/manifest.json", **where)
+    except OSError as error:
+        pytest.skip(f"the client's fixed port 7777 is taken: {error}")
+
+
+def disturb(calm: Project, disturbed: Project, rules: set[str], *targets: str, **env: str) -> None:
+    """Run the targets twice, once killed in each of the rules, which further kills strike alone."""
+    reference = killing.undisturbed(calm, *targets, **env)
+    assert rules <= reference.jobs.keys()
+    killing.kill_every_rule(disturbed, reference, SEED, *targets, **env)
+    disturbed.run(*targets, **env)
+    assert killing.found(disturbed.folder) == reference.files
+    assert not killing.leftovers(disturbed.folder)
+    for rule in rules:
+        repeat(reference, rule, **env)
