@@ -21,7 +21,8 @@ LAYERS = {
     "running memory clock workers wording own_models search_space search_check storage_url",
     1: "simulate simulated_scene spectra landscape regions sites courses noise ground geotiff rasters download "
     "kaggle kaggle_client drive archive released patches edges split pooling store statistics metrics "
-    "score_files bootstrap evaluation model_card card_facts places distances groups stratify spatial leakage leakage_chart split_map "
+    "score_files bootstrap evaluation model_card card_facts places distances groups stratify spatial leakage "
+    "leakage_chart split_map "
     "software export grids mosaic cog true_colour figures map_figures map_marks benchmark tables benchmark_chart "
     "model_check scene scale survey tiling map_rows areas area_estimates area_tables polygons geopackage stac "
     "overview overview_charts overview_maps overview_scores overview_views "
