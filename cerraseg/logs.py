@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from cerraseg import records
 from cerraseg.errors import CerraSegError
 
 T = TypeVar("T")
@@ -18,9 +19,11 @@ _TELL_EVERY = 60  # seconds
 
 
 @contextmanager
-def step(log_file: str | Path) -> Iterator[None]:
-    """Run one workflow step: log to ``log_file`` and standard error; end with exit code 1 and no traceback on a
-    :class:`CerraSegError`, with the traceback in the log on anything else."""
+def step(job: Any) -> Iterator[None]:
+    """Run one workflow step, Snakemake's ``job``: log to its log file and standard error; at a good end write its
+    record (:mod:`cerraseg.records`); end with exit code 1 and no traceback on a :class:`CerraSegError`, with the
+    traceback in the log on anything else."""
+    log_file = job.log[0]
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [logging.FileHandler(log_file, mode="w"), logging.StreamHandler()]
     for handler in handlers:
@@ -31,6 +34,7 @@ def step(log_file: str | Path) -> Iterator[None]:
     logging.getLogger("py.warnings").addHandler(handlers[0])
     try:
         yield
+        records.write(job)
     except CerraSegError as error:
         log.error("%s", error)
         sys.exit(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from cerraseg import slurm
+from cerraseg import records, slurm
 from cerraseg.errors import SlurmError
 from cerraseg.running import LOCK
 
@@ -62,6 +62,7 @@ if workflow.is_main_process:
 onstart:
     if not accompanied:
         refuse_beside_slurm_jobs()
+    records.keep(config)
 
 
 def record():
