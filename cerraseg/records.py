@@ -151,8 +151,8 @@ def write(job: Any) -> None:
     """Write the record of a Snakemake ``job``, if it has an output of the name ``provenance``.
 
     It holds ``rule``, ``wildcards``, ``outputs`` and ``inputs`` (path, bytes, SHA-256), ``params``, digests of the
-    whole ``configuration``, of the ``code`` and of the ``data`` (see :data:`DATA`), ``seeds``, ``device``,
-    ``threads`` and ``versions``.
+    whole ``configuration``, of the ``code`` and of the ``data`` (see :data:`DATA`), all ``seeds`` behind the outputs,
+    ``device``, ``threads`` and ``versions``.
     """
     target = vars(job.output).get("provenance")
     if target is None:
@@ -162,16 +162,17 @@ def write(job: Any) -> None:
     outputs = [_entry(path, results, content(Path(path))) for path in job.output if path != target]
     inputs = [_entry(path, results, _known(Path(path), results, records)) for path in sorted(set(job.input))]
     params = plain(dict(job.params.items()), results)
+    made_by = [record for entry in inputs if (record := maker(records, entry["path"]))]
     fields = {
         "rule": job.rule,
         "wildcards": dict(job.wildcards.items()),
         "outputs": outputs,
         "inputs": inputs,
-        "data": _data([*inputs, *outputs], records),
+        "data": _data([*inputs, *outputs], made_by),
         "configuration": digest(job.config),
         "code": params.pop("code"),
         "params": params,
-        "seeds": dict(_seeds(params)),
+        "seeds": _seeds(job.rule, params, made_by),
         "device": _device(job.resources.get("gpu", 0) * job.resources.get("nodes", 1)),
         "threads": job.threads,
         "versions": versions(),
@@ -199,21 +200,31 @@ def _known(path: Path, results: Path, records: list[Record]) -> Content:
     return content(path)
 
 
-def _data(entries: list[dict[str, Any]], records: list[Record]) -> dict[str, str]:
+def _data(entries: list[dict[str, Any]], made_by: list[Record]) -> dict[str, str]:
     """Digests of :data:`DATA`: of the job's own files, else as those say who made its inputs."""
+    data: dict[str, str] = {}
+    for record in made_by:
+        data |= record.fields["data"]
     found = {entry["path"]: entry["sha256"] for entry in entries}
-    data = {key: found[path] for key, path in DATA.items() if path in found}
-    for record in (maker(records, path) for path in found):
-        data = {**record.fields["data"], **data} if record else data
+    data |= {key: found[path] for key, path in DATA.items() if path in found}
     return dict(sorted(data.items()))
 
 
-def _seeds(params: Any, within: str = "") -> Iterator[tuple[str, Any]]:
-    """Every seed among parameters, by its path: ``scenario.seed``."""
+def _seeds(rule: str, params: dict[str, Any], made_by: list[Record]) -> dict[str, list[Any]]:
+    """Every seed by rule and parameter, ``train.scenario.seed``: the job's own and those behind its inputs."""
+    seeds: dict[str, set[Any]] = {}
+    own = {f"{rule}.{key}": [value] for key, value in _named_seed(params)}
+    for found in (own, *(record.fields["seeds"] for record in made_by)):
+        for key, values in found.items():
+            seeds.setdefault(key, set()).update(values)
+    return {key: sorted(values) for key, values in sorted(seeds.items())}
+
+
+def _named_seed(params: Any, within: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in params.items() if isinstance(params, dict) else ():
-        if key == "seed" or key.endswith("_seed"):
+        if (key == "seed" or key.endswith("_seed")) and isinstance(value, int):
             yield within + key, value
-        yield from _seeds(value, f"{within}{key}.")
+        yield from _named_seed(value, f"{within}{key}.")
 
 
 def _device(gpus: int) -> str:
