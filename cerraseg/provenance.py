@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cerraseg import records
+from cerraseg.content import Content, content
 from cerraseg.errors import CerraSegError, DataError
-from cerraseg.records import FOLDER, RESULTS, Content, Record
+from cerraseg.records import FOLDER, RESULTS, Record
 
 UNCHANGED, CHANGED, ABSENT, ELSEWHERE = "unchanged since", "CHANGED SINCE", "not here", "from elsewhere, not checked"
 
@@ -78,7 +79,7 @@ def state(name: str, said: Mapping[str, Any], results: Path) -> str:
     path = path if path.exists() else Path(__file__).parents[1] / name
     if not path.exists():
         return ABSENT
-    return UNCHANGED if records.content(path) == Content(said["bytes"], said["sha256"]) else CHANGED
+    return UNCHANGED if content(path) == Content(said["bytes"], said["sha256"]) else CHANGED
 
 
 def differences(old: Record, new: Record, *causes: str) -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cerraseg.content import Content, content
 from cerraseg.files import replacing
 from cerraseg.software import versions
 from cerraseg.storage_url import masked
@@ -32,33 +33,6 @@ DATA = {"patches": f"{RESULTS}/patches.parquet", "packed": f"{RESULTS}/packed/he
 
 _ELSEWHERE = "..."
 _SOURCE = Path(__file__).parents[1]
-
-
-@dataclass(frozen=True)
-class Content:
-    """Size and SHA-256 of a file; of a folder those of its files with their names, without hidden ones."""
-
-    bytes: int
-    sha256: str
-
-
-def content(path: Path) -> Content:
-    """Read a file or folder and hash it, a piece at a time."""
-    if not path.is_dir():
-        with path.open("rb") as file:
-            return Content(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
-    parts = {file.relative_to(path).as_posix(): content(file) for file in _files(path)}
-    lines = [f"{part.sha256}  {name}\n" for name, part in sorted(parts.items())]
-    return Content(sum(part.bytes for part in parts.values()), hashlib.sha256("".join(lines).encode()).hexdigest())
-
-
-def _files(path: Path) -> Iterator[Path]:
-    """A file itself; of a folder the files that are not hidden, as Snakemake's time stamps are."""
-    if not path.is_dir():
-        yield path
-    for folder, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
 def named(path: str | Path, results: Path) -> str:
@@ -135,11 +109,34 @@ def read(results: Path) -> list[Record]:
     for path in (results / FOLDER).rglob("*.json"):
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
-            if {"rule", "outputs", "inputs"} <= fields.keys():
+            if _is_record(fields):
                 found.append(Record(path, path.stat().st_ctime_ns, fields))
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, RecursionError):
             continue  # another job is about to write it, or it was spoilt by hand: its outputs are hashed then
     return sorted(found, key=lambda record: -record.written)
+
+
+def _is_record(fields: Any) -> bool:
+    """Whether it has the form of a record: no job that has worked for hours may fail by another's."""
+    form = {
+        **dict.fromkeys(("rule", "configuration", "code", "device"), str),
+        **dict.fromkeys(("wildcards", "data", "params", "seeds", "versions"), dict),
+        **dict.fromkeys(("outputs", "inputs"), list),
+        "threads": int,
+    }
+    entry = {"path": str, "bytes": int, "sha256": str}
+    return (
+        _has(fields, form)
+        and all(_has(found, entry) for found in (*fields["outputs"], *fields["inputs"]))
+        and all(_has(fields[name], dict.fromkeys(fields[name], str)) for name in ("wildcards", "data", "versions"))
+        and all(
+            isinstance(seeds, list) and all(isinstance(s, int) for s in seeds) for seeds in fields["seeds"].values()
+        )
+    )
+
+
+def _has(found: Any, form: Mapping[str, type]) -> bool:
+    return isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in form.items())
 
 
 def maker(records: list[Record], name: str) -> Record | None:

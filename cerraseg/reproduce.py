@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cerraseg import provenance, records
+from cerraseg.content import content
 from cerraseg.errors import CerraSegError, DataError
 from cerraseg.provenance import Result, differences, job
 from cerraseg.records import Record
@@ -58,6 +59,12 @@ def _configuration(result: Result) -> dict[str, Any]:
             f"{file}: missing; expected the configuration that {result.name} was made under. git keeps it with the "
             "records: get it from where they came from, or make the result anew"
         ) from None
+    made = Path(found["simulate"]["folder"])
+    if found["source"] == "simulate" and (made.is_absolute() or ".." in made.parts):
+        raise DataError(
+            f"simulate.folder: {made}: what is there would be simulated over; expected a folder below the working one: "
+            "make the result anew with such a folder"
+        )
     return found
 
 
@@ -82,7 +89,7 @@ def _sources(configuration: Mapping[str, Any]) -> Iterator[Path]:
 
 def compare(old: Result, new: Result) -> tuple[bool, list[str]]:
     """Whether a result and its second making are the same, bytes or a checkpoint's parameters, and lines that tell."""
-    first, second = records.content(old.path), records.content(new.path)
+    first, second = content(old.path), content(new.path)
     said = old.maker.find(old.name, "outputs")
     equal = first == second
     lines = [f"{old.path}: {'identical' if equal else 'DIFFERS'}: SHA-256 {first.sha256}, made again {second.sha256}"]

@@ -2,13 +2,14 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from cerraseg import logs, records, software
-from cerraseg.records import Content
+from cerraseg.content import Content, content
 
 
 class Named(SimpleNamespace):
@@ -92,6 +93,26 @@ def test_seeds_and_data_come_down_from_what_was_read():
     assert found["seeds"] == {"index.settings.seed": [3], "index.settings.validation_seed": [4], "split.seed": [5]}
 
 
+@pytest.mark.parametrize(
+    ("gpus", "nodes", "available", "expected"),
+    [(0, 1, True, "cpu, AVX2"), (1, 1, False, "cpu, AVX2"), (1, 1, True, "1 x H"), (4, 2, True, "8 x H")],
+)
+def test_the_device_is_named(monkeypatch, gpus, nodes, available, expected):
+    cuda = SimpleNamespace(is_available=lambda: available, get_device_name=lambda index: "H")
+    cpu = SimpleNamespace(get_cpu_capability=lambda: "AVX2")
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, backends=SimpleNamespace(cpu=cpu)))
+    made = job(output={"best": put("results/best")})
+    made.resources = {"gpu": gpus, "nodes": nodes}
+    records.write(made)
+    assert read()["device"] == expected
+
+
+def test_a_light_step_is_on_the_cpu_without_loading_torch(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    records.write(job(output={"best": put("results/best")}))
+    assert read()["device"] == "cpu" and "torch" not in sys.modules
+
+
 def test_equal_work_in_another_place_gives_equal_bytes(home):
     texts = []
     for results in ("results", str(home / "elsewhere/of mine")):
@@ -128,11 +149,11 @@ def test_configuration_is_kept_under_its_digest():
 
 def test_folders_are_hashed_by_names_and_content_without_hidden_files():
     put("a/x/one"), put("a/two", "more"), put("b/two", "more"), put("b/x/one")
-    assert records.content(Path("a")) == records.content(Path("b")) and records.content(Path("a")).bytes == 9
+    assert content(Path("a")) == content(Path("b")) and content(Path("a")).bytes == 9
     put("b/.snakemake_timestamp", ""), put("b/.hidden/three")
-    assert records.content(Path("a")) == records.content(Path("b"))
+    assert content(Path("a")) == content(Path("b"))
     Path("b/two").rename("b/too")
-    assert records.content(Path("a")) != records.content(Path("b"))
+    assert content(Path("a")) != content(Path("b"))
 
 
 def test_what_a_record_knows_is_not_read_again(monkeypatch):
@@ -178,8 +199,14 @@ def test_two_outside_files_of_one_name_are_both_there(home):
 
 def test_spoilt_records_are_passed_over():
     records.write(job("pack", output={"images": put("results/images")}))
-    for text in ("", "{", "[]", '"text"', '{"rule": 1}', "\x00"):
-        put(f"results/provenance/{len(text)}.json", text)
+    whole = read("pack")
+    wrong = [whole | {name: value} for name in whole for value in (None, 1.5, [[]], {"a": {}})]
+    wrong.remove(whole | {"params": {"a": {}}})
+    missing = [{key: value for key, value in whole.items() if key != name} for name in whole]
+    entries = [whole | {"inputs": [entry]} for entry in (None, {}, {"path": 1, "bytes": 1, "sha256": ""})]
+    spoilt = map(json.dumps, [*wrong, *missing, *entries, whole | {"seeds": {"a": ["b"]}}])
+    for number, text in enumerate(("", "{", "[]", '"text"', "\x00", "[" * 100_000, *spoilt)):
+        put(f"results/provenance/{number}.json", text)
     Path("results/provenance/binary.json").write_bytes(b"\xff\xfe")
     assert [record.fields["rule"] for record in records.read(Path("results"))] == ["pack"]
 

@@ -71,21 +71,31 @@ def test_a_run_in_hostile_surroundings_gives_the_same_bytes(plain, tmp_path):
     assert differing(plain.folder / "results", other.folder / "results") == []
 
 
-@pytest.mark.drill
-def test_reproduce_makes_it_again_and_finds_what_was_changed(plain):
-    def again(ok: bool) -> str:
-        return plain.call([sys.executable, "-m", "cerraseg.reproduce", METRICS], ok=ok)
+def again(project: Project, result: str, ok: bool) -> str:
+    return project.call([sys.executable, "-m", "cerraseg.reproduce", result], ok=ok)
 
-    path, record = plain.folder / METRICS, plain.folder / f"results/provenance/train/{TUNED}.json"
-    text, fields = path.read_bytes(), json.loads(record.read_text())
+
+@pytest.mark.drill
+def test_reproduce_makes_it_again_and_says_what_is_another_version(plain):
+    record = plain.folder / f"results/provenance/train/{TUNED}.json"
+    text = record.read_text()
+    fields = json.loads(text)
     record.write_text(json.dumps(fields | {"versions": fields["versions"] | {"torch": "0.4"}}))
-    said = again(ok=True)
+    said = again(plain, METRICS, ok=True)
+    record.write_text(text)
     assert f"{METRICS}: identical" in said and f"versions torch: 0.4, now {fields['versions']['torch']}" in said
     assert "nothing in its lineage came out otherwise" in said
-    path.write_bytes(text.replace(b"0.", b"1.", 1))
-    said = again(ok=False)
-    assert f"{METRICS}: DIFFERS" in said and "it was changed after it was made" in said
-    path.write_bytes(text)
+
+
+@pytest.mark.drill
+def test_reproduce_finds_what_was_changed_by_hand(plain):
+    path = plain.folder / "results/split.csv"
+    text = path.read_text()
+    path.write_text(text.replace("train", "test", 1))
+    said = again(plain, "results/split.csv", ok=False)
+    path.write_text(text)
+    assert "results/split.csv: DIFFERS" in said and "it was changed after it was made" in said
+    assert "nothing in its lineage came out otherwise" in said
 
 
 @pytest.mark.drill
@@ -176,11 +186,28 @@ def test_a_configuration_that_is_not_kept_is_asked_for(results):
         reproduce.again(found("first"), results / "again")
 
 
-def test_a_job_that_fails_ends_it(results, monkeypatch):
-    records.keep(job(results="first", output={}).config | {"kaggle": {"folder": ""}, "released": {"folder": ""}}
-                 | {"checkpoints": {}, "models": {}, "scenes": [], "source": "local"})  # fmt: skip
-    monkeypatch.setattr(reproduce, "_configuration", lambda result: json.loads(next(
-        Path("first/provenance/configurations").iterdir()).read_text()))  # fmt: skip
+CONFIG = {
+    "results": "first", "source": "local", "tune": {"storage": ""}, "training": {"epochs": 2}, "scenes": [],
+    "simulate": {"folder": "data/simulated"}, "kaggle": {"folder": ""}, "released": {"folder": ""},
+    "checkpoints": {}, "models": {},
+}  # fmt: skip
+
+
+def keep(**changes):
+    """A configuration under the digest that the records name."""
+    digest = found("first").maker.fields["configuration"]
+    put(f"first/provenance/configurations/{digest}.json", json.dumps(CONFIG | changes))
+
+
+def test_a_job_that_fails_ends_it(results):
+    keep()
     (results / "again").mkdir()
     with pytest.raises(CerraSegError, match="could not be made again: a job failed"):
-        reproduce.again(found("first"), results / "again", ["--dry-run", "--no-such-option"])
+        reproduce.again(found("first"), results / "again", ["--no-such-option"])
+
+
+@pytest.mark.parametrize("folder", ["/somewhere/mine", "../mine"])
+def test_nothing_is_simulated_over(results, folder):
+    keep(source="simulate", simulate={"folder": folder})
+    with pytest.raises(DataError, match="would be simulated over"):
+        reproduce.again(found("first"), results / "again")

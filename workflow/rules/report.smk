@@ -255,7 +255,7 @@ rule overview:
         levels={id_: scenario.level for id_, scenario in SCENARIOS.items()},
         scenes=list(SCENES),
         maps=lambda wildcards: of_maps(),  # for DVC, see BY_DIGEST in cerraseg/tracking/commands.py
-        configuration=config,
+        configuration=config | {"tune": TUNE | {"storage": masked(TUNE["storage"])}},
         label=LABEL,
     script:
         "../scripts/overview.py"
