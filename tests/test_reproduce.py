@@ -14,7 +14,7 @@ from project import TINY, TUNED, Project
 from sameness import differing
 from test_records import job, put
 
-from cerraseg import checkpoint, plan, provenance, recipes, records, reproduce, scenario, training
+from cerraseg import plan, provenance, recipes, records, reproduce, scenario, training
 from cerraseg.errors import CerraSegError, DataError
 
 METRICS = f"results/scores/{TUNED}/metrics.json"
@@ -71,36 +71,37 @@ def test_a_run_in_hostile_surroundings_gives_the_same_bytes(plain, tmp_path):
     assert differing(plain.folder / "results", other.folder / "results") == []
 
 
-def again(project: Project, result: str, ok: bool) -> str:
-    return project.call([sys.executable, "-m", "cerraseg.reproduce", result], ok=ok)
+def again(project: Project, result: str, folder: Path, ok: bool) -> str:
+    return project.call([sys.executable, "-m", "cerraseg.reproduce", result], ok=ok, TMPDIR=str(folder))
 
 
 @pytest.mark.drill
-def test_reproduce_makes_it_again_and_says_what_is_another_version(plain):
+def test_reproduce_makes_it_again_and_says_what_is_another_version(plain, tmp_path):
     record = plain.folder / f"results/provenance/train/{TUNED}.json"
     text = record.read_text()
     fields = json.loads(text)
     record.write_text(json.dumps(fields | {"versions": fields["versions"] | {"torch": "0.4"}}))
-    said = again(plain, METRICS, ok=True)
+    said = again(plain, METRICS, tmp_path, ok=True)
+    assert not list(tmp_path.glob("cerraseg-reproduce-*"))
     record.write_text(text)
     assert f"{METRICS}: identical" in said and f"versions torch: 0.4, now {fields['versions']['torch']}" in said
     assert "nothing in its lineage came out otherwise" in said
 
 
 @pytest.mark.drill
-def test_reproduce_finds_what_was_changed_by_hand(plain):
+def test_reproduce_finds_what_was_changed_by_hand(plain, tmp_path):
     path = plain.folder / "results/split.csv"
     text = path.read_text()
     path.write_text(text.replace("train", "test", 1))
-    said = again(plain, "results/split.csv", ok=False)
+    said = again(plain, "results/split.csv", tmp_path, ok=False)
     path.write_text(text)
     assert "results/split.csv: DIFFERS" in said and "it was changed after it was made" in said
     assert "nothing in its lineage came out otherwise" in said
 
 
 @pytest.mark.drill
-def test_training_is_the_same_again_and_with_two_threads_but_for_float_error(packed, tmp_path):
-    """Equal bytes with as many threads; with more of them sums go another way."""
+def test_training_with_as_many_threads_is_the_same_again(packed, tmp_path):
+    """To the byte. With another number of them sums go another way, and nothing is promised."""
 
     def trained(name: str, threads: int) -> Path:
         folder = tmp_path / name
@@ -115,9 +116,6 @@ def test_training_is_the_same_again_and_with_two_threads_but_for_float_error(pac
 
     one, again, two, twice = (trained(*each) for each in (("a", 1), ("b", 1), ("c", 2), ("d", 2)))
     assert one.read_bytes() == again.read_bytes() and two.read_bytes() == twice.read_bytes()
-    first, second = (checkpoint.load(path)[0].state_dict() for path in (one, two))
-    for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, rtol=1e-3, atol=1e-3, msg=name)
 
 
 @pytest.fixture
