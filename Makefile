@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test drills fuzz lint audit format record restore repro check hooks slurm-recover pictures ablation recipes splits performance lock clean
+.PHONY: help demo test drills fuzz lint audit format record restore repro check provenance reproduce hooks slurm-recover pictures ablation recipes splits performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -61,6 +61,13 @@ check: ## Hold dvc.yaml to the rules
 
 repro: $(READY) ## Run what DVC calls stale, side by side; ARGS go to Snakemake
 	@$(BIN)/python -m cerraseg.tracking repro $(ARGS)
+
+provenance reproduce: $(READY)
+	@test -n "$(RESULT)" || { echo 'usage: make $@ RESULT=results/scores/<id>/metrics.json'; exit 2; }
+	@$(BIN)/python -m cerraseg.$@ "$(RESULT)" $(ARGS)
+
+provenance: ## Tell what made RESULT=<file of a results folder>, from what, and what changed since
+reproduce: ## Make RESULT=<file> again from the raw source and compare; ARGS go to Snakemake
 
 hooks: $(READY) ## Install git hooks: lint and check at a commit, dvc checkout and restore after a git checkout
 	@$(BIN)/pre-commit install --hook-type pre-commit --hook-type post-checkout --hook-type post-merge

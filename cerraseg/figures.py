@@ -194,7 +194,9 @@ def drawn(
     width, height = size
     columns = max(2, int(width / 2.4))
     height += 0.2 * -(-len(legend) // columns)
-    with mpl.rc_context(_STYLE | {"axes.spines.top": bool(legend), "axes.spines.right": bool(legend)}):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # not the user's matplotlibrc
+        mpl.rcParams.update(_STYLE | {"axes.spines.top": bool(legend), "axes.spines.right": bool(legend)})
         figure = Figure(figsize=(width, height), layout="compressed" if legend else "constrained")
         figure.suptitle(f"{title}\nData: {source}", x=0.01, ha="left", fontsize=10.5, parse_math=False)
         handles = [

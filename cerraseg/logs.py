@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from cerraseg import running
+from cerraseg import records, running
 from cerraseg.errors import CerraSegError
 
 T = TypeVar("T")
@@ -19,11 +19,16 @@ _TELL_EVERY = 60  # seconds
 
 
 @contextmanager
-def step(log_file: str | Path) -> Iterator[None]:
-    """Run one workflow step: log to ``log_file`` and standard error; end with exit code 1 and no traceback on a
-    :class:`CerraSegError`, with the traceback in the log on anything else."""
+def step(job: Any) -> Iterator[None]:
+    """Run one workflow step, Snakemake's ``job``: log to its log file and standard error; at a good end write its
+    record (:mod:`cerraseg.records`); end with exit code 1 and no traceback on a :class:`CerraSegError`, with the
+    traceback in the log on anything else."""
+    log_file = job.log[0]
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [logging.FileHandler(log_file, mode="w"), logging.StreamHandler()]
+    handlers: list[logging.Handler] = [
+        logging.FileHandler(log_file, mode="w", encoding="utf-8"),
+        logging.StreamHandler(),
+    ]
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
@@ -33,6 +38,7 @@ def step(log_file: str | Path) -> Iterator[None]:
     try:
         with running.taking_part():
             yield
+            records.write(job)
     except CerraSegError as error:
         log.error("%s", error)
         sys.exit(1)

@@ -29,11 +29,11 @@ class MapRows:
         self.names = tuple(layers)
         note = folder / "key.json"
         text = json.dumps([dict(key), width, self._layers], sort_keys=True)
-        if not note.is_file() or note.read_text() != text:
+        if not note.is_file() or note.read_text(encoding="utf-8") != text:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             with replacing(note) as part:
-                part.write_text(text)
+                part.write_text(text, encoding="utf-8")
         self.done = min(self._size(name) // self._row(name) for name in layers)
         """Rows that every layer has."""
         self._stack = ExitStack()

@@ -80,7 +80,7 @@ def write_search(
     found = configuration(config, scenario, change(values(leader.params, space)))
     told = _heading(study.study_name, leader, rows, scenario, source, report.winner)
     with replacing(report.winner) as temporary:
-        temporary.write_text(told + yaml.safe_dump(found, sort_keys=False, width=120))
+        temporary.write_text(told + yaml.safe_dump(found, sort_keys=False, width=120), encoding="utf-8")
     shutil.rmtree(states, ignore_errors=True)
     log.info("best of %d trials: %d, validation macro F1 %.2f %%", len(rows), leader.number, 100 * (leader.value or 0))
 

@@ -93,7 +93,7 @@ def train(
 
 def described(plan: Plan, store: Store, split: Path, statistics: Path) -> str:
     """All that decides what comes of a training; arguments as in :func:`train`."""
-    text = f"{plan}\n{store.header}\n{split.read_text()}\n{statistics.read_text()}"
+    text = f"{plan}\n{store.header}\n{split.read_text(encoding='utf-8')}\n{statistics.read_text(encoding='utf-8')}"
     return f"{text}\n{hashlib.sha256(plan.pretrained.read_bytes()).hexdigest()}" if plan.pretrained else text
 
 
@@ -204,13 +204,13 @@ def _resume_state(resume: Path, described: str) -> Path | None:
         log.info("the state in %s is of another plan or other data; starting anew", resume)
         shutil.rmtree(resume)
     with replacing(note) as temporary:
-        temporary.write_text(described)
+        temporary.write_text(described, encoding="utf-8")
     return None
 
 
 def _is_of(resume: Path, described: str) -> bool:
     note = resume / "plan.txt"
-    return note.exists() and note.read_text() == described
+    return note.exists() and note.read_text(encoding="utf-8") == described
 
 
 def _write(outputs: Outputs, loop: Loop, resume: Path) -> None:

@@ -54,7 +54,8 @@ class Project:
         file = folder / "released/sar/transnuseg_14cSAR_nonW_epoch:3_loss0.5.pt"
         file.parent.mkdir(parents=True)
         torch.manual_seed(0)
-        torch.save(export_published(build_transnuseg(2, 14, embed_dim=12, heads=(1, 2, 4))), file)
+        with file.open("wb") as opened:  # given a name, torch would write it into the file
+            torch.save(export_published(build_transnuseg(2, 14, embed_dim=12, heads=(1, 2, 4))), opened)
         self.configure(config)
 
     def configure(self, config: dict) -> None:

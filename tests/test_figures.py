@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -153,3 +154,11 @@ def test_the_axis_says_what_the_whiskers_are(tmp_path):
     mixed = pd.concat([table(False, (1, 2)), table(False).assign(recipe="released")])
     both = svg(benchmark_chart.benchmark_bars, mixed, path=tmp_path / "c.svg")
     assert "standard deviation over seeds; of one seed: 95 % bootstrap interval over patches" in both
+
+
+def test_figures_do_not_follow_the_users_style(tmp_path):
+    for name in ("plain", "styled"):
+        figures.class_shares({"train": [1] * 7}, LEVELS["l1"], tmp_path / f"{name}.svg", title="Shares", source="test")
+        mpl.rcParams.update({"font.size": 22, "axes.facecolor": "red", "svg.fonttype": "none"})
+    mpl.rcdefaults()
+    assert (tmp_path / "plain.svg").read_bytes() == (tmp_path / "styled.svg").read_bytes()

@@ -16,7 +16,9 @@ from cerraseg.recipes import recipe_of, with_custom
 from cerraseg.scenario import RELEASED
 
 BASE = Path(workflow.basedir)
-SCHEMA = yaml.safe_load((BASE / "workflow/schemas/config.schema.yaml").read_text())
+SCHEMA = yaml.safe_load(
+    (BASE / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
+)
 
 try:
     for file in workflow.configfiles:

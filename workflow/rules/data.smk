@@ -5,6 +5,7 @@ if config["source"] == "simulate":
     rule simulate:
         output:
             manifest=f"{R}/manifest.json",
+            provenance=f"{R}/provenance/source.json",
         log:
             f"{R}/logs/simulate.log",
         benchmark:
@@ -23,6 +24,7 @@ elif config["source"] == "kaggle":
     rule download:
         output:
             manifest=f"{R}/manifest.json",
+            provenance=f"{R}/provenance/source.json",
         log:
             f"{R}/logs/download.log",
         benchmark:
@@ -42,6 +44,7 @@ else:
     rule local:
         output:
             manifest=f"{R}/manifest.json",
+            provenance=f"{R}/provenance/source.json",
         log:
             f"{R}/logs/local.log",
         benchmark:
@@ -63,6 +66,7 @@ rule index:
         manifest=f"{R}/manifest.json",
     output:
         table=f"{R}/patches.parquet",
+        provenance=f"{R}/provenance/index.json",
     log:
         f"{R}/logs/index.log",
         rejected=f"{R}/rejected.csv",  # under log, so that it outlives a failure that it explains
@@ -83,6 +87,7 @@ rule split:
         table=f"{R}/patches.parquet",
     output:
         split=f"{R}/split.csv",
+        provenance=f"{R}/provenance/split.json",
     log:
         f"{R}/logs/split.log",
     benchmark:
@@ -103,6 +108,7 @@ rule distances:
         splits=each_fold(f"{R}/{FOLD}split.csv"),
     output:
         distances=f"{R}/distances.csv",
+        provenance=f"{R}/provenance/distances.json",
     log:
         f"{R}/logs/distances.log",
     benchmark:
@@ -121,6 +127,7 @@ rule pack:
         table=f"{R}/patches.parquet",
     output:
         **PACKED,
+        provenance=f"{R}/provenance/pack.json",
     log:
         f"{R}/logs/pack.log",
     benchmark:
@@ -141,6 +148,7 @@ rule statistics:
         split=f"{R}/{FOLD}split.csv",
     output:
         statistics=f"{R}/{FOLD}statistics.json",
+        provenance=f"{R}/provenance/{FOLD}statistics.json",
     log:
         f"{R}/logs/{FOLD}statistics.log",
     benchmark:

@@ -8,6 +8,7 @@ if FOLDS:
             split=f"{R}/split.csv",
         output:
             split=f"{R}/{FOLD}split.csv",
+            provenance=f"{R}/provenance/{FOLD}split.json",
         log:
             f"{R}/logs/{FOLD}split.log",
         benchmark:
@@ -35,6 +36,7 @@ if FOLDS:
             prediction=of_scenario("prediction.npy"),
             confidence=of_scenario("confidence.npy"),
             edges=of_scenario("edges.npy"),
+            provenance=f"{R}/provenance/pool/{{scenario}}.json",
         log:
             f"{R}/logs/pool/{{scenario}}.log",
         benchmark:

@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake import exceptions
 from snakemake.exceptions import LockException, WorkflowError
 
-from cerraseg import running, slurm
+from cerraseg import records, running, slurm
 from cerraseg.errors import SlurmError
 
 
@@ -50,6 +50,7 @@ onstart:
         running.lead()
     if not accompanied:
         refuse_beside_slurm_jobs()
+    records.keep(config)
 
 
 def record():

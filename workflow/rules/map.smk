@@ -10,6 +10,7 @@ rule predict:
         prediction=of_scenario("prediction.npy"),
         confidence=of_scenario("confidence.npy"),
         edges=of_scenario("edges.npy"),
+        provenance=f"{R}/provenance/predict/{{scenario}}.json",
     log:
         f"{R}/logs/predict/{{scenario}}.log",
     benchmark:
@@ -44,6 +45,7 @@ rule evaluate:
         patches=scores_of_scenario("patches.npz"),
         classes=scores_of_scenario("classes.csv"),
         confusion=scores_of_scenario("confusion.csv"),
+        provenance=f"{R}/provenance/evaluate/{{scenario}}.json",
     log:
         f"{R}/logs/evaluate/{{scenario}}.log",
     benchmark:
@@ -69,6 +71,7 @@ rule mosaic:
         edges=of_scenario("edges.npy"),
     output:
         folder=directory(of_scenario("mosaic")),
+        provenance=f"{R}/provenance/mosaic/{{scenario}}.json",
     log:
         f"{R}/logs/mosaic/{{scenario}}.log",
     benchmark:
@@ -93,6 +96,7 @@ rule truth:
         split=f"{R}/split.csv",
     output:
         folder=directory(f"{R}/truth"),
+        provenance=f"{R}/provenance/truth.json",
     log:
         f"{R}/logs/truth.log",
     benchmark:
@@ -114,6 +118,7 @@ rule areas:
         patches=scores_of_scenario("patches.npz"),
     output:
         areas=scores_of_scenario("areas.csv"),
+        provenance=f"{R}/provenance/areas/{{scenario}}.json",
     log:
         f"{R}/logs/areas/{{scenario}}.log",
     benchmark:
@@ -136,6 +141,7 @@ rule geotiffs:
         edges=of_scenario("edges.npy"),
     output:
         folder=directory(of_scenario("patches")),
+        provenance=f"{R}/provenance/geotiffs/{{scenario}}.json",
     log:
         f"{R}/logs/geotiffs/{{scenario}}.log",
     benchmark:

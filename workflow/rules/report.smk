@@ -33,6 +33,7 @@ rule class_shares:
             category="Data",
             caption="../report/class_shares.rst",
         ),
+        provenance=f"{R}/provenance/class_shares.json",
     log:
         f"{R}/logs/class_shares.log",
     benchmark:
@@ -58,6 +59,7 @@ rule split_map:
             category="Data",
             caption="../report/split_map.rst",
         ),
+        provenance=f"{R}/provenance/split_map.json",
     log:
         f"{R}/logs/split_map.log",
     benchmark:
@@ -84,6 +86,7 @@ rule curves:
             labels={"scenario": "{scenario}"},
             caption="../report/curves.rst",
         ),
+        provenance=f"{R}/provenance/curves/{{scenario}}.json",
     log:
         f"{R}/logs/curves/{{scenario}}.log",
     benchmark:
@@ -123,6 +126,7 @@ rule scenario_figures:
             labels={"scenario": "{scenario}"},
             caption="../report/map.rst",
         ),
+        provenance=f"{R}/provenance/scenario_figures/{{scenario}}.json",
     log:
         f"{R}/logs/scenario_figures/{{scenario}}.log",
     benchmark:
@@ -150,6 +154,7 @@ rule model_card:
         origin=where(ADOPTED, "origin.json"),
     output:
         card=of_scenario("model_card.md"),
+        provenance=f"{R}/provenance/model_card/{{scenario}}.json",
     log:
         f"{R}/logs/model_card/{{scenario}}.log",
     benchmark:
@@ -199,6 +204,7 @@ rule benchmark:
             category="Benchmark",
             caption="../report/benchmark.rst",
         ),
+        provenance=f"{R}/provenance/benchmark.json",
     log:
         f"{R}/logs/benchmark.log",
     benchmark:
@@ -236,6 +242,7 @@ rule overview:
             category="Overview",
             caption="../report/overview.rst",
         ),
+        provenance=f"{R}/provenance/overview.json",
     log:
         f"{R}/logs/overview.log",
     benchmark:
@@ -257,6 +264,7 @@ rule overview:
 rule digests:
     output:
         digests=f"{R}/digests.json",
+        provenance=f"{R}/provenance/digests.json",
     log:
         f"{R}/logs/digests.log",
     benchmark:

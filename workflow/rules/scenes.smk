@@ -5,6 +5,7 @@ if config["source"] == "simulate":
     rule simulate_scene:
         output:
             **simulated_scene(config),
+            provenance=f"{R}/provenance/simulate_scene.json",
         log:
             f"{R}/logs/simulate_scene.log",
         benchmark:
@@ -27,6 +28,7 @@ rule scene:
     output:
         facts=of_scene("scene.json"),
         truth=directory(of_scene("truth")),
+        provenance=f"{R}/provenance/scene/{{scene}}.json",
     log:
         f"{R}/logs/scene/{{scene}}.log",
     benchmark:
@@ -54,6 +56,7 @@ rule map:
         statistics=f"{R}/statistics.json",
     output:
         folder=directory(of_map("map")),
+        provenance=f"{R}/provenance/map/{{scene}}/{{scenario}}.json",
     log:
         f"{R}/logs/map/{{scene}}/{{scenario}}.log",
     benchmark:
@@ -80,6 +83,7 @@ rule scene_areas:
         patches=scores_of_scenario("patches.npz"),
     output:
         areas=scores_of_scenario("areas_{scene}.csv"),
+        provenance=f"{R}/provenance/scene_areas/{{scene}}/{{scenario}}.json",
     log:
         f"{R}/logs/scene_areas/{{scene}}/{{scenario}}.log",
     benchmark:
@@ -100,6 +104,7 @@ rule polygons:
     output:
         raster=of_map("sieved.tif"),
         vector=of_map("polygons.gpkg"),
+        provenance=f"{R}/provenance/polygons/{{scene}}/{{scenario}}.json",
     log:
         f"{R}/logs/polygons/{{scene}}/{{scenario}}.log",
     benchmark:
@@ -126,6 +131,7 @@ rule scene_figures:
             labels={"scenario": "{scenario}", "scene": "{scene}"},
             caption="../report/scene.rst",
         ),
+        provenance=f"{R}/provenance/scene_figures/{{scene}}/{{scenario}}.json",
     log:
         f"{R}/logs/scene_figures/{{scene}}/{{scenario}}.log",
     benchmark:
@@ -150,6 +156,7 @@ rule stac:
         polygons=POLYGONS,
     output:
         item=of_map("item.json"),
+        provenance=f"{R}/provenance/stac/{{scene}}/{{scenario}}.json",
     log:
         f"{R}/logs/stac/{{scene}}/{{scenario}}.log",
     benchmark:

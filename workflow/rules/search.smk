@@ -6,6 +6,7 @@ rule trials:
         unpack(to_search),
     output:
         done=f"{R}/tune/worker_{{worker}}.json",
+        provenance=f"{R}/provenance/trials/{{worker}}.json",
     log:
         f"{R}/logs/trials/{{worker}}.log",
     benchmark:
@@ -41,6 +42,7 @@ rule tune:
         trials=f"{R}/tune/trials.csv",
         best=f"{R}/tune/best.yaml",
         figure=f"{R}/tune/search.svg",
+        provenance=f"{R}/provenance/tune.json",
     log:
         f"{R}/logs/tune.log",
     benchmark:

@@ -11,6 +11,7 @@ rule train:
         best=of_scenario("checkpoint.pt"),
         last=of_scenario("last.pt"),
         history=of_scenario("history.csv"),
+        provenance=f"{R}/provenance/train/{{scenario}}.json",
     log:
         f"{R}/logs/train/{{scenario}}.log",
     benchmark:
@@ -44,6 +45,7 @@ rule learning_rate:  # on demand: snakemake results/scenarios/<id>/learning_rate
         picture=of_scenario("learning_rate.svg"),
         table=of_scenario("learning_rate.csv"),
         suggestion=of_scenario("learning_rate.json"),
+        provenance=f"{R}/provenance/learning_rate/{{scenario}}.json",
     log:
         f"{R}/logs/learning_rate/{{scenario}}.log",
     benchmark:
@@ -70,6 +72,7 @@ rule learning_rate:  # on demand: snakemake results/scenarios/<id>/learning_rate
 rule released:
     output:
         listing=f"{R}/released.json",
+        provenance=f"{R}/provenance/released.json",
     log:
         f"{R}/logs/released.log",
     benchmark:
@@ -97,6 +100,7 @@ rule adopt:
     output:
         best=of_scenario("checkpoint.pt"),
         origin=of_scenario("origin.json"),
+        provenance=f"{R}/provenance/adopt/{{scenario}}.json",
     log:
         f"{R}/logs/adopt/{{scenario}}.log",
     benchmark:

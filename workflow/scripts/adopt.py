@@ -8,7 +8,7 @@ from cerraseg.adoption import adopt
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     scenario = Scenario(**snakemake.params.scenario)
     listing = snakemake.input.get("listing")
     adopt(

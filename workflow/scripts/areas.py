@@ -6,7 +6,7 @@ from cerraseg import area_tables, logs
 from cerraseg.score_files import read_patches
 from cerraseg.taxonomy import LEVELS
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     maps = sorted(Path(snakemake.input.mosaic).glob("prediction_*.tif"))
     _, counts = read_patches(snakemake.input.patches)
     classes = LEVELS[snakemake.params.scenario["level"]]

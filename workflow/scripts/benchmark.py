@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cerraseg import benchmark, benchmark_chart, logs, score_files, tables
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     files, out = snakemake.input.metrics, snakemake.output
     labels = {"title": "Benchmark", "source": snakemake.params.label}
     score_files.set_aside_others(Path(files[0]).parents[1], snakemake.params.scenarios)

@@ -6,7 +6,7 @@ from cerraseg import figures, logs
 from cerraseg.layout import count_columns
 from cerraseg.taxonomy import LEVELS
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     level = snakemake.params.level
     parts = pd.read_csv(snakemake.input.split)["split"]
     table = pd.read_parquet(snakemake.input.table, columns=count_columns(level))

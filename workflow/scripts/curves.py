@@ -4,7 +4,7 @@ import numpy as np
 
 from cerraseg import figures, logs
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     history = np.genfromtxt(snakemake.input.history, delimiter=",", names=True, dtype=None, encoding="utf-8", ndmin=1)
     figures.curves(
         {column: history[column] for column in history.dtype.names},

@@ -6,5 +6,5 @@ from pathlib import Path
 from cerraseg import logs
 from cerraseg.files import replacing
 
-with logs.step(snakemake.log[0]), replacing(Path(snakemake.output.digests)) as temporary:
+with logs.step(snakemake), replacing(Path(snakemake.output.digests)) as temporary:
     temporary.write_text(json.dumps(snakemake.params.digests, indent=2) + "\n")

@@ -2,5 +2,5 @@
 
 from cerraseg import distances, logs
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     distances.write_distances(snakemake.input.table, snakemake.input.splits, snakemake.output.distances)

@@ -5,7 +5,7 @@ from pathlib import Path
 from cerraseg import logs
 from cerraseg.download import download_kaggle, write_manifest
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     settings = dict(snakemake.params.settings)
     roots = download_kaggle(settings["dataset"], settings["version"], Path(settings.pop("folder")))
     write_manifest(Path(snakemake.output.manifest), source=snakemake.params.label, roots=roots, **settings)

@@ -8,7 +8,7 @@ from cerraseg import logs, store
 from cerraseg.evaluation import evaluate
 from cerraseg.scenario import Scenario
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     history = snakemake.input.get("history")
     evaluate(
         Scenario(**snakemake.params.scenario),

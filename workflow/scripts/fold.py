@@ -2,7 +2,7 @@
 
 from cerraseg import logs, split
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     settings = dict(snakemake.params.settings)
     split.write_fold(
         snakemake.input.table,

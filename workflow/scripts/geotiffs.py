@@ -6,7 +6,7 @@ from cerraseg import logs, store
 from cerraseg.export import export_geotiffs
 from cerraseg.scenario import Scenario
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     scenario = Scenario(**snakemake.params.scenario)
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
     files = {"seg": snakemake.input.prediction} | ({"edg": snakemake.input.edges} if scenario.edges else {})

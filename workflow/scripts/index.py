@@ -6,7 +6,7 @@ from pathlib import Path
 from cerraseg import logs, patches
 
 if __name__ == "__main__":
-    with logs.step(snakemake.log[0]):
+    with logs.step(snakemake):
         roots = [root["path"] for root in json.loads(Path(snakemake.input.manifest).read_text())["roots"]]
         patches.index(
             roots,

@@ -8,7 +8,7 @@ from cerraseg.plan import plan_of
 
 if __name__ == "__main__":
     told, read, out = snakemake.params, snakemake.input, snakemake.output
-    with logs.step(snakemake.log[0]):
+    with logs.step(snakemake):
         find(
             plan_of(
                 dict(told.items()),

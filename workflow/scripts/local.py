@@ -5,6 +5,6 @@ from pathlib import Path
 from cerraseg import logs
 from cerraseg.download import write_manifest
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     roots = [Path(root) for root in snakemake.params.roots]
     write_manifest(Path(snakemake.output.manifest), source=snakemake.params.label, roots=roots)

@@ -6,7 +6,7 @@ from cerraseg import logs, statistics
 from cerraseg.mapping import Settings, map_scene
 from cerraseg.scene import SceneFiles
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     map_scene(
         Path(snakemake.input.checkpoint),
         SceneFiles.of(snakemake.params.scene),

@@ -6,7 +6,7 @@ from cerraseg import card_facts, logs, model_card
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     model_card.write(
         Path(snakemake.output.card),
         card_facts.Sources(**{name: Path(file) if file else None for name, file in snakemake.input.items()}),

@@ -8,7 +8,7 @@ from cerraseg.mosaic import mosaic
 from cerraseg.parent_maps import write_parents
 from cerraseg.taxonomy import EDGES, LEVELS
 
-with logs.step(snakemake.log[0]), replacing(snakemake.output.folder) as folder:
+with logs.step(snakemake), replacing(snakemake.output.folder) as folder:
     folder.mkdir()
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
     patches = pd.read_parquet(snakemake.input.table).iloc[rows]

@@ -10,7 +10,7 @@ from cerraseg import area_tables, logs, overview, software
 from cerraseg.overview_scores import Scored
 from cerraseg.overview_views import find_views
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     results, params, read = Path(snakemake.input.benchmark).parent, snakemake.params, snakemake.input
     histories = {Path(file).parent.name: Path(file) for file in read.histories}
     overview.write(

@@ -3,7 +3,7 @@
 from cerraseg import logs, store
 
 if __name__ == "__main__":
-    with logs.step(snakemake.log[0]):
+    with logs.step(snakemake):
         store.pack(
             snakemake.input.table,
             snakemake.output.images,

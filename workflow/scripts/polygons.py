@@ -6,7 +6,7 @@ from cerraseg import logs
 from cerraseg.polygons import polygons
 from cerraseg.taxonomy import LEVELS
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     folder = Path(snakemake.input.map)
     polygons(
         folder / "classes.tif",

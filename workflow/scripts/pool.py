@@ -3,7 +3,7 @@
 from cerraseg import logs
 from cerraseg.pooling import pool
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     read, out = snakemake.input, snakemake.output
     parts = ((read.predictions, out.prediction), (read.confidences, out.confidence), (read.edges, out.edges))
     for folds, pooled in parts:

@@ -3,7 +3,7 @@
 from cerraseg import logs, store
 from cerraseg.prediction import predict
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     predict(
         snakemake.input.checkpoint,
         store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),

@@ -5,7 +5,7 @@ from pathlib import Path
 from cerraseg import logs, released
 from cerraseg.download import download_checkpoints
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     settings = dict(snakemake.params.settings)
     folder = download_checkpoints(**settings | {"folder": Path(settings["folder"])})
     released.write_listing(Path(snakemake.output.listing), folder, settings)

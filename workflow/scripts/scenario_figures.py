@@ -6,7 +6,7 @@ from pathlib import Path
 from cerraseg import figures, leakage_chart, logs, map_figures, score_files
 from cerraseg.taxonomy import LEVELS
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     level = snakemake.params.scenario["level"]
     classes = LEVELS[level]
     named = {"title": snakemake.wildcards.scenario, "source": snakemake.params.label}

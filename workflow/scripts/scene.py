@@ -6,7 +6,7 @@ from cerraseg import logs, statistics, survey
 from cerraseg.files import replacing
 from cerraseg.scene import SceneFiles
 
-with logs.step(snakemake.log[0]), replacing(snakemake.output.truth) as folder:
+with logs.step(snakemake), replacing(snakemake.output.truth) as folder:
     folder.mkdir()
     scene = snakemake.params.scene
     files, tags = SceneFiles.of(scene), {"SCENE": scene["name"], "SOURCE": snakemake.params.label}

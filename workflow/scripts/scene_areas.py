@@ -7,7 +7,7 @@ from cerraseg.areas import confusion_blocks
 from cerraseg.score_files import read_patches
 from cerraseg.taxonomy import LEVELS
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     level = snakemake.params.scenario["level"]
     scene, truth = Path(snakemake.input.map) / "classes.tif", Path(snakemake.input.truth) / level / "truth.tif"
     if truth.exists():

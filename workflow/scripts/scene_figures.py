@@ -5,7 +5,7 @@ from pathlib import Path
 from cerraseg import logs, map_figures
 from cerraseg.taxonomy import LEVELS
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     level = snakemake.params.scenario["level"]
     scene, truth = Path(snakemake.input.map), Path(snakemake.input.truth)
     labels = truth / level / "truth.tif"

@@ -7,7 +7,7 @@ from cerraseg.download import write_manifest
 from cerraseg.simulate import simulate
 
 if __name__ == "__main__":
-    with logs.step(snakemake.log[0]):
+    with logs.step(snakemake):
         settings = dict(snakemake.params.settings)
         folder = Path(settings.pop("folder")) / "cerradata_4mm"
         simulate(folder, workers=snakemake.threads, **settings)

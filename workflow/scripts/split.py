@@ -2,7 +2,7 @@
 
 from cerraseg import logs, split
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     settings = dict(snakemake.params.settings)
     shares = {part: settings.pop(part) for part in split.PARTS}
     split.write_split(snakemake.input.table, snakemake.output.split, shares=shares, **settings)

@@ -2,7 +2,7 @@
 
 from cerraseg import logs, split_map
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     split_map.draw(
         snakemake.input.table,
         snakemake.input.split,

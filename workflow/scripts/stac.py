@@ -9,7 +9,7 @@ from cerraseg.taxonomy import LEVELS
 RASTERS = ("classes", "classes_l1", "confidence", "probabilities", "margin", "entropy")
 BY_SUFFIX = {".tif": "sieved", ".gpkg": "polygons"}
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     folder = Path(snakemake.input.map)
     files = {name: folder / f"{name}.tif" for name in RASTERS}
     files |= {name: Path(snakemake.input[name]) for name in ("areas", "figure")}

@@ -2,7 +2,7 @@
 
 from cerraseg import logs, statistics, store
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     packed = store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header)
     statistics.write_statistics(
         snakemake.input.table,

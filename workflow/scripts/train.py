@@ -8,7 +8,7 @@ from cerraseg.training import Outputs, train
 
 if __name__ == "__main__":
     told, read, out = snakemake.params, snakemake.input, snakemake.output
-    with logs.step(snakemake.log[0]):
+    with logs.step(snakemake):
         train(
             plan_of(
                 dict(told.items()),

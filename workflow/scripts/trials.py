@@ -9,7 +9,7 @@ from cerraseg.storage_url import storage_of
 
 if __name__ == "__main__":
     told, read = snakemake.params, snakemake.input
-    with logs.step(snakemake.log[0]):
+    with logs.step(snakemake):
         work(
             plan_of(
                 dict(told.items()),

@@ -9,7 +9,7 @@ from cerraseg.mosaic import mosaic
 from cerraseg.taxonomy import EDGES, LEVELS
 from cerraseg.true_colour import patches_images
 
-with logs.step(snakemake.log[0]), replacing(snakemake.output.folder) as folder:
+with logs.step(snakemake), replacing(snakemake.output.folder) as folder:
     packed = store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header)
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
     patches = pd.read_parquet(snakemake.input.table).iloc[rows]

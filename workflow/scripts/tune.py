@@ -6,7 +6,7 @@ from cerraseg import logs
 from cerraseg.search_report import Report, write_search
 from cerraseg.storage_url import storage_of
 
-with logs.step(snakemake.log[0]):
+with logs.step(snakemake):
     write_search(
         Path(snakemake.input.workers[0]),
         snakemake.params.scenario,
