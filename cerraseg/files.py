@@ -6,15 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cerraseg.storage import writing
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; when the block ends well, what was written there takes its name.
 
     Works for files and folders. What killed processes left behind is cleared first; on an exception nothing is left.
+
+    Raises:
+        StorageError: if the disk is full, the folder may not be written, or either fails.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(path) as temporary:
+            yield temporary
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
     for leftover in path.parent.glob(f".{path.name}.*.part{path.suffix}"):
         if not _alive(int(leftover.name.removeprefix(f".{path.name}.").split(".")[0])):
             _remove(leftover)

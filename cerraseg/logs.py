@@ -4,11 +4,12 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from cerraseg.errors import CerraSegError
+from cerraseg.storage import writing
 
 T = TypeVar("T")
 
@@ -20,19 +21,21 @@ _TELL_EVERY = 60  # seconds
 @contextmanager
 def step(log_file: str | Path) -> Iterator[None]:
     """Run one workflow step: log to ``log_file`` and standard error; end with exit code 1 and no traceback on a
-    :class:`CerraSegError`, with the traceback in the log on anything else."""
-    Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [logging.FileHandler(log_file, mode="w"), logging.StreamHandler()]
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-        log.addHandler(handler)
+    :class:`CerraSegError`, on storage that fails and on a lack of memory, with the traceback in the log on anything
+    else."""
+    handlers = [_attached(logging.StreamHandler())]
     log.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    logging.getLogger("py.warnings").addHandler(handlers[0])
     try:
-        yield
+        with writing():
+            handlers.append(_attached(_file(Path(log_file))))
+            logging.getLogger("py.warnings").addHandler(handlers[1])
+            yield
     except CerraSegError as error:
         log.error("%s", error)
+        sys.exit(1)
+    except MemoryError as error:
+        log.error("%s", _NO_MEMORY.format(why=error or "MemoryError"))
         sys.exit(1)
     except Exception:
         log.exception("the step failed")
@@ -40,7 +43,32 @@ def step(log_file: str | Path) -> Iterator[None]:
     finally:
         for handler in handlers:
             log.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # a full disk, of which the step has told
+                handler.close()
+
+
+_NO_MEMORY = (
+    "The memory is used up ({why}); expected enough for what this step holds: give it fewer threads (--set-threads), "
+    "let fewer steps run side by side (--cores), or take a machine with more; then give the same command again"
+)
+
+
+class _Log(logging.FileHandler):
+    """A log that a full disk cuts short: the lines still come out at standard error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: logging would print a traceback for each line."""
+
+
+def _file(path: Path) -> logging.Handler:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _Log(path, mode="w")
+
+
+def _attached(handler: logging.Handler) -> logging.Handler:
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)
+    return handler
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:

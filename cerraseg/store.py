@@ -6,7 +6,6 @@ each level, ``header.json``: band and layer order, and digests of the ids in row
 
 import hashlib
 import json
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from cerraseg.files import replacing
 from cerraseg.layout import edge_layer, levels_of
 from cerraseg.logs import log, progress
 from cerraseg.patches import GDAL, SIZE
+from cerraseg.storage import need_room
 from cerraseg.taxonomy import MODALITIES
 from cerraseg.workers import spread
 
@@ -97,7 +97,8 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
     """Read every GeoTIFF of the patch table once and write the packed arrays; the header comes last.
 
     Raises:
-        DataError: if the disk is too small or a file changed since it was indexed.
+        DataError: if a file changed since it was indexed.
+        StorageError: if the disk is too small.
     """
     columns = read_schema(table).names
     modalities = _modalities(columns)
@@ -106,7 +107,7 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
     layers = (*levels, *edges)
     patches = pd.read_parquet(table, columns=["id", *modalities, *layers])
     bands = tuple(band for name in modalities for band in MODALITIES[name])
-    _check_disk(Path(images), len(patches) * SIZE * SIZE * (4 * len(bands) + len(layers)))
+    need_room(Path(images).parent, len(patches) * SIZE * SIZE * (4 * len(bands) + len(layers)), "packing")
     files = patches.drop(columns="id").to_dict("records")
     chunks = [(start, files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
     with replacing(images) as new_images, replacing(masks) as new_masks:
@@ -189,16 +190,6 @@ def _read(path: str, bands: int) -> NDArray[Any]:
             "run the index step again"
         )
     return pixels
-
-
-def _check_disk(path: Path, needed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise DataError(
-            f"packing needs {needed / 1e9:.1f} GB in {path.parent}, {free / 1e9:.1f} GB are free; "
-            "free some space or point 'results' at a larger disk"
-        )
 
 
 def open_store(images: str | Path, masks: str | Path, header: str | Path) -> Store:
