@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import lightning.pytorch as L
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from cerraseg import checkpoint, nodes
 from cerraseg.dataset import Batches, EpochBatches, PackedPatches, loaders
@@ -144,6 +146,12 @@ def _fit(
         build_trainer(plan, resume, team).fit(loop, trained, validated, ckpt_path=state)
     if not loop.finished:
         raise DataError(f"training stopped after epoch {len(loop.history)}; start it again to go on from there")
+    best = loop.history[loop.best_epoch - 1]
+    if not np.isfinite(best["val_loss"]):
+        raise DataError(
+            f"the validation loss was finite in none of {len(loop.history)} epochs, so no checkpoint is written; "
+            "expected numbers: look for extreme pixel values in the validation patches, or lower the learning rate"
+        )
     if team.rank == 0:
         _write(outputs, loop, resume)
 
@@ -165,7 +173,8 @@ def prepared(
     )
     shares = draw_shares(plan.scenario.weighting, store, train.rows, level)
     order = EpochBatches(len(train), plan.batch_size // plan.accumulate, plan.scenario.seed, shares)
-    loop = Loop(plan, json.loads(statistics.read_text()), order, resume, team, watch)
+    names = partial(_ids, split, train.rows)
+    loop = Loop(plan, json.loads(statistics.read_text()), order, resume, team, watch, names)
     trained, validated = loaders(
         [(train, order), (validation, batches(np.arange(len(validation)), plan.batch_size))],
         plan.loading,
@@ -176,6 +185,11 @@ def prepared(
         held=team.held,
     )
     return loop, trained, validated
+
+
+def _ids(split: Path, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.str_]:
+    """The ids of the patches at positions of a part of the split that has these rows."""
+    return pd.read_csv(split, dtype=str)["id"].to_numpy(np.str_)[rows[positions]]
 
 
 def _epochs(state: Path) -> int:

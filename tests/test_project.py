@@ -28,7 +28,8 @@ LAYERS = {
     "weightings parent_maps study trials search_report search_figure "
     "tracking tracking.workflow tracking.stages tracking.commands tracking.__main__",
     2: "inference dataset losses models models.unet models.transnuseg models.swin models.own models.fusion "
-    "parameters pretrained augmentation checkpoint team devices nodes averaging determinism",
+    "parameters pretrained augmentation checkpoint team devices nodes averaging determinism "
+    "finite",
     3: "plan loop trainer training learning_rate prediction mapping adoption model_trial",
     4: "search",
 }
