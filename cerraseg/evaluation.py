@@ -10,7 +10,7 @@ from cerraseg import edges, leakage, metrics, score_files
 from cerraseg.layout import edge_layer
 from cerraseg.logs import log
 from cerraseg.scenario import Scenario
-from cerraseg.store import Store, rows_of
+from cerraseg.store import Store, read_array, rows_of
 from cerraseg.taxonomy import LEVELS
 
 
@@ -39,16 +39,17 @@ def evaluate(
     """
     test = rows_of(split, "test")
     ids = pd.read_csv(split, dtype=str)["id"].iloc[test].tolist()
-    places = np.searchsorted(rows_of(split, predicted), test)
+    rows = rows_of(split, predicted)
+    places = np.searchsorted(rows, test)
     classes = LEVELS[scenario.level]
     confusions = metrics.patch_confusions(
-        store.masks[test, store.layer(scenario.level)], np.load(prediction, mmap_mode="r")[places], len(classes)
+        store.masks[test, store.layer(scenario.level)], read_array(prediction, len(rows))[places], len(classes)
     )
     edge_truth = store.masks[test, store.layer(edge_layer(scenario.level))]
     facts = {
         "scenario": {"id": scenario.id, **vars(scenario)},
         "patches": len(test),
-        "edges": edges.scores(edge_truth, np.load(edge_prediction, mmap_mode="r")[places]),
+        "edges": edges.scores(edge_truth, read_array(edge_prediction, len(rows))[places]),
         "leakage": leakage.section(confusions, ids, distances),
         **info,
     }

@@ -104,6 +104,11 @@ class Loop(L.LightningModule):
             raise DataError("this node still sees the state of an earlier epoch; start the training again")
         if self.history and self.best_epoch == len(self.history):
             self._save_best()  # a kill may have come between the two files of that epoch
+        elif self.history and self.team.rank == 0 and not (self.resume / "best.pt").exists():
+            raise DataError(
+                f"{self.resume} has no best.pt, which holds epoch {self.best_epoch}, the best; expected it beside "
+                f"last.ckpt: put a copy back, or remove the folder {self.resume} to train from the start"
+            )
         self.trainer.should_stop = self.finished
 
     def on_train_epoch_start(self) -> None:

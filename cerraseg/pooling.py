@@ -9,7 +9,7 @@ from numpy.lib.format import open_memmap
 
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
-from cerraseg.store import rows_of
+from cerraseg.store import read_array, rows_of
 
 
 def pool(splits: Sequence[str | Path], folds: Sequence[str | Path], pooled: str | Path) -> None:
@@ -24,7 +24,7 @@ def pool(splits: Sequence[str | Path], folds: Sequence[str | Path], pooled: str 
         DataError: if the folds' test patches are not every patch once, or an array does not fit its split.
     """
     rows = [rows_of(split, "test") for split in splits]
-    arrays = [np.load(fold, mmap_mode="r") for fold in folds]
+    arrays = [read_array(fold) for fold in folds]
     patches = len(pd.read_csv(splits[0], usecols=["id"]))
     fits = [len(array) == len(part) for array, part in zip(arrays, rows, strict=True)]
     if not all(fits) or not np.array_equal(np.sort(np.concatenate(rows)), np.arange(patches)):

@@ -69,6 +69,8 @@ def need_room(folder: Path, needed: float, what: str) -> None:
 
 
 def _told(error: Exception, path: Path | None) -> StorageError | None:
+    if earlier := next((one for one in _chain(error) if isinstance(one, StorageError)), None):
+        return earlier  # what came after it is its consequence
     known = next((one for one in _chain(error) if isinstance(one, OSError) and one.errno in _FAULTS), None)
     full = path and _free(path) < _FULL
     if not known and not full:

@@ -26,12 +26,15 @@ from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.layout import edge_layer, levels_of
 from cerraseg.logs import log, progress
-from cerraseg.patches import GDAL, SIZE
+from cerraseg.patches import GDAL, SIZE, checksum
 from cerraseg.storage import need_room
 from cerraseg.taxonomy import MODALITIES
 from cerraseg.workers import spread
 
+_REMOVE = "remove it and give the same command again, which makes it anew"
 _CHUNK = 64  # patches that a worker writes at a time
+_AGAIN = "run the index step again (snakemake --forcerun index)"
+_CHANGED = f"has changed since it was indexed: {{}}; {_AGAIN}"
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
     levels = levels_of(columns)
     edges = [edge_layer(level) for level in levels]
     layers = (*levels, *edges)
-    patches = pd.read_parquet(table, columns=["id", *modalities, *layers])
+    patches = pd.read_parquet(table, columns=["id", *modalities, *layers, "content"])
     bands = tuple(band for name in modalities for band in MODALITIES[name])
     need_room(Path(images).parent, len(patches) * SIZE * SIZE * (4 * len(bands) + len(layers)), "packing")
     files = patches.drop(columns="id").to_dict("records")
@@ -146,7 +149,7 @@ def _create(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> _Target
     return _Target(path, open_memmap(path, "w+", dtype, shape).offset, shape[1:], dtype)
 
 
-def _write_chunk(to_images: _Target, to_masks: _Target, chunk: tuple[int, list[dict[str, str]]]) -> list[str]:
+def _write_chunk(to_images: _Target, to_masks: _Target, chunk: tuple[int, list[dict[str, Any]]]) -> list[str]:
     """Write the patches from a row on; return a hash of each one's pixels.
 
     Plain writes, not a mapping: its pages would count as this process's memory until the disk has them.
@@ -164,17 +167,21 @@ def _write_chunk(to_images: _Target, to_masks: _Target, chunk: tuple[int, list[d
     return hashes
 
 
-def _fill(files: dict[str, str], image: NDArray[np.float32], mask: NDArray[np.uint8]) -> None:
+def _fill(files: dict[str, Any], image: NDArray[np.float32], mask: NDArray[np.uint8]) -> None:
     """Read the files of a patch into ``image`` (bands, 128, 128) and ``mask`` (layers, 128, 128)."""
-    band, levels = 0, levels_of(files)
+    levels = levels_of(files)
+    layers = [*_modalities(files), *levels, *(edge for edge in map(edge_layer, levels) if files[edge])]
+    read = {layer: _read(files[layer], len(MODALITIES.get(layer, " "))) for layer in layers}
+    if checksum(read.values()) != files["content"]:
+        raise DataError(f"{', '.join(files[layer] for layer in layers)}: {_CHANGED.format('other pixels')}")
+    band = 0
     for modality in _modalities(files):
-        bands = len(MODALITIES[modality])
-        image[band : band + bands] = _read(files[modality], bands)
-        band += bands
+        image[band : band + len(read[modality])] = read[modality]
+        band += len(read[modality])
     for layer, level in enumerate(levels):
-        mask[layer] = _read(files[level], 1)[0]
-        edges = files[edge_layer(level)]
-        mask[len(levels) + layer] = _read(edges, 1)[0] if edges else derive(mask[layer])
+        mask[layer] = read[level][0]
+        edges = read.get(edge_layer(level))
+        mask[len(levels) + layer] = derive(mask[layer]) if edges is None else edges[0]
 
 
 def _read(path: str, bands: int) -> NDArray[Any]:
@@ -182,25 +189,39 @@ def _read(path: str, bands: int) -> NDArray[Any]:
         with rasterio.open(path) as source:
             pixels: NDArray[Any] = source.read()
     except (RasterioError, OSError) as error:
-        raise DataError(f"{path}: was indexed but cannot be read now ({error}); run the index step again") from None
+        raise DataError(
+            f"{path}: was indexed but cannot be read now ({error}); expected the same file: put it back, or {_AGAIN}"
+        ) from None
     if pixels.shape != (bands, SIZE, SIZE):
         found = f"{pixels.shape[0]} bands of {pixels.shape[1]} x {pixels.shape[2]}"
-        raise DataError(
-            f"{path}: has changed since it was indexed: {found} pixels, expected {bands} of {SIZE} x {SIZE}; "
-            "run the index step again"
-        )
+        raise DataError(f"{path}: {_CHANGED.format(f'{found} pixels, expected {bands} of {SIZE} x {SIZE}')}")
     return pixels
+
+
+def read_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:
+    """The array of a step's ``.npy`` file, memory-mapped read-only.
+
+    Raises:
+        DataError: if the file is cut short or no such file, or does not hold so many ``patches``.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: no whole array ({error}); expected what a step wrote: {_REMOVE}") from None
+    if patches not in (None, len(array)):
+        raise DataError(f"{path}: {len(array)} patches; expected {patches}, as the split table has: {_REMOVE}")
+    return array
 
 
 def open_store(images: str | Path, masks: str | Path, header: str | Path) -> Store:
     """Open the packed arrays read-only.
 
     Raises:
-        DataError: if the arrays do not have the shape that the header announces.
+        DataError: if the arrays do not have the shape that the header announces, or a file is cut short.
     """
     fields = json.loads(Path(header).read_text())
     known = Header(**fields | {"bands": tuple(fields["bands"]), "layers": tuple(fields["layers"])})
-    store = Store(np.load(images, mmap_mode="r"), np.load(masks, mmap_mode="r"), known)
+    store = Store(read_array(images), read_array(masks), known)
     if (store.images.shape[:2], store.masks.shape[:2]) != (
         (known.patches, len(known.bands)),
         (known.patches, len(known.layers)),

@@ -26,10 +26,11 @@ from cerraseg.files import replacing
 from cerraseg.layout import edge_layer
 from cerraseg.logs import log
 from cerraseg.loop import Loop, Watch
-from cerraseg.memory import keep_memory
-from cerraseg.plan import Plan
+from cerraseg.memory import enough, keep_memory
+from cerraseg.plan import Plan, fewer_at_once
+from cerraseg.storage import need_room
 from cerraseg.stopping import Stop, Stopped, ignore, stoppable
-from cerraseg.store import Header, Store, batches, rows_of
+from cerraseg.store import Header, Store, batches, read_array, rows_of
 from cerraseg.team import Team
 from cerraseg.trainer import build_trainer, device, mixed
 from cerraseg.weightings import draw_shares
@@ -71,6 +72,8 @@ def train(
         ConfigError: if the model cannot be built from its settings, the patches do not fit a GPU that is to hold them,
             or there is no compiler for a plan that needs one.
         DeviceError: if one of several devices' processes ended before its time.
+        MemoryShortage: if a batch is too large for the memory.
+        StorageError: if the disk is full or cannot be written; the state after the last epoch is kept.
         Stopped: on SIGTERM or SIGINT.
     """
     what = described(plan, store, split, statistics)
@@ -126,7 +129,7 @@ def _alone(resume: Path, described: str) -> Iterator[bool]:
 
 
 def _fit_in_team(team: Team, arrays: list[Path], header: Header, job: tuple[Any, ...]) -> None:
-    images, masks = (np.load(array, mmap_mode="r") for array in arrays)
+    images, masks = map(read_array, arrays)
     _fit(team, Store(images, masks, header), *job)
 
 
@@ -141,8 +144,10 @@ def _fit(
     state: Path | None,
     watch: Watch | None,
 ) -> None:
-    loop, trained, validated = prepared(team, store, plan, split, statistics, resume, watch)
-    with named(plan.determinism):
+    with named(plan.determinism), enough(fewer_at_once(plan)):
+        loop, trained, validated = prepared(team, store, plan, split, statistics, resume, watch)
+        if team.rank == 0:
+            need_room(resume, _state_bytes(loop), "the state of a training")
         build_trainer(plan, resume, team).fit(loop, trained, validated, ckpt_path=state)
     if not loop.finished:
         raise DataError(f"training stopped after epoch {len(loop.history)}; start it again to go on from there")
@@ -187,6 +192,11 @@ def prepared(
     return loop, trained, validated
 
 
+def _state_bytes(loop: Loop) -> int:
+    """What parameters, the optimiser's two moments and the best parameters take at least."""
+    return 4 * sum(parameter.nbytes for parameter in loop.segmenter.parameters())
+
+
 def _ids(split: Path, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.str_]:
     """The ids of the patches at positions of a part of the split that has these rows."""
     return pd.read_csv(split, dtype=str)["id"].to_numpy(np.str_)[rows[positions]]
@@ -211,6 +221,7 @@ def _resume_state(resume: Path, described: str) -> Path | None:
     note, state = resume / "plan.txt", resume / "last.ckpt"
     if _is_of(resume, described):
         if state.exists():
+            _ensure_undamaged(resume)
             log.info("going on from the state in %s", resume)
             return state
         return None
@@ -218,13 +229,23 @@ def _resume_state(resume: Path, described: str) -> Path | None:
         log.info("the state in %s is of another plan or other data; starting anew", resume)
         shutil.rmtree(resume)
     with replacing(note) as temporary:
-        temporary.write_text(described)
+        temporary.write_bytes(described.encode())
     return None
+
+
+def _ensure_undamaged(resume: Path) -> None:
+    for file in (resume / "last.ckpt", resume / "best.pt"):
+        fault = checkpoint.damage(file) if file.exists() else ""
+        if fault:
+            raise DataError(
+                f"{file}, which the training would go on from, is damaged: {fault}; expected the file as it was "
+                f"written: put a copy of it back, or remove the folder {resume} to train from the start"
+            )
 
 
 def _is_of(resume: Path, described: str) -> bool:
     note = resume / "plan.txt"
-    return note.exists() and note.read_text() == described
+    return note.exists() and note.read_bytes() == described.encode()
 
 
 def _write(outputs: Outputs, loop: Loop, resume: Path) -> None:

@@ -52,7 +52,11 @@ def stub(step: str, folder: Path) -> SimpleNamespace:
         "pack": (tables, packed, {}),
         "statistics": (packed | tables, {"statistics": folder / "statistics.json"}, {}),
         "predict": (packed | tables | {"checkpoint": folder / "checkpoint.pt"}, tiles, defaults("predict")),
-        "mosaic": (tiles | tables, {"folder": folder / "mosaic"}, {"label": "simulated patches", "hierarchical": False}),
+        "mosaic": (
+            tiles | tables,
+            {"folder": folder / "mosaic"},
+            {"label": "simulated patches", "hierarchical": False},
+        ),
     }[step]
     return SimpleNamespace(
         input=Files(**inputs),

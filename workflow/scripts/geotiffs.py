@@ -1,6 +1,5 @@
 """Write one GeoTIFF a predicted patch, under the published names."""
 
-import numpy as np
 import pandas as pd
 
 from cerraseg import logs, store
@@ -13,7 +12,7 @@ with logs.step(snakemake.log[0]):
     files = {"seg": snakemake.input.prediction} | ({"edg": snakemake.input.edges} if scenario.edges else {})
     export_geotiffs(
         pd.read_parquet(snakemake.input.table).iloc[rows],
-        {name: np.load(file, mmap_mode="r") for name, file in files.items()},
+        {name: store.read_array(file, len(rows)) for name, file in files.items()},
         snakemake.output.folder,
         model=scenario.model,
         weighting=scenario.weighting,

@@ -1,6 +1,5 @@
 """Merge a scenario's predicted patches to one map per coordinate system, with confidence and edges beside it."""
 
-import numpy as np
 import pandas as pd
 
 from cerraseg import logs, store
@@ -16,7 +15,7 @@ with logs.step(snakemake.log[0]), replacing(snakemake.output.folder) as folder:
     tags = {"SCENARIO": snakemake.wildcards.scenario, "SOURCE": snakemake.params.label}
     legends = {"prediction": LEVELS[snakemake.params.scenario["level"]], "confidence": None, "edges": EDGES}
     for name, legend in legends.items():
-        tiles = np.load(snakemake.input[name], mmap_mode="r")
+        tiles = store.read_array(snakemake.input[name])
         maps = mosaic(patches, tiles, folder, name=name, classes=legend, tags=tags, threads=snakemake.threads)
         for path in maps if name == "prediction" and snakemake.params.hierarchical else ():
             write_parents(path, path.with_name(path.name.replace(name, "l1", 1)), tags, snakemake.threads)
