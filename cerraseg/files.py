@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cerraseg.storage import writing
@@ -21,23 +21,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as temporary:
-            yield temporary
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    for leftover in path.parent.glob(f".{path.name}.*.part{path.suffix}"):
-        if not _alive(int(leftover.name.removeprefix(f".{path.name}.").split(".")[0])):
-            _remove(leftover)
+        for leftover in path.parent.glob(f".{path.name}.*.part{path.suffix}"):
+            if not _alive(int(leftover.name.removeprefix(f".{path.name}.").split(".")[0])):
+                _remove(leftover)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
     try:
-        yield temporary
-        if path.is_dir():
-            _remove(path)
-        temporary.replace(path)
+        with writing(path):
+            yield temporary
+            if path.is_dir():
+                _remove(path)
+            temporary.replace(path)
     finally:
-        _remove(temporary)
+        with suppress(OSError):  # a disk that has become read-only, say, of which the error tells
+            _remove(temporary)
 
 
 def _alive(process: int) -> bool:

@@ -28,8 +28,8 @@ from cerraseg.logs import log
 from cerraseg.loop import Loop, Watch
 from cerraseg.memory import enough, keep_memory
 from cerraseg.plan import Plan, fewer_at_once
-from cerraseg.storage import need_room
 from cerraseg.stopping import Stop, Stopped, ignore, stoppable
+from cerraseg.storage import need_room
 from cerraseg.store import Header, Store, batches, read_array, rows_of
 from cerraseg.team import Team
 from cerraseg.trainer import build_trainer, device, mixed
