@@ -1,6 +1,7 @@
 """Disks and folders that do not take what is written to them: the system's errors in the user's words."""
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,26 @@ def need_room(folder: Path, needed: float, what: str) -> None:
         raise StorageError(
             f"{what} needs {_size(needed)} in {folder}, {_size(free)} are free; free some space or {_ELSEWHERE}"
         )
+
+
+def ensure_folder(path: Path, written: bool = False) -> None:
+    """Refuse a path that is no folder and cannot become one or, if it is to be ``written``, may not be.
+
+    Nothing is made.
+
+    Raises:
+        StorageError: likewise.
+    """
+    path = path.absolute()
+    there = next(part for part in (path, *path.parents) if part.exists() or part.is_symlink())
+    code = 0
+    if not there.is_dir():
+        code = errno.ENOTDIR
+    elif written and not os.access(there, os.W_OK):
+        code = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+    if code:
+        with writing(path):
+            raise OSError(code, os.strerror(code), str(path))
 
 
 def _told(error: Exception, path: Path | None) -> StorageError | None:

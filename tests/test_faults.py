@@ -1,4 +1,4 @@
-"""Disks that fill up and files that rot under each step: an error that says what to do, nothing lost, and on it goes."""
+"""Disks that fill up and files that rot under each step: an error says what to do, nothing is lost, on it goes."""
 
 import errno
 import functools
@@ -11,19 +11,20 @@ import pytest
 import torch
 from conftest import arrays, opened, patch_file, write_tif
 from scenes import TRAINED, write_model, write_scene
-from test_training import outputs, plan, run
+from test_training import Killed, plan, run
 
 from cerraseg import checkpoint, dataset, loop, patches, pooling, prediction, store, training
 from cerraseg.checkpoint import Blueprint, Segmenter
 from cerraseg.errors import DataError, StorageError
 from cerraseg.evaluation import evaluate
 from cerraseg.export import export_geotiffs
-from cerraseg.figures import curves
+from cerraseg.figures import confusion
 from cerraseg.logs import step
 from cerraseg.map_rows import MapRows
 from cerraseg.mapping import Settings, map_scene
 from cerraseg.mosaic import mosaic
 from cerraseg.scenario import parse
+from cerraseg.taxonomy import LEVELS
 
 NAME = "unet-sar-nw-l1-tuned-1"
 
@@ -56,7 +57,7 @@ def test_pack_on_a_disk_that_others_fill_goes_on_when_there_is_room(packed, smal
 
 
 def predict(folder, packed):
-    if not (model := folder.parent / "model.pt").exists():
+    if not (model := folder.parents[1] / "model.pt").exists():
         blueprint = Blueprint("unet", plan(NAME).settings, "sar", "l1")
         checkpoint.save(model, blueprint, Segmenter(blueprint).net.state_dict(), {})
     rows, files = np.arange(12), [folder / f"{name}.npy" for name in ("prediction", "confidence", "edges")]
@@ -80,9 +81,9 @@ def pool(folder, packed):
     for fold in (0, 1):
         split = pd.read_csv(packed / "split.csv", dtype=str)
         split["split"] = np.where(np.arange(12) % 2 == fold, "test", "train")
-        split.to_csv(folder.parent / f"{fold}.csv", index=False)
-        np.save(folder.parent / f"{fold}.npy", np.full((6, 128, 128), fold, np.uint8))
-        made.append((folder.parent / f"{fold}.csv", folder.parent / f"{fold}.npy"))
+        split.to_csv(folder.parents[1] / f"{fold}.csv", index=False)
+        np.save(folder.parents[1] / f"{fold}.npy", np.full((6, 128, 128), fold, np.uint8))
+        made.append((folder.parents[1] / f"{fold}.csv", folder.parents[1] / f"{fold}.npy"))
     pooling.pool(*zip(*made, strict=True), folder / "pooled.npy")
 
 
@@ -92,8 +93,7 @@ def index(folder, packed):
 
 
 def figure(folder, _):
-    history = {name: np.arange(1.0, 300.0) for name in ("epoch", "train_loss", "val_loss", "val_macro_f1")}
-    curves(history, folder / "curves.svg", title="a title", source="test data")
+    confusion(np.eye(7), LEVELS["l1"], folder / "confusion.svg", title="a title", source="test data")
 
 
 def save(folder, _):
@@ -257,11 +257,11 @@ def interrupted(packed, folder, monkeypatch):
     """A training that ended in its second epoch; its folder of states."""
 
     def end():
-        raise KeyboardInterrupt
+        raise Killed
 
     with monkeypatch.context() as patched:
         once_in(patched, loop.Loop, "training_step", 1, end)
-        with pytest.raises(BaseException, match=""):
+        with pytest.raises(Killed):
             run(packed, folder, plan(NAME))
     return folder / "resume"
 
@@ -309,7 +309,7 @@ def test_checkpoint_that_rotted_is_refused(rot, whole, tmp_path):
     (tmp_path / "model.pt").write_bytes(rot(whole.best.read_bytes()))
     if rot is flipped:
         torch.load(tmp_path / "model.pt", weights_only=True)
-    with pytest.raises(DataError, match="no longer as it did .* copy it again, or remove it and train"):
+    with pytest.raises(DataError, match=r"no longer as it did .* copy it again, or remove it and train"):
         checkpoint.load(tmp_path / "model.pt")
 
 
@@ -338,7 +338,7 @@ def test_packed_array_that_was_cut_is_refused(name, length, packed, tmp_path):
 
 def test_prediction_of_other_patches_is_refused(packed, tmp_path):
     np.save(tmp_path / "prediction.npy", np.zeros((5, 128, 128), np.uint8))
-    with pytest.raises(DataError, match="prediction.npy: 5 patches; expected 12, as the split table has: remove it"):
+    with pytest.raises(DataError, match=r"prediction.npy: 5 patches; expected 12, as the split table has: remove it"):
         evaluate(
             parse(NAME), opened(packed), packed / "split.csv", "all", tmp_path / "prediction.npy",
             tmp_path / "prediction.npy", tmp_path / "distances.csv", tmp_path, {},

@@ -11,7 +11,7 @@ import pytest
 from cerraseg.errors import DataError, StorageError
 from cerraseg.files import replacing
 from cerraseg.logs import log, step
-from cerraseg.storage import need_room, writing
+from cerraseg.storage import ensure_folder, need_room, writing
 
 
 def test_full_disk_is_named_with_what_is_free(small_disk):
@@ -109,6 +109,22 @@ def test_too_little_room_is_refused_ahead_and_enough_is_not(small_disk):
     with pytest.raises(StorageError, match=rf"mapping needs 2.0 MB in {small_disk.folder}, 1.0 MB are free; free some"):
         need_room(small_disk.folder, 2 * 10**6, "mapping")
     need_room(small_disk.folder, 10**6 - 10**4, "mapping")
+
+
+def test_folder_that_cannot_be_one_is_refused_before_anything_runs(small_disk, tmp_path):
+    for good in (tmp_path, tmp_path / "new/results"):
+        ensure_folder(good, written=True)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("file", "link"):
+        for bad in (tmp_path / name, tmp_path / name / "results"):
+            with pytest.raises(StorageError, match=f"{tmp_path}/{name} is no folder, perhaps a broken link"):
+                ensure_folder(bad)
+    small_disk.read_only()
+    ensure_folder(small_disk.folder / "results")
+    with pytest.raises(StorageError, match=f"{small_disk.folder}/results is read-only"):
+        ensure_folder(small_disk.folder / "results", written=True)
 
 
 STEP = """

@@ -10,9 +10,10 @@ from snakemake.exceptions import WorkflowError
 
 from cerraseg import layout, model_check, own_models
 from cerraseg.config import check, simulated_scene
-from cerraseg.errors import ConfigError
+from cerraseg.errors import ConfigError, StorageError
 from cerraseg.recipes import recipe_of, with_custom
 from cerraseg.scenario import RELEASED
+from cerraseg.storage import ensure_folder
 
 BASE = Path(workflow.basedir)
 SCHEMA = yaml.safe_load((BASE / "workflow/schemas/config.schema.yaml").read_text())
@@ -21,7 +22,8 @@ try:
     config, scenarios = check(config, SCHEMA)
     if workflow.is_main_process:
         model_check.check(config, scenarios)
-except ConfigError as error:
+        ensure_folder(Path(config["results"]))
+except (ConfigError, StorageError) as error:
     raise WorkflowError(str(error))
 
 R = config["results"]

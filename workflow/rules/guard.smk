@@ -4,13 +4,18 @@ import fcntl
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from cerraseg import slurm
-from cerraseg.errors import SlurmError
+from cerraseg.endings import untold
+from cerraseg.errors import SlurmError, StorageError
 from cerraseg.running import LOCK
+from cerraseg.storage import ensure_folder
+
+BEGAN = time.time()
 
 
 def clear_lock_of_killed_run():
@@ -59,7 +64,16 @@ if workflow.is_main_process:
     os.environ.update(CERRASEG_PYTHON=sys.executable)
 
 
+def refuse_read_only_results():
+    """Snakemake would say which call of its own failed."""
+    try:
+        ensure_folder(Path(config["results"]), written=True)
+    except StorageError as error:
+        raise WorkflowError(str(error))
+
+
 onstart:
+    refuse_read_only_results()
     if not accompanied:
         refuse_beside_slurm_jobs()
 
@@ -77,4 +91,6 @@ onsuccess:
 
 
 onerror:
+    for line in untold(Path(log).read_text(), BEGAN):
+        print(line, file=sys.stderr)
     record()
