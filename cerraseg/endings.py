@@ -26,6 +26,6 @@ def _sentence(rule: str, log: str) -> str:
     return (
         f"Rule {rule} was ended from outside, without an error in its log {log}: most often because the machine or the "
         "job had too little memory (dmesg or, on SLURM, sacct says so), else by a person or a time limit. Give the "
-        "same command again: it goes on from what is finished. If memory was the cause, let less run at a time (--cores, "
-        "training.accumulate, predict.batch_size) or give it more (mem_mb in the profile)."
+        "same command again: it goes on from what is finished. If memory was the cause, let less run at a time "
+        "(--cores, training.accumulate, predict.batch_size) or give it more (mem_mb in the profile)."
     )

@@ -85,7 +85,7 @@ def processes(script, folder):
     """Ids of the processes that run a step's script in a folder."""
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and Path(os.readlink(entry / "cwd")) == folder:
+            if entry.name.isdigit() and (entry / "cwd").readlink() == folder:
                 command = (entry / "cmdline").read_text().split("\0")
                 if Path(command[0]).name.startswith("python") and command[1].endswith(script):
                     yield int(entry.name)

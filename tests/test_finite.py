@@ -1,13 +1,14 @@
-"""Numbers that are lost end a training at once, with the patches that lost them; an epoch without them is never best."""
+"""Lost numbers end a training at once and name the patches that lost them; an epoch without numbers is never best."""
 
 import dataclasses
+from multiprocessing import active_children
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import opened
+from conftest import arrays, opened
 from test_faults import once_in
 from test_training import outputs, plan, run
 
@@ -122,6 +123,18 @@ def test_training_without_any_finite_validation_writes_no_checkpoint(packed, tmp
     with pytest.raises(DataError, match="validation loss was finite in none of 2 epochs, so no checkpoint is written"):
         train_on(poisoned(packed, row, np.inf), packed, tmp_path, plan(NAME, epochs=2))
     assert not outputs(tmp_path).best.exists()
+
+
+@pytest.mark.drill
+def test_every_device_ends_where_numbers_are_lost(packed, tmp_path):
+    rows = rows_of(packed / "split.csv", "train")
+    for file in arrays(packed):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    np.lib.format.open_memmap(tmp_path / "images.npy", "r+")[rows[0], 13] = np.nan
+    args = (packed / "split.csv", packed / "statistics.json", outputs(tmp_path), tmp_path / "resume")
+    with pytest.raises(DataError, match="epoch 1: the training loss is nan; lower the learning rate"):
+        train(plan(NAME, devices=2), opened(tmp_path), *args)
+    assert not active_children()
 
 
 def test_first_of_several_is_found_and_nothing_where_all_are_numbers():

@@ -84,13 +84,13 @@ def test_prediction_map_and_range_test_name_their_settings(packed, tmp_path, mon
     model, files = write_model(tmp_path / "model.pt"), write_scene(tmp_path / "scene", 150, 150)
     monkeypatch.setattr(Segmenter, "logits", short)
     store, outputs = opened(packed), [tmp_path / f"{name}.npy" for name in ("p", "c", "e")]
-    with pytest.raises(MemoryShortage, match="predict.batch_size is 6; expected .* set it to 3, then give the same"):
+    with pytest.raises(MemoryShortage, match=r"predict.batch_size is 6; expected .* set it to 3, then give the same"):
         prediction.predict(model, store, np.arange(12), *outputs, batch_size=6)
     settings = Settings(batch_size=5)
-    with pytest.raises(MemoryShortage, match="predict.batch_size, which counts a scene's tiles too, is 5; .* it to 2"):
+    with pytest.raises(MemoryShortage, match=r"predict.batch_size, which counts a scene's tiles too, is 5; .* it to 2"):
         map_scene(model, files, TRAINED, tmp_path / "map", tmp_path / "unfinished", settings, {})
     suggested = learning_rate.Outputs(tmp_path / "lr.svg", tmp_path / "lr.csv", tmp_path / "lr.json")
-    with pytest.raises(MemoryShortage, match="training.batch_size is 4 and"):
+    with pytest.raises(MemoryShortage, match=r"training.batch_size is 4 and"):
         learning_rate.find(plan(NAME), store, packed / "split.csv", packed / "statistics.json", suggested, "test data")
     assert not any(path.exists() for path in (*outputs, tmp_path / "map", suggested.table))
 

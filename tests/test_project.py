@@ -17,8 +17,8 @@ from cerraseg import recipes, scenario, taxonomy
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "cerraseg"
 LAYERS = {
-    0: "errors taxonomy scenario recipes hopeless logs files layout config config_schema stopping slurm running memory "
-    "storage endings workers wording own_models search_space search_check storage_url",
+    0: "errors taxonomy scenario recipes hopeless logs files layout config config_schema stopping slurm running "
+    "memory storage endings workers wording own_models search_space search_check storage_url",
     1: "simulate simulated_scene tiff_check spectra landscape regions sites courses noise ground geotiff download kaggle drive "
     "archive released patches edges split pooling store statistics metrics score_files bootstrap evaluation "
     "model_card card_facts places distances groups stratify spatial leakage leakage_chart split_map "

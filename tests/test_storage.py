@@ -100,7 +100,7 @@ def test_other_errors_of_the_system_stay():
 
 
 def test_denied_input_is_named_not_the_output(tmp_path):
-    with pytest.raises(StorageError, match="^/in/a.tif: Permission denied"), replacing(tmp_path / "out"):
+    with pytest.raises(StorageError, match=r"^/in/a.tif: Permission denied"), replacing(tmp_path / "out"):
         raise PermissionError(errno.EACCES, "Permission denied", "/in/a.tif")
 
 
