@@ -19,8 +19,8 @@ PACKAGE = REPOSITORY / "cerraseg"
 LAYERS = {
     0: "errors taxonomy scenario recipes hopeless logs files layout config config_schema stopping slurm running "
     "memory storage endings workers wording own_models search_space search_check storage_url",
-    1: "simulate simulated_scene tiff_check spectra landscape regions sites courses noise ground geotiff download kaggle drive "
-    "archive released patches edges split pooling store statistics metrics score_files bootstrap evaluation "
+    1: "simulate simulated_scene spectra landscape regions sites courses noise ground geotiff download kaggle drive "
+    "tiff_check archive released patches edges split pooling store statistics metrics score_files bootstrap evaluation "
     "model_card card_facts places distances groups stratify spatial leakage leakage_chart split_map "
     "software export grids mosaic cog true_colour figures map_figures map_marks benchmark tables benchmark_chart "
     "model_check scene scale survey tiling map_rows areas area_estimates area_tables polygons geopackage stac "
