@@ -91,6 +91,8 @@ onsuccess:
 
 
 onerror:
-    for line in untold(Path(log).read_text(), BEGAN):
-        print(line, file=sys.stderr)
+    # One file or, in newer versions of Snakemake, a list.
+    for file in [log] if isinstance(log, str) else log:
+        for line in untold(Path(file).read_text(), BEGAN):
+            print(line, file=sys.stderr)
     record()
