@@ -1,11 +1,13 @@
 """A trained model as one file: parameters, and all that is needed to use them."""
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor, nn
@@ -105,20 +107,37 @@ def amend(source: Path, path: str | Path, **facts: Any) -> None:
         torch.save(content, file)
 
 
+def damage(path: str | Path) -> str:
+    """What is wrong with the bytes of a file that torch wrote; empty where each part matches its checksum.
+
+    torch writes the checksums and passes over them when it reads: a changed byte would be a changed parameter.
+    """
+    try:
+        with ZipFile(path) as archive:
+            part = archive.testzip()
+    except (OSError, BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
+        return f"it is cut short or no checkpoint ({type(error).__name__}: {error})"
+    return f"its part {part} does not match its checksum" if part else ""
+
+
 def load(path: str | Path) -> tuple[Segmenter, Blueprint, dict[str, Any]]:
     """Read a checkpoint: the model in evaluation mode, its blueprint, and how it was trained.
 
     Raises:
-        DataError: if the file is not a CerraSeg checkpoint.
+        DataError: if the file is not a CerraSeg checkpoint or a byte of it has changed.
     """
+    fault = damage(path)
     try:
+        if fault:
+            raise BadZipFile(fault)
         content = torch.load(path, map_location="cpu", weights_only=True)
         blueprint = Blueprint(**content["blueprint"])
         segmenter = assembled(blueprint, content["parameters"])
         training = dict(content["training"])
     except Exception as error:  # a damaged file makes the readers trip over anything
         raise DataError(
-            f"{path}: not a checkpoint that CerraSeg wrote ({type(error).__name__}); train the scenario again"
+            f"{path}: not a checkpoint that CerraSeg wrote, or no longer as it did ({fault or type(error).__name__}); "
+            "expected the whole file: copy it again, or remove it and train the scenario again"
         ) from None
     return segmenter.eval(), blueprint, training
 

@@ -18,7 +18,9 @@ from rasterio import Affine
 from rasterio.shutil import copy as raster_copy
 from rasterio.windows import Window
 
+from cerraseg.storage import writing
 from cerraseg.taxonomy import LandCover
+from cerraseg.tiff_check import written
 
 NO_DATA = 255
 BLOCK = 512
@@ -71,30 +73,32 @@ def new_map(
     one a core).
 
     Everything is made in the hidden folder ``.<target name>.part`` and renamed, the map last: a killed run leaves at
-    most that folder, which the next run clears. On an exception nothing is left.
+    most that folder, which the next run clears. On an exception nothing is left. Raises :class:`StorageError` if the
+    disk is full, also where GDAL says nothing of it.
     """
     work = target.with_name(f".{target.name}.part")
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
     base, result, sidecar = work / "levels.tif", work / target.name, work / f"{target.name}.aux.xml"
     # The overviews lie in files beside the base level: a user's own READDIR setting must not hide them from GDAL.
     options = {"GDAL_CACHEMAX": 64, "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE"}
     try:
-        with rasterio.Env(**options):
+        with writing(work), rasterio.Env(**options):
+            work.mkdir(parents=True)
             count = 1 if classes else len(bands)
-            with _create(base, shape, count, crs=crs, transform=transform) as dataset:
+            with written(base), _create(base, shape, count, crs=crs, transform=transform) as dataset:
                 _describe(dataset, classes, bands, tags or {})
                 draft = MapDraft(dataset, len(classes or ()))
                 yield draft
             _add_overviews(base, shape, draft.occupied, mean_of_four if classes is None else majority_of_four)
-            _copy_to_cog(base, result, predictor=classes is None, threads=threads)
-        final_sidecar = target.with_name(sidecar.name)
-        if classes is None:
-            final_sidecar.unlink(missing_ok=True)
-        else:
-            ET.ElementTree(_sidecar(classes, draft.counts)).write(sidecar, encoding="utf-8")
-            sidecar.replace(final_sidecar)
-        result.replace(target)
+            with written(result):
+                _copy_to_cog(base, result, predictor=classes is None, threads=threads)
+            final_sidecar = target.with_name(sidecar.name)
+            if classes is None:
+                final_sidecar.unlink(missing_ok=True)
+            else:
+                ET.ElementTree(_sidecar(classes, draft.counts)).write(sidecar, encoding="utf-8")
+                sidecar.replace(final_sidecar)
+            result.replace(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -163,7 +167,11 @@ def _add_overviews(
     while max(shape) > BLOCK:
         shape = ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
         target = source.with_name(f"{source.name}.ovr")
-        with rasterio.open(source) as finer, _create(target, shape, finer.count, **_half_as_fine(finer)) as coarser:
+        with (
+            written(target),
+            rasterio.open(source) as finer,
+            _create(target, shape, finer.count, **_half_as_fine(finer)) as coarser,
+        ):
             for row, column in sorted(occupied):
                 top, left = row * CHUNK, column * CHUNK
                 window = Window(left, top, min(CHUNK, finer.width - left), min(CHUNK, finer.height - top))

@@ -19,3 +19,11 @@ class DownloadError(CerraSegError):
 
 class SlurmError(CerraSegError):
     """SLURM did not answer, refused a job, or did not end one."""
+
+
+class StorageError(CerraSegError, OSError):
+    """A disk or folder does not take what is written to it. Still an ``OSError``, with its ``errno``."""
+
+
+class MemoryShortage(CerraSegError):
+    """There is less memory than a setting makes the step need."""

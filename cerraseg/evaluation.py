@@ -38,16 +38,17 @@ def evaluate(
     """
     test = rows_of(split, "test")
     ids = read_split(split)["id"].iloc[test].tolist()
-    places = np.searchsorted(rows_of(split, predicted), test)
+    rows = rows_of(split, predicted)
+    places = np.searchsorted(rows, test)
     classes = LEVELS[scenario.level]
     confusions = metrics.patch_confusions(
-        store.masks[test, store.layer(scenario.level)], open_array(prediction)[places], len(classes)
+        store.masks[test, store.layer(scenario.level)], open_array(prediction, len(rows))[places], len(classes)
     )
     edge_truth = store.masks[test, store.layer(edge_layer(scenario.level))]
     facts = {
         "scenario": {"id": scenario.id, **vars(scenario)},
         "patches": len(test),
-        "edges": edges.scores(edge_truth, open_array(edge_prediction)[places]),
+        "edges": edges.scores(edge_truth, open_array(edge_prediction, len(rows))[places]),
         "leakage": leakage.section(confusions, ids, distances),
         **info,
     }

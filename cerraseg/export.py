@@ -13,6 +13,7 @@ from rasterio.transform import Affine
 from cerraseg.files import replacing
 from cerraseg.logs import progress
 from cerraseg.patches import SIZE
+from cerraseg.tiff_check import written
 
 
 def export_geotiffs(
@@ -42,5 +43,9 @@ def export_geotiffs(
 def _write(path: Path, tile: NDArray[np.uint8], patch: Any) -> None:
     profile = {"driver": "GTiff", "width": SIZE, "height": SIZE, "count": 1, "dtype": "int32", "crs": patch.crs}
     transform = Affine(patch.a, patch.b, patch.c, patch.d, patch.e, patch.f)
-    with rasterio.open(path, "w", **profile, compress="deflate", transform=transform) as target:
+    with (
+        rasterio.Env(),
+        written(path),
+        rasterio.open(path, "w", **profile, compress="deflate", transform=transform) as target,
+    ):
         target.write(tile.astype(np.int32), 1)

@@ -8,8 +8,10 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from cerraseg.storage import writing
 
 _FORGOTTEN = 7 * 24 * 3600  # s without a change, after which a leftover counts as dead that cannot be asked
 _AT_A_TIME = 16  # files of a folder sent to disk together: a journal takes them in one go
@@ -22,22 +24,28 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Works for files and folders. The content is on disk before the name is, so that a power loss cannot leave a name
     without its content. What killed processes left behind is cleared first; on an exception nothing is left.
+
+    Raises:
+        StorageError: if the disk is full, the folder may not be written, or either fails.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _clear(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path)
     mine = f".{path.name}.{platform.node()}.{os.getpid()}"
     temporary, former = (path.with_name(f"{mine}{part}{path.suffix}") for part in (".part", ".former.part"))
     try:
-        yield temporary
-        _send_to_disk(temporary)
-        if path.is_dir():  # a kill while it is being removed must not leave a part of it under its name
-            path.replace(former)
-        temporary.replace(path)
-        _sync(path.parent)
+        with writing(path):
+            yield temporary
+            _send_to_disk(temporary)
+            if path.is_dir():  # a kill while it is being removed must not leave a part of it under its name
+                path.replace(former)
+            temporary.replace(path)
+            _sync(path.parent)
     finally:
-        _remove(temporary)
-        _remove(former)
+        with suppress(OSError):  # a disk that has become read-only, say, of which the error tells
+            _remove(temporary)
+            _remove(former)
 
 
 def _clear(path: Path) -> None:

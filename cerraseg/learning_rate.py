@@ -23,7 +23,8 @@ from cerraseg.figures import learning_rates
 from cerraseg.files import replacing
 from cerraseg.logs import log
 from cerraseg.loop import Loop
-from cerraseg.plan import Plan
+from cerraseg.memory import enough
+from cerraseg.plan import Plan, fewer_at_once
 from cerraseg.stopping import Stop, Stopped, stoppable
 from cerraseg.store import Store
 from cerraseg.team import Team
@@ -58,10 +59,11 @@ def find(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outpu
 
     Raises:
         DataError: if the loss is not finite before anything can be said.
+        MemoryShortage: if a batch is too large for the memory.
         Stopped: on SIGTERM or SIGINT.
     """
     try:
-        with stoppable():
+        with stoppable(), enough(fewer_at_once(plan)):
             loop, trained, _ = prepared(Team(), store, plan, split, statistics, outputs.picture.parent)
             tried = sweep(loop, trained)
     except Stop as stop:

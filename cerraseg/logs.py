@@ -4,12 +4,13 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cerraseg import records, running
 from cerraseg.errors import CerraSegError
+from cerraseg.storage import writing
 
 T = TypeVar("T")
 
@@ -21,26 +22,22 @@ _TELL_EVERY = 60  # seconds
 @contextmanager
 def step(job: Any) -> Iterator[None]:
     """Run one workflow step, Snakemake's ``job``: log to its log file and standard error; at a good end write its
-    record (:mod:`cerraseg.records`); end with exit code 1 and no traceback on a :class:`CerraSegError`, with the
-    traceback in the log on anything else."""
-    log_file = job.log[0]
-    Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [
-        logging.FileHandler(log_file, mode="w", encoding="utf-8"),
-        logging.StreamHandler(),
-    ]
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-        log.addHandler(handler)
+    record (:mod:`cerraseg.records`); end with exit code 1 and no traceback on a :class:`CerraSegError`, on storage
+    that fails and on a lack of memory, with the traceback in the log on anything else."""
+    handlers = [_attached(logging.StreamHandler())]
     log.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    logging.getLogger("py.warnings").addHandler(handlers[0])
     try:
-        with running.taking_part():
+        with writing(), running.taking_part():
+            handlers.append(_attached(_file(Path(job.log[0]))))
+            logging.getLogger("py.warnings").addHandler(handlers[1])
             yield
             records.write(job)
     except CerraSegError as error:
         log.error("%s", error)
+        sys.exit(1)
+    except MemoryError as error:
+        log.error("%s", _NO_MEMORY.format(why=error or "MemoryError"))
         sys.exit(1)
     except Exception:
         log.exception("the step failed")
@@ -48,7 +45,32 @@ def step(job: Any) -> Iterator[None]:
     finally:
         for handler in handlers:
             log.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # a full disk, of which the step has told
+                handler.close()
+
+
+_NO_MEMORY = (
+    "The memory is used up ({why}); expected enough for what this step holds: give it fewer threads (--set-threads), "
+    "let fewer steps run side by side (--cores), or take a machine with more; then give the same command again"
+)
+
+
+class _Log(logging.FileHandler):
+    """A log that a full disk cuts short: the lines still come out at standard error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: logging would print a traceback for each line."""
+
+
+def _file(path: Path) -> logging.Handler:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _Log(path, mode="w", encoding="utf-8")
+
+
+def _attached(handler: logging.Handler) -> logging.Handler:
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)
+    return handler
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:

@@ -19,6 +19,7 @@ from cerraseg.averaging import follow
 from cerraseg.checkpoint import Segmenter, draw
 from cerraseg.dataset import EpochBatches
 from cerraseg.errors import DataError
+from cerraseg.finite import LOOK_EVERY, FirstBad, Names, lost, numbered
 from cerraseg.logs import log
 from cerraseg.metrics import Scores, confusion_matrix, scores
 from cerraseg.plan import Plan
@@ -27,6 +28,7 @@ from cerraseg.taxonomy import IGNORE, LEVELS, MODALITIES
 from cerraseg.team import Team
 from cerraseg.weightings import EVEN, WEIGHTINGS
 
+_LOSS = "the training loss"
 Watch = Callable[[Mapping[str, float]], bool]
 """Called on the first rank with an epoch's row of the history, before the epoch's state is kept; true ends the training
 after that epoch. It must be picklable where several devices train."""
@@ -43,9 +45,10 @@ class Loop(L.LightningModule):
         resume: Path,
         team: Team,
         watch: Watch | None = None,
+        names: Names = numbered,
     ) -> None:
         super().__init__()
-        self.watch, self.ended = watch, False
+        self.watch, self.ended, self.names = watch, False, names
         scenario, self.plan, self.order, self.resume, self.team = plan.scenario, plan, order, resume, team
         self.recipe = plan.recipe
         self.blueprint = draw(scenario, plan.recipe, plan.settings, statistics)
@@ -101,19 +104,28 @@ class Loop(L.LightningModule):
             raise DataError("this node still sees the state of an earlier epoch; start the training again")
         if self.history and self.best_epoch == len(self.history):
             self._save_best()  # a kill may have come between the two files of that epoch
+        elif self.history and self.team.rank == 0 and not (self.resume / "best.pt").exists():
+            raise DataError(
+                f"{self.resume} has no best.pt, which holds epoch {self.best_epoch}, the best; expected it beside "
+                f"last.ckpt: put a copy back, or remove the folder {self.resume} to train from the start"
+            )
         self.trainer.should_stop = self.finished
 
     def on_train_epoch_start(self) -> None:
         self.order.set_epoch(self.current_epoch)
         self.losses: dict[str, tuple[Tensor | int, Tensor | int]] = {}
         self.predicted: list[list[Tensor]] = []
+        self.bad = FirstBad(self.device)
         self.started = time.monotonic()
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         place = (self.plan.scenario.seed, self.current_epoch, index)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
         images, masks = augment(*batch, self.team.held(len(batch[1]))) if self.recipe.augment else batch
-        return self.loss(self.logits(images, len(masks)), masks.long(), "train") * self._part(len(masks), index)
+        loss = self.loss(self.logits(images, len(masks)), masks.long(), "train") * self._part(len(masks), index)
+        self.bad.note(_LOSS, [loss.detach()], index)
+        self.part = index
+        return loss
 
     def _part(self, patches: int, index: int) -> float:
         """The share of these patches in their batch, times ``accumulate``, by which Lightning then divides."""
@@ -122,6 +134,29 @@ class Loop(L.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         self.team.add_gradients(self.segmenter.parameters())
+        gradients = (p.grad for p in self.segmenter.parameters() if p.grad is not None)
+        self.bad.note("a gradient", gradients, self.part)
+        if self.global_step % LOOK_EVERY == 0:
+            self._ensure_finite()
+
+    def _ensure_finite(self) -> None:
+        if not (bad := self.bad.look()):
+            return
+        parts, order, done = self.plan.accumulate, list(self.order), len(self.history)
+        first = bad.part if bad.what == _LOSS else bad.part // parts * parts  # what its gradient came of
+        kept = f"The state after epoch {done} is kept in {self.resume}." if done else "No epoch was finished before."
+        raise lost(
+            bad,
+            self.current_epoch + 1,
+            f"{bad.part // parts + 1} of {-(-len(order) // parts)}",
+            self.names(np.concatenate(order[first : bad.part + 1])),
+            self.plan.scenario.recipe,
+            kept,
+        )
+
+    def on_validation_start(self) -> None:
+        self.bad.note("a parameter", self.segmenter.parameters(), self.part)
+        self._ensure_finite()
 
     def optimizer_step(self, *args: Any) -> None:
         super().optimizer_step(*args)
@@ -141,10 +176,9 @@ class Loop(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         row = self.team.agree(self._row())
-        if not np.isfinite(row["train_loss"]):
-            raise DataError(
-                f"epoch {row['epoch']}: the training loss is {row['train_loss']}; lower the learning rate of "
-                f"recipe {self.plan.scenario.recipe}, or look for extreme pixel values in the statistics"
+        if not np.isfinite(row["val_loss"]):
+            log.warning(
+                "epoch %d: the validation loss is %s; such an epoch is never chosen", row["epoch"], row["val_loss"]
             )
         self.history.append(row)
         if self.watch:
@@ -182,10 +216,16 @@ class Loop(L.LightningModule):
 
     @property
     def best_epoch(self) -> int:
-        """The epoch (from 1) with the best value of the recipe's ``select_on``, the earliest of equals."""
+        """The epoch (from 1) with the best value of the recipe's ``select_on``, the earliest of equals; one whose
+        validation loss is not finite only where there is no other."""
         key = self.recipe.select_on
         sign = -1 if key.endswith("loss") else 1
-        return int(max(self.history, key=lambda row: (sign * row[key], -row["epoch"]))["epoch"])
+
+        def merit(row: Mapping[str, float]) -> tuple[bool, float, float]:
+            usable = bool(np.isfinite([row["val_loss"], row[key]]).all())
+            return usable, sign * row[key] if usable else 0, -row["epoch"]
+
+        return int(max(self.history, key=merit)["epoch"])
 
     def _best(self) -> Any:
         """The kept parameters, from the first rank: another node may see an old file for a while."""

@@ -14,6 +14,7 @@ from cerraseg.cog import CHUNK, new_map
 from cerraseg.files import replacing
 from cerraseg.logs import progress
 from cerraseg.scene import SceneGrid
+from cerraseg.storage import writing
 from cerraseg.taxonomy import LandCover
 
 
@@ -31,7 +32,6 @@ class MapRows:
         text = json.dumps([dict(key), width, self._layers], sort_keys=True)
         if not note.is_file() or note.read_text(encoding="utf-8") != text:
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
             with replacing(note) as part:
                 part.write_text(text, encoding="utf-8")
         self.done = min(self._size(name) // self._row(name) for name in layers)
@@ -43,14 +43,16 @@ class MapRows:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        with writing(self._folder / "rows"):
+            self._stack.close()
 
     def append(self, layers: Mapping[str, NDArray[np.uint8]]) -> None:
         """Add rows, (rows, bands, width) of each layer."""
-        for name, file in self._files.items():
-            file.write(np.ascontiguousarray(layers[name]).data)
-        for file in self._files.values():
-            file.flush()
+        with writing(self._folder / "rows"):
+            for name, file in self._files.items():
+                file.write(np.ascontiguousarray(layers[name]).data)
+            for file in self._files.values():
+                file.flush()
         self.done += len(next(iter(layers.values())))
 
     def write_map(

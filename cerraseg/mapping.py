@@ -19,7 +19,7 @@ from cerraseg.cog import NO_DATA
 from cerraseg.files import replacing
 from cerraseg.logs import log, progress
 from cerraseg.map_rows import MapRows
-from cerraseg.memory import keep_memory
+from cerraseg.memory import enough, keep_memory, smaller
 from cerraseg.parent_maps import write_parents
 from cerraseg.patches import SIZE
 from cerraseg.scene import Scene, SceneFiles
@@ -76,6 +76,8 @@ def map_scene(
 
     Raises:
         DataError: if the checkpoint or the scene cannot be used.
+        MemoryShortage: if a batch of tiles is too large for the memory.
+        StorageError: if the disk is full.
     """
     torch.set_num_threads(settings.threads)
     keep_memory()
@@ -90,7 +92,8 @@ def map_scene(
         fill = np.array([band_statistics[band]["mean"] for band in image.bands], np.float32)
         key = _key(model_file, files, settings, fill, code)
         with MapRows(unfinished, image.grid.shape[1], bands_of, key) as rows, torch.inference_mode():
-            with inference.arithmetic(device, settings.precision):
+            at_once = smaller("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
+            with enough(at_once), inference.arithmetic(device, settings.precision):
                 _map_rows(segmenter, image, rows, fill, len(classes), settings, device)
             tags = {**tags, **_said(image, settings)}
             with replacing(folder) as part:

@@ -13,10 +13,12 @@ Columns of the table, one row a patch, sorted by id as text:
 ``l1_0 … l2_13``     labelled pixels of each class
 ``l1_ignored …``     pixels without a label (255)
 ``nonfinite``        NaN or infinite image values: 0, since a patch with any is rejected
+``content``          :func:`checksum` of its files' pixels, by which packing knows that they are still those
 ===================  =============================================================================================
 """
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -153,28 +155,38 @@ def _inspect(id_: str, files: dict[str, str], layers: Sequence[str]) -> dict[str
         raise DataError(f"no {' and no '.join(missing)} file; expected one file a patch in every layer folder")
     row: dict[str, Any] = {"id": id_, **{layer: files[layer] for layer in layers}}
     first: dict[str, Any] = {}
+    arrays = []
     for layer in layers:
         array, place = _read(files[layer], layer)
+        arrays.append(array)
         if not first:
             first = place
             row |= place
         _check_place(files[layer], place, first)
         row |= _count(files[layer], layer, array) if layer in LEVELS else _finite(files[layer], array)
-    return row | {edge_layer(level): _edge_file(files, level, first) for level in levels_of(layers)}
+    for layer in map(edge_layer, levels_of(layers)):
+        row[layer] = files.get(layer, "")
+        arrays += [_edges(row[layer], layer, first)] if row[layer] else []
+    return row | {"content": checksum(arrays)}
 
 
-def _edge_file(files: dict[str, str], level: str, first: dict[str, Any]) -> str:
-    path = files.get(edge_layer(level), "")
-    if not path:
-        return ""
-    edges, place = _read(path, edge_layer(level))
+def checksum(arrays: Iterable[NDArray[Any]]) -> int:
+    """CRC-32 of the pixels of a patch's files, as they were read: MSI, SAR, levels, edges, as far as there are any."""
+    content = 0
+    for array in arrays:
+        content = zlib.crc32(array.data, content)
+    return content
+
+
+def _edges(path: str, layer: str, first: dict[str, Any]) -> NDArray[Any]:
+    edges, place = _read(path, layer)
     _check_place(path, place, first)
     if _tally(edges, 2) is None:
         wrong = np.setdiff1d(edges, [0, 1, IGNORE])
         raise DataError(
             f"{path}: edge values {', '.join(map(str, wrong[:5]))}; expected 0 and 1, or {IGNORE} to ignore"
         )
-    return path
+    return edges
 
 
 def _read(path: str, layer: str) -> tuple[NDArray[Any], dict[str, Any]]:

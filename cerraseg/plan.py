@@ -7,6 +7,7 @@ from typing import Any
 
 from cerraseg.dataset import Loading
 from cerraseg.determinism import Determinism
+from cerraseg.memory import smaller
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 
@@ -57,3 +58,17 @@ def plan_of(told: Mapping[str, Any], pretrained: str | None = None, **further: A
     scenario, recipe = Scenario(**told["scenario"]), Recipe(**told["recipe"])
     file = Path(pretrained) if pretrained else None
     return Plan(scenario, recipe, told["settings"], **told["training"], pretrained=file, **further)
+
+
+def fewer_at_once(plan: Plan) -> str:
+    """What to change where a training has too little memory."""
+    size, parts = plan.batch_size, plan.accumulate
+    more = next((n for n in range(parts + 1, size + 1) if size % n == 0), 0)
+    resident = ", or training.loading to streamed" if plan.loading == "resident" else ""
+    if not more:
+        return smaller("training.batch_size", size) + resident
+    return (
+        f"training.batch_size is {size} and training.accumulate {parts}, so {size // parts} patches are computed at a "
+        f"time; expected as many as fit: set training.accumulate to {more}, which leaves the optimiser its batch, or "
+        f"training.batch_size to {size // 2}{resident}; either begins the training anew"
+    )

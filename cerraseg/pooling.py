@@ -33,7 +33,9 @@ def pool(splits: Sequence[str | Path], folds: Sequence[str | Path], pooled: str 
             f"{[len(part) for part in rows]} of {patches}; expected every patch in one of them: predict the folds again"
         )
     with replacing(pooled) as temporary:
-        target = open_memmap(temporary, "w+", np.uint8, (patches, *arrays[0].shape[1:]))
-        for array, part in zip(arrays, rows, strict=True):
-            target[part] = array
-        target.flush()
+        start = open_memmap(temporary, "w+", np.uint8, (patches, *arrays[0].shape[1:])).offset
+        with temporary.open("r+b") as file:  # a mapped page for which a full disk has no room would end the process
+            for array, part in zip(arrays, rows, strict=True):
+                for row, tile in zip(part.tolist(), array, strict=True):
+                    file.seek(start + row * tile.nbytes)
+                    file.write(tile.data)

@@ -16,8 +16,9 @@ from cerraseg.dataset import PackedPatches, Streamed
 from cerraseg.edges import derive
 from cerraseg.files import replacing
 from cerraseg.logs import log, progress
-from cerraseg.memory import keep_memory
+from cerraseg.memory import enough, keep_memory, smaller
 from cerraseg.patches import SIZE
+from cerraseg.storage import need_room
 from cerraseg.store import Store, batches
 
 
@@ -49,14 +50,22 @@ def predict(
 
     Raises:
         DataError: if the checkpoint cannot be used or the store lacks its bands.
+        MemoryShortage: if a batch is too large for the memory.
+        StorageError: if the disk is too small.
     """
     torch.set_num_threads(threads)
     keep_memory()
     device = inference.device()
     segmenter, blueprint, _ = checkpoint.load(model_file)
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
+    need_room(Path(prediction).parent, 3 * len(rows) * SIZE * SIZE, "prediction")
     patches, order = PackedPatches(store, rows, blueprint.modality, []), batches(np.arange(len(rows)), batch_size)
-    with ExitStack() as stack, torch.inference_mode(), inference.arithmetic(device, precision):
+    with (
+        enough(smaller("predict.batch_size", batch_size)),
+        ExitStack() as stack,
+        torch.inference_mode(),
+        inference.arithmetic(device, precision),
+    ):
         files = [
             stack.enter_context(_growing(path, (len(rows), SIZE, SIZE))) for path in (prediction, confidence, edges)
         ]

@@ -20,6 +20,7 @@ from cerraseg.logs import log
 from cerraseg.simulate import ORIGIN, PARENT, PIXEL
 from cerraseg.spectra import images
 from cerraseg.taxonomy import IGNORE, LEVELS, MSI_BANDS, SAR_BANDS
+from cerraseg.tiff_check import written
 
 LARGEST_SIDE = 2000
 """Pixels; the scene is rendered at once, in about 150 bytes a pixel."""
@@ -103,6 +104,6 @@ def _write(path: Path, image: npt.NDArray[np.float32], bands: tuple[str, ...], c
     profile = {"driver": "GTiff", "dtype": "float32", "count": len(bands), "nodata": _NO_DATA, "crs": crs}
     size = {"height": image.shape[1], "width": image.shape[2], "transform": grid}
     storage = {"tiled": True, "blockxsize": 256, "blockysize": 256, "interleave": "band", "compress": "deflate"}
-    with rasterio.open(path, "w", **profile, predictor=3, **size, **storage) as file:
+    with rasterio.Env(), written(path), rasterio.open(path, "w", **profile, predictor=3, **size, **storage) as file:
         file.descriptions = bands
         file.write(image)

@@ -6,7 +6,6 @@ each level, ``header.json``: band and layer order, and digests of the ids in row
 
 import hashlib
 import json
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -28,11 +27,15 @@ from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.layout import edge_layer, levels_of
 from cerraseg.logs import log, progress
-from cerraseg.patches import GDAL, SIZE, unlike_patch
+from cerraseg.patches import GDAL, SIZE, checksum, unlike_patch
+from cerraseg.storage import need_room
 from cerraseg.taxonomy import MODALITIES
 from cerraseg.workers import spread
 
+_REMOVE = "remove it and give the same command again, which makes it anew"
 _CHUNK = 64  # patches that a worker writes at a time
+_AGAIN = "run the index step again (snakemake --forcerun index)"
+_CHANGED = f"has changed since it was indexed: {{}}; {_AGAIN}"
 
 
 @dataclass(frozen=True)
@@ -103,16 +106,19 @@ def read_split(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def open_array(path: str | Path) -> NDArray[Any]:
-    """Map a ``.npy`` file read-only; nothing in it is ever unpickled.
+def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:
+    """Map a step's ``.npy`` file read-only; nothing in it is ever unpickled.
 
     Raises:
-        DataError: if it is damaged or holds no numbers.
+        DataError: if it is cut short, holds no numbers, or does not hold so many ``patches``.
     """
     try:
-        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        array: NDArray[Any] = np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except Exception as error:  # numpy evaluates the header, and a damaged one makes it trip over anything
-        raise DataError(f"{path}: no array of numbers ({error}); run the step that makes it again") from None
+        raise DataError(f"{path}: no whole array of numbers ({error}); expected what a step wrote: {_REMOVE}") from None
+    if patches not in (None, len(array)):
+        raise DataError(f"{path}: {len(array)} patches; expected {patches}, as the split table has: {_REMOVE}")
+    return array
 
 
 def rows_of(split: str | Path, patches: str) -> NDArray[np.int64]:
@@ -125,16 +131,17 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
     """Read every GeoTIFF of the patch table once and write the packed arrays; the header comes last.
 
     Raises:
-        DataError: if the disk is too small or a file changed since it was indexed.
+        DataError: if a file changed since it was indexed.
+        StorageError: if the disk is too small.
     """
     columns = read_schema(table).names
     modalities = _modalities(columns)
     levels = levels_of(columns)
     edges = [edge_layer(level) for level in levels]
     layers = (*levels, *edges)
-    patches = pd.read_parquet(table, columns=["id", *modalities, *layers])
+    patches = pd.read_parquet(table, columns=["id", *modalities, *layers, "content"])
     bands = tuple(band for name in modalities for band in MODALITIES[name])
-    _check_disk(Path(images), len(patches) * SIZE * SIZE * (4 * len(bands) + len(layers)))
+    need_room(Path(images).parent, len(patches) * SIZE * SIZE * (4 * len(bands) + len(layers)), "packing")
     files = patches.drop(columns="id").to_dict("records")
     chunks = [(start, files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
     with replacing(images) as new_images, replacing(masks) as new_masks:
@@ -173,7 +180,7 @@ def _create(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> _Target
     return _Target(path, open_memmap(path, "w+", dtype, shape).offset, shape[1:], dtype)
 
 
-def _write_chunk(to_images: _Target, to_masks: _Target, chunk: tuple[int, list[dict[str, str]]]) -> list[str]:
+def _write_chunk(to_images: _Target, to_masks: _Target, chunk: tuple[int, list[dict[str, Any]]]) -> list[str]:
     """Write the patches from a row on; return a hash of each one's pixels.
 
     Plain writes, not a mapping: its pages would count as this process's memory until the disk has them.
@@ -191,17 +198,21 @@ def _write_chunk(to_images: _Target, to_masks: _Target, chunk: tuple[int, list[d
     return hashes
 
 
-def _fill(files: dict[str, str], image: NDArray[np.float32], mask: NDArray[np.uint8]) -> None:
+def _fill(files: dict[str, Any], image: NDArray[np.float32], mask: NDArray[np.uint8]) -> None:
     """Read the files of a patch into ``image`` (bands, 128, 128) and ``mask`` (layers, 128, 128)."""
-    band, levels = 0, levels_of(files)
+    levels = levels_of(files)
+    layers = [*_modalities(files), *levels, *(edge for edge in map(edge_layer, levels) if files[edge])]
+    read = {layer: _read(files[layer], len(MODALITIES.get(layer, " "))) for layer in layers}
+    if checksum(read.values()) != files["content"]:
+        raise DataError(f"{', '.join(files[layer] for layer in layers)}: {_CHANGED.format('other pixels')}")
+    band = 0
     for modality in _modalities(files):
-        bands = len(MODALITIES[modality])
-        image[band : band + bands] = _read(files[modality], bands)
-        band += bands
+        image[band : band + len(read[modality])] = read[modality]
+        band += len(read[modality])
     for layer, level in enumerate(levels):
-        mask[layer] = _read(files[level], 1)[0]
-        edges = files[edge_layer(level)]
-        mask[len(levels) + layer] = _read(edges, 1)[0] if edges else derive(mask[layer])
+        mask[layer] = read[level][0]
+        edges = read.get(edge_layer(level))
+        mask[len(levels) + layer] = derive(mask[layer]) if edges is None else edges[0]
 
 
 def _read(path: str, bands: int) -> NDArray[Any]:
@@ -209,28 +220,20 @@ def _read(path: str, bands: int) -> NDArray[Any]:
         with rasters.opened(path) as source:
             if unlike := unlike_patch(source, bands):
                 found = f"{unlike[0]} pixels, expected {unlike[1]}"
-                raise DataError(f"{path}: has changed since it was indexed: {found}; run the index step again")
+                raise DataError(f"{path}: {_CHANGED.format(found)}")
             pixels: NDArray[Any] = source.read()
             return pixels
-    except RasterioError as error:
-        raise DataError(f"{path}: was indexed but cannot be read now ({error}); run the index step again") from None
-
-
-def _check_disk(path: Path, needed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
+    except (RasterioError, OSError) as error:
         raise DataError(
-            f"packing needs {needed / 1e9:.1f} GB in {path.parent}, {free / 1e9:.1f} GB are free; "
-            "free some space or point 'results' at a larger disk"
-        )
+            f"{path}: was indexed but cannot be read now ({error}); expected the same file: put it back, or {_AGAIN}"
+        ) from None
 
 
 def open_store(images: str | Path, masks: str | Path, header: str | Path) -> Store:
     """Open the packed arrays read-only.
 
     Raises:
-        DataError: if the arrays do not have the shape that the header announces.
+        DataError: if the arrays do not have the shape that the header announces, or a file is cut short.
     """
     try:
         fields = json.loads(Path(header).read_text())

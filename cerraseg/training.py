@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import lightning.pytorch as L
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from cerraseg import checkpoint, nodes
 from cerraseg.dataset import Batches, EpochBatches, PackedPatches, loaders
@@ -24,10 +26,11 @@ from cerraseg.files import replacing
 from cerraseg.layout import edge_layer
 from cerraseg.logs import log
 from cerraseg.loop import Loop, Watch
-from cerraseg.memory import keep_memory
-from cerraseg.plan import Plan
+from cerraseg.memory import enough, keep_memory
+from cerraseg.plan import Plan, fewer_at_once
 from cerraseg.stopping import Stop, Stopped, ignore, stoppable
-from cerraseg.store import Header, Store, batches, rows_of
+from cerraseg.storage import need_room
+from cerraseg.store import Header, Store, batches, open_array, rows_of
 from cerraseg.team import Team
 from cerraseg.trainer import build_trainer, device, mixed
 from cerraseg.weightings import draw_shares
@@ -69,6 +72,8 @@ def train(
         ConfigError: if the model cannot be built from its settings, the patches do not fit a GPU that is to hold them,
             or there is no compiler for a plan that needs one.
         DeviceError: if one of several devices' processes ended before its time.
+        MemoryShortage: if a batch is too large for the memory.
+        StorageError: if the disk is full or cannot be written; the state after the last epoch is kept.
         Stopped: on SIGTERM or SIGINT.
     """
     what = described(plan, store, split, statistics)
@@ -124,7 +129,7 @@ def _alone(resume: Path, described: str) -> Iterator[bool]:
 
 
 def _fit_in_team(team: Team, arrays: list[Path], header: Header, job: tuple[Any, ...]) -> None:
-    images, masks = (np.load(array, mmap_mode="r") for array in arrays)
+    images, masks = map(open_array, arrays)
     _fit(team, Store(images, masks, header), *job)
 
 
@@ -139,11 +144,19 @@ def _fit(
     state: Path | None,
     watch: Watch | None,
 ) -> None:
-    loop, trained, validated = prepared(team, store, plan, split, statistics, resume, watch)
-    with named(plan.determinism):
+    with named(plan.determinism), enough(fewer_at_once(plan)):
+        loop, trained, validated = prepared(team, store, plan, split, statistics, resume, watch)
+        if team.rank == 0:
+            need_room(resume, _state_bytes(loop), "the state of a training")
         build_trainer(plan, resume, team).fit(loop, trained, validated, ckpt_path=state)
     if not loop.finished:
         raise DataError(f"training stopped after epoch {len(loop.history)}; start it again to go on from there")
+    best = loop.history[loop.best_epoch - 1]
+    if not np.isfinite(best["val_loss"]):
+        raise DataError(
+            f"the validation loss was finite in none of {len(loop.history)} epochs, so no checkpoint is written; "
+            "expected numbers: look for extreme pixel values in the validation patches, or lower the learning rate"
+        )
     if team.rank == 0:
         _write(outputs, loop, resume)
 
@@ -165,7 +178,8 @@ def prepared(
     )
     shares = draw_shares(plan.scenario.weighting, store, train.rows, level)
     order = EpochBatches(len(train), plan.batch_size // plan.accumulate, plan.scenario.seed, shares)
-    loop = Loop(plan, json.loads(statistics.read_text()), order, resume, team, watch)
+    names = partial(_ids, split, train.rows)
+    loop = Loop(plan, json.loads(statistics.read_text()), order, resume, team, watch, names)
     trained, validated = loaders(
         [(train, order), (validation, batches(np.arange(len(validation)), plan.batch_size))],
         plan.loading,
@@ -176,6 +190,16 @@ def prepared(
         held=team.held,
     )
     return loop, trained, validated
+
+
+def _state_bytes(loop: Loop) -> int:
+    """What parameters, the optimiser's two moments and the best parameters take at least."""
+    return 4 * sum(parameter.nbytes for parameter in loop.segmenter.parameters())
+
+
+def _ids(split: Path, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.str_]:
+    """The ids of the patches at positions of a part of the split that has these rows."""
+    return pd.read_csv(split, dtype=str)["id"].to_numpy(np.str_)[rows[positions]]
 
 
 def _epochs(state: Path) -> int:
@@ -197,6 +221,7 @@ def _resume_state(resume: Path, described: str) -> Path | None:
     note, state = resume / "plan.txt", resume / "last.ckpt"
     if _is_of(resume, described):
         if state.exists():
+            _ensure_undamaged(resume)
             log.info("going on from the state in %s", resume)
             return state
         return None
@@ -206,6 +231,16 @@ def _resume_state(resume: Path, described: str) -> Path | None:
     with replacing(note) as temporary:
         temporary.write_text(described, encoding="utf-8")
     return None
+
+
+def _ensure_undamaged(resume: Path) -> None:
+    for file in (resume / "last.ckpt", resume / "best.pt"):
+        fault = checkpoint.damage(file) if file.exists() else ""
+        if fault:
+            raise DataError(
+                f"{file}, which the training would go on from, is damaged: {fault}; expected the file as it was "
+                f"written: put a copy of it back, or remove the folder {resume} to train from the start"
+            )
 
 
 def _is_of(resume: Path, described: str) -> bool:

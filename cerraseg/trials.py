@@ -1,6 +1,7 @@
 """A worker of a search: takes trials until the budget is spent, and goes on with what a killed worker left."""
 
 import fcntl
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from cerraseg.errors import CerraSegError
+from cerraseg.errors import CerraSegError, StorageError
 from cerraseg.logs import log
 from cerraseg.stopping import Stopped
 from cerraseg.study import Search, Watch, best, draw, of, opened, taken, twin, values
@@ -39,6 +40,7 @@ def take_trials(search: Search, worker: int, objective: Objective, folder: Path)
     Raises:
         ConfigError: if the storage cannot be opened.
         Stopped: as ``objective`` does; the trial is taken up again at the next start.
+        StorageError: likewise.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / f"worker_{worker}.lock"
@@ -121,11 +123,11 @@ def _carry_out(search: Search, trial: Trial, objective: Objective, folder: Path)
             value = objective(values(trial.params, search.space), Watch(search, trial), folder)
             if not _frozen(study, number).user_attrs.get("pruned"):
                 study.tell(number, value)
-        except Stopped:
+        except (Stopped, StorageError):
             epoch, times = trial.user_attrs["started"]
-            trial.set_user_attr("started", [epoch, times - 1])  # nobody's fault
+            trial.set_user_attr("started", [epoch, times - 1])  # no fault of the trial's
             raise
-        except (CerraSegError, RuntimeError, ValueError) as error:  # not a full disk or a lost storage
+        except (CerraSegError, RuntimeError, ValueError) as error:
             _fail(trial, str(error))
     if _frozen(study, number).state == TrialState.RUNNING:
         study.tell(number, state=TrialState.PRUNED)
@@ -165,4 +167,5 @@ def _report(study: Study, number: int) -> None:
     of_best = f" (best: {100 * (leader.value or 0):.2f} %, trial {leader.number})" if leader else ""
     drawn = ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                       for key, value in trial.params.items())  # fmt: skip
-    log.info("trial %d %s%s: %s", number, result, of_best, drawn)
+    level = logging.WARNING if reason else logging.INFO
+    log.log(level, "trial %d %s%s: %s", number, result, of_best, drawn)

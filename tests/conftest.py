@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
 import rasterio
+from disks import Disk
 from numpy.typing import NDArray
 from rasterio.transform import Affine
 
@@ -98,6 +100,14 @@ def arrays(folder: Path) -> tuple[Path, Path, Path]:
 
 def opened(folder: Path) -> store.Store:
     return store.open_store(*arrays(folder))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of 40 MB."""
+    disk = Disk(tmp_path / "disk", megabytes=40)
+    yield disk
+    disk.unmount()
 
 
 @pytest.fixture

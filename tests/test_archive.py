@@ -6,7 +6,9 @@ import struct
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from disks import Disk
 
 from cerraseg import archive
 from cerraseg.archive import ArchiveError, unpack
@@ -178,3 +180,21 @@ def test_names_that_differ_in_case_never_overwrite(zipped: Path, monkeypatch: py
         lambda self, *how: opened(self.with_name(self.name.lower()) if how == ("xb",) else self, *how),
     )
     assert_refused(write(zipped, ("SAR/UNET.pt", b"one"), ("SAR/unet.pt", b"two")), "an entry cannot be unpacked")
+
+
+def test_a_disk_that_fills_up_keeps_the_archive_and_nothing_else(
+    small_disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zipped, contents = small_disk.folder / "models.zip", np.random.default_rng(0).bytes(2 * 10**6)
+    with zipfile.ZipFile(zipped, "w") as made:
+        made.writestr("a.pt", contents)
+    small_disk.fill(leaving=10**6)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "check_space", lambda *_: None)  # others fill the disk after it
+        with pytest.raises(DownloadError, match=r"No space left on device; \d.\d MB free.*It is kept"):
+            unpack(zipped, small_disk.folder / "contents")
+    assert small_disk.left() == ["models.zip"]
+    small_disk.empty()
+    unpack(zipped, small_disk.folder / "contents")
+    assert (small_disk.folder / "contents/a.pt").read_bytes() == contents
+    assert small_disk.left() == ["contents/a.pt"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disks import Disk
 from kaggle_server import Kaggle, isolate, serving, zip_of
 from kagglesdk import kaggle_env
 
@@ -85,3 +86,18 @@ def test_the_space_asked_for_is_that_of_the_checkpoints(
         fetch(tmp_path)
     monkeypatch.setattr(kaggle_module.shutil, "disk_usage", lambda folder: usage._replace(free=need))
     assert len(released.find(fetch(tmp_path))) == len(FILES)
+
+
+@pytest.mark.parametrize("leaving", [10**6, 5 * 10**6])
+def test_a_disk_that_fills_up_costs_nothing_of_what_arrived(
+    kaggle: Kaggle, small_disk: Disk, monkeypatch: pytest.MonkeyPatch, leaving: int
+) -> None:
+    """In the archive or in its contents."""
+    small_disk.fill(leaving)
+    with monkeypatch.context() as patch:
+        patch.setattr(kaggle_module, "_check_space", lambda *_: None)  # others fill the disk after it
+        with pytest.raises(DownloadError, match=r"No space left on device.*it goes on from the [\d,]+ bytes"):
+            fetch(small_disk.folder)
+    small_disk.empty()
+    assert len(released.find(fetch(small_disk.folder))) == len(FILES)
+    assert not list(small_disk.folder.rglob("*.archive"))

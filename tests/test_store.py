@@ -14,9 +14,9 @@ import pytest
 import rasterio
 from conftest import arrays, opened, patch_file, write_tif
 
-from cerraseg import patches, store, workers
+from cerraseg import patches, storage, store, workers
 from cerraseg.edges import derive
-from cerraseg.errors import DataError
+from cerraseg.errors import DataError, StorageError
 from cerraseg.store import batches, digest, open_store, pack, rows_of
 from cerraseg.taxonomy import MSI_BANDS, SAR_BANDS
 
@@ -129,8 +129,8 @@ def test_killed_pack_leaves_nothing_that_looks_finished(end, packed, tmp_path):
 
 
 def test_small_disk_is_refused_before_work(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**6}))
-    with pytest.raises(DataError, match=r"packing needs 0.0 GB in .* 0.0 GB are free; free some space"):
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**6}))
+    with pytest.raises(StorageError, match=r"packing needs 11.8 MB in .* 1.0 MB are free; free some space"):
         pack(packed / "patches.parquet", *arrays(tmp_path))
 
 

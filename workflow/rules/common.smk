@@ -10,10 +10,11 @@ from snakemake.exceptions import WorkflowError
 
 from cerraseg import layout, model_check, own_models
 from cerraseg.config import check, simulated_scene
-from cerraseg.errors import ConfigError
+from cerraseg.errors import ConfigError, StorageError
 from cerraseg.plain_config import check_file
 from cerraseg.recipes import recipe_of, with_custom
 from cerraseg.scenario import RELEASED
+from cerraseg.storage import ensure_folder
 
 BASE = Path(workflow.basedir)
 SCHEMA = yaml.safe_load(
@@ -26,7 +27,8 @@ try:
     config, scenarios = check(config, SCHEMA)
     if workflow.is_main_process:
         model_check.check(config, scenarios)
-except ConfigError as error:
+        ensure_folder(Path(config["results"]))
+except (ConfigError, StorageError) as error:
     raise WorkflowError(str(error))
 
 R = config["results"]

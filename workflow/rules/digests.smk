@@ -8,7 +8,7 @@ from functools import cache
 from types import SimpleNamespace
 
 # Modules that say what happens but cannot change what comes out: editing them reruns nothing.
-SILENT = {"errors", "logs", "records", "files", "memory", "stopping"}
+SILENT = {"errors", "logs", "records", "files", "memory", "stopping", "storage"}
 
 
 @cache

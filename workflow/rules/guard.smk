@@ -3,13 +3,18 @@
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from snakemake import exceptions
 from snakemake.exceptions import LockException, WorkflowError
 
 from cerraseg import records, running, slurm
-from cerraseg.errors import SlurmError
+from cerraseg.endings import untold
+from cerraseg.errors import SlurmError, StorageError
+from cerraseg.storage import ensure_folder
+
+BEGAN = time.time()
 
 
 def held():
@@ -45,7 +50,16 @@ if workflow.is_main_process:
     os.environ.update(CERRASEG_PYTHON=sys.executable)
 
 
+def refuse_read_only_results():
+    """Snakemake would say which call of its own failed."""
+    try:
+        ensure_folder(Path(config["results"]), written=True)
+    except StorageError as error:
+        raise WorkflowError(str(error))
+
+
 onstart:
+    refuse_read_only_results()
     if workflow.local_exec:
         running.lead()
     if not accompanied:
@@ -66,4 +80,8 @@ onsuccess:
 
 
 onerror:
+    # One file or, in newer versions of Snakemake, a list.
+    for file in [log] if isinstance(log, str) else log:
+        for line in untold(Path(file).read_text(), BEGAN):
+            print(line, file=sys.stderr)
     record()

@@ -12,7 +12,7 @@ with logs.step(snakemake):
     files = {"seg": snakemake.input.prediction} | ({"edg": snakemake.input.edges} if scenario.edges else {})
     export_geotiffs(
         pd.read_parquet(snakemake.input.table).iloc[rows],
-        {name: store.open_array(file) for name, file in files.items()},
+        {name: store.open_array(file, len(rows)) for name, file in files.items()},
         snakemake.output.folder,
         model=scenario.model,
         weighting=scenario.weighting,

@@ -1,0 +1,51 @@
+"""A small disk of its own for a test, to be filled, emptied and made read-only: real errors of the system."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+MEGABYTE = 10**6
+
+
+class Disk:
+    """A tmpfs; only root may mount one."""
+
+    def __init__(self, folder: Path, megabytes: int) -> None:
+        self.folder, self.filler = folder, folder / "filler"
+        folder.mkdir()
+        options = ["-t", "tmpfs", "-o", f"size={megabytes * MEGABYTE}"]
+        try:
+            done = subprocess.run(["mount", *options, "tmpfs", str(folder)], capture_output=True, text=True)
+        except FileNotFoundError:
+            pytest.skip("there is no program mount")
+        if done.returncode:
+            pytest.skip(f"no tmpfs can be mounted: {done.stderr.strip()}")
+
+    def fill(self, leaving: int = 0) -> None:
+        """Write until so many bytes are free."""
+        with self.filler.open("ab") as file:
+            file.write(bytes(max(0, shutil.disk_usage(self.folder).free - leaving)))
+
+    def empty(self) -> None:
+        """Remove what filled it."""
+        self.filler.unlink()
+
+    def read_only(self) -> None:
+        """Nothing can be written any more."""
+        subprocess.run(["mount", "-o", "remount,ro", str(self.folder)], check=True)
+
+    def writable(self) -> None:
+        """Writing works again."""
+        subprocess.run(["mount", "-o", "remount,rw", str(self.folder)], check=True)
+
+    def unmount(self) -> None:
+        """Away with it; lazily, as a memory map may be open."""
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+
+    def left(self) -> list[str]:
+        """What lies on it beside the filler, hidden files too."""
+        files = (Path(top) / name for top, _, names in os.walk(self.folder) for name in names)
+        return sorted(str(file.relative_to(self.folder)) for file in files if file != self.filler)
