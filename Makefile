@@ -87,7 +87,7 @@ recipes: $(READY) ## Compare weightings, fusion and the hierarchical head, and w
 	@PYTHONPATH=. $(BIN)/python docs/comparisons.py recipes results-recipes docs/recipes.md
 	@PYTHONPATH=. $(BIN)/python docs/comparisons.py levels results-recipes docs/recipes.md
 
-splits: $(READY) ## Compare a random split with blocks of ground, and write docs/splits.md
+splits: $(READY) ## Compare random folds with folds of blocks, and write docs/splits.md
 	@PYTHONPATH=. $(BIN)/python docs/split_study.py config/splits.yaml docs/splits.md
 
 # The users' .venv never gets the peers; uv links both environments to the same files.

@@ -6,8 +6,8 @@ from cerraseg.ground import Floats, Salts, Window
 from cerraseg.noise import fractal
 from cerraseg.taxonomy import LEVELS, MSI_BANDS
 
-RANGE = 500.0
-"""Lattice of the differences in px of 10 m: places 5 km apart look alike by chance alone."""
+RANGE = 1000.0
+"""Lattice of the differences in px of 10 m: places 10 km apart look alike by chance alone."""
 
 GROUP = {band: int(band > "B04") for band in MSI_BANDS} | {"B11": 2, "B12": 2, "VV": 3, "VH": 3}
 """Band → which of the four groups that change together: visible, infrared, short-wave infrared, radar."""

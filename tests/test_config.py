@@ -48,7 +48,8 @@ def test_shipped_configurations_are_valid(name, count):
     paper = {"scheme": "paper", "train": 0.72, "validation": 0.18, "test": 0.1, "seed": 42, "validation_seed": 666}
     blocks = paper | {"scheme": "blocks", "block_km": 5, "buffer_km": 0, "tolerance": 0.1}
     quarter = blocks | {"train": 0.6, "validation": 0.15, "test": 0.25}
-    assert config["split"] == {"recipes": quarter, "splits": blocks}.get(name, paper)
+    folds = blocks | {"scheme": "kfold", "block_km": 12.8, "unit": "blocks", "folds": 4}
+    assert config["split"] == {"recipes": quarter, "splits": folds}.get(name, paper)
     assert len(scenarios) == count
 
 

@@ -4,6 +4,7 @@ import errno
 import functools
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -246,7 +247,7 @@ def test_reader_that_fails_ends_the_training_which_then_goes_on(packed, tmp_path
 
     with monkeypatch.context() as patched:
         patched.setattr(dataset.PackedPatches, "read", failing)
-        with pytest.raises(SystemExit), step(tmp_path / "a.log"):
+        with pytest.raises(SystemExit), step(SimpleNamespace(log=[tmp_path / "a.log"], output=SimpleNamespace())):
             run(packed, tmp_path, plan(NAME))
     said = (tmp_path / "a.log").read_text()
     assert f"network file system of {packed}/images.npy fails (Input/output error)" in said and "Traceback" not in said

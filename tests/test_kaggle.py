@@ -96,7 +96,10 @@ def test_a_disk_that_fills_up_costs_nothing_of_what_arrived(
     small_disk.fill(leaving)
     with monkeypatch.context() as patch:
         patch.setattr(kaggle_module, "_check_space", lambda *_: None)  # others fill the disk after it
-        with pytest.raises(DownloadError, match=r"No space left on device.*it goes on from the [\d,]+ bytes"):
+        with pytest.raises(
+            DownloadError,
+            match=r"No space left on device.*it goes on from the [\d,]+ bytes|Not enough space.*arrived is kept",
+        ):
             fetch(small_disk.folder)
     small_disk.empty()
     assert len(released.find(fetch(small_disk.folder))) == len(FILES)

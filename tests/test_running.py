@@ -172,7 +172,7 @@ def waiting(folder) -> Iterator[tuple[Project, subprocess.Popen]]:
     """A project and a run of it, in the middle of the split until there is a file "go"."""
     project = Project(folder / "project", TINY)
     script = project.folder / "workflow/scripts/split.py"
-    begin = "with logs.step(snakemake.log[0]):\n"
+    begin = "with logs.step(snakemake):\n"
     script.write_text("from pathlib import Path\n" + script.read_text().replace(begin, begin + GATE))
     command = project.command(TARGET)
     with subprocess.Popen(command, cwd=project.folder, env=project.environment(), start_new_session=True) as first:

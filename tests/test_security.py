@@ -167,7 +167,10 @@ def test_code_in_a_trainings_state_is_not_run(here, packed, how):
     resume.mkdir()
     (resume / "plan.txt").write_text(training.described(what, opened(packed), *parts))
     evil(how).rename(resume / "last.ckpt")
-    with pytest.raises(DataError, match=r"not the state of a training that CerraSeg wrote.*remove the folder .*resume"):
+    with pytest.raises(
+        DataError,
+        match=r"(not the state of a training that CerraSeg wrote|is damaged: .*no checkpoint).*remove the folder .*resume",
+    ):
         training.train(what, opened(packed), *parts, files, resume)
 
 
@@ -221,7 +224,8 @@ def test_names_that_stand_in_commands_are_refused(name):
     ):
         with pytest.raises(ConfigError) as caught:
             check(DEMO | changes, SCHEMA)
-        assert path in str(caught.value)
+        found = str(caught.value)
+        assert path in found or f"a key of {path.partition('.')[0]}: {name!r} holds the invisible" in found
 
 
 @pytest.mark.parametrize("name", ["results", "/scratch/ana/My Results/2.1", "résultats+a=b,c@d:e~", "a"])
@@ -233,7 +237,7 @@ def test_ordinary_folders_are_results(name):
     "label", ["a\n\n.. raw:: html\n\n <b>", "<script>", "[a](javascript:b)", "javascript:a", "`a`_", "{x}"]
 )
 def test_labels_that_would_be_markup_are_refused(label, tmp_path):
-    with pytest.raises(ConfigError, match=r"label: .* does not match"):
+    with pytest.raises(ConfigError, match=r"label: .* (does not match|holds the invisible character)"):
         check(DEMO | {"source": "local", "roots": str(tmp_path), "label": label}, SCHEMA)
 
 

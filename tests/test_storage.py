@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -130,10 +131,11 @@ def test_folder_that_cannot_be_one_is_refused_before_anything_runs(small_disk, t
 STEP = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from cerraseg.files import replacing
 from cerraseg.logs import log, step
 folder = Path(sys.argv[1])
-with step(folder / "logs/a.log"):
+with step(SimpleNamespace(log=[folder / "logs/a.log"], output=SimpleNamespace())):
     for _ in range(50):
         log.info("a line %s", "x" * 200)
     with replacing(folder / "a.bin") as temporary:
@@ -161,13 +163,16 @@ def test_step_ends_with_a_message_and_no_traceback_though_its_log_has_no_room(st
 
 
 def test_memory_that_runs_out_in_any_step_ends_it_with_a_message(tmp_path, capsys):
-    with pytest.raises(SystemExit, match="1"), step(tmp_path / "a.log"):
+    with (
+        pytest.raises(SystemExit, match="1"),
+        step(SimpleNamespace(log=[tmp_path / "a.log"], output=SimpleNamespace())),
+    ):
         bytearray(2**60)
     assert "The memory is used up" in (tmp_path / "a.log").read_text()
     assert "Traceback" not in (tmp_path / "a.log").read_text()
 
 
 def test_error_that_nobody_expects_is_logged_with_its_traceback(tmp_path):
-    with pytest.raises(ZeroDivisionError), step(tmp_path / "a.log"):
+    with pytest.raises(ZeroDivisionError), step(SimpleNamespace(log=[tmp_path / "a.log"], output=SimpleNamespace())):
         log.info("%s", 1 / 0)
     assert "Traceback" in (tmp_path / "a.log").read_text()
