@@ -169,7 +169,7 @@ def test_code_in_a_trainings_state_is_not_run(here, packed, how):
     evil(how).rename(resume / "last.ckpt")
     with pytest.raises(
         DataError,
-        match=r"(not the state of a training that CerraSeg wrote|is damaged: .*no checkpoint).*remove the folder .*resume",
+        match=r"(not the state of a training|is damaged: .*no checkpoint).*remove the folder .*resume",
     ):
         training.train(what, opened(packed), *parts, files, resume)
 
