@@ -178,3 +178,9 @@ def test_readme_graph_has_every_step():
 def test_scenario_ids_are_read_back():
     for made in scenario.expand(scenario.AXES, [1, 666]):
         assert scenario.parse(made.id) == made
+
+
+def test_what_the_page_on_reliability_names_is_there():
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (REPOSITORY / "docs/reliability.md").read_text())
+    lost = [(file, test) for file, test in named if f"def {test}" not in (REPOSITORY / file).read_text()]
+    assert named and not lost
