@@ -22,12 +22,12 @@ LAYERS = {
     "search_space search_check storage_url",
     1: "simulate simulated_scene spectra landscape regions sites courses noise ground geotiff rasters tiff_check "
     "download kaggle kaggle_client drive archive released patches edges split pooling store statistics metrics "
-    "score_files bootstrap evaluation model_card card_facts places distances groups stratify spatial leakage "
-    "leakage_chart split_map export grids mosaic cog true_colour figures map_figures map_marks benchmark tables "
-    "benchmark_chart model_check scene scale survey tiling map_rows areas area_estimates area_tables polygons "
-    "geopackage stac provenance reproduce overview overview_charts overview_maps overview_scores overview_views "
-    "weightings parent_maps study trials search_report search_figure tracking tracking.workflow tracking.stages "
-    "tracking.commands tracking.__main__",
+    "score_files bootstrap evaluation model_card card_facts card_origin card_text places distances groups "
+    "stratify spatial leakage leakage_chart split_map export grids mosaic cog true_colour figures map_figures "
+    "map_marks benchmark tables benchmark_chart model_check scene scale survey tiling map_rows areas "
+    "area_estimates area_tables polygons geopackage stac provenance reproduce overview overview_charts "
+    "overview_maps overview_scores overview_views weightings parent_maps study trials search_report search_figure "
+    "tracking tracking.workflow tracking.stages tracking.commands tracking.__main__",
     2: "inference dataset losses models models.unet models.transnuseg models.swin models.own models.fusion "
     "parameters pretrained augmentation checkpoint team devices nodes averaging determinism finite",
     3: "plan loop trainer training learning_rate prediction mapping adoption model_trial",
