@@ -82,9 +82,13 @@ def found(folder: Path) -> dict[str, str]:
         path
         for pattern in ("results*/**/*", "data/**/*")
         for path in folder.glob(pattern)
-        if path.is_file() and not path.name.startswith(".") and path.relative_to(folder).parts[1] not in SIDE
+        if path.is_file() and not _hidden(parts := path.relative_to(folder).parts) and parts[1] not in SIDE
     )
     return {str(path.relative_to(folder)): hashlib.sha256(_content(path)).hexdigest() for path in sorted(files)}
+
+
+def _hidden(parts: Iterable[str]) -> bool:
+    return any(part.startswith(".") for part in parts)
 
 
 def _content(path: Path) -> bytes:
