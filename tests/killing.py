@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import hashlib
+import json
 import os
 import pickle
 import random
@@ -77,7 +78,7 @@ def _job(project: Project, script: Path) -> Job:
 
 
 def found(folder: Path) -> dict[str, str]:
-    """Path → digest of every file under its final name; of a table without the seconds, of a study its trials."""
+    """Path → digest of every file under its final name; without the seconds of trials, of a study its trials."""
     files = (
         path
         for pattern in ("results*/**/*", "data/**/*")
@@ -94,6 +95,10 @@ def _hidden(parts: Iterable[str]) -> bool:
 def _content(path: Path) -> bytes:
     if path.name == "trials.csv":
         return pd.read_csv(path).drop(columns="seconds").to_csv().encode()
+    if path.match("provenance/tune.json"):
+        record = json.loads(path.read_text())
+        record["outputs"] = [output for output in record["outputs"] if not output["path"].endswith("trials.csv")]
+        return json.dumps(record).encode()
     if path.suffix == ".db":
         storage = f"sqlite:///{path}"
         studies = (optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage))
