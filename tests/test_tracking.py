@@ -339,7 +339,11 @@ def definitions(project, monkeypatch):
         ),
         ("digests.json: [split]", "digests.json: [pack]", ["split: params lack the digest split"]),
         ("  class_shares:\n", "  shares:\n", ["shares: its outputs are those of rule class_shares"]),
-        ("${results}/class_shares.svg", "other.svg", ["class_shares: cmd does not ask rule class_shares", "class_shares: outs lack"]),
+        (
+            "${results}/class_shares.svg",
+            "other.svg",
+            ["class_shares: cmd does not ask rule class_shares", "class_shares: outs lack"],
+        ),
     ],
 )  # fmt: skip
 def test_check_names_each_drift(definitions, old, new, expected):
