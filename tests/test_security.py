@@ -16,10 +16,10 @@ from conftest import arrays, opened, patch_file, write_patch
 from test_training import plan
 
 from cerraseg import adoption, checkpoint, patches, store, training
+from cerraseg.card_text import plain
 from cerraseg.config import check
 from cerraseg.errors import ConfigError, DataError
 from cerraseg.figures import curves
-from cerraseg.model_card import _plain
 from cerraseg.models import build
 from cerraseg.pretrained import start
 from cerraseg.recipes import RECIPES
@@ -288,4 +288,4 @@ def test_a_title_is_no_formula(tmp_path):
 
 
 def test_a_card_has_no_link_of_a_strangers():
-    assert _plain("[a](javascript:alert(1)) <script>| b\nc") == r"[a]\(javascript:alert(1)) &lt;script>\| b c"
+    assert plain("[a](javascript:alert(1)) <script>| b\nc") == r"[a]\(javascript:alert(1)) &lt;script>\| b c"
