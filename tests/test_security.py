@@ -184,7 +184,7 @@ def test_code_in_packed_arrays_and_scores_is_not_run(here, packed):
         read_patches("evil.npz")
 
 
-@pytest.mark.parametrize("encoder", ["tu-hf-hub:evil/model", "tu-local-dir:/tmp/evil", "tu-hf_hub:evil/model@main"])
+@pytest.mark.parametrize("encoder", ["tu-hf-hub:evil/model", "tu-local-dir:/evil", "tu-hf_hub:evil/model@main"])
 def test_no_model_hub_is_asked(here, encoder, monkeypatch):
     """Neither a configuration nor a stranger's checkpoint, which says what it is built from, can have one asked."""
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was asked"))
