@@ -97,7 +97,7 @@ def test_any_names_become_all_or_nothing(cell: Cell, tmp_path_factory, entries) 
     path = tmp_path_factory.getbasetemp() / "names.zip"
     try:
         path.write_bytes(made(*entries))
-    except (UnicodeEncodeError, struct.error):
+    except (UnicodeEncodeError, struct.error, IndexError):
         return  # no zip holds such a name
     assert_no_fault(cell.run(whole_or_absent, path))
     removed(path)
