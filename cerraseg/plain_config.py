@@ -44,7 +44,7 @@ def check_file(path: Path) -> None:
         raise ConfigError(f"{path}{where}: {error.problem}; expected YAML, indented by spaces") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}; expected YAML") from None
-    except (ValueError, AttributeError) as error:  # a date or a number that is none
+    except (ValueError, AttributeError, LookupError) as error:  # a date or a number that is none, or empty
         raise ConfigError(f"{path}: {error}; expected plain values: put such a text in quotes") from None
     except RecursionError:
         raise ConfigError(f"{path}: nested too deep; expected at most {MOST_DEPTH} levels") from None

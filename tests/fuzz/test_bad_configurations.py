@@ -59,6 +59,7 @@ SAID = {
     "~: 1\n": "the key ~ is read as null",
     "a: !!python/object/apply:os.system [id]\n": "the tag !!python/object/apply:os.system; expected plain values",
     "a: !!python/name:os.system\n": "the tag !!python/name:os.system; expected plain values",
+    "a: !!int\n": "expected plain values: put such a text in quotes",
     "a: !x 1\n": "the tag !x; expected plain values",
     "a: !!set {b}\n": "the tag !!set; expected plain values",
     "__use_yte__: true\n?if True:\n  a: 1\n": "expressions are not allowed, as they run code",
