@@ -33,7 +33,7 @@ test: $(READY) ## Run the test suite
 drills: $(READY) ## Run the tests that take minutes: real SLURM, real DVC, a real browser, lost processes
 	@$(BIN)/python -m pytest -m drill
 
-fuzz: $(READY) ## Try thousands of damaged and absurd files and configurations, which takes an hour; CASES=5000 a property
+fuzz: $(READY) ## Try thousands of damaged and absurd files and configurations; CASES=5000 a property
 	@CERRASEG_CASES=$(or $(CASES),5000) $(BIN)/python -m pytest -m '' tests/fuzz
 
 lint: $(READY) ## Check format, style, types, the workflow and dvc.yaml

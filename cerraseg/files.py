@@ -77,7 +77,7 @@ def _changed_lately(path: Path) -> bool:
 
 
 def _send_to_disk(path: Path) -> None:
-    """Flush a file, or all of a folder, to disk: 0.4 ms a small file, 0.1 s for 200 MB on a local SSD."""
+    """Flush a file, or all of a folder, to disk."""
     if not path.is_dir():
         _sync(path)
         return

@@ -30,7 +30,7 @@ from cerraseg.memory import enough, keep_memory
 from cerraseg.plan import Plan, fewer_at_once
 from cerraseg.stopping import Stop, Stopped, ignore, stoppable
 from cerraseg.storage import need_room
-from cerraseg.store import Header, Store, batches, open_array, rows_of
+from cerraseg.store import Header, Store, batches, open_array, read_split, rows_of
 from cerraseg.team import Team
 from cerraseg.trainer import build_trainer, device, mixed
 from cerraseg.weightings import draw_shares
@@ -199,7 +199,7 @@ def _state_bytes(loop: Loop) -> int:
 
 def _ids(split: Path, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.str_]:
     """The ids of the patches at positions of a part of the split that has these rows."""
-    return pd.read_csv(split, dtype=str)["id"].to_numpy(np.str_)[rows[positions]]
+    return read_split(split)["id"].to_numpy(np.str_)[rows[positions]]
 
 
 def _epochs(state: Path) -> int:

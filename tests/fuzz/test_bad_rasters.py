@@ -4,6 +4,8 @@ import os
 import socket
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -103,28 +105,31 @@ def damaged(data, content):
     return bytes(changed)
 
 
-@given(layer=st.sampled_from(LAYERS), data=st.data())
-def test_damaged_patches_are_left_out_with_a_reason(cell: Cell, good: Path, layer: str, data: st.DataObject) -> None:
+@contextmanager
+def damaged_patch(good: Path, layer: str, data: st.DataObject) -> Iterator[None]:
+    """A patch with one file damaged, until the block ends."""
     path = patch_file(good, layer, "42")
     whole = path.read_bytes()
     spoil(path, damaged(data, whole))
     try:
-        assert_no_fault(cell.run(inspected, good))
+        yield
     finally:
         spoil(path, whole)
 
 
 @given(layer=st.sampled_from(LAYERS), data=st.data())
+def test_damaged_patches_are_left_out_with_a_reason(cell: Cell, good: Path, layer: str, data: st.DataObject) -> None:
+    with damaged_patch(good, layer, data):
+        assert_no_fault(cell.run(inspected, good))
+
+
+@given(layer=st.sampled_from(LAYERS), data=st.data())
 def test_patches_damaged_after_the_index_stop_the_pack(cell: Cell, good: Path, layer: str, data: st.DataObject) -> None:
-    table, path = good.parent / "table.parquet", patch_file(good, layer, "42")
+    table = good.parent / "table.parquet"
     if not table.exists():
         patches.index([good], table, good.parent / "rejected.csv")
-    whole = path.read_bytes()
-    spoil(path, damaged(data, whole))
-    try:
+    with damaged_patch(good, layer, data):
         assert_no_fault(cell.run(packed, good))
-    finally:
-        spoil(path, whole)
     assert list((good.parent / "pack").glob(".*")) == []
 
 
