@@ -12,7 +12,7 @@ from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.logs import log
 from cerraseg.places import COLUMNS, TRUE_SCALE, Floats, Ints, Places, locate
-from cerraseg.store import read_split
+from cerraseg.store import read_patches, read_split
 
 TOUCHING = 0.5
 """Patches touch where no pixel fits between them: rounded coordinates, and the steps of 128.25 px of CerraData-4MM."""
@@ -38,7 +38,7 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
     Raises:
         DataError: if a split table has no training or no test patch, or a patch has no place on Earth.
     """
-    places = locate(pd.read_parquet(table, columns=COLUMNS))
+    places = locate(read_patches(table, COLUMNS))
     found = []
     for split in splits:
         parts = read_split(split)["split"].to_numpy(np.str_)

@@ -34,18 +34,21 @@ class Bad:
 
 
 class FirstBad:
-    """The first part of a batch in an epoch at which a loss, a gradient or a parameter is not finite."""
+    """The first part of a batch in an epoch at which a loss, a gradient or a parameter is not finite.
+
+    Nor may its square overflow, which the optimiser takes of gradients; so the Euclidean norm tells, the cheapest one.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.found: dict[str, tuple[Tensor, Tensor]] = {}
         self.none = torch.tensor(-1, device=device), torch.tensor(0.0, device=device)
 
     def note(self, what: str, values: Iterable[Tensor], part: int) -> None:
-        """Note what the largest of all values is at a ``part``; nobody waits for the device."""
-        largest = torch.nn.utils.get_total_norm(list(values), torch.inf)
+        """Note the norm of all values at a ``part``; nobody waits for the device."""
+        norm = torch.nn.utils.get_total_norm(list(values))
         first, value = self.found.get(what, self.none)
-        new = (first < 0) & ~largest.isfinite()
-        self.found[what] = torch.where(new, part, first), torch.where(new, largest, value)
+        new = (first < 0) & ~norm.isfinite()
+        self.found[what] = torch.where(new, part, first), torch.where(new, norm, value)
 
     def look(self) -> Bad | None:
         """What was first not finite; of several at the same part, what was noted first."""

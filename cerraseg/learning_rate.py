@@ -21,7 +21,7 @@ from cerraseg.dataset import Batch, Batches
 from cerraseg.errors import DataError
 from cerraseg.figures import learning_rates
 from cerraseg.files import replacing
-from cerraseg.logs import log
+from cerraseg.logs import log, progress
 from cerraseg.loop import Loop
 from cerraseg.memory import enough
 from cerraseg.plan import Plan, fewer_at_once
@@ -88,8 +88,9 @@ def sweep(loop: Loop, batches: Batches) -> pd.DataFrame:
     """
     loop.on_train_epoch_start()  # clears the sums of losses
     optimizer, parts = loop.configure_optimizers()["optimizer"], _endless(loop, batches)
+    rates = np.geomspace(_LOWEST, _HIGHEST, _STEPS)
     rows, mean, best = [], 0.0, np.inf
-    for step, rate in enumerate(np.geomspace(_LOWEST, _HIGHEST, _STEPS)):
+    for step, rate in enumerate(progress(rates, "learning rate", _STEPS)):
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss = _step(loop, optimizer, parts)

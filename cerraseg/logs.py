@@ -23,7 +23,8 @@ _TELL_EVERY = 60  # seconds
 def step(job: Any) -> Iterator[None]:
     """Run one workflow step, Snakemake's ``job``: log to its log file and standard error; at a good end write its
     record (:mod:`cerraseg.records`); end with exit code 1 and no traceback on a :class:`CerraSegError`, on storage
-    that fails and on a lack of memory, with the traceback in the log on anything else."""
+    that fails and on a lack of memory, with the traceback in the log on anything else, after which inputs are named
+    that are not what their makers wrote."""
     handlers = [_attached(logging.StreamHandler())]
     log.setLevel(logging.INFO)
     logging.captureWarnings(True)
@@ -40,7 +41,9 @@ def step(job: Any) -> Iterator[None]:
         log.error("%s", _NO_MEMORY.format(why=error or "MemoryError"))
         sys.exit(1)
     except Exception:
-        log.exception("the step failed")
+        log.exception("the step failed; looking whether its inputs are whole")
+        for line in records.changed(job):
+            log.error("%s", line)
         raise
     finally:
         for handler in handlers:
@@ -83,10 +86,24 @@ def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterabl
 
 
 def _told(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
-    began = told = time.monotonic()
+    teller = Teller(what, total)
     for done, item in enumerate(items):
-        if (now := time.monotonic()) - told >= _TELL_EVERY:
-            told = now
-            left = f" of {total}, {(now - began) / done * (total - done) / 60:.0f} min left" if total and done else ""
-            log.info("%s: %d%s", what, done, left)
+        teller.tell(done)
         yield item
+
+
+class Teller:
+    """Says in the log once a minute how far work is, from now on; ``total`` is how much there is of it."""
+
+    def __init__(self, what: str, total: int | None = None) -> None:
+        self.what, self.total = what, total
+        self.began = self.told = time.monotonic()
+
+    def tell(self, done: int) -> None:
+        """So much is done."""
+        now = time.monotonic()
+        if now - self.told < _TELL_EVERY:
+            return
+        self.told = now
+        rest = (now - self.began) / done * (self.total - done) / 60 if self.total and done else None
+        log.info("%s: %d%s", self.what, done, "" if rest is None else f" of {self.total}, {rest:.0f} min left")

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.lib.format import open_memmap
 
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
-from cerraseg.store import open_array, rows_of
+from cerraseg.store import open_array, read_split, rows_of
 
 
 def pool(splits: Sequence[str | Path], folds: Sequence[str | Path], pooled: str | Path) -> None:
@@ -25,7 +24,7 @@ def pool(splits: Sequence[str | Path], folds: Sequence[str | Path], pooled: str 
     """
     rows = [rows_of(split, "test") for split in splits]
     arrays = [open_array(fold) for fold in folds]
-    patches = len(pd.read_csv(splits[0], usecols=["id"]))
+    patches = len(read_split(splits[0]))
     fits = [len(array) == len(part) for array, part in zip(arrays, rows, strict=True)]
     if not all(fits) or not np.array_equal(np.sort(np.concatenate(rows)), np.arange(patches)):
         raise DataError(

@@ -144,6 +144,19 @@ def maker(records: list[Record], name: str) -> Record | None:
     return next((record for record in records if record.find(name, "outputs")), None)
 
 
+def changed(job: Any) -> list[str]:
+    """A line for each input of a job that is no longer what its maker wrote, or is gone; all of them are read."""
+    results = Path(job.config["results"])
+    records, lines = read(results), []
+    for path in sorted(set(job.input)):
+        name = named(path, results)
+        record = maker(records, name)
+        if record and not (Path(path).exists() and content(Path(path)) == record.find(name, "outputs")):
+            rule = record.fields["rule"]
+            lines.append(f"{path}: not what the step {rule} wrote; remove it and give the same command again")
+    return lines
+
+
 def write(job: Any) -> None:
     """Write the record of a Snakemake ``job``, if it has an output of the name ``provenance``.
 

@@ -15,7 +15,7 @@ from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.logs import log
 from cerraseg.spatial import BUFFER, Patches, by_blocks, by_folds, by_sites, in_groups
-from cerraseg.store import read_split
+from cerraseg.store import read_patches, read_split
 
 PARTS = ("train", "validation", "test")
 
@@ -47,7 +47,7 @@ def write_split(
     Raises:
         DataError: if a part would be empty, or the scheme cannot keep to the shares.
     """
-    frame = _split(pd.read_parquet(table), SCHEMES[scheme], shares, seed, validation_seed, **settings)
+    frame = _split(read_patches(table), SCHEMES[scheme], shares, seed, validation_seed, **settings)
     sizes = frame["split"].value_counts()
     if empty := [part for part in PARTS if part not in sizes and scheme != "kfold"]:
         raise DataError(
@@ -93,7 +93,7 @@ def write_fold(
         seeds = None, (validation_seed, fold)
         return in_groups(Patches(patches), names, shares, seeds, buffer_km, tolerance, fixed)
 
-    _write(_split(pd.read_parquet(table), of_fold), path, f"fold {fold}")
+    _write(_split(read_patches(table), of_fold), path, f"fold {fold}")
 
 
 def _split(table: pd.DataFrame, scheme: Callable[..., dict[str, Sequence[object]]], *args: Any, **settings: Any) -> Any:

@@ -17,7 +17,7 @@ from cerraseg.figures import INK, drawn
 from cerraseg.groups import outline
 from cerraseg.map_marks import Ground, draw_marks, ground
 from cerraseg.places import COLUMNS, Ints, Places, locate
-from cerraseg.store import read_split
+from cerraseg.store import read_patches, read_split
 from cerraseg.taxonomy import LandCover
 
 PANELS = 6
@@ -64,7 +64,7 @@ def draw(
         source: what the data is called.
         block_km: side of the blocks in km, whose outlines are drawn; None: there are none.
     """
-    places, parts = locate(pd.read_parquet(table, columns=COLUMNS)), read_split(split)
+    places, parts = locate(read_patches(table, COLUMNS)), read_split(split)
     legend, colours = _coloured(parts)
     found = _areas(places)
     areas = [_area(places, members) for members in found[:PANELS]]

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pyarrow.parquet import read_schema
 
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
 from cerraseg.layout import count_columns, levels_of
 from cerraseg.logs import log, progress
-from cerraseg.store import Store, batches, rows_of
+from cerraseg.store import Store, batches, read_patches, rows_of
 from cerraseg.taxonomy import LEVELS
 
 
@@ -29,10 +28,9 @@ def write_statistics(table: str | Path, split: str | Path, store: Store, path: s
         DataError: if the training split holds no labelled pixel of a level.
     """
     rows = rows_of(split, "train")
-    found = levels_of(read_schema(table).names)
-    patches = pd.read_parquet(table, columns=[name for level in found for name in count_columns(level)]).iloc[rows]
+    patches = read_patches(table).iloc[rows]
     levels = {}
-    for level in found:
+    for level in levels_of(patches.columns):
         counts = class_counts(patches, level)
         levels[level] = {"counts": counts.tolist(), "class_weights": class_weights(counts, level).tolist()}
     content = {"patches": len(rows), "bands": band_statistics(store, rows, threads), "levels": levels}

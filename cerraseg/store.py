@@ -18,7 +18,6 @@ import pandas as pd
 import rasterio
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from pyarrow.parquet import read_schema
 from rasterio.errors import RasterioError
 
 from cerraseg import rasters
@@ -91,6 +90,18 @@ def digest(texts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
+def read_patches(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """The patch table, or some columns of it.
+
+    Raises:
+        DataError: if it is none, or lacks a column.
+    """
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except Exception as error:  # a damaged file makes the readers trip over anything
+        raise DataError(f"{path}: cannot be read as a patch table ({error}); run the index step again") from None
+
+
 def read_split(path: str | Path) -> pd.DataFrame:
     """A split table (id, split and further columns) as texts; an id such as ``NA`` is one.
 
@@ -134,15 +145,14 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
         DataError: if a file changed since it was indexed.
         StorageError: if the disk is too small.
     """
-    columns = read_schema(table).names
-    modalities = _modalities(columns)
-    levels = levels_of(columns)
+    patches = read_patches(table)
+    modalities = _modalities(patches.columns)
+    levels = levels_of(patches.columns)
     edges = [edge_layer(level) for level in levels]
     layers = (*levels, *edges)
-    patches = pd.read_parquet(table, columns=["id", *modalities, *layers, "content"])
     bands = tuple(band for name in modalities for band in MODALITIES[name])
     need_room(Path(images).parent, len(patches) * SIZE * SIZE * (4 * len(bands) + len(layers)), "packing")
-    files = patches.drop(columns="id").to_dict("records")
+    files = patches[[*modalities, *layers, "content"]].to_dict("records")
     chunks = [(start, files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
     with replacing(images) as new_images, replacing(masks) as new_masks:
         to_images = _create(new_images, np.dtype(np.float32), (len(patches), len(bands), SIZE, SIZE))

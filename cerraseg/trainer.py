@@ -17,6 +17,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment  # type:
 from cerraseg.determinism import FLAGS
 from cerraseg.errors import DataError
 from cerraseg.files import replacing
+from cerraseg.logs import Teller
 from cerraseg.plan import Plan
 from cerraseg.team import Team
 
@@ -54,6 +55,22 @@ class _WholeFiles(TorchCheckpointIO):
             ) from None
 
 
+class _Teller(L.Callback):
+    """What the bar shows on a terminal, for the log: an epoch of a large training takes long."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        self.teller = Teller(f"epoch {trainer.current_epoch + 1}, batch", int(trainer.num_training_batches))
+
+    def on_train_batch_start(self, trainer: L.Trainer, loop: Any, batch: Any, index: int) -> None:
+        self.teller.tell(index)
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        self.teller = Teller(f"validation of epoch {trainer.current_epoch + 1}, batch", int(trainer.num_val_batches[0]))
+
+    def on_validation_batch_start(self, trainer: L.Trainer, loop: Any, batch: Any, index: int, *_: Any) -> None:
+        self.teller.tell(index)
+
+
 def build_trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:
     """A trainer of one device: of what is shared, the loop knows, and what SLURM's variables say matters to none."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -61,7 +78,8 @@ def build_trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:
     warnings.filterwarnings("ignore", "|".join(f".*{text}.*" for text in harmless))
     # Else each new tensor is filled before it is written, 6 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    bar = sys.stderr.isatty() and team.rank == 0
+    bar = sys.stderr.isatty()
+    first = [TQDMProgressBar() if bar else _Teller()] if team.rank == 0 else []
     return L.Trainer(
         max_epochs=plan.epochs,
         accelerator=device().type,
@@ -74,7 +92,7 @@ def build_trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=[TQDMProgressBar()] if bar else [],
-        enable_progress_bar=bar,
+        callbacks=first,
+        enable_progress_bar=bar and bool(first),
         default_root_dir=folder,
     )

@@ -79,6 +79,12 @@ def test_killed_step_and_unusable_results_are_told_by_the_workflow(tmp_path, sma
     small_disk.empty()
     made.run("--until", "train")
     assert "going on from the state" in log.read_text()
+    statistics = small_disk.folder / "results/statistics.json"
+    statistics.write_bytes(statistics.read_bytes()[:-100])
+    said = made.run("--until", "train", ok=False)
+    assert f"{statistics}: not what the step statistics wrote; remove it and give the same command again" in said
+    statistics.unlink()
+    made.run("--until", "train")
 
 
 def processes(script, folder):

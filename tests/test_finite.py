@@ -141,7 +141,7 @@ def test_first_of_several_is_found_and_nothing_where_all_are_numbers():
     watched = FirstBad(torch.device("cpu"))
     for part in range(5):
         watched.note("the training loss", [torch.tensor(1e30)], part)
-        watched.note("a gradient", [torch.tensor([1.0, np.inf if part > 2 else 3e38]), torch.zeros(3)], part)
+        watched.note("a gradient", [torch.tensor([1.0, np.inf if part > 2 else 1e18]), torch.zeros(3)], part)
     assert watched.look() == Bad("a gradient", np.inf, 3)
     watched.note("the training loss", [torch.tensor(np.nan)], 4)
     assert watched.look().part == 3

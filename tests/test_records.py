@@ -229,6 +229,23 @@ def test_a_step_that_fails_leaves_no_record():
     assert read()["outputs"][0]["bytes"] == 5
 
 
+def test_a_step_that_fails_names_inputs_that_are_not_what_their_makers_wrote(capsys):
+    """One is damaged, one gone, of a folder a file is; one is as it was, and nobody recorded one."""
+    outputs = {name: f"results/{name}" for name in ("table", "gone", "maps", "whole")}
+    for path in ("results/table", "results/gone", "results/maps/a.tif", "results/whole", "results/strange"):
+        put(path)
+    records.write(job("index", output=outputs))
+    put("results/table", "hell")
+    put("results/maps/a.tif", "hullo")
+    Path("results/gone").unlink()
+    later = job(output={}, input=[*outputs.values(), "results/strange"])
+    with pytest.raises(ValueError), logs.step(later):
+        raise ValueError("1 column expected")
+    told = [line for line in capsys.readouterr().err.splitlines() if "not what the step" in line]
+    remedy = "not what the step index wrote; remove it and give the same command again"
+    assert [line.split(" ERROR ")[1] for line in told] == [f"results/{n}: {remedy}" for n in ("gone", "maps", "table")]
+
+
 def test_a_step_without_an_output_for_it_writes_none():
     with logs.step(SimpleNamespace(log=["log.txt"], output=SimpleNamespace(card="card.md"))):
         pass

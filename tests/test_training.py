@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import opened
 
-from cerraseg import checkpoint, loop, losses, prediction, recipes
+from cerraseg import checkpoint, logs, loop, losses, prediction, recipes
 from cerraseg.edges import derive
 from cerraseg.errors import ConfigError, DataError
 from cerraseg.metrics import confusion_matrix, scores
@@ -235,6 +235,23 @@ def test_second_training_waits_for_the_first_and_takes_what_it_made(packed, tmp_
     assert ("the other training finished this scenario" in caplog.messages) == waits_for_twin
     assert len(pd.read_csv(made.history)) == 3
     assert not (tmp_path / "resume").exists()
+
+
+def test_a_long_epoch_says_how_far_it_is(packed, tmp_path, monkeypatch, caplog):
+    """Once a minute, which here is always; of 8 patches to train on and 2 to validate with."""
+    caplog.set_level("INFO", "cerraseg")
+    monkeypatch.setattr(logs, "_TELL_EVERY", 0)
+    run(packed, tmp_path, plan(epochs=2))
+    told = [message for message in caplog.messages if "batch:" in message]
+    assert told == [
+        line
+        for epoch in (1, 2)
+        for line in (
+            f"epoch {epoch}, batch: 0",
+            f"epoch {epoch}, batch: 1 of 2, 0 min left",
+            f"validation of epoch {epoch}, batch: 0",
+        )
+    ]
 
 
 def test_history_and_checkpoint_agree(packed, tmp_path):

@@ -10,6 +10,7 @@ HEADERS = {
     "performance": "| what | ours | against | ratio | reach |",
     "trainings": "| model | modality | level | GFLOP, training | GFLOP, prediction | ms, training | ms, prediction | "
     "GPU hours |",
+    "load": "| step | of | time | memory | with mapped files | open files | disk |",
 }
 """Block → heading of its table; behind it comes the command."""
 

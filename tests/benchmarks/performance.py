@@ -63,7 +63,7 @@ COMMANDS = {
     "startup": Command("3", "0"),
     "models": Command("", "--tiny", block="trainings"),
     "scaling": Command("1000 5000 30000 --plot {pictures}/scaling.svg", "4 8 --plot {pictures}/scaling.svg"),
-    "load": Command("30291", "40"),
+    "load": Command("30291", "40", block="load"),
 }
 
 

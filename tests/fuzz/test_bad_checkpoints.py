@@ -105,7 +105,7 @@ OF_SETTINGS = ["encoder", "decoder_channels", "embed_dim", "heads", "image_size"
     blueprint=st.dictionaries(st.sampled_from(KEYS), odd, max_size=3),
     inner=st.dictionaries(st.sampled_from(OF_SETTINGS), odd, max_size=2),
 )
-@settings(max_examples=max(10, CASES // 3))
+@settings(max_examples=max(10, CASES // 2))
 def test_absurd_blueprints_are_refused(cell: Cell, place: Path, good, blueprint, inner) -> None:
     changed = {**good["blueprint"], "settings": {**SETTINGS, **inner}, **blueprint}
     (place / "absurd.pt").write_bytes(saved({**good, "blueprint": changed}))
@@ -218,7 +218,7 @@ def test_a_packed_archive_is_refused_before_it_is_unpacked(cell: Cell, place: Pa
 
 
 @given(data=st.data())
-@settings(max_examples=max(10, CASES // 3))
+@settings(max_examples=max(10, CASES // 2))
 def test_damaged_safetensors_are_refused(cell: Cell, place: Path, data: st.DataObject) -> None:
     save_file({"conv1.weight": torch.ones(8, 3, 3, 3), "b": torch.ones(5, dtype=torch.int64)}, place / "a.safetensors")
     changed = bytearray((place / "a.safetensors").read_bytes())

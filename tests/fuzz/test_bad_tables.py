@@ -30,6 +30,7 @@ READERS = {
     "images.npy": opened,
     "masks.npy": opened,
     "header.json": opened,
+    "patches.parquet": lambda folder: store.read_patches(folder / "patches.parquet"),
     "split.csv": lambda folder: store.rows_of(folder / "split.csv", "train"),
     "statistics.json": lambda folder: statistics.read_bands(folder / "statistics.json"),
 }
@@ -58,7 +59,9 @@ def test_damaged_results_are_refused(
         shutil.copytree(packed, folder)
     whole = (packed / name).read_bytes()
     changed = bytearray(whole[: data.draw(st.one_of(st.just(len(whole)), st.integers(0, min(len(whole), 4000))))])
-    for where in data.draw(st.lists(st.integers(0, 200), max_size=6)):
+    places = st.integers(0, 200) | st.integers(-2000, -1)  # a Parquet file has its header at its end
+    for where in data.draw(st.lists(places, max_size=6)):
+        where %= max(1, len(changed))
         changed[where : where + 1] = bytes([data.draw(st.integers(0, 255))])
     (folder / name).write_bytes(changed)
     try:

@@ -1,15 +1,14 @@
 """Draw the class shares of each part of the split."""
 
-import pandas as pd
-
 from cerraseg import figures, logs
 from cerraseg.layout import count_columns
+from cerraseg.store import read_patches, read_split
 from cerraseg.taxonomy import LEVELS
 
 with logs.step(snakemake):
     level = snakemake.params.level
-    parts = pd.read_csv(snakemake.input.split)["split"]
-    table = pd.read_parquet(snakemake.input.table, columns=count_columns(level))
+    parts = read_split(snakemake.input.split)["split"]
+    table = read_patches(snakemake.input.table, count_columns(level))
     counts = {
         part: table[parts == part].sum().tolist() for part in ("train", "validation", "test") if (parts == part).any()
     }

@@ -1,7 +1,5 @@
 """Write one GeoTIFF a predicted patch, under the published names."""
 
-import pandas as pd
-
 from cerraseg import logs, store
 from cerraseg.export import export_geotiffs
 from cerraseg.scenario import Scenario
@@ -11,7 +9,7 @@ with logs.step(snakemake):
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
     files = {"seg": snakemake.input.prediction} | ({"edg": snakemake.input.edges} if scenario.edges else {})
     export_geotiffs(
-        pd.read_parquet(snakemake.input.table).iloc[rows],
+        store.read_patches(snakemake.input.table).iloc[rows],
         {name: store.open_array(file, len(rows)) for name, file in files.items()},
         snakemake.output.folder,
         model=scenario.model,

@@ -1,7 +1,5 @@
 """Merge a scenario's predicted patches to one map per coordinate system, with confidence and edges beside it."""
 
-import pandas as pd
-
 from cerraseg import logs, store
 from cerraseg.files import replacing
 from cerraseg.mosaic import mosaic
@@ -11,7 +9,7 @@ from cerraseg.taxonomy import EDGES, LEVELS
 with logs.step(snakemake), replacing(snakemake.output.folder) as folder:
     folder.mkdir()
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
-    patches = pd.read_parquet(snakemake.input.table).iloc[rows]
+    patches = store.read_patches(snakemake.input.table).iloc[rows]
     tags = {"SCENARIO": snakemake.wildcards.scenario, "SOURCE": snakemake.params.label}
     legends = {"prediction": LEVELS[snakemake.params.scenario["level"]], "confidence": None, "edges": EDGES}
     for name, legend in legends.items():

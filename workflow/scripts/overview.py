@@ -3,12 +3,12 @@
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
 from cerraseg import area_tables, logs, overview, software
 from cerraseg.overview_scores import Scored
 from cerraseg.overview_views import find_views
+from cerraseg.store import read_split
 
 with logs.step(snakemake):
     results, params, read = Path(snakemake.input.benchmark).parent, snakemake.params, snakemake.input
@@ -22,7 +22,7 @@ with logs.step(snakemake):
         views=find_views(results, params.levels, params.scenes),
         facts={
             "Data": params.label,
-            "Patches": Counter(pd.read_csv(read.split, dtype=str)["split"]),
+            "Patches": Counter(read_split(read.split)["split"]),
             "Packed data": Path(read.header).read_text(),
             "Manifest": Path(read.manifest).read_text(),
             "Configuration": yaml.safe_dump(params.configuration, sort_keys=False),

@@ -1,7 +1,5 @@
 """Merge the mapped patches to one picture per coordinate system, and their masks and edges to maps of each level."""
 
-import pandas as pd
-
 from cerraseg import logs, store
 from cerraseg.files import replacing
 from cerraseg.layout import edge_layer
@@ -12,7 +10,7 @@ from cerraseg.true_colour import patches_images
 with logs.step(snakemake), replacing(snakemake.output.folder) as folder:
     packed = store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header)
     rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
-    patches = pd.read_parquet(snakemake.input.table).iloc[rows]
+    patches = store.read_patches(snakemake.input.table).iloc[rows]
     tags = {"SOURCE": snakemake.params.label}
     patches_images(patches, packed.images, packed.header.bands, folder, rows=rows, tags=tags)
     for level in (level for level in LEVELS if level in packed.header.layers):
