@@ -79,7 +79,7 @@ def build_trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:
     # Else each new tensor is filled before it is written, 6 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     bar = sys.stderr.isatty()
-    first = [TQDMProgressBar() if bar else _Teller()] if team.rank == 0 else []
+    telling: list[L.Callback] = [TQDMProgressBar() if bar else _Teller()] if team.rank == 0 else []
     return L.Trainer(
         max_epochs=plan.epochs,
         accelerator=device().type,
@@ -92,7 +92,7 @@ def build_trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=first,
-        enable_progress_bar=bar and bool(first),
+        callbacks=telling,
+        enable_progress_bar=bar and bool(telling),
         default_root_dir=folder,
     )
