@@ -32,6 +32,9 @@ SIDE = ("logs", "timings", "resume")
 STATES = {"trials": ("results/tune/study.db", "results/resume/tune"), "download": ("data/kaggle",)}
 """What a rule goes on from and keeps when it has finished."""
 
+GROWING = (".db", ".archive")
+"""Ends of the names of what a killed rule goes on from: the trials of a study, what has arrived of a download."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -107,9 +110,10 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def differing(reference: Reference, folder: Path, but: Iterable[str] = ()) -> set[str]:
-    """Files that are there and are not those of the undisturbed run, ``but`` those that grow while a step runs."""
-    return {path for path, digest in found(folder).items() if path not in but and reference.files.get(path) != digest}
+def differing(reference: Reference, folder: Path) -> set[str]:
+    """Files that are there and are not those of the undisturbed run, but for what grows while a step runs."""
+    files = found(folder).items()
+    return {path for path, digest in files if not path.endswith(GROWING) and reference.files.get(path) != digest}
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -139,7 +143,7 @@ def kill_every_rule(project: Project, reference: Reference, seed: int, *targets:
             process.wait()
         rules = {_rule(name) for name in moments}
         print("killed in", *sorted(rules), flush=True)
-        assert not differing(reference, project.folder, ["results/tune/study.db"]), rules
+        assert not differing(reference, project.folder), rules
         struck.append(rules)
         left -= rules
     return struck
@@ -181,7 +185,7 @@ def kill_job(reference: Reference, job: Job, moment: float, **env: str) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    assert not differing(reference, folder, ["results/tune/study.db"])
+    assert not differing(reference, folder)
     _clear(folder, job.outputs)  # as Snakemake does with what is incomplete
     assert _start(reference, job, **env).wait() == 0
     assert found(folder) == reference.files
