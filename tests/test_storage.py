@@ -173,6 +173,7 @@ def test_memory_that_runs_out_in_any_step_ends_it_with_a_message(tmp_path, capsy
 
 
 def test_error_that_nobody_expects_is_logged_with_its_traceback(tmp_path):
-    with pytest.raises(ZeroDivisionError), step(SimpleNamespace(log=[tmp_path / "a.log"], output=SimpleNamespace())):
+    job = SimpleNamespace(log=[tmp_path / "a.log"], input=[], config={"results": str(tmp_path)})
+    with pytest.raises(ZeroDivisionError), step(job):
         log.info("%s", 1 / 0)
     assert "Traceback" in (tmp_path / "a.log").read_text()

@@ -84,6 +84,7 @@ def cells(tmp_path_factory: Any, modules: str, **limits: Any) -> Iterator[Cell]:
 def _serve(pipe: Any, folder: str, modules: str, megabytes: int) -> None:
     from cerraseg.errors import CerraSegError
 
+    sys.dont_write_bytecode = True  # of what is imported when it is needed: no write of the case's
     for module in modules.split():
         __import__(module)
     grown = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + megabytes * 2**20
