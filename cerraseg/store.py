@@ -97,9 +97,11 @@ def read_patches(path: str | Path, columns: list[str] | None = None) -> pd.DataF
         DataError: if it is none, or lacks a column.
     """
     try:
-        return pd.read_parquet(path, columns=columns)
+        table = pd.read_parquet(path, columns=columns)
+        table.select_dtypes("str").to_numpy(object)  # a damaged text is else found at its first use
     except Exception as error:  # a damaged file makes the readers trip over anything
         raise DataError(f"{path}: cannot be read as a patch table ({error}); run the index step again") from None
+    return table
 
 
 def read_split(path: str | Path) -> pd.DataFrame:
