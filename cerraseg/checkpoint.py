@@ -18,6 +18,7 @@ from cerraseg.files import replacing
 from cerraseg.models import build
 from cerraseg.recipes import Recipe, model_settings
 from cerraseg.scenario import Scenario
+from cerraseg.stopping import unbroken
 from cerraseg.taxonomy import LEVELS, MODALITIES
 
 _SPARE = 50_000_000  # parameters
@@ -94,17 +95,20 @@ class Segmenter(nn.Module):
 
 def save(path: str | Path, blueprint: Blueprint, parameters: Mapping[str, Tensor], training: Mapping[str, Any]) -> None:
     """Write a checkpoint. ``training`` says how it came about, in plain values: scenario, epoch, scores."""
-    content = {"blueprint": vars(blueprint), "parameters": dict(parameters), "training": dict(training)}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)  # given a name, torch would write it into the file
+    write(path, {"blueprint": vars(blueprint), "parameters": dict(parameters), "training": dict(training)})
 
 
 def amend(source: Path, path: str | Path, **facts: Any) -> None:
     """Copy a checkpoint, with further facts about its training."""
     content = torch.load(source, map_location="cpu", weights_only=True)
     content["training"] |= facts
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)
+    write(path, content)
+
+
+def write(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and plain values as torch does; a signal to end is heard when the file is whole."""
+    with unbroken(), replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)  # given a name, torch would write it into the file
 
 
 def damage(path: str | Path) -> str:

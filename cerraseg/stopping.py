@@ -18,6 +18,7 @@ _BOUND = 15  # seconds for putting things away; SLURM grants 30 between SIGTERM 
 _PR_SET_PDEATHSIG = 1
 
 _received: list[str] = []
+_unbroken = False
 
 
 class Stop(BaseException):
@@ -57,7 +58,20 @@ def _stop(number: int, _: FrameType | None) -> None:
     if not _received:
         _received.append(signal.Signals(number).name)
         faulthandler.dump_traceback_later(_BOUND, exit=True, file=2)
-        check()
+        if not _unbroken:
+            check()
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Let :class:`Stop` wait for the end of a short block, a file that torch writes, say: broken off, it aborts."""
+    global _unbroken
+    _unbroken = True
+    try:
+        yield
+    finally:
+        _unbroken = False
+    check()
 
 
 def check() -> None:

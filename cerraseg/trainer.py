@@ -1,7 +1,6 @@
 """Lightning's trainer as every training here runs it: one device, whole files, no files of its own."""
 
 import logging
-import os
 import sys
 import warnings
 from pathlib import Path
@@ -14,9 +13,9 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 
+from cerraseg.checkpoint import write
 from cerraseg.determinism import FLAGS
 from cerraseg.errors import DataError
-from cerraseg.files import replacing
 from cerraseg.logs import Teller
 from cerraseg.plan import Plan
 from cerraseg.team import Team
@@ -40,10 +39,7 @@ class _WholeFiles(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
+        write(path, checkpoint)
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         try:
