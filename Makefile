@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test drills fuzz lint audit format record restore repro check provenance reproduce hooks slurm-recover pictures ablation recipes splits performance lock clean
+.PHONY: help demo test drills fuzz fuzz-guided lint audit format record restore repro check provenance reproduce hooks slurm-recover pictures ablation recipes splits performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -35,6 +35,9 @@ drills: $(READY) ## Run the tests that take minutes: real SLURM, real DVC, a rea
 
 fuzz: $(READY) ## Try thousands of damaged and absurd files and configurations; CASES=5000 a property
 	@CERRASEG_CASES=$(or $(CASES),5000) $(BIN)/python -m pytest -m '' tests/fuzz
+
+fuzz-guided: .venv-peers/ready ## Search with atheris for bytes that a reader trips over; SECONDS=120 a kind, ARGS="page" for some
+	@CERRASEG_SECONDS=$(or $(SECONDS),120) PYTHONPATH=.:tests .venv-peers/bin/python tests/fuzz/guided.py $(ARGS)
 
 lint: $(READY) ## Check format, style, types, the workflow and dvc.yaml
 	@$(BIN)/ruff format --check .

@@ -164,7 +164,10 @@ class _Link:
         """Return where a page in place of the file leads on; raise with what it says if it leads nowhere."""
         page = _Page()
         content = b"".join(islice(response.iter_content(_CHUNK), 16)).decode("utf-8", "replace")
-        page.feed(content)
+        try:
+            page.feed(content)
+        except AssertionError as error:  # how Python's parser says of some texts that they are no HTML
+            raise self.error(f"it answers {response.status_code} with a page that is no HTML ({error}).") from None
         if response.ok and page.action is not None:
             action = urlsplit(urljoin(response.url, page.action))
             return action._replace(query=urlencode(dict(parse_qsl(action.query)) | page.fields)).geturl()

@@ -6,6 +6,7 @@ lie (TIFF 6.0, Adobe, 1992; BigTIFF) tell whether a file has them.
 
 import errno
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +61,7 @@ def is_whole(path: Path) -> bool:
     with path.open("rb") as file:
         try:
             return all(_ends(directory, file) <= size for directory in _directories(file))
-        except (ValueError, IndexError, KeyError):  # cut short within its own lists
+        except (ValueError, KeyError):  # cut short within its own lists
             return False
 
 
@@ -69,8 +70,11 @@ def _directories(file: BinaryIO) -> Iterator[dict[int, tuple[str, int, int]]]:
     big = {b"II*\0": False, b"II+\0": True}[file.read(4)]
     word, short = ("<u8", "<u8") if big else ("<u4", "<u2")
     entry = np.dtype([("tag", "<u2"), ("type", "<u2"), ("count", word), ("value", word)])
-    place = int(_read(file, 8 if big else 4, word, 1)[0])
+    place, seen = int(_read(file, 8 if big else 4, word, 1)[0]), set[int]()
     while place:
+        if place in seen:
+            raise ValueError("a directory leads back to itself")
+        seen.add(place)
         count = int(_read(file, place, short, 1)[0])
         first = place + np.dtype(short).itemsize
         entries = _read(file, first, entry, count)
@@ -86,20 +90,17 @@ def _directories(file: BinaryIO) -> Iterator[dict[int, tuple[str, int, int]]]:
 def _ends(directory: dict[int, tuple[str, int, int]], file: BinaryIO) -> int:
     """The last byte of a directory's blocks; 0 where all are holes."""
     offsets, lengths = (
-        next(
-            _read(file, place, kind, length)
-            for tag in tags
-            if tag in directory
-            for kind, length, place in [directory[tag]]
-        )
-        for tags in (_OFFSETS, _LENGTHS)
+        _read(file, place, kind, length)
+        for of_strips, of_tiles in (_OFFSETS, _LENGTHS)
+        for kind, length, place in [directory[of_strips if of_strips in directory else of_tiles]]
     )
     return int((offsets.astype(np.uint64) + lengths.astype(np.uint64)).max())
 
 
 def _read(file: BinaryIO, place: int, dtype: object, count: int) -> NDArray[np.generic]:
-    file.seek(place)
-    values: NDArray[np.generic] = np.fromfile(file, np.dtype(dtype), count)  # type: ignore[call-overload]
-    if len(values) < count:
+    of = np.dtype(dtype)  # type: ignore[call-overload]
+    if place + count * of.itemsize > os.fstat(file.fileno()).st_size:
         raise ValueError("cut short")
+    file.seek(place)
+    values: NDArray[np.generic] = np.fromfile(file, of, count)
     return values

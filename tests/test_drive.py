@@ -284,6 +284,7 @@ REFUSALS = {
     "forbidden": ("<html><title>Google Drive - Access Denied</title>", 403, ["not shared with everyone"]),
     "too many": ("", 429, ["too many requests", "Wait some minutes"]),
     "unknown": ("<html><title>Moved on</title><form action='/x'></form>", 200, ["answers 200", "named 'Moved on'"]),
+    "no HTML": ("<![ex<", 200, ["answers 200 with a page"]),
     "error": (FORM, 500, ["the server answered 500"]),
 }
 

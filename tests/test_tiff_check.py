@@ -1,5 +1,7 @@
 """A GeoTIFF that lacks any of its end is told from a whole one, and no map is written that is not whole."""
 
+import struct
+
 import numpy as np
 import pytest
 import rasterio
@@ -34,6 +36,27 @@ def test_every_cut_is_noticed(big, storage, tmp_path):
         cut = tmp_path / "cut.tif"
         cut.write_bytes(content[:end])
         assert not is_whole(cut), end
+
+
+def directory(*entries, following=0):
+    """A TIFF of one directory with these (tag, number of values, value), and the place of the next."""
+    packed = b"".join(struct.pack("<HHLL", tag, 4, count, value) for tag, count, value in entries)
+    return b"II*\0" + struct.pack("<LH", 8, len(entries)) + packed + struct.pack("<L", following)
+
+
+def test_lists_that_make_no_sense_are_those_of_no_whole_file(tmp_path):
+    """A full disk can leave zeros or an older file's bytes in their place; atheris found them."""
+    absurd = {
+        "no blocks": directory(),
+        "no end": directory((273, 1, 8), (279, 1, 4), following=8),
+        "more than memory holds": directory((273, 2**32 - 1, 8), (279, 1, 4)),
+        "no place in a file": b"II+\0\10\0\0\0" + bytes([255]) * 8,
+    }
+    (tmp_path / "map.tif").write_bytes(directory((273, 1, 8), (279, 1, 4)))
+    assert is_whole(tmp_path / "map.tif")
+    for what, content in absurd.items():
+        (tmp_path / "map.tif").write_bytes(content)
+        assert not is_whole(tmp_path / "map.tif"), what
 
 
 def test_map_is_whole_and_cut_at_its_end_it_is_not(tmp_path):
