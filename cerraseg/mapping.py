@@ -2,8 +2,9 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -126,19 +127,20 @@ def _map_rows(
     log.info("%d x %d pixels, %d of %d rows of tiles to do, on %s", width, height, len(todo), len(tops), device)
     ends = [*tops[1:], tops[-1] + SIZE]
     sums = torch.zeros(classes, SIZE, lefts[-1] + SIZE, device=device)
-    strips = _strips(segmenter, image, [tops[k] for k in todo], fill, device)
-    for k, (strip, valid) in progress(zip(todo, strips, strict=True), "map", len(todo)):
-        inside = [n for n, left in enumerate(lefts) if valid[:, left : left + SIZE].any()]
-        for batch in (inside[n : n + settings.batch_size] for n in range(0, len(inside), settings.batch_size)):
-            tiles = torch.stack([strip[:, lefts[n] : lefts[n] + SIZE] for n in batch]).permute(0, 3, 1, 2)
-            for n, tile in zip(batch, _probabilities(segmenter, tiles, settings.augment), strict=True):
-                sums[:, :, lefts[n] : lefts[n] + SIZE].addcmul_(tile, down[k][:, None] * across[n])
-        first, finished = max(rows.done - tops[k], 0), min(ends[k], height) - tops[k]
-        if finished > first:
-            layers = _layers(sums[:, first:finished, :width], rows.names, segmenter.top_down)
-            rows.append(_masked(layers, valid[first:finished, :width]))
-        kept = sums[:, ends[k] - tops[k] :].clone()
-        sums[:, : kept.shape[1]], sums[:, kept.shape[1] :] = kept, 0
+    # Closed at an error too, so that nothing reads on when the scene is closed: GDAL would end the process.
+    with closing(_strips(segmenter, image, [tops[k] for k in todo], fill, device)) as strips:
+        for k, (strip, valid) in progress(zip(todo, strips, strict=True), "map", len(todo)):
+            inside = [n for n, left in enumerate(lefts) if valid[:, left : left + SIZE].any()]
+            for batch in (inside[n : n + settings.batch_size] for n in range(0, len(inside), settings.batch_size)):
+                tiles = torch.stack([strip[:, lefts[n] : lefts[n] + SIZE] for n in batch]).permute(0, 3, 1, 2)
+                for n, tile in zip(batch, _probabilities(segmenter, tiles, settings.augment), strict=True):
+                    sums[:, :, lefts[n] : lefts[n] + SIZE].addcmul_(tile, down[k][:, None] * across[n])
+            first, finished = max(rows.done - tops[k], 0), min(ends[k], height) - tops[k]
+            if finished > first:
+                layers = _layers(sums[:, first:finished, :width], rows.names, segmenter.top_down)
+                rows.append(_masked(layers, valid[first:finished, :width]))
+            kept = sums[:, ends[k] - tops[k] :].clone()
+            sums[:, : kept.shape[1]], sums[:, kept.shape[1] :] = kept, 0
 
 
 def _strips(
@@ -147,7 +149,7 @@ def _strips(
     tops: Sequence[int],
     fill: NDArray[np.float32],
     device: torch.device,
-) -> Iterator[tuple[Tensor, NDArray[np.bool_]]]:
+) -> Generator[tuple[Tensor, NDArray[np.bool_]], None, None]:
     """Normalised pixels (SIZE, W, bands) on the device and where they are data (SIZE, W), of each row of tiles.
 
     Each row of the scene is read, sent and normalised once; the next ones are read while these are worked on.

@@ -14,7 +14,7 @@ import torch
 from rio_cogeo.cogeo import cog_validate
 from scenes import TRAINED, pixels, seams, write_model, write_raster, write_scene
 
-from cerraseg import checkpoint, map_rows, mapping, prediction, tiling
+from cerraseg import checkpoint, map_rows, mapping, prediction, scene, tiling
 from cerraseg.mapping import Settings, map_scene
 from cerraseg.mosaic import mosaic
 from cerraseg.store import Header, Store
@@ -262,3 +262,22 @@ class stop_after(nullcontext):
 
     def __exit__(self, *_):
         map_rows.MapRows.append = self.append
+
+
+def test_nothing_reads_on_when_the_scene_is_closed_at_an_error(model, tmp_path, monkeypatch):
+    read, ended = scene.Scene.read, []
+
+    def slow(image, window):
+        time.sleep(0.3 if window.row_off else 0)  # the row ahead, as a slow disk reads it
+        pixels = read(image, window)
+        ended.append(window.row_off)
+        return pixels
+
+    def fail(*_):
+        raise RuntimeError("at the first tiles")
+
+    monkeypatch.setattr(scene.Scene, "read", slow)
+    monkeypatch.setattr(mapping, "_probabilities", fail)
+    with pytest.raises(RuntimeError, match="at the first tiles"):
+        run(model, write_scene(tmp_path / "scene", 300, 150), tmp_path)
+    assert ended == [0, 128]
