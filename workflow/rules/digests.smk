@@ -1,28 +1,18 @@
 """Digests of code and settings: by them Snakemake knows what of the package a step reaches, and DVC what a job is."""
 
-import ast
 import hashlib
 import json
 import re
 from functools import cache
 from types import SimpleNamespace
 
-# Modules that say what happens but cannot change what comes out: editing them reruns nothing.
-SILENT = {"errors", "logs", "records", "files", "memory", "stopping", "storage"}
+from cerraseg.orchestration import code_digest
 
 
 @cache
 def package_digest(script):
-    """Hash over a step's script and the package modules that it reaches by import."""
-    reached, todo = {}, [BASE / f"workflow/scripts/{script}.py"]
-    while todo:
-        path = todo.pop()
-        # What is no Python, such as a script of the page.
-        parts = path.parent.glob(f"{path.stem}_page/*")
-        reached |= {file: file.read_bytes() for file in (path, *parts)}
-        todo += [module for module in imported(path) if module not in reached]
-    content = b"".join(reached[path] for path in sorted(reached))
-    return hashlib.sha256(content).hexdigest()[:12]
+    """Digest of a step's script and of the code of the package that it reaches."""
+    return code_digest.package_digest(BASE / f"workflow/scripts/{script}.py", BASE)
 
 
 def trained_by(wildcards):
@@ -41,30 +31,6 @@ def pretrained_digest(wildcards):
     """What the scenario's file of encoder parameters holds; empty where there is none."""
     file = pretrained(wildcards)
     return digest_of(file) if file else ""
-
-
-@cache  # most steps reach most modules
-def imported(path):
-    """Files of the package modules that a Python file names in its import statements."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
-            "cerraseg"
-        ):
-            names |= {
-                node.module,
-                *(f"{node.module}.{alias.name}" for alias in node.names),
-            }
-    stems = [
-        BASE / name.replace(".", "/")
-        for name in names - {f"cerraseg.{module}" for module in SILENT}
-    ]
-    files = (
-        file
-        for stem in stems
-        for file in (stem.with_suffix(".py"), stem / "__init__.py")
-    )
-    return [file for file in files if file.is_file()]
 
 
 SOURCES = ("simulate", "download", "local")

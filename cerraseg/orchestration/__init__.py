@@ -1,0 +1,1 @@
+"""What Snakemake, DVC and SLURM need from Python: imported by rules and scripts only."""
