@@ -1,9 +1,13 @@
-"""Names: of the layer folders under each root, of the id in each file's name, and of the patch table's columns."""
+"""Places and names: of the source tree, of the layer folders under each root, of the id in each file's name, and of the
+patch table's columns."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from cerraseg.taxonomy import FOLDERS, LEVELS
+
+SOURCE = Path(__file__).parents[1]
+"""The folder that holds the package, its workflow and its reference data."""
 
 LAYERS = ("msi", "sar", "l1", "l2")
 """The layers that are indexed and packed, where every root has them."""

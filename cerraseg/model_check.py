@@ -13,12 +13,12 @@ from typing import Any
 from cerraseg import own_models
 from cerraseg.errors import ConfigError
 from cerraseg.files import replacing
+from cerraseg.layout import SOURCE
 from cerraseg.logs import log
-from cerraseg.running import LOCK
 from cerraseg.scenario import Scenario
 from cerraseg.software import versions
 
-TRIED = LOCK.parent / "cerraseg-models"
+TRIED = Path(".snakemake/cerraseg-models")
 """Holds an empty file for each set of models that was found well."""
 
 
@@ -66,7 +66,7 @@ def _digest(trials: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _faults(trials: Sequence[Mapping[str, Any]]) -> list[str]:
-    package = str(Path(__file__).parents[1])
+    package = str(SOURCE)
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [sys.executable, "-m", "cerraseg.model_trial"],

@@ -10,6 +10,7 @@ from typing import Any
 from cerraseg import records
 from cerraseg.content import Content, content
 from cerraseg.errors import CerraSegError, DataError
+from cerraseg.layout import SOURCE
 from cerraseg.records import FOLDER, RESULTS, Record
 
 UNCHANGED, CHANGED, ABSENT, ELSEWHERE = "unchanged since", "CHANGED SINCE", "not here", "from elsewhere, not checked"
@@ -76,7 +77,7 @@ def state(name: str, said: Mapping[str, Any], results: Path) -> str:
     if name.startswith("..."):
         return ELSEWHERE
     path = results / name.removeprefix(f"{RESULTS}/") if name.startswith(RESULTS) else Path(name)
-    path = path if path.exists() else Path(__file__).parents[1] / name
+    path = path if path.exists() else SOURCE / name
     if not path.exists():
         return ABSENT
     return UNCHANGED if content(path) == Content(said["bytes"], said["sha256"]) else CHANGED

@@ -16,6 +16,7 @@ from typing import Any
 
 from cerraseg.content import Content, content
 from cerraseg.files import replacing
+from cerraseg.layout import SOURCE
 from cerraseg.software import versions
 from cerraseg.storage_url import masked
 
@@ -32,13 +33,12 @@ DATA = {"patches": f"{RESULTS}/patches.parquet", "packed": f"{RESULTS}/packed/he
 """What of the data a record repeats: digests of the patch table, and of the header, which holds one of all pixels."""
 
 _ELSEWHERE = "..."
-_SOURCE = Path(__file__).parents[1]
 
 
 def named(path: str | Path, results: Path) -> str:
     """What a record calls a path."""
     whole = _whole(path)
-    for start, folder in ((f"{RESULTS}/", results), ("", Path()), ("", _SOURCE)):
+    for start, folder in ((f"{RESULTS}/", results), ("", Path()), ("", SOURCE)):
         if whole.is_relative_to(parent := _whole(folder)):
             return (start + whole.relative_to(parent).as_posix()).removesuffix("/.")
     return f"{_ELSEWHERE}/{whole.name}"

@@ -18,10 +18,9 @@ from typing import Any
 from cerraseg import provenance, records
 from cerraseg.content import content
 from cerraseg.errors import CerraSegError, DataError
+from cerraseg.layout import SOURCE
 from cerraseg.provenance import Result, differences, job
 from cerraseg.records import Record
-
-_SOURCE = Path(__file__).parents[1]
 
 
 def again(result: Result, folder: Path, arguments: Sequence[str] = ()) -> Result:
@@ -40,12 +39,12 @@ def again(result: Result, folder: Path, arguments: Sequence[str] = ()) -> Result
     threads = {record.fields["rule"]: record.fields["threads"] for record in result.lineage()}
     target = f"results/{result.path.relative_to(result.results)}"
     command: list[str | Path] = [
-        *(sys.executable, "-m", "snakemake", "--snakefile", _SOURCE / "Snakefile", "--directory", folder),
-        *("--configfile", folder / "config.json", "--workflow-profile", _SOURCE / "profiles/default"),
+        *(sys.executable, "-m", "snakemake", "--snakefile", SOURCE / "Snakefile", "--directory", folder),
+        *("--configfile", folder / "config.json", "--workflow-profile", SOURCE / "profiles/default"),
         *("--cores", "all", "--set-threads", *(f"{rule}={count}" for rule, count in threads.items())),
         *(*arguments, "--", target),
     ]
-    if subprocess.run(command, cwd=_SOURCE, check=False).returncode:
+    if subprocess.run(command, cwd=SOURCE, check=False).returncode:
         raise CerraSegError(f"{result.name} could not be made again: a job failed, its message stands above")
     return provenance.find(folder / target)
 

@@ -27,7 +27,8 @@ LAYERS = {
     "map_marks benchmark tables benchmark_chart model_check scene scale survey tiling map_rows areas "
     "area_estimates area_tables polygons geopackage stac provenance reproduce overview overview_charts "
     "overview_maps overview_scores overview_views weightings parent_maps study trials search_report search_figure "
-    "orchestration orchestration.code_digest tracking tracking.workflow tracking.stages tracking.commands tracking.__main__",
+    "orchestration orchestration.code_digest tracking tracking.workflow tracking.stages "
+    "tracking.commands tracking.__main__",
     2: "inference dataset losses models models.unet models.transnuseg models.swin models.own models.fusion "
     "parameters pretrained augmentation checkpoint team devices nodes averaging determinism finite",
     3: "plan loop trainer training learning_rate prediction mapping adoption model_trial",

@@ -79,7 +79,7 @@ def _content(path: Path) -> bytes:
 
 
 def _plain(node: object) -> object:
-    """A syntax tree as nested tuples, the same for every Python version: without docstrings, positions, empty fields."""
+    """Return a syntax tree as nested tuples, alike for all Python versions, without docstrings, positions, empty fields."""
     if isinstance(node, list):
         return tuple(map(_plain, node))
     if not isinstance(node, ast.AST):

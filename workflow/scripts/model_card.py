@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cerraseg import card_facts, logs, model_card
+from cerraseg.layout import SOURCE
 from cerraseg.recipes import Recipe
 from cerraseg.scenario import Scenario
 
@@ -20,5 +21,5 @@ with logs.step(snakemake):
             snakemake.params.train_code,
             snakemake.params.pretrained,
         ),
-        Path(model_card.__file__).parents[1],
+        SOURCE,
     )

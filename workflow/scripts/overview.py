@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from cerraseg import area_tables, logs, overview, software
+from cerraseg.layout import SOURCE
 from cerraseg.overview_scores import Scored
 from cerraseg.overview_views import find_views
 from cerraseg.store import read_split
@@ -27,7 +28,7 @@ with logs.step(snakemake):
             "Manifest": Path(read.manifest).read_text(),
             "Configuration": yaml.safe_dump(params.configuration, sort_keys=False),
             "Versions": [" ".join(pair) for pair in software.versions().items()],
-            "Repository": software.commit(Path(overview.__file__).parents[1]),
+            "Repository": software.commit(SOURCE),
         },
         areas_note=area_tables.ASSUMPTION,
     )
