@@ -34,10 +34,10 @@ drills: $(READY) ## Run the tests that take minutes: real SLURM, real DVC, a rea
 	@$(BIN)/python -m pytest -m drill
 
 fuzz: $(READY) ## Try thousands of damaged and absurd files and configurations; CASES=5000 a property
-	@CERRASEG_CASES=$(or $(CASES),5000) $(BIN)/python -m pytest -m '' tests/fuzz
+	@CERRASEG_CASES=$(or $(CASES),5000) $(BIN)/python -m pytest -m '' tests/nightly/fuzz
 
 fuzz-guided: .venv-peers/ready ## Search with atheris for bytes that a reader trips over; SECONDS=120 a kind, ARGS="page" for some
-	@CERRASEG_SECONDS=$(or $(SECONDS),120) PYTHONPATH=.:tests .venv-peers/bin/python tests/fuzz/guided.py $(ARGS)
+	@CERRASEG_SECONDS=$(or $(SECONDS),120) PYTHONPATH=.:tests .venv-peers/bin/python tests/nightly/fuzz/guided.py $(ARGS)
 
 lint: $(READY) ## Check format, style, types, the workflow and dvc.yaml
 	@$(BIN)/ruff format --check .
@@ -45,7 +45,7 @@ lint: $(READY) ## Check format, style, types, the workflow and dvc.yaml
 	@$(BIN)/mypy
 	@$(BIN)/snakefmt --check Snakefile workflow
 	@$(BIN)/snakemake --lint
-	@$(BIN)/python -m cerraseg.tracking check
+	@$(BIN)/python -m cerraseg.orchestration.dvc_sync check
 
 audit: $(READY) ## Look the locked dependencies up in the database of known vulnerabilities
 	@index=$$($(BIN)/pip config get global.index-url 2>/dev/null); $(BIN)/python .ci/audit.py requirements.txt $(BIN)/uv tool run $${index:+--default-index "$$index"} pip-audit==$(AUDIT_VERSION)
@@ -56,18 +56,18 @@ format: $(READY) ## Bring code and rules into the house format
 	@$(BIN)/snakefmt Snakefile workflow
 
 record restore check: $(READY)
-	@$(BIN)/python -m cerraseg.tracking $@
+	@$(BIN)/python -m cerraseg.orchestration.dvc_sync $@
 
 record: ## Commit what Snakemake calls up to date to dvc.lock and DVC's cache
 restore: ## After dvc pull or dvc checkout: tell Snakemake that these files are right
 check: ## Hold dvc.yaml to the rules
 
 repro: $(READY) ## Run what DVC calls stale, side by side; ARGS go to Snakemake
-	@$(BIN)/python -m cerraseg.tracking repro $(ARGS)
+	@$(BIN)/python -m cerraseg.orchestration.dvc_sync repro $(ARGS)
 
 provenance reproduce: $(READY)
 	@test -n "$(RESULT)" || { echo 'usage: make $@ RESULT=results/scores/<id>/metrics.json'; exit 2; }
-	@$(BIN)/python -m cerraseg.$@ "$(RESULT)" $(ARGS)
+	@$(BIN)/python -m cerraseg.orchestration.provenance.$@ "$(RESULT)" $(ARGS)
 
 provenance: ## Tell what made RESULT=<file of a results folder>, from what, and what changed since
 reproduce: ## Make RESULT=<file> again from the raw source and compare; ARGS go to Snakemake
@@ -103,7 +103,7 @@ performance: .venv-peers/ready ## Measure against the peers and write docs/perfo
 	@PYTHONPATH=. .venv-peers/bin/python tests/benchmarks/performance.py $(ARGS)
 
 slurm-recover: $(READY) ## After a killed run on SLURM: cancel what it left, wait, unlock and go on; ARGS="--configfile ..."
-	@$(BIN)/python -m cerraseg.slurm recover $(BIN)/snakemake --workflow-profile profiles/slurm $(ARGS)
+	@$(BIN)/python -m cerraseg.orchestration.slurm recover $(BIN)/snakemake --workflow-profile profiles/slurm $(ARGS)
 
 lock: $(READY) ## Resolve the dependencies anew and write requirements.txt and requirements-peers.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --group dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml

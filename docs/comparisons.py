@@ -9,8 +9,8 @@ import pandas as pd
 import rasterio
 from numpy.typing import NDArray
 
-from cerraseg import taxonomy
-from cerraseg.cog import NO_DATA
+from cerraseg.core import taxonomy
+from cerraseg.geo.cog import NO_DATA
 
 TABLES = {
     "ablation": {

@@ -11,8 +11,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from cerraseg import figures, score_files
-from cerraseg.bootstrap import Comparison, compare_all
+from cerraseg.evaluation import score_files
+from cerraseg.evaluation.bootstrap import Comparison, compare_all
+from cerraseg.report import figures
 
 SIDES = {"random": 1.28, "blocks": 12.8}
 """Name of a split → side of its blocks in km: that of a patch, so that each is a block, and ten times that."""

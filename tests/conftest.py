@@ -13,7 +13,9 @@ from disks import Disk
 from numpy.typing import NDArray
 from rasterio.transform import Affine
 
-from cerraseg import patches, split, statistics, store
+from cerraseg.data import index, statistics
+from cerraseg.data import packed as store
+from cerraseg.data.splits import assign
 
 NAMES = {"msi": "msi_images/ms", "sar": "sar_images/sar", "l1": "semantic_7c/mask_7classes", "l2": "semantic_14c/14c"}
 PIXEL = 8.983e-5
@@ -84,9 +86,9 @@ def root(_template: Path, tmp_path: Path) -> Path:
 def packed(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with patches.parquet, split.csv, packed arrays and statistics.json of the twelve patches; read only."""
     out = tmp_path_factory.mktemp("packed")
-    patches.index([_template], out / "patches.parquet", out / "rejected.csv")
+    index.index([_template], out / "patches.parquet", out / "rejected.csv")
     shares = {"train": 0.5, "validation": 0.25, "test": 0.25}
-    split.write_split(
+    assign.write_split(
         out / "patches.parquet", out / "split.csv", scheme="paper", shares=shares, seed=42, validation_seed=666
     )
     store.pack(out / "patches.parquet", *arrays(out), workers=1)

@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from rasterio.transform import Affine, from_origin
 
-from cerraseg import checkpoint
-from cerraseg.checkpoint import Blueprint, Segmenter
-from cerraseg.patches import SIZE
-from cerraseg.scene import SceneFiles
-from cerraseg.taxonomy import MODALITIES
-from cerraseg.tiling import starts
+from cerraseg.core.taxonomy import MODALITIES
+from cerraseg.data.index import SIZE
+from cerraseg.mapping.scene import SceneFiles
+from cerraseg.mapping.tiling import starts
+from cerraseg.models import checkpoint
+from cerraseg.models.checkpoint import Blueprint, Segmenter
 
 UTM = "EPSG:32722"
 CORNER = from_origin(600000, 8300000, 10, 10)

@@ -11,9 +11,9 @@ from timm.layers.weight_init import trunc_normal_
 from timm.models.swin_transformer import SwinTransformerBlock, WindowAttention
 from torch import Tensor, nn
 
-from cerraseg.errors import ConfigError, DataError
-from cerraseg.models.swin import Down, Expand, SharedLinear, Stage, TokenMLP, Up
-from cerraseg.recipes import check_heads
+from cerraseg.config.recipes import check_heads
+from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.models.transnuseg_blocks import Down, Expand, SharedLinear, Stage, TokenMLP, Up
 
 Sharing = Literal["published", "heads"]
 

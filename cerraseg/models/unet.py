@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import segmentation_models_pytorch as smp
 from torch import nn
 
-from cerraseg.errors import ConfigError
-from cerraseg.own_models import check_origin
+from cerraseg.config.custom_models import check_origin
+from cerraseg.core.errors import ConfigError
 
 
 def build_unet(

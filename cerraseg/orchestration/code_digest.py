@@ -11,7 +11,18 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "cerraseg"
-SILENT = frozenset({"errors", "logs", "records", "files", "memory", "software", "stopping", "storage"})
+SILENT = frozenset(
+    {
+        "core.errors",
+        "core.files",
+        "core.logs",
+        "core.memory",
+        "core.signals",
+        "core.storage",
+        "core.versions",
+        "orchestration.provenance.records",
+    }
+)
 """Modules that report, protect and record but cannot change a result: editing them reruns nothing."""
 
 _DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -21,7 +32,7 @@ def package_digest(script: Path, source: Path) -> str:
     """Hash a step's script, the package modules that it reaches by import, and their assets.
 
     Python counts by its syntax tree without docstrings, so that comments, layout and documentation rerun nothing. A
-    module's assets are the files in the folder ``<module>_page`` beside it; they count byte by byte.
+    module's assets are the files in the folder ``assets`` beside it; they count byte by byte.
 
     Args:
         script: The step's Python file.
@@ -44,7 +55,7 @@ def _reached(script: Path, source: Path) -> set[Path]:
         path = todo.pop()
         if path not in reached:
             reached.add(path)
-            reached.update(file for file in path.parent.glob(f"{path.stem}_page/*") if file.is_file())
+            reached.update(file for file in path.parent.glob("assets/*") if file.is_file())
             todo.extend(imported(path, source))
     return reached
 
@@ -79,7 +90,7 @@ def _content(path: Path) -> bytes:
 
 
 def _plain(node: object) -> object:
-    """Return a syntax tree as nested tuples, alike for all Python versions, without docstrings, positions, empty fields."""
+    """Return a syntax tree as nested tuples without docstrings, positions and empty fields, alike for all Pythons."""
     if isinstance(node, list):
         return tuple(map(_plain, node))
     if not isinstance(node, ast.AST):

@@ -3,7 +3,7 @@
 Usage: python tests/benchmarks/bench_benchmark.py [patches] [seeds]
 Counts are simulated: patches differ in their classes, scenarios in how often they are right. Collecting, the pairs, the
 classes, all writers and the chart run in a process of their own; its time without imports and its peak memory count.
-The peer is a plain loop that draws whole patches again and scores each draw with ``cerraseg.metrics.scores``, for the
+The peer is a plain loop that draws whole patches again and scores each draw with ``metrics.scores``, for the
 same intervals and pairs: a few draws are timed and scaled up, which is said beside the number.
 """
 
@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from reporting import measured, result, row
 
-from cerraseg import benchmark, benchmark_chart, bootstrap, metrics, score_files, tables
-from cerraseg.scenario import Scenario
-from cerraseg.taxonomy import LEVELS
+from cerraseg.config.scenario import Scenario
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.evaluation import benchmark, bootstrap, metrics, score_files
+from cerraseg.report import benchmark_chart, tables
 
 PAPER = Path(__file__).parents[2] / "reference" / "paper_scores.csv"
 PIXELS = 128 * 128

@@ -29,9 +29,9 @@ BATCH, READERS, LAYERS = 32, 2, ("l1", "edge_l1")
 
 
 def prepare(folder: Path, patches: int) -> None:
-    from cerraseg.patches import index
-    from cerraseg.simulate import simulate
-    from cerraseg.store import pack
+    from cerraseg.data.index import index
+    from cerraseg.data.packed import pack
+    from cerraseg.data.simulation.patches import simulate
 
     data, table = folder / "cerradata_4mm", folder / "patches.parquet"
     simulate(data, patches=patches, seed=42, workers=2)
@@ -50,8 +50,8 @@ def evict(folder: Path) -> None:
 def packed(folder: Path, _: int) -> Callable[[], Iterator[int]]:
     import torch
 
-    from cerraseg.dataset import EpochBatches, PackedPatches, Streamed
-    from cerraseg.store import open_store
+    from cerraseg.data.packed import open_store
+    from cerraseg.training.batches import EpochBatches, PackedPatches, Streamed
 
     store = open_store(*(folder / name for name in ("images.npy", "masks.npy", "header.json")))
     patches = PackedPatches(store, np.arange(store.header.patches), "concat", LAYERS)

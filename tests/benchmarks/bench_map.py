@@ -40,8 +40,8 @@ def simulate(folder: Path, side: int) -> None:
     """Write the scene and the model: fields of 64 pixels, with noise that repeats from block to block."""
     import torch
 
-    from cerraseg import checkpoint
-    from cerraseg.taxonomy import MODALITIES
+    from cerraseg.core.taxonomy import MODALITIES
+    from cerraseg.models import checkpoint
 
     rng = np.random.default_rng(0)
     for layer, shift, dtype in (("msi", 0, "int16"), ("sar", 5, "float32")):
@@ -66,9 +66,9 @@ def simulate(folder: Path, side: int) -> None:
 
 
 def ours(folder: Path) -> float:
-    from cerraseg.mapping import Settings, map_scene
-    from cerraseg.scene import SceneFiles
-    from cerraseg.taxonomy import MODALITIES
+    from cerraseg.core.taxonomy import MODALITIES
+    from cerraseg.mapping.map_scene import Settings, map_scene
+    from cerraseg.mapping.scene import SceneFiles
 
     statistics = {band: TRAINED[layer] for layer in ("msi", "sar") for band in MODALITIES[layer]}
     files = SceneFiles("scene", folder / "msi.tif", folder / "sar.tif")
@@ -83,8 +83,8 @@ def model(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
     """Probabilities of tiles (B, 14, 128, 128)."""
     import torch
 
-    from cerraseg import checkpoint
-    from cerraseg.memory import keep_memory
+    from cerraseg.core.memory import keep_memory
+    from cerraseg.models import checkpoint
 
     keep_memory()
     torch.set_num_threads(2)
@@ -100,7 +100,7 @@ def model(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
 def windows(folder: Path) -> float:
     from rasterio.vrt import WarpedVRT
 
-    from cerraseg.tiling import starts
+    from cerraseg.mapping.tiling import starts
 
     probabilities, start = model(folder), time.perf_counter()
     shape = np.sin(np.pi * (np.arange(128) + 0.5) / 128) ** 2
@@ -133,7 +133,7 @@ def torchgeo(folder: Path) -> float:
     from torchgeo.datasets import RasterDataset, stack_samples
     from torchgeo.samplers import GridGeoSampler
 
-    from cerraseg.tiling import starts
+    from cerraseg.mapping.tiling import starts
 
     def dataset(name: str) -> RasterDataset:
         kind = type(name, (RasterDataset,), {"filename_glob": f"{name}.tif", "is_image": True})
@@ -156,7 +156,7 @@ def torchgeo(folder: Path) -> float:
 
 
 def forward(folder: Path) -> float:
-    from cerraseg.tiling import starts
+    from cerraseg.mapping.tiling import starts
 
     with rasterio.open(folder / "msi.tif") as file:
         count = len(starts(file.height, OVERLAP)) * len(starts(file.width, OVERLAP))

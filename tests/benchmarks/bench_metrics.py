@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from reporting import not_installed, row
 
-from cerraseg.metrics import confusion_matrix, patch_confusions
+from cerraseg.evaluation.metrics import confusion_matrix, patch_confusions
 
 try:
     import sklearn.metrics

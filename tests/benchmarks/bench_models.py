@@ -15,8 +15,8 @@ from itertools import product
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cerraseg.models import build
-from cerraseg.taxonomy import LEVELS, MODALITIES
+from cerraseg.core.taxonomy import LEVELS, MODALITIES
+from cerraseg.models.factory import build
 
 TRAIN, VALIDATION, EPOCHS = 21_809, 5_453, 100
 TERA = 10.0  # operations (10¹²) a second of a GPU, assumed

@@ -56,8 +56,8 @@ def simulate(folder: Path, count: int, side: int, files: bool) -> None:
 
 
 def run_mosaic(folder: Path) -> Path:
-    from cerraseg.mosaic import mosaic
-    from cerraseg.taxonomy import LEVELS
+    from cerraseg.core.taxonomy import LEVELS
+    from cerraseg.mapping.mosaic import mosaic
 
     tiles = np.load(folder / "tiles.npy", mmap_mode="r")
     patches = pd.read_csv(folder / "patches.csv", dtype={"id": str})
@@ -88,7 +88,7 @@ RUNS = {"mosaic": run_mosaic, "merge": run_merge, "gdal": run_gdal}
 
 def child(name: str, folder: Path) -> None:
     """Run one method; its seconds, and its memory in MB before it began."""
-    importlib.import_module({"mosaic": "cerraseg.mosaic"}.get(name, "rasterio.merge"))
+    importlib.import_module({"mosaic": "cerraseg.mapping.mosaic"}.get(name, "rasterio.merge"))
     before, start = peak_memory(), time.perf_counter()
     path = RUNS[name](folder)
     result(path=str(path), seconds=time.perf_counter() - start, before=before)

@@ -16,8 +16,9 @@ import rasterio
 from reporting import result, row
 from sampling import measured_memory
 
-from cerraseg import patches, store
-from cerraseg.simulate import simulate
+from cerraseg.data import index
+from cerraseg.data import packed as store
+from cerraseg.data.simulation.patches import simulate
 
 FILES = ("msi", "sar", "l1", "l2", "edge_l1", "edge_l2")
 
@@ -29,7 +30,7 @@ def read_files(root: Path) -> None:
 
 
 def run_index(root: Path, workers: int) -> None:
-    patches.index([root / "cerradata_4mm"], root / "patches.parquet", root / "rejected.csv", threads=workers)
+    index.index([root / "cerradata_4mm"], root / "patches.parquet", root / "rejected.csv", threads=workers)
 
 
 def run_pack(root: Path, workers: int) -> None:

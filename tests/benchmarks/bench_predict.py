@@ -5,7 +5,7 @@
         [--cpu-time]
 
 Random pixels and random parameters, 14 bands, 7 classes. Every method runs in a process of its own, in turns, and the
-fastest of ``--repeats`` counts; importing torch is in no time. Ours is ``cerraseg.prediction.predict`` whole, from the
+fastest of ``--repeats`` counts; importing torch is in no time. Ours is ``predict.predict`` whole, from the
 checkpoint to the files. The published loop runs on a few patches and is scaled to all. The bare loop passes one batch
 that lies in memory, without softmax and without writing, and is scaled likewise; its best batch size counts.
 """
@@ -22,13 +22,14 @@ import torch
 from reporting import measured, result, row
 from torch.utils.flop_counter import FlopCounterMode
 
-from cerraseg import checkpoint, store
-from cerraseg.checkpoint import Blueprint, Segmenter
-from cerraseg.models import build
-from cerraseg.patches import SIZE
-from cerraseg.prediction import predict
-from cerraseg.recipes import RECIPES, model_settings
-from cerraseg.taxonomy import LEVELS, MODALITIES
+from cerraseg.config.recipes import RECIPES, model_settings
+from cerraseg.core.taxonomy import LEVELS, MODALITIES
+from cerraseg.data import packed as store
+from cerraseg.data.index import SIZE
+from cerraseg.mapping.predict import predict
+from cerraseg.models import checkpoint
+from cerraseg.models.checkpoint import Blueprint, Segmenter
+from cerraseg.models.factory import build
 
 BANDS, CLASSES = len(MODALITIES["concat"]), len(LEVELS["l1"])
 SMALL = {

@@ -112,7 +112,7 @@ def after_index(folder: Path) -> None:
     import pandas as pd
     import torch
 
-    from cerraseg import checkpoint
+    from cerraseg.models import checkpoint
 
     table = pd.read_parquet(folder / "patches.parquet")
     across, side = int(np.ceil(np.sqrt(len(table)))), 128
@@ -196,7 +196,7 @@ def main() -> None:
 
 def simulate(base: Path, patches: int) -> None:
     """Write the patches that all sizes share."""
-    from cerraseg import simulate
+    from cerraseg.data.simulation import patches as simulate
 
     print(f"simulating {patches:,} patches, {patches * PATCH_BYTES / 1e9:.1f} GB", flush=True)
     simulate.simulate(base, patches=patches, seed=42, workers=min(2, os.cpu_count() or 1))

@@ -12,7 +12,7 @@ from pathlib import Path
 import rasterio
 from reporting import row
 
-from cerraseg.simulate import simulate
+from cerraseg.data.simulation.patches import simulate
 
 
 def rewrite(folder: Path, copy: Path) -> float:

@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 from reporting import measured, result, row
 
-from cerraseg.layout import count_columns
-from cerraseg.patches import SIZE
-from cerraseg.statistics import band_statistics, class_counts, class_weights
-from cerraseg.store import Header, Store
-from cerraseg.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
+from cerraseg.core.layout import count_columns
+from cerraseg.core.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
+from cerraseg.data.index import SIZE
+from cerraseg.data.packed import Header, Store
+from cerraseg.data.statistics import band_statistics, class_counts, class_weights
 
 BANDS = MSI_BANDS + SAR_BANDS
 TO_L1 = np.array([0, 1, 1, 5, 3, 4, 4, 2, 2, 2, 2, 2, 6, 2], np.uint8)

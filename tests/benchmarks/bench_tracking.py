@@ -55,13 +55,13 @@ def main(seeds: int) -> None:
             print(f"{what:32} {time.perf_counter() - start:6.1f} s   {last[:60]}", flush=True)
             return time.perf_counter() - start
 
-        check = timed("check", "cerraseg.tracking", "check")
-        new = timed("record, everything new", "cerraseg.tracking", "record")
+        check = timed("check", "cerraseg.orchestration.dvc_sync", "check")
+        new = timed("record, everything new", "cerraseg.orchestration.dvc_sync", "record")
         figure = next(project.folder.glob("results/scenarios/*/map.png"))
         figure.write_bytes(os.urandom(2000))
-        changed = timed("record, one stage changed", "cerraseg.tracking", "record")
-        same = timed("record, nothing changed", "cerraseg.tracking", "record")
-        restore = timed("restore", "cerraseg.tracking", "restore")
+        changed = timed("record, one stage changed", "cerraseg.orchestration.dvc_sync", "record")
+        same = timed("record, nothing changed", "cerraseg.orchestration.dvc_sync", "record")
+        restore = timed("restore", "cerraseg.orchestration.dvc_sync", "restore")
         status = timed("dvc status", "dvc", "status")
         commit = timed("dvc commit", "dvc", "commit", "--force", f"scenario_figures@{figure.parent.name}")
         touch = timed("snakemake --touch", "snakemake", "--cores", "all", "--touch", "--forceall")

@@ -37,9 +37,9 @@ def device():
 
 
 def plan(job):
-    from cerraseg.plan import Plan
-    from cerraseg.recipes import RECIPES
-    from cerraseg.scenario import parse
+    from cerraseg.config.recipes import RECIPES
+    from cerraseg.config.scenario import parse
+    from cerraseg.training.plan import Plan
 
     scenario = parse(f"{job['model']}-concat-nw-l1-{job['recipe']}-1")
     recipe = RECIPES[scenario.recipe][scenario.model]
@@ -49,7 +49,7 @@ def plan(job):
 
 
 def statistics():
-    from cerraseg.taxonomy import LEVELS, MODALITIES
+    from cerraseg.core.taxonomy import LEVELS, MODALITIES
 
     bands = {band: {"mean": 1000.0, "std": 500.0} for band in MODALITIES["concat"]}
     return {"bands": bands, "levels": {"l1": {"class_weights": [1.0] * len(LEVELS["l1"])}}}
@@ -59,12 +59,12 @@ def assemble(job, folder):
     """The trainer, the loop and the batches of ``job['steps']`` steps, as ``training._fit`` puts them together."""
     import torch
 
-    from cerraseg.dataset import EpochBatches, PackedPatches, loaders
-    from cerraseg.loop import Loop
-    from cerraseg.memory import keep_memory
-    from cerraseg.store import open_store
-    from cerraseg.team import Team
-    from cerraseg.trainer import build_trainer, mixed
+    from cerraseg.core.memory import keep_memory
+    from cerraseg.data.packed import open_store
+    from cerraseg.training.batches import EpochBatches, PackedPatches, loaders
+    from cerraseg.training.distributed.sync import Team
+    from cerraseg.training.module import Loop
+    from cerraseg.training.trainer import build_trainer, mixed
 
     what, team = plan(job), Team()
     keep_memory()
@@ -129,7 +129,7 @@ def published(job, folder):
     import torch
     from torch.nn import functional as F
 
-    from cerraseg.models import build
+    from cerraseg.models.factory import build
 
     torch.set_num_threads(job["threads"])
     settings = SMALL[job["model"]] if job["small"] else {}
@@ -156,7 +156,7 @@ def floor(job, _):
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from cerraseg.checkpoint import Segmenter, draw
+    from cerraseg.models.checkpoint import Segmenter, draw
 
     what = plan(job)
     torch.set_num_threads(what.threads)

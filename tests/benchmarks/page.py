@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from cerraseg.files import replacing
+from cerraseg.core.files import replacing
 
 HEADERS = {
     "performance": "| what | ours | against | ratio | reach |",

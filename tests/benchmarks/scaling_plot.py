@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from cerraseg.figures import GRID, INK, drawn
+from cerraseg.report.figures import GRID, INK, drawn
 
 Curves = dict[str, dict[int, dict[str, float]]]
 """Step → patches → what was measured."""

@@ -18,7 +18,7 @@ FILES = {
     ),
     "cerraseg/wing/hinge.py": "def turn(angle):\n    return angle * 2\n",
     "cerraseg/wing/unused.py": "VALUE = 1\n",
-    "cerraseg/errors.py": "class DoorError(Exception):\n    pass\n",
+    "cerraseg/core/errors.py": "class DoorError(Exception):\n    pass\n",
 }
 
 
@@ -49,7 +49,7 @@ def digest_after(source, tmp_path_factory, file, old, new):
         ("cerraseg/wing/hinge.py", "return angle * 2", "# twice\n    return (angle\n        * 2)"),
         ("cerraseg/wing/__init__.py", "Wing.", "The wing."),
         ("cerraseg/wing/unused.py", "1", "2"),
-        ("cerraseg/errors.py", "pass", "code = 1"),
+        ("cerraseg/core/errors.py", "pass", "code = 1"),
     ],
 )
 def test_words_layout_and_unreached_code_change_nothing(source, tmp_path_factory, file, old, new):
@@ -76,9 +76,9 @@ def test_plain_imports_within_functions_and_parents_are_followed(source):
 
 
 def test_assets_count_byte_by_byte(source):
-    (source / "cerraseg/wing/door_page").mkdir()
+    (source / "cerraseg/wing/assets").mkdir()
     before = package_digest(source / "script.py", source)
-    (source / "cerraseg/wing/door_page/sign.html").write_text("<p>Pull</p>")
+    (source / "cerraseg/wing/assets/sign.html").write_text("<p>Pull</p>")
     assert package_digest(source / "script.py", source) != before
 
 

@@ -8,13 +8,15 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from cerraseg import layout, model_check, own_models
-from cerraseg.config import check, simulated_scene
-from cerraseg.errors import ConfigError, StorageError
-from cerraseg.plain_config import check_file
-from cerraseg.recipes import recipe_of, with_custom
-from cerraseg.scenario import RELEASED
-from cerraseg.storage import ensure_folder
+from cerraseg.core import layout
+from cerraseg.models import preflight
+from cerraseg.config import custom_models
+from cerraseg.config.validate import check, simulated_scene
+from cerraseg.core.errors import ConfigError, StorageError
+from cerraseg.config.strict_yaml import check_file
+from cerraseg.config.recipes import recipe_of, with_custom
+from cerraseg.config.scenario import RELEASED
+from cerraseg.core.storage import ensure_folder
 
 BASE = Path(workflow.basedir)
 SCHEMA = yaml.safe_load(
@@ -26,7 +28,7 @@ try:
         check_file(Path(file))
     config, scenarios = check(config, SCHEMA)
     if workflow.is_main_process:
-        model_check.check(config, scenarios)
+        preflight.check(config, scenarios)
         ensure_folder(Path(config["results"]))
 except (ConfigError, StorageError) as error:
     raise WorkflowError(str(error))
@@ -110,7 +112,7 @@ def model_settings(wildcards):
     """The settings of the scenario's model; those of released ones are the published, which are the defaults."""
     scenario = scenario_of(wildcards)
     if scenario.model in config["models"]:
-        return own_models.settings(config["models"][scenario.model])
+        return custom_models.settings(config["models"][scenario.model])
     return (
         defaults(scenario.model)
         if scenario.recipe == RELEASED

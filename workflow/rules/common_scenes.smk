@@ -2,7 +2,7 @@
 
 import sys
 
-from cerraseg import clock
+from cerraseg.orchestration import timestamps
 
 SCENES = {scene["name"]: scene for scene in config["scenes"]}
 SIMULATED = simulated_scene(config) if config["source"] == "simulate" else {}
@@ -91,11 +91,11 @@ def check_dates():
         if (path := scene.get(name)) and path not in SIMULATED.values()
     ]
     try:
-        clock.ensure_past([*given, *config["checkpoints"].values()])
+        timestamps.ensure_past([*given, *config["checkpoints"].values()])
     except ConfigError as error:
         raise WorkflowError(str(error))
     if not accompanied:
-        if count := clock.bring_back([R, *SIMULATED.values()]):
+        if count := timestamps.bring_back([R, *SIMULATED.values()]):
             print(
                 f"{count} files were dated later than now, as after a clock was moved back: they got the present time, "
                 "in their order",

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from cerraseg.storage_url import masked, storage_of
+from cerraseg.config.storage_url import masked, storage_of
 
 TUNE = config["tune"]
 SEARCHED = SimpleNamespace(scenario=TUNE["scenario"])

@@ -9,17 +9,18 @@ from pathlib import Path
 from snakemake import exceptions
 from snakemake.exceptions import LockException, WorkflowError
 
-from cerraseg import records, running, slurm
-from cerraseg.endings import untold
-from cerraseg.errors import SlurmError, StorageError
-from cerraseg.storage import ensure_folder
+from cerraseg.orchestration.provenance import records
+from cerraseg.orchestration import run_lock, slurm
+from cerraseg.orchestration.killed_steps import untold
+from cerraseg.core.errors import SlurmError, StorageError
+from cerraseg.core.storage import ensure_folder
 
 BEGAN = time.time()
 
 
 def held():
     """Snakemake's error that other runs make the same files, with their names; its own words where none is known."""
-    named = running.refusal()
+    named = run_lock.refusal()
     return WorkflowError(named) if named else LockException()
 
 
@@ -43,7 +44,7 @@ def refuse_beside_slurm_jobs():
 
 
 if workflow.is_main_process:
-    accompanied = running.join()
+    accompanied = run_lock.join()
     # Raised where a file of this run is another one's.
     exceptions.LockException = held
     # profiles/slurm runs its helpers with it
@@ -61,7 +62,7 @@ def refuse_read_only_results():
 onstart:
     refuse_read_only_results()
     if workflow.local_exec:
-        running.lead()
+        run_lock.lead()
     if not accompanied:
         refuse_beside_slurm_jobs()
     records.keep(config)
@@ -72,7 +73,7 @@ def record():
     of_repository = not workflow.overwrite_configfiles and Path("dvc.lock").exists()
     called = os.environ.keys() & {"DVC_STAGE", "CERRASEG_TRACKING"}
     if of_repository and not called and not workflow.touch:
-        shell("{sys.executable:q} -m cerraseg.tracking record || true")
+        shell("{sys.executable:q} -m cerraseg.orchestration.dvc_sync record || true")
 
 
 onsuccess:

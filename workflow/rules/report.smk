@@ -254,7 +254,7 @@ rule overview:
         code=package_digest("overview"),
         levels={id_: scenario.level for id_, scenario in SCENARIOS.items()},
         scenes=list(SCENES),
-        maps=lambda wildcards: of_maps(),  # for DVC, see BY_DIGEST in cerraseg/tracking/commands.py
+        maps=lambda wildcards: of_maps(),  # for DVC, see BY_DIGEST in cerraseg/orchestration/dvc_sync/commands.py
         configuration=config | {"tune": TUNE | {"storage": masked(TUNE["storage"])}},
         label=LABEL,
     script:

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-from cerraseg import logs, released
-from cerraseg.adoption import adopt
-from cerraseg.recipes import Recipe
-from cerraseg.scenario import Scenario
+from cerraseg.config.recipes import Recipe
+from cerraseg.config.scenario import Scenario
+from cerraseg.core import logs
+from cerraseg.models import released
+from cerraseg.models.adopt import adopt
 
 with logs.step(snakemake):
     scenario = Scenario(**snakemake.params.scenario)

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from cerraseg import area_tables, logs
-from cerraseg.score_files import read_patches
-from cerraseg.taxonomy import LEVELS
+from cerraseg.core import logs
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.evaluation import area_tables
+from cerraseg.evaluation.score_files import read_patches
 
 with logs.step(snakemake):
     maps = sorted(Path(snakemake.input.mosaic).glob("prediction_*.tif"))

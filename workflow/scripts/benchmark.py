@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from cerraseg import benchmark, benchmark_chart, logs, score_files, tables
+from cerraseg.core import logs
+from cerraseg.evaluation import benchmark, score_files
+from cerraseg.report import benchmark_chart, tables
 
 with logs.step(snakemake):
     files, out = snakemake.input.metrics, snakemake.output

@@ -1,9 +1,10 @@
 """Draw the class shares of each part of the split."""
 
-from cerraseg import figures, logs
-from cerraseg.layout import count_columns
-from cerraseg.store import read_patches, read_split
-from cerraseg.taxonomy import LEVELS
+from cerraseg.core import logs
+from cerraseg.core.layout import count_columns
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.data.packed import read_patches, read_split
+from cerraseg.report import figures
 
 with logs.step(snakemake):
     level = snakemake.params.level

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from cerraseg import figures, logs
+from cerraseg.core import logs
+from cerraseg.report import figures
 
 with logs.step(snakemake):
     history = np.genfromtxt(snakemake.input.history, delimiter=",", names=True, dtype=None, encoding="utf-8", ndmin=1)

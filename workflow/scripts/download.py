@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from cerraseg import logs
-from cerraseg.download import download_kaggle, write_manifest
+from cerraseg.core import logs
+from cerraseg.data.download import download_kaggle, write_manifest
 
 with logs.step(snakemake):
     settings = dict(snakemake.params.settings)

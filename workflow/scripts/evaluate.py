@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from cerraseg import logs, store
-from cerraseg.evaluation import evaluate
-from cerraseg.scenario import Scenario
+from cerraseg.config.scenario import Scenario
+from cerraseg.core import logs
+from cerraseg.data import packed
+from cerraseg.evaluation.evaluate import evaluate
 
 with logs.step(snakemake):
     history = snakemake.input.get("history")
     evaluate(
         Scenario(**snakemake.params.scenario),
-        store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
+        packed.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
         Path(snakemake.input.split),
         snakemake.params.patches,
         snakemake.input.prediction,

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
-from cerraseg import logs, patches
+from cerraseg.core import logs
+from cerraseg.data import index
 
 if __name__ == "__main__":
     with logs.step(snakemake):
         roots = [root["path"] for root in json.loads(Path(snakemake.input.manifest).read_text())["roots"]]
-        patches.index(
+        index.index(
             roots,
             snakemake.output.table,
             snakemake.log.rejected,

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from cerraseg import logs, store
-from cerraseg.learning_rate import Outputs, find
-from cerraseg.plan import plan_of
+from cerraseg.core import logs
+from cerraseg.data import packed
+from cerraseg.training.lr_finder import Outputs, find
+from cerraseg.training.plan import plan_of
 
 if __name__ == "__main__":
     told, read, out = snakemake.params, snakemake.input, snakemake.output
@@ -15,7 +16,7 @@ if __name__ == "__main__":
                 read.get("pretrained"),
                 threads=snakemake.threads,
             ),
-            store.open_store(read.images, read.masks, read.header),
+            packed.open_store(read.images, read.masks, read.header),
             Path(read.split),
             Path(read.statistics),
             Outputs(Path(out.picture), Path(out.table), Path(out.suggestion)),

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from cerraseg import logs
-from cerraseg.download import write_manifest
+from cerraseg.core import logs
+from cerraseg.data.download import write_manifest
 
 with logs.step(snakemake):
     roots = [Path(root) for root in snakemake.params.roots]

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from cerraseg import logs, statistics
-from cerraseg.mapping import Settings, map_scene
-from cerraseg.scene import SceneFiles
+from cerraseg.core import logs
+from cerraseg.data import statistics
+from cerraseg.mapping.map_scene import Settings, map_scene
+from cerraseg.mapping.scene import SceneFiles
 
 with logs.step(snakemake):
     map_scene(

@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
-from cerraseg import card_facts, logs, model_card
-from cerraseg.layout import SOURCE
-from cerraseg.recipes import Recipe
-from cerraseg.scenario import Scenario
+from cerraseg.config.recipes import Recipe
+from cerraseg.config.scenario import Scenario
+from cerraseg.core import logs
+from cerraseg.core.layout import SOURCE
+from cerraseg.report import model_card, model_card_facts
 
 with logs.step(snakemake):
     model_card.write(
         Path(snakemake.output.card),
-        card_facts.Sources(**{name: Path(file) if file else None for name, file in snakemake.input.items()}),
-        card_facts.Run(
+        model_card_facts.Sources(**{name: Path(file) if file else None for name, file in snakemake.input.items()}),
+        model_card_facts.Run(
             Scenario(**snakemake.params.scenario),
             Recipe(**snakemake.params.recipe),
             snakemake.params.settings,

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import yaml
 
-from cerraseg import area_tables, logs, overview, software
-from cerraseg.layout import SOURCE
-from cerraseg.overview_scores import Scored
-from cerraseg.overview_views import find_views
-from cerraseg.store import read_split
+from cerraseg.core import logs, versions
+from cerraseg.core.layout import SOURCE
+from cerraseg.data.packed import read_split
+from cerraseg.evaluation import area_tables
+from cerraseg.report.overview import page
+from cerraseg.report.overview.scores import Scored
+from cerraseg.report.overview.views import find_views
 
 with logs.step(snakemake):
     results, params, read = Path(snakemake.input.benchmark).parent, snakemake.params, snakemake.input
     histories = {Path(file).parent.name: Path(file) for file in read.histories}
-    overview.write(
+    page.write(
         snakemake.output.page,
         title="CerraSeg",
         source=params.label,
@@ -27,8 +29,8 @@ with logs.step(snakemake):
             "Packed data": Path(read.header).read_text(),
             "Manifest": Path(read.manifest).read_text(),
             "Configuration": yaml.safe_dump(params.configuration, sort_keys=False),
-            "Versions": [" ".join(pair) for pair in software.versions().items()],
-            "Repository": software.commit(SOURCE),
+            "Versions": [" ".join(pair) for pair in versions.versions().items()],
+            "Repository": versions.commit(SOURCE),
         },
         areas_note=area_tables.ASSUMPTION,
     )

@@ -1,10 +1,11 @@
 """Pack all patches into memory-mapped arrays."""
 
-from cerraseg import logs, store
+from cerraseg.core import logs
+from cerraseg.data import packed
 
 if __name__ == "__main__":
     with logs.step(snakemake):
-        store.pack(
+        packed.pack(
             snakemake.input.table,
             snakemake.output.images,
             snakemake.output.masks,

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cerraseg import logs
-from cerraseg.polygons import polygons
-from cerraseg.taxonomy import LEVELS
+from cerraseg.core import logs
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.mapping.polygons import polygons
 
 with logs.step(snakemake):
     folder = Path(snakemake.input.map)

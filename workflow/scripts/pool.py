@@ -1,7 +1,7 @@
 """Put the folds' predictions of a scenario together."""
 
-from cerraseg import logs
-from cerraseg.pooling import pool
+from cerraseg.core import logs
+from cerraseg.mapping.pool_folds import pool
 
 with logs.step(snakemake):
     read, out = snakemake.input, snakemake.output

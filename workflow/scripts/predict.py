@@ -1,13 +1,14 @@
 """Predict patches with a scenario's best checkpoint."""
 
-from cerraseg import logs, store
-from cerraseg.prediction import predict
+from cerraseg.core import logs
+from cerraseg.data import packed
+from cerraseg.mapping.predict import predict
 
 with logs.step(snakemake):
     predict(
         snakemake.input.checkpoint,
-        store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
-        store.rows_of(snakemake.input.split, snakemake.params.patches),
+        packed.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
+        packed.rows_of(snakemake.input.split, snakemake.params.patches),
         snakemake.output.prediction,
         snakemake.output.confidence,
         snakemake.output.edges,

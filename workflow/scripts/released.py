@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from cerraseg import logs, released
-from cerraseg.download import download_checkpoints
+from cerraseg.core import logs
+from cerraseg.data.download import download_checkpoints
+from cerraseg.models import released
 
 with logs.step(snakemake):
     settings = dict(snakemake.params.settings)

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
-from cerraseg import figures, leakage_chart, logs, map_figures, score_files
-from cerraseg.taxonomy import LEVELS
+from cerraseg.core import logs
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.evaluation import score_files
+from cerraseg.report import figures, leakage_chart, map_figures
 
 with logs.step(snakemake):
     level = snakemake.params.scenario["level"]

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
-from cerraseg import logs, statistics, survey
-from cerraseg.files import replacing
-from cerraseg.scene import SceneFiles
+from cerraseg.core import logs
+from cerraseg.core.files import replacing
+from cerraseg.data import statistics
+from cerraseg.mapping import scene_check
+from cerraseg.mapping.scene import SceneFiles
 
 with logs.step(snakemake), replacing(snakemake.output.truth) as folder:
     folder.mkdir()
     scene = snakemake.params.scene
     files, tags = SceneFiles.of(scene), {"SCENE": scene["name"], "SOURCE": snakemake.params.label}
-    grid = survey.survey(
+    grid = scene_check.survey(
         files,
         snakemake.params.modality,
         statistics.read_bands(snakemake.input.statistics),
@@ -18,9 +20,9 @@ with logs.step(snakemake), replacing(snakemake.output.truth) as folder:
         resampling=snakemake.params.resampling,
         scale=snakemake.params.check_scale,
     )
-    survey.write_picture(files, folder / "image.tif", tags=tags)
+    scene_check.write_picture(files, folder / "image.tif", tags=tags)
     if reference := snakemake.input.get("reference"):
-        survey.write_reference(
+        scene_check.write_reference(
             scene["name"],
             Path(reference),
             scene["reference_level"],

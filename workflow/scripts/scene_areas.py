@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from cerraseg import area_tables, logs
-from cerraseg.areas import confusion_blocks
-from cerraseg.score_files import read_patches
-from cerraseg.taxonomy import LEVELS
+from cerraseg.core import logs
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.evaluation import area_tables
+from cerraseg.evaluation.areas import confusion_blocks
+from cerraseg.evaluation.score_files import read_patches
 
 with logs.step(snakemake):
     level = snakemake.params.scenario["level"]

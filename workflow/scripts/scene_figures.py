@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from cerraseg import logs, map_figures
-from cerraseg.taxonomy import LEVELS
+from cerraseg.core import logs
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.report import map_figures
 
 with logs.step(snakemake):
     level = snakemake.params.scenario["level"]

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cerraseg import logs
-from cerraseg.download import write_manifest
-from cerraseg.simulate import simulate
+from cerraseg.core import logs
+from cerraseg.data.download import write_manifest
+from cerraseg.data.simulation.patches import simulate
 
 if __name__ == "__main__":
     with logs.step(snakemake):

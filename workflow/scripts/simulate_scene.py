@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from cerraseg import logs
-from cerraseg.simulated_scene import simulate_scene
+from cerraseg.core import logs
+from cerraseg.data.simulation.scene import simulate_scene
 
 with logs.step(snakemake):
     simulate_scene(Path(snakemake.output.msi).parent, **snakemake.params.settings)

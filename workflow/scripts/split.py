@@ -1,8 +1,9 @@
 """Assign every patch to training, validation or test."""
 
-from cerraseg import logs, split
+from cerraseg.core import logs
+from cerraseg.data.splits import assign
 
 with logs.step(snakemake):
     settings = dict(snakemake.params.settings)
-    shares = {part: settings.pop(part) for part in split.PARTS}
-    split.write_split(snakemake.input.table, snakemake.output.split, shares=shares, **settings)
+    shares = {part: settings.pop(part) for part in assign.PARTS}
+    assign.write_split(snakemake.input.table, snakemake.output.split, shares=shares, **settings)

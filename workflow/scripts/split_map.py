@@ -1,6 +1,7 @@
 """Draw where the parts of the split lie."""
 
-from cerraseg import logs, split_map
+from cerraseg.core import logs
+from cerraseg.report import split_map
 
 with logs.step(snakemake):
     split_map.draw(

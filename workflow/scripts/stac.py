@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cerraseg import logs
-from cerraseg.stac import write_item
-from cerraseg.taxonomy import LEVELS
+from cerraseg.core import logs
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.mapping.stac import write_item
 
 RASTERS = ("classes", "classes_l1", "confidence", "probabilities", "margin", "entropy")
 BY_SUFFIX = {".tif": "sieved", ".gpkg": "polygons"}

@@ -1,6 +1,8 @@
 """Band statistics, class counts and class weights of the training split."""
 
-from cerraseg import logs, statistics, store
+from cerraseg.core import logs
+from cerraseg.data import packed as store
+from cerraseg.data import statistics
 
 with logs.step(snakemake):
     packed = store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header)

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from cerraseg import devices, logs, nodes, store
-from cerraseg.plan import plan_of
-from cerraseg.training import Outputs, train
+from cerraseg.core import logs
+from cerraseg.data import packed
+from cerraseg.training.distributed import launcher, slurm_nodes
+from cerraseg.training.plan import plan_of
+from cerraseg.training.train import Outputs, train
 
 if __name__ == "__main__":
     told, read, out = snakemake.params, snakemake.input, snakemake.output
@@ -14,11 +16,11 @@ if __name__ == "__main__":
                 dict(told.items()),
                 read.get("pretrained"),
                 threads=snakemake.threads,
-                devices=devices.granted(snakemake.resources.get("gpu", 0)),
-                nodes=nodes.granted(snakemake.resources.get("nodes", 1)),
+                devices=launcher.granted(snakemake.resources.get("gpu", 0)),
+                nodes=slurm_nodes.granted(snakemake.resources.get("nodes", 1)),
                 code=told.code,
             ),
-            store.open_store(read.images, read.masks, read.header),
+            packed.open_store(read.images, read.masks, read.header),
             Path(read.split),
             Path(read.statistics),
             Outputs(Path(out.best), Path(out.last), Path(out.history)),

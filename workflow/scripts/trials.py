@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from cerraseg import devices, logs, store
-from cerraseg.plan import plan_of
-from cerraseg.search import Data, work
-from cerraseg.storage_url import storage_of
+from cerraseg.config.storage_url import storage_of
+from cerraseg.core import logs
+from cerraseg.data import packed
+from cerraseg.training.distributed import launcher
+from cerraseg.training.plan import plan_of
+from cerraseg.training.tuning.objective import Data, work
 
 if __name__ == "__main__":
     told, read = snakemake.params, snakemake.input
@@ -15,11 +17,11 @@ if __name__ == "__main__":
                 dict(told.items()),
                 read.get("pretrained"),
                 threads=snakemake.threads,
-                devices=devices.granted(snakemake.resources.get("gpu", 0)),
+                devices=launcher.granted(snakemake.resources.get("gpu", 0)),
                 code=told.code,
             ),
             Data(
-                store.open_store(read.images, read.masks, read.header),
+                packed.open_store(read.images, read.masks, read.header),
                 Path(read.split),
                 Path(read.statistics),
             ),

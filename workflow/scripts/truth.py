@@ -1,11 +1,12 @@
 """Merge the mapped patches to one picture per coordinate system, and their masks and edges to maps of each level."""
 
-from cerraseg import logs, store
-from cerraseg.files import replacing
-from cerraseg.layout import edge_layer
-from cerraseg.mosaic import mosaic
-from cerraseg.taxonomy import EDGES, LEVELS
-from cerraseg.true_colour import patches_images
+from cerraseg.core import logs
+from cerraseg.core.files import replacing
+from cerraseg.core.layout import edge_layer
+from cerraseg.core.taxonomy import EDGES, LEVELS
+from cerraseg.data import packed as store
+from cerraseg.mapping.mosaic import mosaic
+from cerraseg.mapping.true_colour import patches_images
 
 with logs.step(snakemake), replacing(snakemake.output.folder) as folder:
     packed = store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header)

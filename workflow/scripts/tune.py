@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cerraseg import logs
-from cerraseg.search_report import Report, write_search
-from cerraseg.storage_url import storage_of
+from cerraseg.config.storage_url import storage_of
+from cerraseg.core import logs
+from cerraseg.training.tuning.report import Report, write_search
 
 with logs.step(snakemake):
     write_search(

@@ -1,0 +1,202 @@
+"""The training recipes as a table: ``paper`` repeats the published one, faults included; ``tuned`` mends them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from cerraseg.config.scenario import PUBLISHED_WEIGHTINGS, RELEASED, Scenario
+from cerraseg.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained. Every field is one arm that can be compared on its own.
+
+    Attributes:
+        zscore: feed (x − mean) / std per band of the training split; else the raw values.
+        softmax_in_loss: give probabilities to a cross-entropy that expects logits, i.e. apply softmax twice.
+        cross_entropy: factor of the cross-entropy.
+        dice: factor of the Dice loss.
+        dice_absent: let the Dice loss count classes that the batch's masks lack, as published; else those present only.
+        semantic: factor of the semantic task's loss.
+        edge: factor of the edge task's loss, for models with an edge decoder.
+        hierarchy: factor of the loss at L1, which is added to that of an L2 model before ``semantic`` multiplies both.
+            Such a model is trained for both levels and decides from the top, see :func:`inference.decide`.
+            0: for its own level alone.
+        augment: the eight flips and quarter turns of the square (D4), one at random per patch.
+        rollback: after every epoch, load back the best parameters so far.
+        batch_mean_loss: an epoch's loss is the mean over batches, however few pixels the last one has.
+        optimizer: ``adam`` or ``adamw``.
+        learning_rate: peak value.
+        weight_decay: decoupled decay of ``adamw``.
+        schedule: ``constant``, or ``cosine`` to zero after a linear warm-up over the first tenth of the steps.
+        select_on: history column that names the best epoch; a loss is minimised, a score maximised.
+        patience: epochs without a better value of ``select_on`` before training stops.
+        mixed_precision: bfloat16 autocast on CUDA.
+        sharing: how TransNuSeg's decoders share attention, see ``cerraseg.models.transnuseg``.
+        edge_outputs: outputs of the edge head; 0: as many as classes.
+        ema: decay of the exponential moving mean of the parameters, which is validated and kept; 0: none.
+    """
+
+    zscore: bool
+    softmax_in_loss: bool
+    cross_entropy: float
+    dice: float
+    dice_absent: bool
+    semantic: float
+    edge: float
+    hierarchy: float
+    augment: bool
+    rollback: bool
+    batch_mean_loss: bool
+    optimizer: Literal["adam", "adamw"]
+    learning_rate: float
+    weight_decay: float
+    schedule: Literal["constant", "cosine"]
+    select_on: Literal["val_loss", "val_semantic_loss", "val_macro_f1"]
+    patience: int
+    mixed_precision: bool
+    sharing: Literal["published", "heads"]
+    edge_outputs: int
+    ema: float
+
+
+# As published with CerraData-4MM (reference/README.md, "The published recipe").
+_PAPER = Recipe(
+    zscore=False,
+    softmax_in_loss=True,
+    cross_entropy=1.0,
+    dice=0.0,
+    dice_absent=True,
+    semantic=1.0,
+    edge=0.0,
+    hierarchy=0.0,
+    augment=False,
+    rollback=True,
+    batch_mean_loss=True,
+    optimizer="adam",
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    schedule="constant",
+    select_on="val_loss",
+    patience=50,
+    mixed_precision=False,
+    sharing="published",
+    edge_outputs=0,
+    ema=0.0,
+)
+_TUNED = replace(
+    _PAPER,
+    zscore=True,
+    softmax_in_loss=False,
+    dice=1.0,
+    dice_absent=False,
+    augment=True,
+    rollback=False,
+    batch_mean_loss=False,
+    optimizer="adamw",
+    learning_rate=2e-3,
+    weight_decay=1e-2,
+    schedule="cosine",
+    select_on="val_macro_f1",
+    mixed_precision=True,
+    sharing="heads",
+    edge_outputs=2,
+)
+_BOTH_TASKS: dict[str, Any] = {"cross_entropy": 0.4, "dice": 0.6, "semantic": 0.3, "edge": 0.35, "patience": 30}
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "paper": {
+        "unet": _PAPER,
+        "transnuseg": replace(
+            _PAPER, **_BOTH_TASKS, softmax_in_loss=False, rollback=False, select_on="val_semantic_loss"
+        ),
+    },
+    "tuned": {
+        "unet": _TUNED,
+        "transnuseg": replace(_TUNED, **_BOTH_TASKS, learning_rate=1e-3),
+    },
+}
+"""Recipe → model → how it is trained."""
+
+
+def model_settings(model: str, settings: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """All settings that ``model`` is built with: its own and those of the recipe, in one order whatever theirs."""
+    of_recipe = {"sharing": recipe.sharing, "edge_outputs": recipe.edge_outputs} if model == "transnuseg" else {}
+    return dict(sorted({**settings, **of_recipe}.items()))
+
+
+def check_heads(embed_dim: int, heads: Sequence[int]) -> None:
+    """Raise :class:`ConfigError` unless TransNuSeg's attention heads divide the channels of their stages."""
+    for stage, count in enumerate(heads):
+        if (embed_dim << stage) % count:
+            raise ConfigError(
+                f"transnuseg.heads: stage {stage} has {embed_dim << stage} channels for {count} heads; expected a "
+                f"multiple: change embed_dim {embed_dim} or heads {', '.join(map(str, heads))}"
+            )
+
+
+def recipe_of(scenario: Scenario, recipes: Mapping[str, Mapping[str, Recipe]]) -> Recipe:
+    """What a scenario's recipe means for its model. What is released is the paper's; own models train as U-Nets do."""
+    by_model = recipes["paper" if scenario.recipe == RELEASED else scenario.recipe]
+    return by_model.get(scenario.model, by_model["unet"])
+
+
+def check_fit(scenario: Scenario, recipe: Recipe) -> None:
+    """Raise :class:`ConfigError` unless a recipe makes sense, in itself and with its scenario's level and weighting."""
+    where, name = f"scenarios: {scenario.id}", scenario.recipe
+    if name == RELEASED and scenario.weighting not in PUBLISHED_WEIGHTINGS:
+        raise ConfigError(
+            f"{where}: the authors released no model with weighting {scenario.weighting}; expected one of "
+            f"{', '.join(PUBLISHED_WEIGHTINGS)}: take the scenario out, or train it with another recipe"
+        )
+    if recipe.hierarchy and scenario.level != "l2":
+        raise ConfigError(
+            f"{where}: recipe {name} has hierarchy {recipe.hierarchy:g}, which adds a loss at l1 to a model of l2; "
+            f"expected level l2: take l1 out for it, or set recipes.{name}.hierarchy to 0"
+        )
+    if recipe.hierarchy and recipe.softmax_in_loss:
+        raise ConfigError(
+            f"{where}: recipe {name} has hierarchy {recipe.hierarchy:g} and softmax_in_loss, but what a softmax has "
+            f"passed twice is no probability to add up by class; expected one of them: set recipes.{name}."
+            "softmax_in_loss to false or hierarchy to 0"
+        )
+    if recipe.ema and recipe.rollback:
+        raise ConfigError(
+            f"recipes.{name}: ema {recipe.ema:g} together with rollback, which loads the kept parameters back; "
+            "expected one of them: set rollback: false, or ema: 0"
+        )
+    if scenario.weighting == "focal" and recipe.softmax_in_loss:
+        raise ConfigError(
+            f"{where}: weighting focal turns to pixels that are not yet sure, but with softmax_in_loss (recipe {name}) "
+            "none gets surer than about a third; expected a recipe without it: set softmax_in_loss to false in one of "
+            "your own, or take another weighting"
+        )
+
+
+def check_training(training: Mapping[str, Any]) -> None:
+    """Raise :class:`ConfigError` if the keys of the section ``training`` do not go together."""
+    if training["batch_size"] % training["accumulate"]:
+        raise ConfigError(
+            f"training.accumulate: {training['accumulate']} does not divide batch_size {training['batch_size']}; "
+            "expected equal parts: change one of them"
+        )
+    if bool(training["hopeless_epoch"]) != bool(training["hopeless_below"]):
+        raise ConfigError(
+            f"training: hopeless_epoch {training['hopeless_epoch']} with hopeless_below {training['hopeless_below']:g} "
+            "stops nothing; expected both above 0, or neither: set the other one, too"
+        )
+
+
+def with_custom(custom: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Recipe]]:
+    """All recipes: the built-in ones and ``custom``, name → ``from`` (a recipe named before) and the changed fields.
+
+    Raises:
+        KeyError: if ``from`` names no recipe that stands before.
+    """
+    recipes = dict(RECIPES)
+    for name, changes in custom.items():
+        base = recipes[changes["from"]]
+        fields = {key: value for key, value in changes.items() if key != "from"}
+        recipes[name] = {model: replace(recipe, **fields) for model, recipe in base.items()}
+    return recipes

@@ -1,0 +1,87 @@
+"""A scenario: what is trained on what, how, and what it is called everywhere."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+from cerraseg.core.errors import ConfigError
+
+AXES: dict[str, tuple[str, ...]] = {
+    "model": ("unet", "transnuseg"),
+    "modality": ("msi", "sar", "concat"),
+    "weighting": ("nw", "w", "sqrt", "effective", "logit", "focal", "rare"),
+    "level": ("l1", "l2"),
+    "recipe": ("paper", "tuned", "released"),
+}
+"""Axis → its values, in the order of a scenario's id; the seed comes last. A configuration may add models and
+recipes."""
+
+PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recipes"), strict=True))
+"""Axis → the key of its values in a configuration."""
+
+RELEASED = "released"
+"""Recipe of a scenario that is not trained: it takes the checkpoint that the data set's authors released."""
+
+PUBLISHED_WEIGHTINGS = ("nw", "w")
+"""Those of the published and the released trainings."""
+
+EDGE_MODELS = ("transnuseg",)
+"""Models that predict the edges between classes beside the classes."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One experiment: model × modality × weighting × level × recipe × seed; ``fold``: of a cross-validation, from 1."""
+
+    model: str
+    modality: str
+    weighting: str
+    level: str
+    recipe: str
+    seed: int
+    fold: int = 0
+
+    @property
+    def id(self) -> str:
+        """Name used in every path, such as ``unet-concat-nw-l1-paper-666``; a fold's lies below it, as ``…/fold1``."""
+        name = f"{self.model}-{self.modality}-{self.weighting}-{self.level}-{self.recipe}-{self.seed}"
+        return f"{name}/fold{self.fold}" if self.fold else name
+
+    @property
+    def edges(self) -> bool:
+        """Whether the model predicts edges."""
+        return self.model in EDGE_MODELS
+
+
+def parse(name: str, named: Mapping[str, Collection[str]] = {}) -> Scenario:
+    """Read a scenario from its id; ``named``, axis → values, are known beside the built-in ones.
+
+    Raises:
+        ConfigError: if the id does not have six parts or a part is not a value of its axis.
+    """
+    form = "-".join(AXES) + "-seed"
+    *parts, seed = name.split("-")
+    if len(parts) != len(AXES) or not re.fullmatch("[0-9]{1,10}", seed):
+        raise ConfigError(f"scenario {name!r}: expected the form {form}, such as unet-concat-nw-l1-paper-666")
+    known = {axis: (*values, *named.get(axis, ())) for axis, values in AXES.items()}
+    for (axis, values), part in zip(known.items(), parts, strict=True):
+        if part not in values:
+            raise ConfigError(f"scenario {name!r}: {axis} {part!r} is unknown; allowed: {', '.join(values)}")
+    model, modality, weighting, level, recipe = parts
+    return Scenario(model, modality, weighting, level, recipe, int(seed))
+
+
+def expand(
+    crossed: Mapping[str, Sequence[str]],
+    seeds: Iterable[int],
+    extra: Iterable[str] = (),
+    named: Mapping[str, Collection[str]] = {},
+) -> list[Scenario]:
+    """Cross the axes' value lists (keyed by axis) and the seeds, then add the scenarios in ``extra``, each once.
+
+    A released checkpoint has no seed of ours: its scenario is taken once, with seed 0. ``named`` as in :func:`parse`.
+    """
+    names = ("-".join(map(str, values)) for values in product(*(crossed[axis] for axis in AXES), seeds))
+    found = (parse(name, named) for name in [*names, *extra])
+    return list(dict.fromkeys(replace(one, seed=0) if one.recipe == RELEASED else one for one in found))

@@ -1,0 +1,214 @@
+"""Check a configuration before anything runs: closed schema, nearest spelling, what the keys demand of each other."""
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cerraseg.config import custom_models
+from cerraseg.config.recipes import RECIPES, Recipe, check_fit, check_heads, check_training, recipe_of, with_custom
+from cerraseg.config.scenario import AXES, PLURALS, RELEASED, Scenario, expand
+from cerraseg.config.schema import faults, typed, with_defaults
+from cerraseg.config.search_check import check_tune
+from cerraseg.config.strict_yaml import check_values
+from cerraseg.config.suggestions import expanded, nearest
+from cerraseg.core.errors import ConfigError
+from cerraseg.core.layout import available_layers
+from cerraseg.core.taxonomy import FOLDERS
+
+_NEEDS = {"msi": {"msi"}, "sar": {"sar"}, "concat": {"msi", "sar"}}
+
+SPLIT_KEYS: dict[str, tuple[str, ...]] = {
+    "paper": (),
+    "blocks": ("block_km", "buffer_km", "tolerance"),
+    "sites": ("site_gap_km", "buffer_km", "tolerance", "test_sites", "validation_sites"),
+    "kfold": ("unit", "folds", "buffer_km", "tolerance"),
+}
+"""Scheme of the split → the keys of its own; ``kfold`` has the first of its unit, too."""
+
+
+def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[Scenario]]:
+    """Complete a configuration with the schema's defaults and expand its scenarios.
+
+    Raises:
+        ConfigError: naming every offending path, its value and what is allowed, before anything is run.
+    """
+    check_values(config)
+    config = typed(config, schema)
+    if found := faults(config, schema):
+        raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in found))
+    complete = with_defaults(config, schema)
+    complete["split"] = _split(complete["split"])
+    check_training(complete["training"])
+    check_heads(complete["transnuseg"]["embed_dim"], complete["transnuseg"]["heads"])
+    complete["models"] = _models(complete, schema["properties"]["models"]["additionalProperties"])
+    named = {"model": complete["models"], "recipe": _recipes(complete)}
+    scenarios = _scenarios(complete["scenarios"], named)
+    custom_models.check_scenarios(complete["models"], scenarios, complete["checkpoints"])
+    recipes = {scenario: recipe_of(scenario, with_custom(complete["recipes"])) for scenario in scenarios}
+    for scenario, recipe in recipes.items():
+        check_fit(scenario, recipe)
+    complete["checkpoints"] = _checkpoints(complete["checkpoints"], scenarios)
+    _check_released(complete["released"], scenarios)
+    _check_folds(complete, scenarios)
+    complete["tune"] = check_tune(complete, scenarios, schema)
+    complete["scenes"] = _scenes(complete, scenarios, schema["properties"]["scenes"]["items"])
+    if complete["source"] == "local":
+        complete["roots"] = _roots(complete)
+        if all(Path(root).is_dir() for root in complete["roots"]):
+            _check_layers(available_layers(complete["roots"]), recipes)
+    elif "roots" in config:
+        raise ConfigError(f"roots: {config['roots']} is set but source is {complete['source']}; set source: local")
+    return complete, scenarios
+
+
+def _split(split: Mapping[str, Any]) -> dict[str, Any]:
+    """What the scheme reads: a key of another one is no reason to split, and train, again."""
+    shares = {part: split[part] for part in ("train", "validation", "test")}
+    if not math.isclose(total := sum(shares.values()), 1, abs_tol=1e-6):
+        listed = " + ".join(f"{part} {share}" for part, share in shares.items())
+        raise ConfigError(f"split: {listed} = {total:g}, expected 1; change one of the shares")
+    known = {key for keys in SPLIT_KEYS.values() for key in keys}
+    read = {*SPLIT_KEYS[split["scheme"]], *(SPLIT_KEYS[split["unit"]][:1] if split["scheme"] == "kfold" else ())}
+    return {key: value for key, value in split.items() if key in read or key not in known}
+
+
+def _check_folds(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:
+    """A cross-validation trains a model a fold, so nothing may need the one model of a scenario."""
+    if config["split"]["scheme"] != "kfold":
+        return
+    why = "split.scheme: kfold trains a model for each fold of a scenario"
+    if config["checkpoints"] or any(scenario.recipe == RELEASED for scenario in scenarios):
+        raise ConfigError(
+            f"{why}, but a checkpoint under checkpoints, or a released one, was trained on another split; expected "
+            "scenarios to train: take these out, or choose another scheme"
+        )
+    if config["tune"]["scenario"]:
+        raise ConfigError(f"{why}, and a search compares one; take tune.scenario out, or choose another scheme")
+    if config["scenes"]:
+        raise ConfigError(
+            f"{why}, and a scene is mapped by one; take the scenes out, and map them by a configuration with another "
+            "scheme, which trains the scenario once"
+        )
+
+
+def _models(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The configuration's own models, completed."""
+    models = {name: with_defaults(given, schema) for name, given in config["models"].items()}
+    return custom_models.check(models, config["scenarios"]["models"])
+
+
+def _recipes(config: Mapping[str, Any]) -> list[str]:
+    """Names of the configuration's own recipes; each starts from one that stands before it."""
+    own: list[str] = []
+    for name, changes in config["recipes"].items():
+        known = [*RECIPES, *own]
+        if name in AXES["recipe"] or not re.fullmatch("[a-z][a-z0-9_]*", name):
+            raise ConfigError(f"recipes.{name}: expected a new name of small letters, digits and _; rename it")
+        if changes["from"] not in known:
+            raise ConfigError(f"recipes.{name}.from: {changes['from']!r} is no recipe{nearest(changes['from'], known)}")
+        own.append(name)
+    for name in config["scenarios"]["recipes"]:
+        if name not in (known := [*AXES["recipe"], *own]):
+            raise ConfigError(f"scenarios.recipes: {name!r} is not allowed{nearest(name, known)}")
+    return own
+
+
+def _scenarios(given: Mapping[str, Any], named: Mapping[str, Collection[str]]) -> list[Scenario]:
+    crossed = {axis: given[plural] for axis, plural in PLURALS.items()}
+    try:
+        scenarios = expand(crossed, given["seeds"], given["extra"], named)
+    except ConfigError as error:
+        raise ConfigError(f"scenarios.extra: {error}") from None
+    if not scenarios:
+        raise ConfigError("scenarios: nothing to run; put at least one value in each list, or one id under extra")
+    return scenarios
+
+
+def _checkpoints(given: Mapping[str, str], scenarios: Iterable[Scenario]) -> dict[str, str]:
+    ids, files = [scenario.id for scenario in scenarios], {}
+    for id_, path in given.items():
+        if id_ not in ids:
+            raise ConfigError(f"checkpoints.{id_}: no such scenario in this configuration{nearest(id_, ids)}")
+        files[id_] = expanded(f"checkpoints.{id_}", path)
+        if not Path(files[id_]).is_file():
+            raise ConfigError(f"checkpoints.{id_}: {files[id_]}: no such file; expected a checkpoint")
+    return files
+
+
+def _check_released(given: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:
+    if not any(scenario.recipe == RELEASED for scenario in scenarios):
+        return
+    if given["source"] == "drive" and not given["drive_id"]:
+        raise ConfigError("released.drive_id: missing; source drive needs the id in the file's link")
+    if given["source"] == "local" and not Path(given["folder"]).is_dir():
+        raise ConfigError(f"released.folder: {given['folder']}: no such folder; expected one that holds the .pt files")
+
+
+def _scenes(
+    config: Mapping[str, Any], scenarios: Iterable[Scenario], schema: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The scenes with paths expanded and the scenarios that map them; simulated ones are made by the run."""
+    simulated = simulated_scene(config) if config["source"] == "simulate" else {}
+    scenes: list[dict[str, Any]] = []
+    for given in config["scenes"]:
+        scene, where = with_defaults(given, schema), f"scenes.{given['name']}"
+        if scene["name"].lower() in [other["name"].lower() for other in scenes]:
+            raise ConfigError(f"{where}: two scenes have this name; expected one a name: rename one of them")
+        mapped = Path(config["results"], "scenes", scene["name"], "scene.json").is_file()  # e.g. by dvc pull
+        for key in (key for key in ("msi", "sar", "reference") if key in scene):
+            scene[key] = expanded(f"{where}.{key}", scene[key])
+            if not (mapped or scene[key] in simulated.values() or Path(scene[key]).is_file()):
+                raise ConfigError(f"{where}.{key}: {scene[key]}: no such file; expected a raster")
+        scene["scenarios"] = _mapped_by(scene, where, scenarios)
+        scenes.append(scene)
+    return scenes
+
+
+def _mapped_by(scene: Mapping[str, Any], where: str, scenarios: Iterable[Scenario]) -> list[str]:
+    """Ids of the scenarios that map a scene: those it names, or all whose bands it has."""
+    able = [scenario.id for scenario in scenarios if _NEEDS[scenario.modality] <= set(scene)]
+    known = [scenario.id for scenario in scenarios]
+    for id_ in scene["scenarios"]:
+        if id_ not in known:
+            raise ConfigError(f"{where}.scenarios: {id_!r} is no scenario of this configuration{nearest(id_, known)}")
+        if id_ not in able:
+            raise ConfigError(f"{where}: {id_} needs a raster that the scene lacks; add msi or sar, or take it out")
+    if not able:
+        raise ConfigError(
+            f"{where}: no scenario can map it; expected msi, sar or both, as the scenarios' modalities ask"
+        )
+    return list(scene["scenarios"]) or able
+
+
+def simulated_scene(config: Mapping[str, Any]) -> dict[str, str]:
+    """Files of the simulated scene: msi, sar, and the truth of both levels."""
+    names = ("msi", "sar", "truth_l1", "truth_l2")
+    return {name: f"{config['simulate']['folder']}/scene/{name}.tif" for name in names}
+
+
+def _roots(config: Mapping[str, Any]) -> list[str]:
+    given = config.get("roots")
+    if not given:
+        raise ConfigError(
+            "roots: missing; source local needs the folder that holds msi_images, sar_images, semantic_7c, ... "
+            "Set it in the configuration, or on the command line: --config roots=/path/to/patches"
+        )
+    roots = [expanded("roots", root) for root in ([given] if isinstance(given, str) else given)]
+    packed = Path(config["results"], "packed/header.json").is_file()  # e.g. by dvc pull: the patches are not needed
+    for root in roots:
+        if not packed and not Path(root).is_dir():
+            raise ConfigError(f"roots: {root}: no such folder; expected one that holds msi_images, semantic_7c, ...")
+    return roots
+
+
+def _check_layers(available: set[str], recipes: Mapping[Scenario, Recipe]) -> None:
+    for scenario, recipe in recipes.items():
+        levels = {scenario.level, *(["l1"] if recipe.hierarchy else [])}
+        for layer in sorted((_NEEDS[scenario.modality] | levels) - available):
+            raise ConfigError(
+                f"scenarios: {scenario.id} needs {' or '.join(FOLDERS[layer])}, which not every root has; "
+                f"the data has: {', '.join(sorted(available)) or 'none of the known folders'}. "
+                "Add the folder or take the scenario out"
+            )

@@ -1,0 +1,1 @@
+"""What everything stands on: classes, names, files, logs, signals. Imports nothing of ours."""

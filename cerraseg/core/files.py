@@ -1,0 +1,104 @@
+"""Whole or absent: write a file or folder under a temporary name and rename it when it is complete."""
+
+import errno
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cerraseg.core.storage import writing
+
+_FORGOTTEN = 7 * 24 * 3600  # s without a change, after which a leftover counts as dead that cannot be asked
+_AT_A_TIME = 16  # files of a folder sent to disk together: a journal takes them in one go
+_CANNOT = {errno.EINVAL, errno.ENOTSUP}  # what file systems say that cannot flush a folder
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; when the block ends well, what was written there takes its name.
+
+    Works for files and folders. The content is on disk before the name is, so that a power loss cannot leave a name
+    without its content. What killed processes left behind is cleared first; on an exception nothing is left.
+
+    Raises:
+        StorageError: if the disk is full, the folder may not be written, or either fails.
+    """
+    path = Path(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path)
+    mine = f".{path.name}.{platform.node()}.{os.getpid()}"
+    temporary, former = (path.with_name(f"{mine}{part}{path.suffix}") for part in (".part", ".former.part"))
+    try:
+        with writing(path):
+            yield temporary
+            _send_to_disk(temporary)
+            if path.is_dir():  # a kill while it is being removed must not leave a part of it under its name
+                path.replace(former)
+            temporary.replace(path)
+            _sync(path.parent)
+    finally:
+        with suppress(OSError):  # a disk that has become read-only, say, of which the error tells
+            _remove(temporary)
+            _remove(former)
+
+
+def _clear(path: Path) -> None:
+    """Remove what dead processes left of ``path``; on a shared file system a living one may be another machine's."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.(?:(.*)\.)?(\d+)(?:\.former)?\.part{re.escape(path.suffix)}")
+    for leftover in path.parent.glob(".*.part*"):
+        if found := name.fullmatch(leftover.name):
+            here = found[1] == platform.node()
+            if not (alive(int(found[2])) if here else _changed_lately(leftover)):
+                _remove(leftover)
+
+
+def alive(process: int) -> bool:
+    """Whether this machine has a process of that id."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _changed_lately(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < _FORGOTTEN
+    except FileNotFoundError:  # its process has just finished it
+        return True
+
+
+def _send_to_disk(path: Path) -> None:
+    """Flush a file, or all of a folder, to disk."""
+    if not path.is_dir():
+        _sync(path)
+        return
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        list(pool.map(_sync, path.rglob("*")))
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

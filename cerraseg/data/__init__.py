@@ -1,0 +1,1 @@
+"""From a source of patches to packed arrays and statistics. No torch."""

@@ -1,0 +1,264 @@
+"""The packed store: all patches in a few memory-mapped arrays that every later step reads.
+
+``images.npy`` float32 (N, bands, 128, 128), ``masks.npy`` uint8 (N, layers, 128, 128) with the classes and the edges of
+each level, ``header.json``: band and layer order, and digests of the ids in row order and of all pixels.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import pandas as pd
+import rasterio
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+
+from cerraseg.geo import rasters
+from cerraseg.evaluation.edges import derive
+from cerraseg.core.errors import DataError
+from cerraseg.core.files import replacing
+from cerraseg.core.layout import edge_layer, levels_of
+from cerraseg.core.logs import log, progress
+from cerraseg.data.index import GDAL, SIZE, checksum, unlike_patch
+from cerraseg.core.storage import need_room
+from cerraseg.core.taxonomy import MODALITIES
+from cerraseg.core.processes import spread
+
+_REMOVE = "remove it and give the same command again, which makes it anew"
+_CHUNK = 64  # patches that a worker writes at a time
+_AGAIN = "run the index step again (snakemake --forcerun index)"
+_CHANGED = f"has changed since it was indexed: {{}}; {_AGAIN}"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the packed arrays hold: how many patches, which bands and mask layers, digests of ids and of pixels."""
+
+    patches: int
+    bands: tuple[str, ...]
+    layers: tuple[str, ...]
+    ids: str
+    pixels: str
+
+
+@dataclass(frozen=True)
+class Store:
+    """The packed arrays, memory-mapped read-only.
+
+    Attributes:
+        images: (N, bands, 128, 128) float32.
+        masks: (N, layers, 128, 128) uint8, 255 = ignore.
+        header: order of bands and layers.
+    """
+
+    images: NDArray[np.float32]
+    masks: NDArray[np.uint8]
+    header: Header
+
+    def channels(self, modality: str) -> slice:
+        """The bands of a modality as a slice of the second axis of ``images``.
+
+        Raises:
+            DataError: if the store lacks one of the bands.
+        """
+        wanted, bands = MODALITIES[modality], self.header.bands
+        if not set(wanted) <= set(bands):
+            raise DataError(f"modality {modality} needs {', '.join(wanted)}; the packed store has {', '.join(bands)}")
+        start = bands.index(wanted[0])
+        return slice(start, start + len(wanted))
+
+    def layer(self, layer: str) -> int:
+        """The index of a level (``l1``) or of its edges (``edge_l1``) on the second axis of ``masks``.
+
+        Raises:
+            DataError: if the store lacks the layer.
+        """
+        if layer not in self.header.layers:
+            raise DataError(f"{layer} is not in the packed store, which has {', '.join(self.header.layers)}")
+        return self.header.layers.index(layer)
+
+
+def digest(texts: Iterable[str]) -> str:
+    """Short hash of texts in order: of the ids, by which arrays and tables know that they belong together."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+def read_patches(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """The patch table, or some columns of it.
+
+    Raises:
+        DataError: if it is none, or lacks a column.
+    """
+    try:
+        table = pd.read_parquet(path, columns=columns)
+        table.select_dtypes("str").to_numpy(object)  # a damaged text is else found at its first use
+    except Exception as error:  # a damaged file makes the readers trip over anything
+        raise DataError(f"{path}: cannot be read as a patch table ({error}); run the index step again") from None
+    return table
+
+
+def read_split(path: str | Path) -> pd.DataFrame:
+    """A split table (id, split and further columns) as texts; an id such as ``NA`` is one.
+
+    Raises:
+        DataError: if it is none.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a split table ({error}); run the split step again") from None
+    if lacking := {"id", "split"} - set(table.columns):
+        raise DataError(f"{path}: a split table without {' and '.join(sorted(lacking))}; run the split step again")
+    return table
+
+
+def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:
+    """Map a step's ``.npy`` file read-only; nothing in it is ever unpickled.
+
+    Raises:
+        DataError: if it is cut short, holds no numbers, or does not hold so many ``patches``.
+    """
+    try:
+        array: NDArray[Any] = np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except Exception as error:  # numpy evaluates the header, and a damaged one makes it trip over anything
+        raise DataError(f"{path}: no whole array of numbers ({error}); expected what a step wrote: {_REMOVE}") from None
+    if patches not in (None, len(array)):
+        raise DataError(f"{path}: {len(array)} patches; expected {patches}, as the split table has: {_REMOVE}")
+    return array
+
+
+def rows_of(split: str | Path, patches: str) -> NDArray[np.int64]:
+    """Rows of the packed arrays that hold a part of the split (``train``, ``validation``, ``test``) or ``all``."""
+    parts = read_split(split)["split"]
+    return np.flatnonzero((parts == patches).to_numpy() | (patches == "all"))
+
+
+def pack(table: str | Path, images: str | Path, masks: str | Path, header: str | Path, *, workers: int = 1) -> None:
+    """Read every GeoTIFF of the patch table once and write the packed arrays; the header comes last.
+
+    Raises:
+        DataError: if a file changed since it was indexed.
+        StorageError: if the disk is too small.
+    """
+    patches = read_patches(table)
+    modalities = _modalities(patches.columns)
+    levels = levels_of(patches.columns)
+    edges = [edge_layer(level) for level in levels]
+    layers = (*levels, *edges)
+    bands = tuple(band for name in modalities for band in MODALITIES[name])
+    need_room(Path(images).parent, len(patches) * SIZE * SIZE * (4 * len(bands) + len(layers)), "packing")
+    files = patches[[*modalities, *layers, "content"]].to_dict("records")
+    chunks = [(start, files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
+    with replacing(images) as new_images, replacing(masks) as new_masks:
+        to_images = _create(new_images, np.dtype(np.float32), (len(patches), len(bands), SIZE, SIZE))
+        to_masks = _create(new_masks, np.dtype(np.uint8), (len(patches), len(layers), SIZE, SIZE))
+        written = spread(partial(_write_chunk, to_images, to_masks), chunks, workers)
+        hashes = [h for chunk in progress(written, "pack", total=len(chunks)) for h in chunk]
+    content = Header(len(patches), bands, layers, digest(patches["id"]), digest(hashes))
+    with replacing(header) as temporary:
+        temporary.write_text(json.dumps(asdict(content), indent=2) + "\n")
+    log.info("packed %d patches with %d bands and layers %s", len(patches), len(bands), ", ".join(layers))
+
+
+def _modalities(columns: Collection[str]) -> list[str]:
+    return [name for name in ("msi", "sar") if name in columns]
+
+
+class _Target(NamedTuple):
+    """An array in a file: its first byte there, and shape and type of one patch."""
+
+    path: Path
+    start: int
+    patch: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @contextmanager
+    def at(self, row: int) -> Iterator[tuple[BinaryIO, NDArray[Any]]]:
+        """The file, to be written from ``row`` on, and memory for one patch."""
+        patch: NDArray[Any] = np.empty(self.patch, self.dtype)
+        with self.path.open("r+b") as file:
+            file.seek(self.start + row * patch.nbytes)
+            yield file, patch
+
+
+def _create(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> _Target:
+    return _Target(path, open_memmap(path, "w+", dtype, shape).offset, shape[1:], dtype)
+
+
+def _write_chunk(to_images: _Target, to_masks: _Target, chunk: tuple[int, list[dict[str, Any]]]) -> list[str]:
+    """Write the patches from a row on; return a hash of each one's pixels.
+
+    Plain writes, not a mapping: its pages would count as this process's memory until the disk has them.
+    """
+    row, patches = chunk
+    hashes = []
+    with rasterio.Env(**GDAL), to_images.at(row) as (image_file, image), to_masks.at(row) as (mask_file, mask):
+        for files in patches:
+            _fill(files, image, mask)
+            content = hashlib.sha256(image.data)
+            content.update(mask.data)
+            hashes.append(content.hexdigest())
+            image_file.write(image.data)
+            mask_file.write(mask.data)
+    return hashes
+
+
+def _fill(files: dict[str, Any], image: NDArray[np.float32], mask: NDArray[np.uint8]) -> None:
+    """Read the files of a patch into ``image`` (bands, 128, 128) and ``mask`` (layers, 128, 128)."""
+    levels = levels_of(files)
+    layers = [*_modalities(files), *levels, *(edge for edge in map(edge_layer, levels) if files[edge])]
+    read = {layer: _read(files[layer], len(MODALITIES.get(layer, " "))) for layer in layers}
+    if checksum(read.values()) != files["content"]:
+        raise DataError(f"{', '.join(files[layer] for layer in layers)}: {_CHANGED.format('other pixels')}")
+    band = 0
+    for modality in _modalities(files):
+        image[band : band + len(read[modality])] = read[modality]
+        band += len(read[modality])
+    for layer, level in enumerate(levels):
+        mask[layer] = read[level][0]
+        edges = read.get(edge_layer(level))
+        mask[len(levels) + layer] = derive(mask[layer]) if edges is None else edges[0]
+
+
+def _read(path: str, bands: int) -> NDArray[Any]:
+    try:
+        with rasters.opened(path) as source:
+            if unlike := unlike_patch(source, bands):
+                found = f"{unlike[0]} pixels, expected {unlike[1]}"
+                raise DataError(f"{path}: {_CHANGED.format(found)}")
+            pixels: NDArray[Any] = source.read()
+            return pixels
+    except (RasterioError, OSError) as error:
+        raise DataError(
+            f"{path}: was indexed but cannot be read now ({error}); expected the same file: put it back, or {_AGAIN}"
+        ) from None
+
+
+def open_store(images: str | Path, masks: str | Path, header: str | Path) -> Store:
+    """Open the packed arrays read-only.
+
+    Raises:
+        DataError: if the arrays do not have the shape that the header announces, or a file is cut short.
+    """
+    try:
+        fields = json.loads(Path(header).read_text())
+        known = Header(**fields | {"bands": tuple(fields["bands"]), "layers": tuple(fields["layers"])})
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{header}: no header of packed arrays ({error!r}); run the pack step again") from None
+    store = Store(open_array(images), open_array(masks), known)
+    parts = ((store.images, np.float32, known.bands), (store.masks, np.uint8, known.layers))
+    if any((a.dtype, a.shape) != (np.dtype(kind), (known.patches, len(of), SIZE, SIZE)) for a, kind, of in parts):
+        raise DataError(f"{images}, {masks} and {header} do not belong together; remove them and pack again")
+    return store
+
+
+def batches(rows: Sequence[int] | NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Cut rows into consecutive batches of at most ``size``."""
+    return np.array_split(np.asarray(rows), range(size, len(rows), size))

@@ -1,0 +1,1 @@
+"""A simulated landscape in the layout of the dataset, for demos and tests."""

@@ -1,0 +1,91 @@
+"""Rivers, creeks and roads of the simulated Cerrado: what runs on through the neighbourhoods."""
+
+import numpy as np
+
+from cerraseg.data.simulation.window import NEIGHBOURHOOD, OB, Bools, Floats, Ground, Points, Salts, Window, axes
+from cerraseg.data.simulation.noise import fractal, fractal_at, table_index, uniform
+
+_CREEK_SPACING = 150.0  # px along a river between the creeks of one bank
+_VALLEY = 301  # px on either side of a river: more than its longest creek
+_BENDS = ((500, 55.0), (150, 46.0), (56, 17.0))  # of a river: px along it and to the side
+
+
+def river_x(salt: Salts, k: int, y: Points) -> Floats:
+    """Column in px where river ``k``, the one of neighbourhood column ``k``, crosses the rows ``y``."""
+    column = np.full_like(y, k)
+    moves = (px * fractal_at(salt.river + step, y / step, column, (1,)) for step, px in _BENDS)
+    return np.asarray((k + 0.5) * NEIGHBOURHOOD + sum(moves), np.float32)
+
+
+def road_y(salt: Salts, k: int, x: Points) -> Floats:
+    """Row in px where the road of neighbourhood row ``k`` crosses the columns ``x``."""
+    move = 45 * fractal_at(salt.road, np.full_like(x, k), x / 400, (1,))
+    return np.asarray((k + 0.5) * NEIGHBOURHOOD + move, np.float32)
+
+
+def water(salt: Salts, window: Window) -> tuple[Bools, Bools]:
+    """Water of rivers and creeks, and the gallery forest along them, each (H, W)."""
+    off, half_width = _rivers(salt, window)
+    away = abs(off)
+    along, reach = _creeks(salt, window, off, away)
+    bank = 15 + 5 * fractal(salt.river + 1, window, (40, 14))
+    wet = (away < half_width) | (along < 1.3 * reach)
+    reach *= bank
+    reach *= 0.75
+    return wet, (away < bank) | (along < reach)
+
+
+def _rivers(salt: Salts, window: Window) -> tuple[Floats, Floats]:
+    """Distance in px to the nearest river (H, W), negative to its west, right up to _VALLEY; and half its width."""
+    y, x = axes(Window(window.top, window.left, window.height + 1, window.width))
+    off = np.full((window.height, window.width), _VALLEY, np.float32)
+    half_width = np.zeros_like(off)
+    for k in range(window.left // NEIGHBOURHOOD - 1, (window.left + window.width) // NEIGHBOURHOOD + 2):
+        centre = river_x(salt, k, y)
+        slant = np.sqrt(1 + np.diff(centre, axis=0) ** 2)
+        centre = centre[:-1]
+        part = _span(centre - _VALLEY * slant, centre + _VALLEY * slant, window.left)
+        here = (x[:, part] - centre) / slant
+        nearer = abs(here) < abs(off[:, part])
+        wide = 3.4 + 0.8 * fractal_at(salt.river, y[:-1], np.full_like(centre, k), (90,))
+        np.copyto(off[:, part], here, where=nearer)
+        np.copyto(half_width[:, part], wide, where=nearer)
+    return off, half_width
+
+
+def _span(low: Points, high: Points, start: int) -> slice:
+    """The rows or columns, counted from ``start``, that hold everything from ``low`` to ``high``."""
+    return slice(max(int(low.min()) - start, 0), max(int(high.max()) + 2 - start, 0))
+
+
+def _creeks(salt: Salts, window: Window, off: Floats, away: Floats) -> tuple[Floats, Floats]:
+    """Distance in px to the nearest creek, and how much of it is left there: 1 at its mouth, 0 past its spring."""
+    y, _ = axes(window)
+    # Creeks flow down the river (southwards), so they leave it upstream.
+    bent = 26 * fractal(salt.creek, window, (120, 45))
+    bent += y
+    bent += 0.5 * away
+    bent /= _CREEK_SPACING
+    cell = np.floor(bent)
+    bent -= cell
+    first, last = int(cell.min()), int(cell.max())
+    cell -= first
+    at = table_index(cell, off > 0, 2)
+    cells = np.arange(first, last + 1)[:, None]
+    bent -= (0.25 + 0.5 * uniform(salt.creek + 1, cells, np.arange(2))).take(at)
+    length = 40 + 260 * uniform(salt.creek + 2, cells, np.arange(2))
+    reach = away / length.take(at)
+    return abs(bent) * _CREEK_SPACING, np.maximum(1 - reach, 0)
+
+
+def draw_roads(salt: Salts, ground: Ground, window: Window) -> None:
+    """Roads of other built area across the ground; over rivers they are bridges."""
+    y, x = axes(Window(window.top, window.left, window.height, window.width + 1))
+    for k in range(window.top // NEIGHBOURHOOD - 1, (window.top + window.height) // NEIGHBOURHOOD + 2):
+        centre = road_y(salt, k, x)
+        half_width = 1.3 * np.sqrt(1 + np.diff(centre, axis=1) ** 2)
+        centre = centre[:, :-1]
+        part = _span(centre - half_width, centre + half_width, window.top)
+        road = abs(y[part] - centre) < half_width
+        ground.l2[part][road] = OB
+        ground.stage[part][road] = 0.15

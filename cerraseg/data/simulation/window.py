@@ -1,0 +1,84 @@
+"""The words in which the simulated ground is described: windows, layers, class ids and coordinates in px of 10 m."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cerraseg.core.taxonomy import LEVELS
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Points = npt.NDArray[np.floating]
+
+NEIGHBOURHOOD = 640
+"""Side in px of a piece of ground that holds every class: 5 × 5 patches of 128 px."""
+
+STRIP = 64
+"""Rows that are worked on together: a strip of a block stays in the processor's cache."""
+
+PA, V1, V2, WT, MG, UA, OB, FT, PR, SP, T1, T1P, OU, DF = range(len(LEVELS["l2"]))
+
+
+class Window(NamedTuple):
+    """A rectangle of ground in px: first row (to the south), first column (to the east), height and width."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Ground(NamedTuple):
+    """What stands on a window (H, W): L2 class ids uint8; float32: growth stage about 0-1, tone of the field and
+    texture about N(0, 1)."""
+
+    l2: npt.NDArray[np.uint8]
+    stage: Floats
+    tone: Floats
+    texture: Floats
+
+
+class Salts(NamedTuple):
+    """What the noise of one scene is hashed with, a number a field; ``entropy`` is the seed and the scene's number."""
+
+    entropy: tuple[int, int]
+    wild: int
+    detail: int
+    texture: int
+    warp_y: int
+    warp_x: int
+    parcel: int
+    river: int
+    creek: int
+    road: int
+    shape: int
+    stage: int
+    light: int
+    air: int
+    moisture: int
+
+    @property
+    def grid_angle(self) -> float:
+        """How far the fields are turned from north, in radians."""
+        return self.parcel % 1571 / 1000
+
+
+def salts(seed: int, scene: int) -> Salts:
+    """The salts of one scene: equal arguments give equal salts, others independent ones."""
+    entropy = seed, scene
+    state = np.random.SeedSequence(entropy).generate_state(len(Salts._fields) - 1, np.uint64)
+    return Salts(entropy, *map(int, state))
+
+
+def axes(window: Window) -> tuple[Floats, Floats]:
+    """Global rows (H, 1) and columns (1, W) of a window."""
+    y = np.arange(window.top, window.top + window.height, dtype=np.float32)[:, None]
+    return y, np.arange(window.left, window.left + window.width, dtype=np.float32)[None]
+
+
+def turn(y: Points, x: Points, angle: float) -> tuple[Points, Points]:
+    """Coordinates along axes that are turned by ``angle`` radians."""
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    return y * cos + x * sin, x * cos - y * sin

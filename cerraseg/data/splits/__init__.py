@@ -1,0 +1,1 @@
+"""Which patch is for training, validation or test."""

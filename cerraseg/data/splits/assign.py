@@ -1,0 +1,161 @@
+"""Which patch trains, validates and tests."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import splitfolders
+
+from cerraseg.core.errors import DataError
+from cerraseg.core.files import replacing
+from cerraseg.core.logs import log
+from cerraseg.data.splits.spatial import BUFFER, Patches, by_blocks, by_folds, by_sites, in_groups
+from cerraseg.data.packed import read_patches, read_split
+
+PARTS = ("train", "validation", "test")
+
+
+def write_split(
+    table: str | Path,
+    split: str | Path,
+    *,
+    scheme: str,
+    shares: dict[str, float],
+    seed: int,
+    validation_seed: int,
+    **settings: Any,
+) -> None:
+    """Assign every patch of the patch table to a part and write the split table (CSV).
+
+    Its columns are ``id`` and ``split``; of the schemes by place also ``group``, the block or site that the patch
+    belongs to; of ``kfold`` also ``fold``, and every patch is in ``test``: :func:`write_fold` makes a split of it.
+
+    Args:
+        table: patch table (Parquet).
+        split: split table to write, in the row order of the patch table.
+        scheme: a name in ``SCHEMES``.
+        shares: share (0-1) of each of ``train``, ``validation`` and ``test``.
+        seed: seed of the test split, or of the folds.
+        validation_seed: seed of the train/validation split.
+        settings: what else the scheme asks for, by the names of the configuration.
+
+    Raises:
+        DataError: if a part would be empty, or the scheme cannot keep to the shares.
+    """
+    frame = _split(read_patches(table), SCHEMES[scheme], shares, seed, validation_seed, **settings)
+    sizes = frame["split"].value_counts()
+    if empty := [part for part in PARTS if part not in sizes and scheme != "kfold"]:
+        raise DataError(
+            f"{len(frame)} patches leave {' and '.join(empty)} empty; add patches or change the split's shares"
+        )
+    _write(frame, split, f"split {scheme}")
+
+
+def write_fold(
+    table: str | Path,
+    split: str | Path,
+    path: str | Path,
+    *,
+    fold: int,
+    shares: dict[str, float],
+    validation_seed: int,
+    buffer_km: float,
+    tolerance: float,
+) -> None:
+    """Write the split table of one fold (CSV: id, split, group): its patches test, the others train and validate.
+
+    Args:
+        table: patch table (Parquet).
+        split: split table of the scheme ``kfold``.
+        path: split table to write, in the row order of the patch table.
+        fold: number of the fold, from 1.
+        shares: ``validation`` and ``train`` give the ratio of the two in what the fold leaves, by whole groups.
+        validation_seed: with the fold's number, seed of the validation part.
+        buffer_km: training patches whose gap to a validation or test patch is at most this become ``buffer``; 0: none.
+        tolerance: how far the shares of validation and training may be off.
+
+    Raises:
+        DataError: if there is no such fold, a share cannot be kept to, or no training patch is left.
+    """
+    folds = read_split(split).astype({"fold": int})
+    if fold not in folds["fold"].unique():
+        raise DataError(f"{split}: no fold {fold}; expected 1 to {folds['fold'].max()}: name one of them")
+
+    def of_fold(patches: pd.DataFrame, *_: object) -> dict[str, Sequence[object]]:
+        order = folds.set_index("id").loc[patches["id"]]
+        names = order["group"].to_numpy(np.str_)
+        fixed = {"test": np.unique(names[order["fold"] == fold])}
+        seeds = None, (validation_seed, fold)
+        return in_groups(Patches(patches), names, shares, seeds, buffer_km, tolerance, fixed)
+
+    _write(_split(read_patches(table), of_fold), path, f"fold {fold}")
+
+
+def _split(table: pd.DataFrame, scheme: Callable[..., dict[str, Sequence[object]]], *args: Any, **settings: Any) -> Any:
+    """The split table that ``scheme`` makes of the patch table sorted by id, in the order of the patch table."""
+    ordered = table.sort_values("id", kind="stable")
+    columns = scheme(ordered, *args, **settings)
+    frame = pd.DataFrame({"id": ordered["id"], **columns}, index=ordered.index)
+    return frame.loc[table.index]
+
+
+def _write(frame: pd.DataFrame, path: str | Path, what: str) -> None:
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False)
+    sizes = frame["split"].value_counts()
+    listed = ", ".join(f"{sizes[part]} {part}" for part in (*PARTS, BUFFER) if part in sizes)
+    log.info("%s: %s%s", what, listed, f", {frame['group'].nunique()} groups" if "group" in frame else "")
+
+
+def paper_split(ids: Sequence[str], shares: dict[str, float], seed: int, validation_seed: int) -> dict[str, str]:
+    """The published split: ``splitfolders.ratio`` takes the test patches, torch's ``random_split`` the validation.
+
+    Both libraries get what they got in the published code: files sorted by name, here empty ones named by id.
+
+    Returns:
+        id → ``train``, ``validation`` or ``test``.
+    """
+    import torch  # only this scheme needs it, and every other light step must stay light
+    from torch.utils.data import random_split
+
+    learn = round(shares["train"] + shares["validation"], 9)
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder, "in", "patches")
+        files.mkdir(parents=True)
+        for id_ in ids:
+            (files / f"{id_}.tif").touch()
+        with Path(os.devnull).open("w") as silent, contextlib.redirect_stderr(silent):
+            splitfolders.ratio(files.parent, Path(folder, "out"), seed, (learn, 0.0, round(1 - learn, 9)), move=True)
+        names = {
+            part: sorted(p.name for p in Path(folder, "out", part, "patches").iterdir()) for part in ("train", "test")
+        }
+    # The sizes are the published code's: the training part is cut down to a whole number, validation takes the rest.
+    size = int(round(shares["train"] / learn, 9) * len(names["train"]))
+    generator = torch.Generator().manual_seed(validation_seed)
+    learning: list[str] = names["train"]
+    halves: Iterable[Iterable[str]] = random_split(learning, [size, len(learning) - size], generator)  # type: ignore
+    assigned = zip(PARTS, [*halves, names["test"]], strict=True)
+    return {name.removesuffix(".tif"): part for part, chosen in assigned for name in chosen}
+
+
+def _paper(
+    table: pd.DataFrame, shares: dict[str, float], seed: int, validation_seed: int
+) -> dict[str, Sequence[object]]:
+    ids = table["id"].tolist()
+    parts = paper_split(ids, shares, seed, validation_seed)
+    return {"split": [parts[id_] for id_ in ids]}
+
+
+SCHEMES: dict[str, Callable[..., dict[str, Sequence[object]]]] = {
+    "paper": _paper,
+    "blocks": by_blocks,
+    "sites": by_sites,
+    "kfold": by_folds,
+}
+"""Scheme name → function of (patch table, shares, seed, validation seed) and of the settings that it asks for, which
+gives the columns of the split table beside the id."""

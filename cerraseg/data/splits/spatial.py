@@ -1,0 +1,239 @@
+"""Splits by place: whole blocks or sites go to a part, stratified by class; a buffer keeps training away."""
+
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cerraseg.data.splits.distances import nearest
+from cerraseg.core.errors import DataError
+from cerraseg.data.splits.groups import Names, blocks, sites
+from cerraseg.core.layout import LAYERS, count_columns, edge_layer, levels_of
+from cerraseg.core.logs import log
+from cerraseg.geo.positions import Ints, Places, locate
+from cerraseg.data.splits.stratify import share_out
+from cerraseg.core.taxonomy import LEVELS
+
+BUFFER = "buffer"
+"""The part of patches that lie too near to validation or test patches to train: used by nobody."""
+
+Parts = NDArray[np.str_]
+Bools = NDArray[np.bool_]
+
+
+class Patches:
+    """The patches of a patch table in its order: places, pixels of each class of the finest level, paths."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self.level = max(levels_of(table.columns))
+        self.counts: Ints = table[count_columns(self.level)].to_numpy(np.int64)
+        self.places: Places = locate(table)
+        layers = [*LAYERS, *map(edge_layer, LEVELS)]
+        self.paths = table[[layer for layer in layers if layer in table]].astype(str)
+
+
+def by_blocks(
+    table: pd.DataFrame,
+    shares: Mapping[str, float],
+    seed: int,
+    validation_seed: int,
+    *,
+    block_km: float,
+    buffer_km: float,
+    tolerance: float,
+) -> dict[str, Sequence[object]]:
+    """Whole blocks to a part: columns ``split`` and ``group`` of the split table. See :func:`in_groups`."""
+    patches = Patches(table)
+    names = blocks(patches.places, block_km)
+    return in_groups(patches, names, shares, (seed, validation_seed), buffer_km, tolerance, {})
+
+
+def by_sites(
+    table: pd.DataFrame,
+    shares: Mapping[str, float],
+    seed: int,
+    validation_seed: int,
+    *,
+    site_gap_km: float,
+    test_sites: Sequence[str],
+    validation_sites: Sequence[str],
+    buffer_km: float,
+    tolerance: float,
+) -> dict[str, Sequence[object]]:
+    """Whole sites to a part: columns ``split`` and ``group`` of the split table. See :func:`in_groups`.
+
+    The sites of patches with a file whose path fits a pattern (``fnmatch``) go where the patterns say.
+
+    Raises:
+        DataError: if a pattern fits no path, or a site fits patterns of both parts.
+    """
+    patches = Patches(table)
+    names = sites(patches.places, site_gap_km)
+    given = {"test": test_sites, "validation": validation_sites}
+    fixed = {part: _sites_of(patches.paths, names, part, patterns) for part, patterns in given.items() if patterns}
+    if len(fixed) == 2 and (both := np.intersect1d(fixed["test"], fixed["validation"])).size:
+        raise DataError(
+            f"split: test_sites and validation_sites both fit {', '.join(map(str, both))}; expected one part a site: "
+            "change the patterns, or site_gap_km, by which patches are of one site"
+        )
+    return in_groups(patches, names, shares, (seed, validation_seed), buffer_km, tolerance, fixed)
+
+
+def by_folds(
+    table: pd.DataFrame,
+    shares: Mapping[str, float],
+    seed: int,
+    validation_seed: int,
+    *,
+    unit: str,
+    folds: int,
+    tolerance: float,
+    **size: float,
+) -> dict[str, Sequence[object]]:
+    """Whole blocks or sites (``unit``) to a fold, 1 to ``folds``: columns ``split``, ``group`` and ``fold``.
+
+    Every patch is a test patch, in its fold; shares and validation seed are for :func:`cerraseg.data.splits.assign.write_fold`.
+    ``size`` is ``block_km`` or ``site_gap_km``.
+
+    Raises:
+        DataError: if a fold is empty or its share of the patches is off by more than ``tolerance``.
+    """
+    patches = Patches(table)
+    names = blocks(patches.places, size["block_km"]) if unit == "blocks" else sites(patches.places, size["site_gap_km"])
+    groups, member = np.unique(names, return_inverse=True)
+    random = np.random.default_rng(seed)
+    counts, sizes = _summed(patches, member, len(groups))
+    fold = share_out(counts, sizes, [1 / folds] * folds, tolerance=tolerance, random=random)[member] + 1
+    numbers = [str(number) for number in range(1, folds + 1)]
+    _check(fold.astype(np.str_), dict.fromkeys(numbers, 1 / folds), tolerance, len(groups), "fold ")
+    _warn(patches, fold.astype(np.str_), numbers, "fold ")
+    log.info("%d %s in %d folds", len(groups), unit, folds)
+    return {"split": ["test"] * len(fold), "group": names.tolist(), "fold": fold.tolist()}
+
+
+def in_groups(
+    patches: Patches,
+    names: Names,
+    shares: Mapping[str, float],
+    seeds: tuple[object, object],
+    buffer_km: float,
+    tolerance: float,
+    fixed: Mapping[str, Names],
+) -> dict[str, Sequence[object]]:
+    """Columns ``split`` and ``group`` of a split by whole groups.
+
+    Args:
+        patches: what is split.
+        names: group of each patch, (N,).
+        shares: wanted share of each of ``train``, ``validation`` and ``test``.
+        seeds: what the generators of the test and of the validation part are seeded with.
+        buffer_km: training patches whose gap to a validation or test patch is at most this become ``buffer``; 0: none.
+        tolerance: how far a part's share of the patches, before the buffer, may be off.
+        fixed: part → groups that belong to it; the others share what these leave, by ``shares``.
+
+    Raises:
+        DataError: if a part is empty or off by more, or the buffer leaves no training patch.
+    """
+    groups, member = np.unique(names, return_inverse=True)
+    parts = np.full(len(groups), "train", dtype="U10")
+    for part, chosen in fixed.items():
+        parts[np.isin(groups, chosen)] = part
+    open_shares = {part: share for part, share in shares.items() if part not in fixed}
+    for part, seed in zip(("test", "validation"), seeds, strict=True):
+        if part in open_shares:
+            _take(patches, member, parts, part, open_shares, tolerance, seed)
+            open_shares = {other: share for other, share in open_shares.items() if other != part}
+    found = parts[member]
+    _check(found, _wanted(found, shares, fixed), tolerance, len(groups))
+    found = _buffered(patches.places, found, buffer_km)
+    _warn(patches, found, list(shares))
+    return {"split": found.tolist(), "group": names.tolist()}
+
+
+def _wanted(found: Parts, shares: Mapping[str, float], fixed: Collection[str]) -> dict[str, float]:
+    """The shares of the parts that are not fixed, of what the fixed ones leave."""
+    left = float(np.isin(found, list(fixed), invert=True).mean())
+    whole = sum(share for part, share in shares.items() if part not in fixed)
+    return {part: share / whole * left for part, share in shares.items() if part not in fixed}
+
+
+def _take(
+    patches: Patches, member: Ints, parts: Parts, part: str, shares: Mapping[str, float], tolerance: float, seed: object
+) -> None:
+    """Give ``part`` its share of the groups that are still with ``train``, in place."""
+    free = np.flatnonzero(parts == "train")
+    if not len(free):
+        return
+    counts, sizes = _summed(patches, member, len(parts))
+    share = shares[part] / sum(shares.values())
+    taken = share_out(
+        counts[free],
+        sizes[free],
+        [share, 1 - share],
+        tolerance=tolerance / 2 * len(member) / sizes[free].sum(),  # both divisions go at the expense of training
+        random=np.random.default_rng(seed),  # type: ignore[arg-type]
+        holders=[1, len(shares) - 1],
+    )
+    parts[free[taken == 0]] = part
+
+
+def _summed(patches: Patches, member: Ints, groups: int) -> tuple[Ints, Ints]:
+    """Pixels of each class (G, K) and number of patches (G,) of each group."""
+    counts = np.zeros((groups, patches.counts.shape[1]), np.int64)
+    np.add.at(counts, member, patches.counts)
+    return counts, np.bincount(member, minlength=groups)
+
+
+def _sites_of(paths: pd.DataFrame, names: Names, part: str, patterns: Sequence[str]) -> Names:
+    """The sites that hold a patch with a path that fits one of the patterns."""
+    fitting = np.zeros(len(paths), bool)
+    for pattern in patterns:
+        fits = paths.map(lambda path, pattern=pattern: fnmatchcase(path, pattern)).to_numpy().any(axis=1)
+        if not fits.any():
+            raise DataError(
+                f"split.{part}_sites: {pattern!r} fits no patch's path; expected a pattern such as '*/denmark/*', and "
+                f"paths are such as {paths.iat[0, 0]!s}: correct the pattern"
+            )
+        fitting |= fits
+    chosen = np.unique(names[fitting])
+    log.info("%s: %d sites of %d patches", part, len(chosen), int(np.isin(names, chosen).sum()))
+    return chosen
+
+
+def _check(found: Parts, wanted: Mapping[str, float], tolerance: float, groups: int, what: str = "") -> None:
+    reached = {part: float((found == part).mean()) for part in wanted}
+    if all(share and abs(share - wanted[part]) <= tolerance + 1e-9 for part, share in reached.items()):
+        return
+    listed = ", ".join(f"{what}{part} {reached[part]:.3f} (wanted {share:.3f})" for part, share in wanted.items())
+    raise DataError(
+        f"split: the {groups} groups of patches give these shares: {listed}; expected none empty and each within "
+        f"{tolerance:g} of the wanted. Take a smaller block_km or site_gap_km, more patches, other shares (or folds), "
+        "other sites, or a larger tolerance"
+    )
+
+
+def _buffered(places: Places, parts: Parts, buffer_km: float) -> Parts:
+    """``parts`` with training patches within the buffer as :data:`BUFFER`."""
+    if not buffer_km:
+        return parts
+    train, others = np.flatnonzero(parts == "train"), np.flatnonzero(parts != "train")
+    near = np.isfinite(nearest(places, train, others, 1000 * buffer_km)[0])
+    if near.all():
+        raise DataError(
+            f"split.buffer_km: all {len(train)} training patches lie within {buffer_km:g} km of validation or test "
+            "patches; expected some farther away: take a smaller buffer_km, or larger blocks"
+        )
+    parts = parts.copy()
+    parts[train[near]] = BUFFER
+    return parts
+
+
+def _warn(patches: Patches, found: Parts, parts: Sequence[str], what: str = "") -> None:
+    """Log the classes that a part lacks."""
+    present = patches.counts.any(axis=0)
+    for part in parts:
+        lacks = present & ~patches.counts[found == part].any(axis=0)
+        if named := ", ".join(LEVELS[patches.level][number].name for number in np.flatnonzero(lacks)):
+            log.warning("%s%s holds no pixel of: %s", what, part, named)

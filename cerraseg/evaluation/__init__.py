@@ -1,0 +1,1 @@
+"""Scores from counts, intervals, areas, benchmark numbers. No torch."""

@@ -1,0 +1,166 @@
+"""Hectares of each class of a map, and the counts of two maps of the same ground by block."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
+from rasterio.warp import transform
+from rasterio.windows import Window
+
+from cerraseg.core.errors import DataError
+from cerraseg.core.taxonomy import LandCover
+from cerraseg.evaluation.metrics import Bytes, Counts, Vector, patch_confusions
+from cerraseg.geo import rasters
+from cerraseg.geo.cog import CHUNK, NO_DATA
+
+CELL = 64
+"""Side in pixels of the cells whose ground is measured; all pixels of a cell count as equally large."""
+
+_CACHE = 256  # MB: a row of blocks of a wide map
+_SAME_GRID = 0.01  # pixels; less is the rounding of a stored coordinate
+
+
+def mapped(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Counts, Vector]:
+    """Pixels, int64 ``(K,)``, and hectares, float64 ``(K,)``, of each class over class maps; 255 is left out.
+
+    The ground of a cell of 64 × 64 pixels is the polygon of its corners in a Lambert azimuthal equal-area projection
+    centred on the map, shared out evenly among its pixels. So geographic, projected and rotated maps are right
+    anywhere: with pixels of 10 m the whole to 1e-8, a class to 1e-5. Ground that two maps hold counts twice. Memory
+    does not grow with the maps.
+
+    Raises :class:`DataError` if there is no map, or one cannot be read, has no coordinate reference system or holds
+    other values than the ids of ``classes`` and 255.
+    """
+    if not maps:
+        raise DataError("there is no class map to measure; expected at least one GeoTIFF: make the map again.")
+    pixels, hectares = np.zeros(len(classes), np.int64), np.zeros(len(classes))
+    for path in maps:
+        with _opened(path) as file:
+            plane = _plane(file)
+            for window, chunk in _chunks(file):
+                counts = _count_cells(chunk)
+                wrong = np.flatnonzero(counts[:, len(classes) : NO_DATA].any(axis=0))
+                if len(wrong):
+                    raise DataError(
+                        f"{path} holds the value {len(classes) + wrong[0]}; expected 0 to {len(classes) - 1}, or "
+                        f"{NO_DATA} for no data: give the level that the map was made at."
+                    )
+                pixels += counts[:, : len(classes)].sum(axis=0)
+                hectares += _pixel_hectares(file, window, plane) @ counts[:, : len(classes)]
+    return pixels, hectares
+
+
+def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCover], side: int = 128) -> Counts:
+    """Counts, int64 ``(N, K, K)``, of two class maps on one grid by square block of ``side`` pixels.
+
+    Rows truth, columns map. Pixels that are 255 in either are not counted, blocks without a counted pixel left out.
+
+    Raises :class:`DataError` if a file cannot be read, the grids differ or a value is no class id.
+    """
+    blocks = []
+    with _opened(map_file) as file, _opened(truth_file) as reference:
+        _check_grids(file, reference)
+        for top in range(0, file.height, side):
+            window = Window(0, top, file.width, min(side, file.height - top))
+            prediction, truth = (_squares(source.read(1, window=window), side) for source in (file, reference))
+            truth[prediction == NO_DATA] = NO_DATA
+            prediction[truth == NO_DATA] = 0
+            blocks.append(patch_confusions(truth, prediction, len(classes)).astype(np.int64))
+    counts = np.concatenate(blocks)
+    return counts[counts.any(axis=(1, 2))]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE), rasters.opened(path) as file:
+            if file.dtypes[0] != "uint8":
+                raise DataError(f"{path} holds {file.dtypes[0]}; expected class ids in uint8: make the map again.")
+            yield file
+    except RasterioError as error:
+        raise DataError(
+            f"{path} cannot be read ({error}); expected a GeoTIFF class map: make the map again."
+        ) from error
+
+
+def _chunks(file: Any) -> Iterator[tuple[Window, Bytes]]:
+    """The pieces of a map that hold data, with their windows: whole blocks of a COG, and of no more than 4 MB."""
+    for top in range(0, file.height, CHUNK):
+        for left in range(0, file.width, CHUNK):
+            window = Window(left, top, min(CHUNK, file.width - left), min(CHUNK, file.height - top))
+            chunk = file.read(1, window=window)
+            if chunk.min() != NO_DATA:
+                yield window, chunk
+
+
+def _count_cells(chunk: Bytes) -> Counts:
+    """Pixels by cell, row by row, and value: ``(cells, 256)``."""
+    rows, columns = (np.arange(side) // CELL for side in chunk.shape)
+    codes = ((columns[-1] + 1) * rows[:, None] + columns) * 256
+    count = int(codes[-1, -1]) + 256
+    return np.bincount((codes + chunk).ravel(), minlength=count).reshape(-1, 256)
+
+
+def _plane(file: Any) -> Any:
+    """An equal-area projection around the middle of a map."""
+    middle = file.transform * (file.width / 2, file.height / 2)
+    return equal_area_around(*(values[0] for values in _projected(file, "EPSG:4326", *([value] for value in middle))))
+
+
+def equal_area_around(longitude: float, latitude: float) -> CRS:
+    """The Lambert azimuthal equal-area projection around a place, in metres."""
+    return CRS.from_string(f"+proj=laea +lat_0={latitude!r} +lon_0={longitude!r} +datum=WGS84 +units=m")
+
+
+def _pixel_hectares(file: Any, window: Window, plane: Any) -> Vector:
+    """Hectares of one pixel of each cell of a window, ``(cells,)`` in the order of :func:`_count_cells`."""
+    rows, columns = (
+        np.append(np.arange(start, start + length, CELL), start + length)
+        for start, length in ((window.row_off, window.height), (window.col_off, window.width))
+    )
+    x, y = file.transform * tuple(np.meshgrid(columns, rows))
+    east, north = (np.reshape(values, x.shape) for values in _projected(file, plane, x.ravel(), y.ravel()))
+    # Half the cross product of the diagonals: differences of near points, where sums over corners would cancel.
+    (down_x, up_x), (down_y, up_y) = ((v[1:, 1:] - v[:-1, :-1], v[:-1, 1:] - v[1:, :-1]) for v in (east, north))
+    square_metres = np.abs(down_x * up_y - down_y * up_x) / 2
+    hectares: Vector = square_metres / np.outer(np.diff(rows), np.diff(columns)) / 10_000
+    return hectares.ravel()
+
+
+def _projected(file: Any, target: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    try:
+        if not file.crs:
+            raise CRSError("it has none")
+        points = transform(file.crs, target, x, y)
+        if not np.isfinite(points).all():
+            raise CRSError("it puts corners of the map nowhere on Earth")
+    except (CRSError, CPLE_BaseError) as error:
+        raise DataError(
+            f"the ground of {file.name} cannot be measured in its coordinate reference system ({error}); expected one "
+            "that places it on Earth: make the map from images with a georeference."
+        ) from error
+    return points[0], points[1]
+
+
+def _check_grids(file: Any, reference: Any) -> None:
+    corners = np.array([(0, 0), (file.width, 0), (0, file.height), (file.width, file.height)], dtype=np.float64).T
+    shifts = np.subtract(~reference.transform * (file.transform * tuple(corners)), corners)
+    if file.crs != reference.crs or file.shape != reference.shape or np.abs(shifts).max() > _SAME_GRID:
+        raise DataError(
+            f"{file.name} has {file.shape[0]} x {file.shape[1]} pixels in {file.crs} from {file.transform[:6]}, but "
+            f"{reference.name} {reference.shape[0]} x {reference.shape[1]} in {reference.crs} from "
+            f"{reference.transform[:6]}; expected one grid: warp the reference to that of the map."
+        )
+
+
+def _squares(strip: Bytes, side: int) -> Bytes:
+    """A strip of at most ``side`` rows as its squares ``(N, side, side)``, filled up with 255."""
+    height, width = strip.shape
+    filled = np.pad(strip, ((0, side - height), (0, -width % side)), constant_values=NO_DATA)
+    return np.ascontiguousarray(filled.reshape(side, -1, side).swapaxes(0, 1))

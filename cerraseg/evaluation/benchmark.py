@@ -1,0 +1,250 @@
+"""The benchmark's numbers: a row a scenario, with the published score where the paper has it, by class and by pair.
+
+House rule: a score on other data than the paper's never stands beside the paper's as if the two could be compared.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cerraseg.config.scenario import AXES
+from cerraseg.core.errors import DataError
+from cerraseg.core.taxonomy import LEVELS, PARENTS
+from cerraseg.evaluation import bootstrap, metrics, score_files
+
+PAPER_DATA = "CerraData-4MM"
+"""Data source of the published scores: a comparable run's source label starts with it."""
+
+SCORES = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro F1",
+    "macro_f1_present": "Macro F1 (present)",
+    "weighted_f1": "Weighted F1",
+    "miou": "mIoU",
+    "kappa": "Kappa",
+}
+"""Score columns (percent, two decimals) and their headings."""
+
+PAPER_SCORES = ("macro_f1", "miou")
+"""Scores that the paper gives for every scenario; they come with an interval and, for L2, scored as L1."""
+
+PAPER_KEY = ["model", "modality", "weighting", "level"]
+GROUP = ["level", "model", "modality", "weighting", "recipe"]
+"""What a scenario is apart from its seed, in the order of the tables."""
+
+_POINTS = ["difference", "low", "high"]
+_PAIR_COLUMNS = ["first", "second", "level", "source", *_POINTS, "p", "p_holm", "draws"]
+_Entrants = dict[tuple[str, str], list[NDArray[np.integer]]]
+_MATCHES = {("l1", "l1"): "l1", ("l2", "l2"): "l2", ("l1", "as_l1"): "as_l1"}
+
+
+def paper_column(score: str) -> str:
+    """Name of the column with the published value of ``score``."""
+    return f"paper_{score} ({PAPER_DATA})"
+
+
+def difference_column(score: str) -> str:
+    """Name of the column with this run's ``score`` minus the published one, in percentage points."""
+    return f"{score}_difference"
+
+
+class _Run(NamedTuple):
+    path: Path
+    fields: dict[str, Any]
+    source: str
+    pixels: int
+    scores: dict[str, Any]
+    classes: list[dict[str, Any]]
+
+    def patches(self) -> tuple[NDArray[np.str_], NDArray[np.integer]]:
+        """Ids and counts of the patches, sorted by id."""
+        ids, confusions = score_files.read_patches(self.path.with_name("patches.npz"))
+        if confusions.sum() != self.pixels:
+            raise DataError(
+                f"{self.path} counts {self.pixels} pixels but the patches.npz beside it {confusions.sum()}; expected "
+                "the same evaluation in both: run it again."
+            )
+        order = np.argsort(ids)
+        return ids[order], confusions[order]
+
+
+def _runs(metrics_files: Iterable[str | Path]) -> list[_Run]:
+    """The runs in the order of the tables; own models and recipes come in the order in which the files name them."""
+    runs = [_read(Path(path)) for path in metrics_files]
+    if not runs:
+        raise DataError("no metrics file was given; expected at least one metrics.json: evaluate a scenario first.")
+    ids = [run.fields["id"] for run in runs]
+    if twice := sorted({name for name in ids if ids.count(name) > 1}):
+        raise DataError(f"scenario {', '.join(twice)} comes twice; expected each once: remove the extra metrics.json.")
+    if len(sources := sorted({run.source for run in runs})) > 1:
+        raise DataError(f"the data sources are {sources}; expected one a table: collect each in its own table.")
+    models, recipes = (dict.fromkeys(run.fields[axis] for run in runs) for axis in ("model", "recipe"))
+    orders: dict[str, Sequence[str]] = {**AXES, "model": [*dict.fromkeys(AXES["model"]) | models], "recipe": [*recipes]}
+    rank = {(axis, value): place for axis, values in orders.items() for place, value in enumerate(values)}
+
+    def key(run: _Run) -> tuple[object, ...]:
+        axes = ((rank.get((axis, run.fields[axis]), len(rank)), run.fields[axis]) for axis in GROUP)
+        return *axes, run.fields["seed"]
+
+    return sorted(runs, key=key)
+
+
+def _read(path: Path) -> _Run:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        fields = {field: content["scenario"][field] for field in ("id", *PAPER_KEY, "recipe", "seed")}
+        scores = _score_columns(content)
+        classes = [
+            {"abbreviation": entry["abbreviation"], "name": entry["name"]}
+            | {score: round(100 * entry[score], 2) for score in ("f1", "iou", "precision", "recall")}
+            | {"support": entry["support"]}
+            for entry in content["classes"]
+        ]
+        return _Run(path, fields, content["source"], content["pixels"], scores, classes)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{path} cannot be read as metrics ({error!r}); expected a metrics.json of the evaluation: run it again."
+        ) from error
+
+
+def _score_columns(content: dict[str, Any]) -> dict[str, Any]:
+    row = {"patches": content["patches"]}
+    for score in SCORES:
+        row[score] = round(100 * content["scores"][score], 2)
+        if score in PAPER_SCORES:
+            low, high = content["intervals"][score]
+            row |= {f"{score}_low": round(100 * low, 2), f"{score}_high": round(100 * high, 2)}
+    for tolerance, scores in (content.get("edges") or {}).items():
+        row[f"edge_f1_{tolerance}"] = round(100 * scores["f1"], 2)
+    return row | {"epochs": (content.get("training") or {}).get("epochs")}
+
+
+def collect(metrics_files: Sequence[str | Path], paper_scores: str | Path, *, comparable: bool) -> pd.DataFrame:
+    """Gather ``metrics.json`` files into one table, by :data:`GROUP` and seed; recipes in the order of the files.
+
+    Columns: id, the scenario's fields, source, comparable, patches, :data:`SCORES` (percent, two decimals; macro_f1 and
+    miou with the ends ``_low`` and ``_high`` of their 95 % interval), :func:`further_scores`, epochs of training (empty
+    where unknown), then the published values (:func:`paper_column`; empty where the paper lacks the scenario) and the
+    differences to them (:func:`difference_column`). ``comparable`` says that the data *and* the split are the paper's:
+    otherwise the differences stay empty. L2 is scored as L1 from the ``patches.npz`` beside each metrics file.
+
+    Raises :class:`DataError` if a file cannot be read, a scenario comes twice, the data sources differ, or
+    ``comparable`` is claimed for other data.
+    """
+    runs = _runs(metrics_files)
+    if comparable and not runs[0].source.startswith(PAPER_DATA):
+        raise DataError(
+            f"the data source is {runs[0].source!r}; expected {PAPER_DATA} for a comparable run: pass comparable=False."
+        )
+    rows = [{**run.fields, "source": run.source, "comparable": comparable, **run.scores, **_as_l1(run)} for run in runs]
+    table = pd.DataFrame(rows).astype({"epochs": "Int64"})
+    last = [*further_scores(table), "epochs"]
+    table = table[[*(column for column in table if column not in last), *last]]
+    return _with_paper(table, pd.read_csv(paper_scores))
+
+
+def further_scores(table: pd.DataFrame) -> list[str]:
+    """Columns that only some tables have: ``edge_f1_<tolerance in pixels>``, ``macro_f1_as_l1`` and ``miou_as_l1``."""
+    edges = sorted(column for column in table.columns if column.startswith("edge_f1_"))
+    return [*edges, *(name for score in PAPER_SCORES if (name := f"{score}_as_l1") in table)]
+
+
+def roll_up(confusions: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Counts of L2 ``(..., 14, 14)`` as counts of L1 ``(..., 7, 7)``: each class counts as the L1 class that holds it.
+
+    The truth is then the L2 mask rolled up; in CerraData-4MM about 0.01 % of its pixels differ from the L1 mask.
+    """
+    holds = np.eye(len(LEVELS["l1"]), dtype=np.int64)[[*PARENTS]]
+    return np.asarray(holds.T @ confusions.astype(np.int64) @ holds)
+
+
+def _as_l1(run: _Run) -> dict[str, float]:
+    if run.fields["level"] != "l2":
+        return {}
+    scores = metrics.scores(roll_up(run.patches()[1].sum(axis=0)))
+    return {f"{score}_as_l1": round(100 * getattr(scores, score), 2) for score in PAPER_SCORES}
+
+
+def _with_paper(table: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
+    names = {score: paper_column(score) for score in PAPER_SCORES}
+    if missing := {*PAPER_KEY, *PAPER_SCORES} - set(paper.columns):
+        raise DataError(f"the paper's scores lack the columns {sorted(missing)}; expected reference/paper_scores.csv.")
+    table = table.merge(paper[[*PAPER_KEY, *PAPER_SCORES]].rename(columns=names), how="left", on=PAPER_KEY)
+    for score, column in names.items():
+        table[difference_column(score)] = (table[score] - table[column]).round(2).where(table["comparable"])
+    return table
+
+
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean and sample standard deviation of each score over the seeds of a scenario, for those with more than one.
+
+    Columns: the scenario's fields without the seed, ``seeds`` (how many), then ``<score>_mean`` and ``<score>_std``
+    (percent, two decimals), of edges and of L2 scored as L1 too where ``table`` has them.
+    """
+    scores = (*SCORES, *further_scores(table))
+    parts = {f"{score}_{part}": (score, part) for score in scores for part in ("mean", "std")}
+    result = table.groupby(GROUP, sort=False).agg(seeds=("seed", "count"), **parts).round(2).reset_index()
+    return result[result["seeds"] > 1].reset_index(drop=True)
+
+
+def per_class(metrics_files: Sequence[str | Path]) -> pd.DataFrame:
+    """One row a scenario and class, in the order of :func:`collect`.
+
+    Columns: id, the scenario's fields, source, abbreviation and name of the class, then f1, iou, precision and recall
+    (percent, two decimals) and support (true pixels).
+    """
+    runs = _runs(metrics_files)
+    return pd.DataFrame([run.fields | {"source": run.source} | row for run in runs for row in run.classes])
+
+
+def pairs(metrics_files: Sequence[str | Path]) -> pd.DataFrame:
+    """Compare every two scenarios that were scored on the same patches, by macro F1, on paired bootstrap draws.
+
+    L1 is compared with L1, L2 with L2, and L2 rolled up (:func:`roll_up`) with L1, marked ``as_l1``. A scenario with
+    several seeds is one entrant, named without its seed: its score, and each draw, is the mean over its seeds. The
+    interval then tells how far other patches would move the difference of these means; not how far other seeds would.
+
+    Columns: first (the better one), second, level, source, difference of macro F1 (first minus second, in points), its
+    95 % interval low and high, p (:func:`bootstrap.compare`), p_holm (adjusted for all pairs of the table) and
+    draws (:func:`cerraseg.evaluation.bootstrap.draws_for`).
+    """
+    runs = _runs(metrics_files)
+    rows = [row for entrants in _entrants(runs) for row in _compared(entrants)]
+    table = pd.DataFrame(rows, columns=_PAIR_COLUMNS)
+    table["source"] = runs[0].source
+    table["p_holm"] = bootstrap.holm(table["p"])
+    table[_POINTS] *= 100
+    return table.round({**dict.fromkeys(_POINTS, 2), "p": 6, "p_holm": 6})
+
+
+def _entrants(runs: Sequence[_Run]) -> Iterable[_Entrants]:
+    """Name and level → counts of each seed, apart for each set of patches; L2 comes as ``as_l1`` too where L1 is."""
+    found: dict[tuple[str, ...], _Entrants] = {}
+    seeds = Counter(run.fields["id"].rpartition("-")[0] for run in runs)
+    for run in runs:
+        ids, confusions = run.patches()
+        entrants = found.setdefault(tuple(ids), {})
+        name, level = run.fields["id"], run.fields["level"]
+        name = stem if seeds[stem := name.rpartition("-")[0]] > 1 else name
+        entrants.setdefault((name, level), []).append(confusions)
+        if level == "l2" and runs[0].fields["level"] == "l1":
+            entrants.setdefault((name, "as_l1"), []).append(roll_up(confusions))
+    return found.values()
+
+
+def _compared(entrants: _Entrants) -> Iterator[dict[str, object]]:
+    """Rows of :func:`pairs` on one set of patches, in fractions."""
+    matches = [pair for pair in combinations(entrants, 2) if tuple(level for _, level in pair) in _MATCHES]
+    for pair, result in zip(matches, bootstrap.compare_all(entrants, matches), strict=True):
+        (first, level), (second, other) = pair
+        row = {"level": _MATCHES[level, other], "draws": bootstrap.draws_for(len(matches))}
+        if result.difference < 0:
+            first, second, result = second, first, result.reverse()
+        yield row | {"first": first, "second": second} | result._asdict()

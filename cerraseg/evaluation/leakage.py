@@ -1,0 +1,91 @@
+"""Leakage of a split: how near the test patches lie to training patches, and how scores change with the distance."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cerraseg.core.errors import DataError
+from cerraseg.evaluation import bootstrap
+from cerraseg.evaluation.metrics import DECIMALS, Vector, class_scores, scores
+
+BINS = 5
+"""Most bins of distance beside that of the patches that touch."""
+
+FEWEST = 20
+"""Patches that a bin of distance has on average at least, where there are as many."""
+
+
+def section(confusions: NDArray[np.integer], ids: list[str], distances: str | Path) -> dict[str, Any]:
+    """The section ``leakage`` of a scenario's metrics.
+
+    ``touching`` is the share of the test patches that touch a training patch; ``median_metres`` and
+    ``median_centre_metres`` are the medians of the gaps to the nearest training patch and of the distances between
+    centres. ``by_distance`` has a row a bin: ``from`` and ``to`` (smallest and largest gap in it, in m), ``touches``,
+    ``patches``, ``accuracy``, ``macro_f1_present`` and its 95 % ``interval``, as fractions from 0 to 1; the interval is
+    null for a single patch. Patches without a labelled pixel are in no bin.
+
+    Args:
+        confusions: counts of the scored patches, (N, classes, classes).
+        ids: their ids.
+        distances: table of :func:`cerraseg.data.splits.distances.write_distances`, which has them all.
+
+    Raises:
+        DataError: if the table lacks a scored patch.
+    """
+    table = pd.read_csv(distances, dtype={"id": str}, keep_default_na=False).set_index("id")
+    if lacking := [id_ for id_ in ids if id_ not in table.index]:
+        raise DataError(
+            f"{distances} has no row for {len(lacking)} scored patches, such as {lacking[0]}; expected all of them: "
+            "run the rule distances again"
+        )
+    table = table.loc[ids]
+    gaps, touches = table["metres"].to_numpy(np.float64), table["touches"].to_numpy(bool)
+    labelled = confusions.reshape(len(ids), -1).max(axis=1) > 0
+    return {
+        "touching": round(float(touches.mean()), DECIMALS),
+        "median_metres": round(float(np.median(gaps)), 1),
+        "median_centre_metres": round(float(table["centre_metres"].median()), 1),
+        "by_distance": [
+            _row(confusions[rows], gaps[rows], bool(touches[rows[0]])) for rows in _bins(gaps, touches, labelled)
+        ],
+    }
+
+
+def _bins(gaps: Vector, touches: NDArray[np.bool_], labelled: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
+    """Rows of the patches that touch, then of quantiles of the others."""
+    if (touches & labelled).any():
+        yield np.flatnonzero(touches & labelled)
+    apart = np.flatnonzero(~touches & labelled)
+    if not apart.size:
+        return
+    bins = min(BINS, max(1, len(apart) // FEWEST))
+    edges = np.unique(np.quantile(gaps[apart], np.linspace(0, 1, bins + 1)[1:], method="higher"))
+    number = np.searchsorted(edges, gaps[apart])  # of equal gaps, all are in one bin
+    yield from (apart[number == k] for k in np.unique(number))
+
+
+def _row(confusions: NDArray[np.integer], gaps: Vector, touches: bool) -> dict[str, Any]:
+    found = scores(confusions.sum(axis=0, dtype=np.int64))
+    return {
+        "from": float(gaps.min()),
+        "to": float(gaps.max()),
+        "touches": touches,
+        "patches": len(gaps),
+        "accuracy": round(found.accuracy, DECIMALS),
+        "macro_f1_present": round(found.macro_f1_present, DECIMALS),
+        "interval": np.round(bootstrap.interval(_drawn(confusions)), DECIMALS).tolist() if len(gaps) > 1 else None,
+    }
+
+
+def _drawn(confusions: NDArray[np.integer]) -> Vector:
+    """Macro F1 over the classes present in the truth of each bootstrap draw, (draws,)."""
+    hits, truth = confusions.diagonal(axis1=1, axis2=2), confusions.sum(axis=2, dtype=np.int64)
+    margins = np.concatenate([hits, truth, truth + confusions.sum(axis=1, dtype=np.int64)], axis=1).astype(np.float64)
+    sums = np.concatenate([weights @ margins for weights in bootstrap.times_drawn(len(margins))])
+    hits_drawn, truth_drawn, pixels = np.split(sums, 3, axis=1)
+    f1, present = class_scores(hits_drawn, pixels)[0], truth_drawn > 0
+    return np.asarray((f1 * present).sum(axis=1) / present.sum(axis=1))

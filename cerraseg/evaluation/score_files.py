@@ -1,0 +1,130 @@
+"""The files that a scenario's scores stand in: written by the evaluation, read by tables and figures."""
+
+import csv
+import json
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cerraseg.core.errors import DataError
+from cerraseg.core.files import replacing
+from cerraseg.core.logs import log
+from cerraseg.core.taxonomy import LandCover
+from cerraseg.evaluation import bootstrap
+from cerraseg.evaluation.metrics import DECIMALS, PER_CLASS, Counts, Scores, scores
+
+RULE = (
+    "Counts over all labelled pixels of the test patches. macro_f1, macro_precision, macro_recall and miou are plain "
+    "means over all classes of the level, with 0 for a class never predicted or absent (the published rule); "
+    "macro_f1_present and miou_present are means over the classes present in the truth; weighted_f1 weighs each class "
+    "by its true pixels. intervals are 95 % bootstrap intervals over the test patches. Fractions from 0 to 1."
+)
+"""The averaging rule, written into every ``metrics.json``."""
+
+HEADLINES = ("accuracy", "macro_f1", "miou", "kappa")
+"""The scores that the published benchmark gives."""
+
+
+def write(
+    folder: Path, confusions: ArrayLike, ids: Sequence[str], classes: Sequence[LandCover], info: Mapping[str, object]
+) -> Scores:
+    """Score patches; write ``metrics.json``, ``summary.json``, ``patches.npz``, ``classes.csv`` and ``confusion.csv``
+    into ``folder``. The summary holds the :data:`HEADLINES` among the scores alone, for tools that compare runs.
+
+    ``confusions`` are the counts ``(N, classes, classes)`` (:func:`patch_confusions`) of the patches ``ids``, both kept
+    in ``patches.npz``. ``info`` goes into the JSON as it is. It must hold ``scenario`` (id, model, modality, weighting,
+    level, recipe, seed), ``source`` (label of the data, e.g. "simulated landscape") and ``patches`` (how many were
+    scored); ``training`` may give ``epochs``, ``edges`` the precision, recall and f1 by tolerance in pixels,
+    ``leakage`` the scores by distance from the training patches. To it are added ``pixels`` (scored), ``rule``,
+    ``scores``, ``intervals`` (95 %) and ``classes``. The same input gives the same bytes.
+
+    Raises :class:`DataError` if a key is missing, taken or not writable as strict JSON (NaN is not), or ``classes`` or
+    ``ids`` do not fit ``confusions``.
+    """
+    counts = np.asarray(confusions)
+    if counts.ndim != 3 or not len(counts) == len(ids) == len(set(ids)):
+        raise DataError(
+            f"{len(set(ids))} different ids were given for counts of shape {counts.shape}; expected one id a patch and "
+            "counts (patches, classes, classes): count them with patch_confusions()."
+        )
+    matrix = counts.sum(axis=0)
+    result = scores(matrix)
+    if [entry.id for entry in classes] != list(range(len(matrix))):
+        raise DataError(
+            f"{len(classes)} classes were given for a confusion matrix of {len(matrix)}; expected one a row in id "
+            "order: pass the classes of the scenario's level."
+        )
+    text = _json(info, result, counts, classes)
+    summary = {name: value for name, value in result.summary().items() if name in HEADLINES}
+    by_class = [list(row.values()) for row in result.by_class(classes)]
+    _write_csv(folder / "classes.csv", ["id", "abbreviation", "name", *PER_CLASS], by_class)
+    rows = [[place, *row] for place, row in enumerate(matrix.tolist())]
+    _write_csv(folder / "confusion.csv", ["Class", *range(len(matrix))], rows)
+    with replacing(folder / "patches.npz") as part:
+        np.savez_compressed(part, ids=np.asarray(ids, dtype=np.str_), confusion=counts)
+    for name, content in (("summary", json.dumps(summary, indent=2) + "\n"), ("metrics", text)):
+        with replacing(folder / f"{name}.json") as part:
+            part.write_text(content, encoding="utf-8")
+    return result
+
+
+def _json(info: Mapping[str, object], result: Scores, confusions: Counts, classes: Sequence[LandCover]) -> str:
+    drawn = bootstrap.draws(confusions)
+    added = {
+        "pixels": int(result.support.sum()),
+        "rule": RULE,
+        "scores": result.summary(),
+        "intervals": {name: np.round(bootstrap.interval(drawn[name]), DECIMALS).tolist() for name in drawn},
+        "classes": result.by_class(classes),
+    }
+    if {"scenario", "source", "patches"} - info.keys() or added.keys() & info.keys():
+        raise DataError(
+            f"info holds {sorted(info)}; expected scenario, source and patches, and none of {sorted(added)}: "
+            "pass what the step knows and leave the scores to write()."
+        )
+    try:
+        return json.dumps({**info, **added}, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"info cannot be written as JSON ({error}); expected text, whole and finite numbers: convert arrays and "
+            "leave out what is undefined."
+        ) from error
+
+
+def read_patches(path: str | Path) -> tuple[NDArray[np.str_], NDArray[np.integer]]:
+    """Read a ``patches.npz``: the patches' ids ``(N,)`` and their counts ``(N, classes, classes)``."""
+    try:
+        with np.load(path) as file:
+            return file["ids"], file["confusion"]
+    except Exception as error:  # a damaged archive makes numpy, zipfile and zlib trip over anything
+        raise DataError(
+            f"{path} cannot be read as counts of patches ({error}); expected a patches.npz of the evaluation: "
+            "run it again."
+        ) from error
+
+
+def read_confusion(path: str | Path) -> Counts:
+    """Read a ``confusion.csv`` (header ``Class,0,1,...``) as int64 ``(classes, classes)``."""
+    return np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.int64, ndmin=2)[:, 1:]
+
+
+def _write_csv(path: Path, header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def set_aside_others(folder: Path, keep: Collection[str]) -> None:
+    """Move the scores of scenarios that are not among ``keep`` from ``folder`` to ``former-scores`` beside it.
+
+    A scores folder then holds what its benchmark compares and nothing else, so that one hash over it says whether two
+    machines compare the same.
+    """
+    for scores_of in sorted(path for path in folder.iterdir() if path.name not in keep):
+        former = folder.with_name("former-scores") / scores_of.name
+        shutil.rmtree(former) if former.is_dir() else former.unlink(missing_ok=True)
+        former.parent.mkdir(exist_ok=True)
+        scores_of.rename(former)
+        log.info("%s is not in this benchmark; its scores now lie in %s", scores_of.name, former)

@@ -1,0 +1,1 @@
+"""Georeferenced rasters and positions, without knowledge of the pipeline."""

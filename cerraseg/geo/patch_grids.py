@@ -1,0 +1,151 @@
+"""The pixel grids that georeferenced patches lie on: one per coordinate reference system."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from cerraseg.core.errors import DataError
+from cerraseg.core.logs import log
+
+COLUMNS = ("id", "crs", "a", "b", "c", "d", "e", "f")
+"""What a map needs of the patch table; ``a``-``f`` are x = a·col + b·row + c, y = d·col + e·row + f."""
+
+MAX_PIXELS = 250_000_000_000
+"""Largest map in pixels, holes included: a square that holds Brazil at 10 m has 1.9e11."""
+
+_SIZE_TOLERANCE = 1e-3  # relative; over a patch of 128 pixels an eighth of a pixel
+_SHIFT_NOTED = 1e-3  # pixels; less is the rounding of a stored coordinate
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One map's pixel grid and the patches on it.
+
+    Attributes:
+        tag: the coordinate system in file names, such as ``epsg32722``.
+        shape: (height, width) in pixels.
+        members: positions of the patches in the patch table, in its order.
+        ids: their ids.
+        rows: rows of their upper left corners on the grid.
+        columns: columns of them.
+    """
+
+    tag: str
+    crs: Any
+    transform: Any
+    shape: tuple[int, int]
+    members: NDArray[np.int64]
+    ids: list[str]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+
+def grids(patches: pd.DataFrame, tile_shape: tuple[int, int]) -> list[Grid]:
+    """One grid per coordinate system, in order of its first patch, for patches of ``tile_shape`` (height, width).
+
+    ``patches`` has the columns :data:`COLUMNS`, one row a patch. A grid has the pixels of its first patch and the
+    extent of all. A patch that lies off it by a fraction of a pixel is moved to the nearest pixel, and the log says how
+    many and how far.
+
+    Raises :class:`DataError` on an empty table, missing columns, unknown coordinate systems, unlike pixel sizes,
+    rotated or south-up patches and an extent above :data:`MAX_PIXELS`.
+    """
+    _check_table(patches)
+    systems = {text: _system(text, patches) for text in patches["crs"].unique()}
+    members: dict[str, list[int]] = {}
+    for position, text in enumerate(patches["crs"]):
+        members.setdefault(systems[text][0], []).append(position)
+    return [
+        _grid(patches.iloc[found], *systems[patches["crs"].iloc[found[0]]], np.array(found), tile_shape)
+        for found in members.values()
+    ]
+
+
+def _system(text: Any, patches: pd.DataFrame) -> tuple[str, Any]:
+    try:
+        crs = CRS.from_user_input(text)
+        if not crs:
+            raise CRSError("empty")
+    except (CRSError, TypeError, ValueError) as error:
+        holder = patches.loc[patches["crs"].isna() if pd.isna(text) else patches["crs"] == text, "id"].iloc[0]
+        raise DataError(
+            f"patch {holder} has the coordinate reference system {text!r}, which GDAL does not know ({error}); "
+            'expected one such as "EPSG:32722" or WKT: correct the georeference of its files'
+        ) from error
+    authority = crs.to_authority()
+    if authority:
+        return "".join(authority).lower(), crs
+    return "crs" + hashlib.sha256(crs.to_wkt().encode()).hexdigest()[:8], crs
+
+
+def _grid(table: pd.DataFrame, tag: str, crs: Any, members: NDArray[np.int64], tile_shape: tuple[int, int]) -> Grid:
+    ids = table["id"].astype(str).to_list()
+    a, b, c, d, e, f = (table[column].to_numpy(np.float64) for column in "abcdef")
+    _check_transforms(ids, a, b, c, d, e, f)
+    exact = np.stack([(f - f[0]) / e[0], (c - c[0]) / a[0]])
+    # Half a pixel always goes the same way, so that a row of patches stays straight.
+    nearest = np.floor(exact + 0.5)
+    _note_shifts(tag, ids[0], np.abs(exact - nearest).max(axis=0))
+    corner = nearest.min(axis=1)
+    offsets = nearest - corner[:, None]
+    height, width = (offsets.max(axis=1) + tile_shape).tolist()
+    if height * width > MAX_PIXELS:
+        raise DataError(
+            f"the {len(ids)} patches in {tag} span {width:.0f} x {height:.0f} pixels, more than {MAX_PIXELS:.0e}; "
+            f"expected patches of one region: correct the outliers among them (the first is {ids[0]}) or call mosaic "
+            "once a region"
+        )
+    transform = Affine(a[0], 0.0, c[0] + corner[1] * a[0], 0.0, e[0], f[0] + corner[0] * e[0])
+    rows, columns = offsets.astype(np.int64)
+    return Grid(tag, crs, transform, (int(height), int(width)), members, ids, rows, columns)
+
+
+def _note_shifts(tag: str, first: str, shifts: NDArray[np.float64]) -> None:
+    moved = int(np.count_nonzero(shifts > _SHIFT_NOTED))
+    if moved:
+        log.info(
+            "%s: %d of %d patches lie off the pixel grid of patch %s, by up to %.2f pixels: moved to the nearest pixel",
+            *(tag, moved, len(shifts), first, shifts.max()),
+        )
+
+
+def _check_table(patches: pd.DataFrame) -> None:
+    missing = [column for column in COLUMNS if column not in patches.columns]
+    if missing:
+        raise DataError(
+            f"the patch table has no column {', '.join(missing)}; expected {', '.join(COLUMNS)}: index again"
+        )
+    if patches.empty:
+        raise DataError(
+            "there is no patch to put on a map; expected at least one: look at the split that was predicted"
+        )
+
+
+def _check_transforms(ids: Sequence[str], *coefficients: NDArray[np.float64]) -> None:
+    a, b, _, d, e, _ = coefficients
+    good = np.asarray(np.isfinite(np.stack(coefficients)).all(axis=0))
+    _refuse(ids, ~good, coefficients, "finite numbers", "correct the georeference of its files")
+    turned = (np.abs(b) > 1e-6 * np.abs(a)) | (np.abs(d) > 1e-6 * np.abs(e))
+    _refuse(ids, turned, coefficients, "b = d = 0 (no rotation or shear)", "warp it to a north-up grid")
+    flipped = (a <= 0) | (e >= 0)
+    _refuse(ids, flipped, coefficients, "a > 0 and e < 0 (north up)", "flip its rows or columns and the transform")
+    unlike = (np.abs(a / a[0] - 1) > _SIZE_TOLERANCE) | (np.abs(e / e[0] - 1) > _SIZE_TOLERANCE)
+    expected = f"pixels of {a[0]:g} x {-e[0]:g} as in patch {ids[0]}, to 0.1 %"
+    _refuse(ids, unlike, coefficients, expected, "resample it, or map each pixel size by itself")
+
+
+def _refuse(
+    ids: Sequence[str], bad: NDArray[np.bool_], coefficients: Sequence[NDArray[np.float64]], expected: str, remedy: str
+) -> None:
+    if bad.any():
+        where = int(np.argmax(bad))
+        found = ", ".join(f"{k} = {v[where]:g}" for k, v in zip("abcdef", coefficients, strict=True))
+        raise DataError(f"patch {ids[where]} has the transform {found}; expected {expected}: {remedy}")

@@ -1,0 +1,123 @@
+"""Where patches lie on the ground: corners and centres as geocentric coordinates, whatever their coordinate systems."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.warp import transform
+
+from cerraseg.core.errors import DataError
+from cerraseg.data.index import SIZE
+
+COLUMNS = ["id", "crs", "left", "bottom", "right", "top"]
+"""What it takes of the patch table."""
+
+TRUE_SCALE = 0.01
+"""A projected system counts as metric where its metres are those of the ground to 1 %: UTM is, Web Mercator is not."""
+
+_AXIS, _ECCENTRICITY2 = 6378137.0, 0.00669437999014  # of the ellipsoid WGS 84: m, and squared
+_DEGREES = CRS.from_epsg(4326)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of N patches, each the rectangle of its bounds.
+
+    Attributes:
+        ids: their ids.
+        crs: their coordinate systems as text, (N,).
+        system: a number for each of these texts, (N,).
+        metric: whether the system is projected, in metres of true scale, (N,) bool.
+        bounds: left, bottom, right, top in units of the system, (N, 4).
+        degrees: longitude and latitude of the centre, (N, 2).
+        centre: geocentric x, y, z of the centre in m, (N, 3).
+        corners: the same of the corners, one after the other around the patch, (N, 4, 3).
+    """
+
+    ids: list[str]
+    crs: NDArray[np.str_]
+    system: Ints
+    metric: NDArray[np.bool_]
+    bounds: Floats
+    degrees: Floats
+    centre: Floats
+    corners: Floats
+
+    @cached_property
+    def sides(self) -> Floats:
+        """Length of the four sides on the ground in m, (N, 4)."""
+        return np.asarray(np.linalg.norm(self.corners - np.roll(self.corners, 1, axis=1), axis=2))
+
+    @cached_property
+    def outer(self) -> Floats:
+        """Distance of the farthest corner from the centre in m, (N,)."""
+        return np.asarray(np.linalg.norm(self.corners - self.centre[:, None], axis=2).max(axis=1))
+
+    @cached_property
+    def pixel(self) -> Floats:
+        """Side of a pixel in m, the shorter one, (N,)."""
+        return np.asarray(self.sides.min(axis=1) / SIZE)
+
+
+def locate(table: pd.DataFrame) -> Places:
+    """Places of the patches in a table with the columns :data:`COLUMNS`, in its row order.
+
+    Raises:
+        DataError: if a coordinate system is unknown to GDAL or local, or a patch lies outside its domain.
+    """
+    texts = table["crs"].astype(str).to_numpy(np.str_)
+    bounds = table[["left", "bottom", "right", "top"]].to_numpy(np.float64)
+    left, bottom, right, top = bounds.T
+    x = np.stack([left, right, right, left, (left + right) / 2], axis=1)
+    y = np.stack([bottom, bottom, top, top, (bottom + top) / 2], axis=1)
+    names, system = np.unique(texts, return_inverse=True)
+    degrees, metres = np.empty((len(texts), 5, 2)), np.zeros(len(texts), bool)
+    for number, name in enumerate(names.tolist()):
+        rows = np.flatnonzero(system == number)
+        degrees[rows], metres[rows] = _degrees(name, x[rows], y[rows])
+    ids = table["id"].astype(str).tolist()
+    if lost := [id_ for id_, where in zip(ids, degrees, strict=True) if not np.isfinite(where).all()]:
+        raise DataError(
+            f"{len(lost)} patches (the first is {lost[0]}) lie outside the domain of their coordinate reference "
+            "system; expected a place on Earth: correct the georeference of their files"
+        )
+    ground = geocentric(degrees)
+    scale = np.linalg.norm(ground[:, 1] - ground[:, 0], axis=1) / (right - left)
+    metric = metres & (abs(scale - 1) <= TRUE_SCALE)
+    return Places(ids, texts, system, metric, bounds, degrees[:, 4], ground[:, 4], ground[:, :4])
+
+
+def _degrees(name: str, x: Floats, y: Floats) -> tuple[Floats, bool]:
+    """Longitudes and latitudes, with a last axis of 2, and whether the system is projected in metres."""
+    try:
+        crs = CRS.from_user_input(name)
+        lonlat = np.stack(transform(crs, _DEGREES, x.ravel(), y.ravel()), axis=-1)
+    except (RasterioError, CPLE_BaseError, ValueError) as error:
+        raise DataError(
+            f"the coordinate reference system {name!r} has no known place on Earth ({error}); "
+            'expected one such as "EPSG:32722": correct the georeference of the files'
+        ) from error
+    return lonlat.reshape(*x.shape, 2), bool(crs.is_projected and crs.linear_units_factor[1] == 1)
+
+
+def geocentric(degrees: Floats) -> Floats:
+    """Geocentric x, y, z in m (last axis 3) on the ellipsoid WGS 84 of longitudes and latitudes (last axis 2)."""
+    longitude, latitude = np.moveaxis(np.radians(degrees), -1, 0)
+    radius = _AXIS / np.sqrt(1 - _ECCENTRICITY2 * np.sin(latitude) ** 2)
+    across = radius * np.cos(latitude)
+    up = radius * (1 - _ECCENTRICITY2) * np.sin(latitude)
+    return np.stack([across * np.cos(longitude), across * np.sin(longitude), up], axis=-1)
+
+
+def utm_zone(degrees: Floats) -> Ints:
+    """EPSG code of the UTM zone (6° wide, WGS 84, of the hemisphere) that holds each longitude and latitude (N, 2)."""
+    zone = np.floor((degrees[:, 0] + 180) / 6) % 60 + 1
+    return np.asarray(np.where(degrees[:, 1] < 0, 32700, 32600) + zone, dtype=np.int64)

@@ -1,0 +1,1 @@
+"""From a checkpoint to predictions, mosaics, scenes, polygons and STAC items."""

@@ -1,0 +1,245 @@
+"""Map a whole scene: overlapping tiles, blended, row of tiles by row of tiles, so that memory does not grow with it."""
+
+import hashlib
+import shutil
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rasterio.windows import Window
+from torch import Tensor
+
+from cerraseg.core.files import replacing
+from cerraseg.core.logs import log, progress
+from cerraseg.core.memory import enough, keep_memory, smaller
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.data.index import SIZE
+from cerraseg.geo.cog import NO_DATA
+from cerraseg.mapping import scene, tiling
+from cerraseg.mapping.map_rows import MapRows
+from cerraseg.mapping.parent_maps import write_parents
+from cerraseg.mapping.scene import Scene, SceneFiles
+from cerraseg.models import checkpoint, inference
+
+LAYERS = ("probabilities", "margin", "entropy")
+"""What can be written beside classes and confidence: the probability of each class, that of the most likely class less
+that of the second, and the entropy of all as a share of the largest possible; each in percent."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a scene is mapped.
+
+    Attributes:
+        overlap: share (0 to 0.9) of a tile that its neighbour covers too.
+        window: how tiles are blended, of :data:`cerraseg.mapping.tiling.WINDOWS`.
+        augment: mean of the probabilities over the eight flips and quarter turns of each tile.
+        resampling: for a raster on another grid, a name of rasterio's.
+        layers: of :data:`LAYERS`.
+        batch_size: tiles at a time.
+        precision: of the forward pass.
+        threads: CPU threads of torch, and of the compression.
+    """
+
+    overlap: float = 0.5
+    window: str = "cosine"
+    augment: bool = False
+    resampling: str = "bilinear"
+    layers: Sequence[str] = ()
+    batch_size: int = 32
+    precision: inference.Precision = "float32"
+    threads: int = 1
+
+
+def map_scene(
+    model_file: Path,
+    files: SceneFiles,
+    band_statistics: Mapping[str, Mapping[str, float]],
+    folder: Path,
+    unfinished: Path,
+    settings: Settings,
+    tags: Mapping[str, str],
+    code: str = "",
+) -> None:
+    """Write ``folder`` with the map of a scene, on the scene's grid, as Cloud-Optimized GeoTIFFs.
+
+    ``classes.tif``, ``confidence.tif`` (percent) and a file for each of ``settings.layers``; for a model of both levels
+    ``classes_l1.tif``, too; 255 where any band has no data. Tiles see the training mean (``band_statistics``: band →
+    mean) where the scene has no data, and beyond the border of a scene smaller than a tile its mirror image.
+
+    Finished rows are kept in ``unfinished`` until all is written: a killed run goes on after the last one, if model,
+    files, settings and ``code`` (a digest) are the same, and ends with the same bytes.
+
+    Raises:
+        DataError: if the checkpoint or the scene cannot be used.
+        MemoryShortage: if a batch of tiles is too large for the memory.
+        StorageError: if the disk is full.
+    """
+    torch.set_num_threads(settings.threads)
+    keep_memory()
+    segmenter, blueprint, _ = checkpoint.load(model_file)
+    device = inference.device()
+    segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
+    classes = LEVELS[blueprint.level]
+    bands_of = {"classes": 1, "confidence": 1} | {name: 1 for name in settings.layers}
+    if "probabilities" in bands_of:
+        bands_of["probabilities"] = len(classes)
+    with scene.opened(files, blueprint.modality, settings.resampling) as image:
+        fill = np.array([band_statistics[band]["mean"] for band in image.bands], np.float32)
+        key = _key(model_file, files, settings, fill, code)
+        with MapRows(unfinished, image.grid.shape[1], bands_of, key) as rows, torch.inference_mode():
+            at_once = smaller("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
+            with enough(at_once), inference.arithmetic(device, settings.precision):
+                _map_rows(segmenter, image, rows, fill, len(classes), settings, device)
+            tags = {**tags, **_said(image, settings)}
+            with replacing(folder) as part:
+                for name in bands_of:
+                    labels = [c.name for c in classes] if name == "probabilities" else [name]
+                    legend = {"classes": classes} if name == "classes" else {"bands": labels}
+                    rows.write_map(
+                        name, part / f"{name}.tif", image.grid, **legend, tags=tags, threads=settings.threads
+                    )
+                if blueprint.top_down:
+                    write_parents(part / "classes.tif", part / "classes_l1.tif", tags, settings.threads)
+    shutil.rmtree(unfinished)
+
+
+def _map_rows(
+    segmenter: checkpoint.Segmenter,
+    image: Scene,
+    rows: MapRows,
+    fill: NDArray[np.float32],
+    classes: int,
+    settings: Settings,
+    device: torch.device,
+) -> None:
+    height, width = image.grid.shape
+    window = settings.window if settings.overlap else "flat"
+    tops, lefts = tiling.starts(height, settings.overlap), tiling.starts(width, settings.overlap)
+    down, across = (torch.from_numpy(tiling.weights(firsts, window)).to(device) for firsts in (tops, lefts))
+    # A row of the map is finished when the next row of tiles starts below it; rows of tiles above `done` are done.
+    todo = [k for k, top in enumerate(tops) if min(top + SIZE, height) > rows.done]
+    log.info("%d x %d pixels, %d of %d rows of tiles to do, on %s", width, height, len(todo), len(tops), device)
+    ends = [*tops[1:], tops[-1] + SIZE]
+    sums = torch.zeros(classes, SIZE, lefts[-1] + SIZE, device=device)
+    # Closed at an error too, so that nothing reads on when the scene is closed: GDAL would end the process.
+    with closing(_strips(segmenter, image, [tops[k] for k in todo], fill, device)) as strips:
+        for k, (strip, valid) in progress(zip(todo, strips, strict=True), "map", len(todo)):
+            inside = [n for n, left in enumerate(lefts) if valid[:, left : left + SIZE].any()]
+            for batch in (inside[n : n + settings.batch_size] for n in range(0, len(inside), settings.batch_size)):
+                tiles = torch.stack([strip[:, lefts[n] : lefts[n] + SIZE] for n in batch]).permute(0, 3, 1, 2)
+                for n, tile in zip(batch, _probabilities(segmenter, tiles, settings.augment), strict=True):
+                    sums[:, :, lefts[n] : lefts[n] + SIZE].addcmul_(tile, down[k][:, None] * across[n])
+            first, finished = max(rows.done - tops[k], 0), min(ends[k], height) - tops[k]
+            if finished > first:
+                layers = _layers(sums[:, first:finished, :width], rows.names, segmenter.top_down)
+                rows.append(_masked(layers, valid[first:finished, :width]))
+            kept = sums[:, ends[k] - tops[k] :].clone()
+            sums[:, : kept.shape[1]], sums[:, kept.shape[1] :] = kept, 0
+
+
+def _strips(
+    segmenter: checkpoint.Segmenter,
+    image: Scene,
+    tops: Sequence[int],
+    fill: NDArray[np.float32],
+    device: torch.device,
+) -> Generator[tuple[Tensor, NDArray[np.bool_]], None, None]:
+    """Normalised pixels (SIZE, W, bands) on the device and where they are data (SIZE, W), of each row of tiles.
+
+    Each row of the scene is read, sent and normalised once; the next ones are read while these are worked on.
+    """
+    strip = torch.empty(SIZE, max(image.grid.shape[1], SIZE), len(fill), device=device)
+    valid = np.empty(strip.shape[:2], bool)
+    new = [(tops[n - 1] + SIZE if n else top, top + SIZE) for n, top in enumerate(tops)]
+    with ThreadPoolExecutor(1) as reader:
+        ahead = [reader.submit(_read, image, *rows, fill) for rows in new[:1]]
+        for n in range(len(tops)):
+            pixels, inside = ahead.pop().result()
+            ahead = [reader.submit(_read, image, *rows, fill) for rows in new[n + 1 : n + 2]]
+            kept = strip[len(inside) :].clone()
+            strip[: len(kept)] = kept
+            strip[len(kept) :] = segmenter.normalise(torch.from_numpy(pixels).to(device)[None])[0].permute(1, 2, 0)
+            valid = np.concatenate([valid[len(inside) :], inside])
+            yield strip, valid
+
+
+def _read(
+    image: Scene, top: int, bottom: int, fill: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Rows of the scene, (bands, rows, W), and where they are data; ``fill`` elsewhere, and its mirror image beyond."""
+    height, width = image.grid.shape
+    pixels, valid = image.read(Window(0, top, width, min(bottom, height) - top))
+    if not valid.all():
+        pixels = np.where(valid, pixels, fill[:, None, None])
+    missing = [(0, bottom - top - valid.shape[0]), (0, max(0, SIZE - width))]
+    if any(after for _, after in missing):
+        return np.pad(pixels, [(0, 0), *missing], "symmetric"), np.pad(valid, missing, "symmetric")
+    return pixels, valid
+
+
+def _probabilities(segmenter: checkpoint.Segmenter, images: Tensor, augment: bool) -> Tensor:
+    """Probabilities (B, classes, H, W) of normalised tiles; with ``augment`` their mean over all flips and turns."""
+    if not augment:
+        return inference.probabilities(segmenter.logits(images)[0])
+    found = []
+    for turns in range(4):
+        turned = images.rot90(turns, (2, 3))
+        straight = inference.probabilities(segmenter.logits(turned)[0])
+        flipped = inference.probabilities(segmenter.logits(turned.flip(3))[0]).flip(3)
+        found.append((straight + flipped).rot90(-turns, (2, 3)))
+    return torch.stack(found).sum(0) / 8
+
+
+def _layers(probabilities: Tensor, names: Sequence[str], top_down: bool) -> dict[str, Tensor]:
+    """Layers by name, (bands, H, W) uint8, of probabilities (classes, H, W)."""
+    ids, confidence = inference.decide(probabilities[None], top_down)
+    layers = {"classes": ids, "confidence": confidence}
+    if "probabilities" in names:
+        layers["probabilities"] = inference.percent(probabilities)
+    if "margin" in names:
+        first, second = probabilities.topk(2, dim=0).values
+        layers["margin"] = inference.percent(first - second)[None]
+    if "entropy" in names:
+        nats = torch.special.entr(probabilities).sum(0)
+        layers["entropy"] = inference.percent(nats / np.log(len(probabilities)))[None]
+    return layers
+
+
+def _masked(layers: Mapping[str, Tensor], valid: NDArray[np.bool_]) -> dict[str, NDArray[np.uint8]]:
+    """Layers as (rows, bands, width), 255 where there is no data."""
+    return {name: np.where(valid, layer.cpu().numpy(), NO_DATA).transpose(1, 0, 2) for name, layer in layers.items()}
+
+
+def _said(image: Scene, settings: Settings) -> dict[str, str]:
+    """What a map's metadata says of how it was made."""
+    return {
+        "OVERLAP": f"{settings.overlap:g}",
+        "WINDOW": settings.window,
+        "AUGMENT": str(settings.augment).lower(),
+        "RESAMPLING": settings.resampling if image.warped else "none",
+    }
+
+
+def _key(
+    model_file: Path, files: SceneFiles, settings: Settings, fill: NDArray[np.float32], code: str
+) -> dict[str, Any]:
+    """What must be the same for a killed run to be gone on with."""
+    states = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in (files.msi, files.sar) if path}
+    model = hashlib.sha256(model_file.read_bytes()).hexdigest()
+    bands = [list(files.msi_bands), list(files.sar_bands)]
+    of_results = {name: value for name, value in asdict(settings).items() if name != "threads"}
+    return {
+        "model": model,
+        "files": states,
+        "bands": bands,
+        "settings": of_results,
+        "fill": fill.tolist(),
+        "code": code,
+    }

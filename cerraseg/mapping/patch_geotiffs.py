@@ -1,0 +1,51 @@
+"""One GeoTIFF a predicted patch, as the published code writes them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rasterio
+from numpy.typing import NDArray
+from rasterio.transform import Affine
+
+from cerraseg.core.files import replacing
+from cerraseg.core.logs import progress
+from cerraseg.data.index import SIZE
+from cerraseg.geo.tiff_integrity import written
+
+
+def export_geotiffs(
+    table: pd.DataFrame, predictions: Mapping[str, NDArray[np.uint8]], folder: str | Path, *, model: str, weighting: str
+) -> None:
+    """Write one GeoTIFF a patch under the published names, ``parrot_beak_<model>_<nw or w>_<id>.tif``.
+
+    Where there are edges too, the classes go into the subfolder ``seg`` and the edges into ``edg``, as published.
+
+    Args:
+        table: rows of the patch table, in the order of the predictions.
+        predictions: ``seg``, class ids, and perhaps ``edg``, 0 or 1: (N, 128, 128) uint8 each; written as int32, as
+            published, with the patch's CRS and transform.
+        folder: folder to write; it replaces an older one when it is complete.
+        model: first part of the names.
+        weighting: second part of the names.
+    """
+    prefix = f"parrot_beak_{model}_{weighting}"
+    with replacing(folder) as temporary:
+        for name, prediction in predictions.items():
+            target = temporary / name if len(predictions) > 1 else temporary
+            target.mkdir(parents=True)
+            for tile, patch in progress(zip(prediction, table.itertuples(), strict=True), f"export {name}", len(table)):
+                _write(target / f"{prefix}_{patch.id}.tif", tile, patch)
+
+
+def _write(path: Path, tile: NDArray[np.uint8], patch: Any) -> None:
+    profile = {"driver": "GTiff", "width": SIZE, "height": SIZE, "count": 1, "dtype": "int32", "crs": patch.crs}
+    transform = Affine(patch.a, patch.b, patch.c, patch.d, patch.e, patch.f)
+    with (
+        rasterio.Env(),
+        written(path),
+        rasterio.open(path, "w", **profile, compress="deflate", transform=transform) as target,
+    ):
+        target.write(tile.astype(np.int32), 1)

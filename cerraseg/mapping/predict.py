@@ -1,0 +1,92 @@
+"""Predict packed patches: class ids, confidence and edges as packed arrays."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from numpy.lib.format import write_array_header_1_0
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cerraseg.core.files import replacing
+from cerraseg.core.logs import log, progress
+from cerraseg.core.memory import enough, keep_memory, smaller
+from cerraseg.core.storage import need_room
+from cerraseg.data.index import SIZE
+from cerraseg.data.packed import Store, batches
+from cerraseg.evaluation.edges import derive
+from cerraseg.models import checkpoint, inference
+from cerraseg.training.batches import PackedPatches, Streamed
+
+
+def predict(
+    model_file: str | Path,
+    store: Store,
+    rows: NDArray[np.int64],
+    prediction: str | Path,
+    confidence: str | Path,
+    edges: str | Path,
+    *,
+    batch_size: int = 32,
+    precision: inference.Precision = "float32",
+    threads: int = 1,
+) -> None:
+    """Predict the patches in ``rows`` with a checkpoint.
+
+    Args:
+        model_file: checkpoint.
+        store: packed patches.
+        rows: which patches, in the order of the output.
+        prediction: ``.npy`` to write: class ids (rows, 128, 128) uint8.
+        confidence: ``.npy`` to write: probability of the predicted class in percent (rows, 128, 128) uint8.
+        edges: ``.npy`` to write: 1 on edges, else 0 (rows, 128, 128) uint8; from the model's edge decoder or, where it
+            has none, those of the predicted classes.
+        batch_size: patches at a time.
+        precision: ``bfloat16`` runs the forward pass under autocast; softmax is in float32 either way.
+        threads: CPU threads of torch.
+
+    Raises:
+        DataError: if the checkpoint cannot be used or the store lacks its bands.
+        MemoryShortage: if a batch is too large for the memory.
+        StorageError: if the disk is too small.
+    """
+    torch.set_num_threads(threads)
+    keep_memory()
+    device = inference.device()
+    segmenter, blueprint, _ = checkpoint.load(model_file)
+    segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
+    need_room(Path(prediction).parent, 3 * len(rows) * SIZE * SIZE, "prediction")
+    patches, order = PackedPatches(store, rows, blueprint.modality, []), batches(np.arange(len(rows)), batch_size)
+    with (
+        enough(smaller("predict.batch_size", batch_size)),
+        ExitStack() as stack,
+        torch.inference_mode(),
+        inference.arithmetic(device, precision),
+    ):
+        files = [
+            stack.enter_context(_growing(path, (len(rows), SIZE, SIZE))) for path in (prediction, confidence, edges)
+        ]
+        for images, _ in progress(Streamed(patches, order, device, segmenter.normalise), "predict", len(order)):
+            for file, tiles in zip(files, _tiles(*segmenter.logits(images), top_down=segmenter.top_down), strict=True):
+                file.write(tiles.data)
+    log.info("predicted %d patches on %s in %s", len(rows), device, precision)
+
+
+@contextmanager
+def _growing(path: str | Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
+    """A ``.npy`` file of uint8 that is written from its start to its end: a mapped one would grow in memory."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        yield file
+
+
+def _tiles(semantic: Tensor, edge: Tensor | None = None, *, top_down: bool = False) -> tuple[NDArray[np.uint8], ...]:
+    """Class ids, confidence in percent, and where edges are: each (B, H, W)."""
+    parts = list(inference.decide(inference.probabilities(semantic), top_down))
+    if edge is not None:
+        parts.append(((edge[:, 1] > edge[:, 0]) & (edge[:, 1] == edge.amax(1))).to(torch.uint8))
+    classes, percent, *edges = torch.stack(parts).cpu().numpy()  # one copy from the GPU, so one wait
+    return classes, percent, edges[0] if edges else derive(classes)

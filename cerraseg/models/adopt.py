@@ -1,0 +1,117 @@
+"""Take a checkpoint that was not trained here, released or the user's own, as a scenario's."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cerraseg.config.recipes import Recipe
+from cerraseg.config.scenario import AXES, Scenario
+from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.core.files import replacing
+from cerraseg.core.logs import log
+from cerraseg.core.taxonomy import LEVELS, MODALITIES
+from cerraseg.models import checkpoint
+from cerraseg.models.checkpoint import Blueprint, assembled, draw
+from cerraseg.models.state_dict import read
+from cerraseg.models.transnuseg import dimensions, import_published
+
+
+def adopt(
+    file: Path,
+    scenario: Scenario,
+    recipe: Recipe,
+    settings: Mapping[str, Any],
+    statistics: Mapping[str, Any],
+    output: Path,
+    origin: Path,
+) -> None:
+    """Check a checkpoint file against a scenario and write it as one that every later step takes.
+
+    Args:
+        file: a CerraSeg checkpoint, or a bare state dict: of segmentation-models-pytorch's U-Net, or of TransNuSeg
+            under the published names. Nothing but tensors and plain values is ever unpickled.
+        scenario: what the file should be.
+        recipe: says for a bare state dict whether its input is normalised.
+        settings: those of a bare U-Net; a TransNuSeg's dimensions are read off the shapes.
+        statistics: of this run's training split, for a recipe that normalises.
+        output: checkpoint to write.
+        origin: JSON to write: name, bytes and SHA-256 of ``file``.
+
+    Raises:
+        DataError: if the file is unsafe, no checkpoint, or another scenario's; the error says which it would fit.
+    """
+    content = read(file)
+    try:
+        if "blueprint" in content:
+            blueprint, parameters = Blueprint(**content["blueprint"]), content["parameters"]
+            _check_fit(file, scenario, (blueprint.model, blueprint.modality, blueprint.level))
+        else:
+            if scenario.model not in AXES["model"]:
+                raise DataError(f"{file}: a bare state dict; expected a CerraSeg checkpoint for {scenario.id}")
+            _check_fit(file, scenario, _kind(file, content))
+            blueprint, parameters = _from_state(scenario, recipe, settings, statistics, content)
+        assembled(blueprint, parameters)
+    except TypeError as error:
+        raise DataError(
+            f"{file}: not a checkpoint that CerraSeg wrote ({error}); fetch or write the file again"
+        ) from None
+    except (RuntimeError, ConfigError, KeyError, ValueError, IndexError, AttributeError) as error:
+        shown = "\n".join(str(error).splitlines()[:6])
+        section = scenario.model if scenario.model in AXES["model"] else f"models.{scenario.model}"
+        raise DataError(
+            f"{file}: its names or shapes do not fit {scenario.id}: {shown}\n"
+            f"Set the section {section} of the configuration to what the file was trained with"
+        ) from None
+    facts = {"file": file.name, "bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    checkpoint.save(output, blueprint, parameters, {"scenario": scenario.id, "origin": facts})
+    with replacing(origin) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n")
+    log.info("%s taken as %s", file.name, scenario.id)
+
+
+def _kind(file: Path, state: Mapping[str, Tensor]) -> tuple[str, str, str]:
+    """Model, modality and level that the names and shapes of a state dict tell."""
+    kernels = {name: tensor.shape for name, tensor in state.items() if tensor.ndim == 4}
+    encoder = [name for name in kernels if name.startswith("encoder.")]
+    if {"patch_embed.proj.weight", "output.weight"} <= kernels.keys():
+        model, bands, classes = "transnuseg", kernels["patch_embed.proj.weight"][1], kernels["output.weight"][0]
+    elif encoder and "segmentation_head.0.weight" in kernels:
+        model, bands, classes = "unet", kernels[encoder[0]][1], kernels["segmentation_head.0.weight"][0]
+    else:
+        raise DataError(
+            f"{file}: its names ({', '.join(list(state)[:3])}, ...) are those of no model here; expected the U-Net of "
+            "segmentation-models-pytorch or the published TransNuSeg"
+        )
+    modality = next((name for name, of in MODALITIES.items() if len(of) == bands), f"{bands} bands")
+    return model, modality, next((name for name, of in LEVELS.items() if len(of) == classes), f"{classes} classes")
+
+
+def _check_fit(file: Path, scenario: Scenario, found: tuple[str, str, str]) -> None:
+    if found == (scenario.model, scenario.modality, scenario.level):
+        return
+    model, modality, level = found
+    fits = modality in MODALITIES and level in LEVELS
+    example = f"{model}-{modality}-{scenario.weighting}-{level}-{scenario.recipe}-{scenario.seed}"
+    raise DataError(
+        f"{file} holds a {model} for {modality} and {level}; expected {scenario.model} for {scenario.modality} "
+        f"and {scenario.level} ({scenario.id}). It would fit {example if fits else 'no scenario'}"
+    )
+
+
+def _from_state(
+    scenario: Scenario,
+    recipe: Recipe,
+    settings: Mapping[str, Any],
+    statistics: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+) -> tuple[Blueprint, Mapping[str, Tensor]]:
+    if scenario.model == "unet":
+        return draw(scenario, recipe, settings, statistics), state
+    found = {name: value for name, value in dimensions(state).items() if name not in ("channels", "classes")}
+    blueprint = draw(scenario, recipe, settings, statistics)
+    return replace(blueprint, settings=dict(sorted({**found, "sharing": "published"}.items()))), import_published(state)

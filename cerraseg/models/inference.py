@@ -1,0 +1,66 @@
+"""What predictions of patches and of scenes share: the device, its arithmetic, and from probabilities to a class."""
+
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from cerraseg.core.taxonomy import CHILDREN, PARENTS
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def arithmetic(on: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """What the forward pass computes in; enter it once, since bfloat16 parameters are made anew at each entry."""
+    return torch.autocast(on.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Softmax of logits (B, classes, H, W), in float32."""
+    return logits.float().contiguous().softmax(1)
+
+
+def decide(probabilities: Tensor, top_down: bool = False) -> tuple[Tensor, Tensor]:
+    """Class ids and confidence in percent, uint8 (B, H, W), of probabilities (B, classes, H, W).
+
+    With ``top_down`` they are those of L2: first the L1 class with the largest sum over the L2 classes that it holds is
+    taken, then the best of these, so that the map of L1 is the parent of that of L2 at every pixel. The confidence is
+    that of the L2 class. The first of equal classes counts, at either level.
+    """
+    if top_down:
+        probabilities = _of_best_parent(probabilities)
+    ids, best = _first_best(probabilities)
+    return ids, percent(best)
+
+
+def _of_best_parent(probabilities: Tensor) -> Tensor:
+    """The probabilities of the L2 classes within the likeliest L1 class, and -1 for the others."""
+    parts = probabilities.unbind(1)
+    sums = torch.stack([torch.stack([parts[k] for k in children]).sum(0) for children in CHILDREN], 1)
+    ids, _ = _first_best(sums)
+    return torch.stack([part.where(ids == parent, -1) for part, parent in zip(parts, PARENTS, strict=True)], 1)
+
+
+def _first_best(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The first class with the largest value, uint8, and that value: (B, H, W) of (B, classes, H, W).
+
+    As with ``max(1)``, whose search for the place is slow: here a class id is the number of classes before the first
+    that reaches the maximum.
+    """
+    best = values.amax(1)
+    ids, behind = torch.zeros_like(best, dtype=torch.uint8), torch.ones_like(best, dtype=torch.bool)
+    for part in values.unbind(1)[:-1]:
+        behind &= part < best
+        ids += behind
+    return ids, best
+
+
+def percent(share: Tensor) -> Tensor:
+    """A share of 0 to 1 as whole percent, uint8."""
+    return (share * 100).round().to(torch.uint8)

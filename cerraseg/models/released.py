@@ -1,0 +1,160 @@
+"""The authors' released checkpoints: find each scenario's file by its name.
+
+Known names are ``unet_14cMSISAR_W_model_epoch_92.pt``, ``unet_7cMSISAR_2nonW_model_epoch_29.pt`` and
+``transnuseg_7cMSISAR_w_epoch:12_loss….pt``; some zips and file systems put another sign for the colon.
+"""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from cerraseg.config.scenario import Scenario
+from cerraseg.core.errors import DataError
+from cerraseg.core.files import replacing
+from cerraseg.core.logs import log, progress
+
+T = TypeVar("T")
+Key = tuple[str, str, str, str]
+"""Model, modality, weighting and level: what a released checkpoint was trained on, all else being published."""
+
+_LEVELS = {"7": "l1", "14": "l2"}
+_MODALITIES = {"msisar": "concat", "concat": "concat", "msi": "msi", "sar": "sar"}
+_WEIGHTINGS = {"w": "w", "nonw": "nw", "nw": "nw"}
+
+
+class Released(NamedTuple):
+    """A released checkpoint: its file, the file's size and its SHA-256."""
+
+    file: Path
+    bytes: int
+    sha256: str
+
+
+def find(folder: Path) -> dict[Key, Path]:
+    """Return the checkpoint file of every scenario that ``folder`` holds, at any depth, in the order of the keys.
+
+    The modality stands in the file's name, else in that of the nearest folder above it. Of several files for one
+    scenario the highest epoch is taken: the authors' code saves the best model so far under its epoch. A file that
+    cannot be understood is skipped with a warning.
+
+    Raises :class:`DataError` for a file whose name and folder contradict each other.
+    """
+    candidates: defaultdict[Key, list[tuple[int, Path]]] = defaultdict(list)
+    for file in _files(folder):
+        if (understood := _understand(file, folder)) is None:
+            log.warning("skipped %s: its name does not tell model, classes, modality and weighting", file)
+            continue
+        key, epoch = understood
+        candidates[key].append((epoch, file))
+    found = {}
+    for key, files in sorted(candidates.items()):
+        files.sort(key=lambda pair: -pair[0])
+        found[key] = files[0][1]
+        if len(files) > 1:
+            passed_over = ", ".join(file.name for _, file in files[1:])
+            log.info("%s: %s has the highest epoch; passed over %s", "-".join(key), found[key].name, passed_over)
+    return found
+
+
+def checkpoint_of(listing: Path, scenario: Scenario) -> Path:
+    """The file that a listing names for a scenario; raises as :func:`read_listing` and :func:`choose` do."""
+    return choose(read_listing(listing), scenario.model, scenario.modality, scenario.weighting, scenario.level).file
+
+
+def choose(found: Mapping[Key, T], model: str, modality: str, weighting: str, level: str) -> T:
+    """Return what ``found`` holds for the scenario; raise :class:`DataError` that lists the nearest if it has none."""
+    wanted = (model, modality, weighting, level)
+    if wanted in found:
+        return found[wanted]
+    nearest = sorted(found, key=lambda key: (-sum(a == b for a, b in zip(key, wanted, strict=True)), key))
+    there = ", ".join("-".join(key) for key in nearest) or "none at all"
+    raise DataError(
+        f"There is no released checkpoint for {'-'.join(wanted)}; there is {there}. Choose one of these scenarios, or "
+        "add the file under a name such as unet_14cMSISAR_W_model_epoch_92.pt."
+    )
+
+
+def write_listing(path: Path, folder: Path, origin: Mapping[str, object]) -> None:
+    """Write a JSON listing of the checkpoints in ``folder``: ``origin``, and file, bytes and SHA-256 per scenario.
+
+    Files stand relative to ``folder``, keys are sorted and there is no time stamp: the same files give the same bytes.
+    Raises :class:`DataError` if ``folder`` holds no checkpoint.
+    """
+    found = find(folder)
+    if not found:
+        raise DataError(
+            f"{folder} holds no released checkpoint; expected files such as unet_14cMSISAR_W_model_epoch_92.pt, "
+            f"found {', '.join(sorted(file.name for file in folder.iterdir())[:10]) or 'nothing'}. Check `released`"
+        )
+    checkpoints = {}
+    for key, file in progress(found.items(), "checksums", len(found)):
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        name = file.relative_to(folder).as_posix()
+        checkpoints["-".join(key)] = {"file": name, "bytes": file.stat().st_size, "sha256": digest}
+    listing = {"origin": origin, "folder": folder.as_posix(), "checkpoints": checkpoints}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(listing, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+def read_listing(path: Path) -> dict[Key, Released]:
+    """Read what :func:`write_listing` wrote.
+
+    Raises :class:`DataError` if it cannot be read, or if a file is gone or has another size than was listed.
+    """
+    try:
+        listing = json.loads(path.read_text(encoding="utf-8"))
+        folder, found = Path(listing["folder"]), {}
+        for name, entry in listing["checkpoints"].items():
+            model, modality, weighting, level = name.split("-")
+            released = Released(folder / entry["file"], entry["bytes"], entry["sha256"])
+            found[model, modality, weighting, level] = released
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"Cannot read the listing of released checkpoints {path} ({error!r}). Delete it and get the checkpoints "
+            "again."
+        ) from None
+    for released in found.values():
+        if not released.file.is_file() or released.file.stat().st_size != released.bytes:
+            raise DataError(
+                f"The released checkpoint {released.file} is not there with the {released.bytes:,} bytes that {path} "
+                "lists. Delete the listing and get the checkpoints again."
+            )
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the checkpoint files below ``folder`` in name order, without what macOS puts into zips."""
+    for file in sorted(folder.rglob("*")):
+        parts = file.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+        if file.suffix.lower() in (".pt", ".pth") and file.is_file() and not hidden:
+            yield file
+
+
+def _understand(file: Path, folder: Path) -> tuple[Key, int] | None:
+    """Return scenario and epoch (-1 if not given) from the name of ``file`` and its folders up to ``folder``."""
+    before, _, after = file.stem.lower().partition("epoch")
+    words = [word for word in re.split(r"[^a-z0-9]+", before) if word]
+    models = {word for word in words if word in ("unet", "transnuseg")}
+    weightings = {_WEIGHTINGS[kind[1]] for word in words if (kind := re.fullmatch(r"\d*(w|nonw|nw)", word))}
+    classes = [found.groups() for word in words if (found := re.fullmatch(r"(7|14)c(msisar|concat|msi|sar)?", word))]
+    levels = {_LEVELS[number] for number, _ in classes}
+    modalities = {_MODALITIES[name] for name in [*words, *(bands for _, bands in classes)] if name in _MODALITIES}
+    above = [*reversed(file.relative_to(folder).parts[:-1]), folder.absolute().name]
+    home = next((_MODALITIES[name.lower()] for name in above if name.lower() in _MODALITIES), None)
+    if home and modalities - {home}:
+        raise DataError(
+            f"{file} is for {' and '.join(sorted(modalities))} by its name, but lies in a folder for {home}. "
+            "Move it to where it belongs, or rename it."
+        )
+    modalities |= {home} if home else set()
+    if any(len(values) != 1 for values in (models, modalities, weightings, levels)):
+        return None
+    epoch = re.match(r"[^a-z0-9]*(\d+)", after)
+    key = (models.pop(), modalities.pop(), weightings.pop(), levels.pop())
+    return key, int(epoch[1]) if epoch else -1

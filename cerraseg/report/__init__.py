@@ -1,0 +1,1 @@
+"""Figures, tables, model cards and the overview page. Only scripts import it."""

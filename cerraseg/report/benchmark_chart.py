@@ -1,0 +1,81 @@
+"""The benchmark as a bar chart in the style of :mod:`cerraseg.report.figures`."""
+
+import textwrap
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from cerraseg.core.taxonomy import MODALITIES
+from cerraseg.evaluation.benchmark import PAPER_DATA, SCORES
+from cerraseg.report.figures import EDGE, GRID, INK, drawn
+from cerraseg.report.tables import by_scenario
+from cerraseg.training.weightings import WEIGHTINGS
+
+MODALITY_COLOURS = {"msi": "#0072B2", "sar": "#E69F00", "concat": "#009E73"}
+"""Modality → colour, from the colour-blind-safe palette of Okabe and Ito."""
+
+_LABEL: dict[str, Any] = {"ha": "center", "fontsize": 7}
+_BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+_OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1.3}
+_CLUSTER = ["model", "weighting", "recipe"]
+
+
+def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source: str, metric: str = "macro_f1") -> None:
+    """Bars of ``metric`` (percent) by model, weighting and recipe, one bar a modality, one row of axes a level.
+
+    ``table`` is :func:`benchmark.collect`'s. Whiskers are ± one standard deviation over a scenario's seeds or,
+    where it has one seed, the 95 % bootstrap interval. The paper's value is outlined only if every row is comparable.
+    """
+    bars = by_scenario(table, metric)
+    levels = list(bars["level"].unique())
+    most = max(len(rows.drop_duplicates(_CLUSTER)) for _, rows in bars.groupby("level"))
+    modalities = [modality for modality in MODALITIES if modality in set(bars["modality"])]
+    with drawn(path, title, source, (max(9, 1 + 0.4 * most * len(modalities)), 0.9 + 2.6 * len(levels))) as figure:
+        panels = figure.subplots(len(levels), 1, sharey=True, squeeze=False)[:, 0]
+        top = np.nanmax(bars[["value", "high", "paper"]].to_numpy(dtype=float))
+        for axes, level in zip(panels, levels, strict=True):
+            _bars_of_level(axes, bars[bars["level"] == level], modalities)
+            axes.set(ylim=(0, 1.18 * max(top, 1)), ylabel=f"{SCORES[metric]} (%)", title=f"level {level}")
+        handles = [Patch(facecolor=MODALITY_COLOURS[name], edgecolor=EDGE, label=name) for name in modalities]
+        if bars["paper"].notna().any():
+            handles.append(Patch(label=f"paper ({PAPER_DATA})", **_OUTLINE))
+        panels[0].legend(handles=handles, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
+        several, alone = bars[bars["seeds"] > 1], bars[bars["seeds"] == 1]
+        whiskers = ["± one standard deviation over seeds"] * bool(len(several))
+        whiskers += ["95 % bootstrap interval over patches"] * bool(alone["low"].notna().any())
+        note = f"\nwhiskers: {'; of one seed: '.join(whiskers)}" if whiskers else ""
+        panels[-1].set_xlabel(f"{_weightings(bars['weighting'])}{note}")
+
+
+def _weightings(names: Collection[str]) -> str:
+    """What stands below the bars, and what those of its weightings mean that are there."""
+    meanings = "; ".join(f"{name}: {entry.says}" for name, entry in WEIGHTINGS.items() if name in set(names))
+    return textwrap.fill(f"model, weighting ({meanings}) and recipe", 120)
+
+
+def _bars_of_level(axes: Axes, bars: pd.DataFrame, modalities: Sequence[str]) -> None:
+    """Draw one level's bars from the rows of :func:`cerraseg.report.tables.by_scenario`."""
+    clusters = list(dict.fromkeys(bars[_CLUSTER].itertuples(index=False, name=None)))
+    width = 0.8 / len(modalities)
+    for bar in bars.to_dict("records"):
+        value, low, high, paper = (float(bar[name]) for name in ("value", "low", "high", "paper"))
+        shift = (modalities.index(bar["modality"]) - (len(modalities) - 1) / 2) * width
+        place = clusters.index(tuple(bar[axis] for axis in _CLUSTER)) + shift
+        axes.bar(place, value, 0.74 * width, color=MODALITY_COLOURS[bar["modality"]], edgecolor=EDGE, linewidth=0.6)
+        if np.isfinite(paper):
+            axes.bar(place, paper, 0.94 * width, **_OUTLINE)
+        if np.isfinite(low):
+            ends = [[max(0, value - low)], [max(0, high - value)]]
+            axes.errorbar(place, value, ends, color=INK, linewidth=1, capsize=2)
+        top = (place, np.nanmax([value, high]))
+        axes.annotate(f"{value:.2f}", top, (0, 3), textcoords="offset points", bbox=_BACKED, **_LABEL)
+    axes.set_xticks(range(len(clusters)), [f"{model}\n{weighting} · {recipe}" for model, weighting, recipe in clusters])
+    middle, half = (len(clusters) - 1) / 2, max(len(clusters), 3) / 2  # a lone cluster gets no giant bars
+    axes.set_xlim(middle - half - 0.1, middle + half + 0.1)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(axis="y", color=GRID, linewidth=0.6)

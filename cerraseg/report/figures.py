@@ -1,0 +1,221 @@
+"""Figures of the report, as SVG or PNG by the path's suffix; the same input gives the same bytes.
+
+Every figure takes a ``title`` and the ``source`` of its data, and shows both: no figure can be mistaken for one of
+other data.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.transforms import ScaledTranslation
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from cerraseg.core.files import replacing
+from cerraseg.core.taxonomy import LandCover
+
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "cerraseg",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "image.interpolation": "nearest",
+}
+_SPLITS = ((1.0, "-"), (0.4, "--"), (0.0, ":"))  # how much colour the bars of a split have, and their outline
+INK, EDGE, GRID = "#222222", "#555555", "#dddddd"
+"""Colours of text and whiskers, of outlines and of grid lines."""
+
+
+def curves(history: Mapping[str, NDArray[Any]], path: str | Path, *, title: str, source: str) -> None:
+    """Losses and validation scores by epoch, the selected epoch marked.
+
+    ``history`` has columns with one value an epoch: epoch, train_loss, val_loss, val_macro_f1 and val_miou (fractions
+    0 to 1; shown in percent) and selected (true for the epoch that was kept); val_edge_f1 where the model predicts
+    edges.
+    """
+    with drawn(path, title, source, (8, 3.4)) as figure:
+        left, right = figure.subplots(1, 2)
+        epochs = history["epoch"]
+        marker = "." if len(epochs) <= 40 else ""
+        for axes, column, label, colour, dash in (
+            (left, "train_loss", "training", "#0072B2", "-"),
+            (left, "val_loss", "validation", "#D55E00", "--"),
+            (right, "val_macro_f1", "macro F1", "#0072B2", "-"),
+            (right, "val_miou", "mIoU", "#D55E00", "--"),
+            (right, "val_edge_f1", "F1 of edges", "#009E73", ":"),
+        ):
+            if column not in history:
+                continue
+            values = history[column] * (1 if axes is left else 100)
+            axes.plot(epochs, values, dash, marker=marker, color=colour, linewidth=1.4, label=label)
+        for axes, ylabel in ((left, "loss"), (right, "validation score (%)")):
+            for epoch in epochs[history["selected"].astype(bool)]:
+                axes.axvline(epoch, color=EDGE, linewidth=1, linestyle=":", label=f"selected: epoch {epoch}")
+            axes.set(xlabel="epoch", ylabel=ylabel)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(color=GRID, linewidth=0.6)
+            axes.legend(fontsize=8)
+        right.set_ylim(bottom=0)
+
+
+def learning_rates(
+    tried: Mapping[str, NDArray[Any]], suggested: float, own: float, path: str | Path, *, title: str, source: str
+) -> None:
+    """Loss by learning rate of a range test, with the rate that it suggests and the recipe's ``own``.
+
+    ``tried`` has columns with one value a step: learning_rate, loss and smoothed.
+    """
+    with drawn(path, title, source, (7, 3.4)) as figure:
+        axes = figure.subplots()
+        rates, smoothed = tried["learning_rate"], tried["smoothed"]
+        axes.plot(rates, tried["loss"], color="#0072B2", alpha=0.35, linewidth=1, label="loss")
+        axes.plot(rates, smoothed, color="#0072B2", linewidth=1.6, label="smoothed")
+        axes.axvline(suggested, color="#D55E00", linestyle="--", label=f"suggested: {suggested:.1e}")
+        axes.axvline(own, color=EDGE, linestyle=":", label=f"the recipe's: {own:.1e}")
+        low, high = min(smoothed), max(smoothed)
+        axes.set(xscale="log", xlabel="learning rate", ylabel="training loss")
+        axes.set_ylim(low - 0.1 * (high - low), high + 0.3 * (high - low))  # single losses may be far above
+        axes.grid(color=GRID, linewidth=0.6)
+        axes.legend(fontsize=8)
+
+
+def confusion(matrix: ArrayLike, classes: Sequence[LandCover], path: str | Path, *, title: str, source: str) -> None:
+    """Heat map of a confusion matrix ``(classes, classes)``, each row in percent of the true class's pixels."""
+    counts = np.asarray(matrix, dtype=np.int64)
+    truth = counts.sum(axis=1, keepdims=True)
+    percent = np.divide(100 * counts, truth, out=np.zeros(counts.shape), where=truth > 0)
+    size = len(classes)
+    with drawn(path, title, source, (3.4 + 0.5 * size, 1.8 + 0.42 * size)) as figure:
+        axes = figure.subplots()
+        mesh = axes.pcolormesh(percent, cmap="Blues", vmin=0, vmax=100, edgecolors="white", linewidth=0.8)
+        for (row, column), value in np.ndenumerate(percent):
+            text = f"{value:.1f}" if truth[row] else "–"
+            colour = "white" if value > 55 else INK if value >= 0.05 else "#999999"
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7.5, color=colour)
+        places = np.arange(size) + 0.5
+        rows = [f"{entry.name}  {_short(n)}" for entry, n in zip(classes, truth[:, 0], strict=True)]
+        columns = [f"{entry.abbreviation}\n{_short(n)}" for entry, n in zip(classes, counts.sum(axis=0), strict=True)]
+        axes.set_yticks(places, rows)
+        axes.set_xticks(places, columns, fontsize=8)
+        axes.tick_params(length=0, pad=14)
+        axes.set(xlabel="predicted class, pixels", ylabel="true class, pixels")
+        axes.spines[:].set_visible(False)
+        squares: dict[str, Any] = {"s": 50, "marker": "s", "c": _colours(classes), "edgecolor": EDGE, "linewidth": 0.5}
+        for x, y, beside, right, up in (
+            (np.zeros(size), places, axes.get_yaxis_transform(), -8 / 72, 0),
+            (places, np.zeros(size), axes.get_xaxis_transform(), 0, -8 / 72),
+        ):
+            moved = beside + ScaledTranslation(right, up, figure.dpi_scale_trans)
+            axes.scatter(x, y, transform=moved, clip_on=False, **squares)
+        axes.set(xlim=(0, size), ylim=(size, 0))
+        figure.colorbar(mesh, ax=axes, label="% of the true class's pixels", fraction=0.04, pad=0.02, aspect=32)
+
+
+def class_shares(
+    counts: Mapping[str, Sequence[int]], classes: Sequence[LandCover], path: str | Path, *, title: str, source: str
+) -> None:
+    """Bars of each class's share of the labelled pixels (percent, log scale) by split.
+
+    ``counts`` maps a split's name to its pixels a class, in id order.
+    """
+    shares = {split: 100 * np.asarray(pixels) / max(1, sum(pixels)) for split, pixels in counts.items()}
+    height = 0.84 / len(shares)
+    with drawn(path, title, source, (8, 1.3 + (0.14 + 0.13 * len(shares)) * len(classes))) as figure:
+        axes = figure.subplots()
+        # The log axis starts at a decade below the smallest share and leaves room for labels.
+        smallest = min((share[share > 0].min() for share in shares.values() if share.any()), default=1.0)
+        axes.set(xscale="log", xlabel="share of the split's labelled pixels (%)")
+        axes.set_xlim(10 ** np.floor(np.log10(smallest) - 0.3), 400)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        handles = []
+        for rank, (split, share) in enumerate(shares.items()):
+            strength, line = _SPLITS[rank % len(_SPLITS)]
+            style: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.8, "linestyle": line}
+            places = np.arange(len(classes)) + (rank - (len(shares) - 1) / 2) * height
+            axes.barh(places, share, height, color=[_paler(entry.colour, strength) for entry in classes], **style)
+            _name_shares(axes, places, share)
+            handles.append(Patch(facecolor=_paler((85, 85, 85), strength), label=split, **style))
+        axes.set_yticks(range(len(classes)), [f"{entry.name} ({entry.abbreviation})" for entry in classes])
+        axes.set_ylim(len(classes) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
+        axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
+
+
+def _name_shares(axes: Axes, places: NDArray[np.floating], percent: NDArray[np.floating]) -> None:
+    for place, value in zip(places, percent, strict=True):
+        # A bar of 0 has no end on a log axis: its label stands where the axis starts.
+        end = (max(value, axes.get_xlim()[0]), place)
+        axes.annotate(_percent(value), end, (3, 0), textcoords="offset points", va="center", fontsize=7.5)
+
+
+def _paler(colour: tuple[int, int, int], strength: float) -> str:
+    """A colour (0-255) mixed with white: all of it at 1, white at 0."""
+    red, green, blue = (round(255 - strength * (255 - part)) for part in colour)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _colours(classes: Sequence[LandCover]) -> list[str]:
+    return [_paler(entry.colour, 1) for entry in classes]
+
+
+def _short(count: int) -> str:
+    """A count in four characters or so: 812, 4.5k, 467k, 18.2M."""
+    for unit, size in (("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.{1 if count < 100 * size else 0}f}{unit}"
+    return str(count)
+
+
+def _percent(value: float) -> str:
+    """A percentage with as many decimals as a small share needs; 0 only where there is nothing."""
+    return "0" if value == 0 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+@contextmanager
+def drawn(
+    path: str | Path, title: str, source: str, size: tuple[float, float], legend: Sequence[LandCover] = ()
+) -> Iterator[Figure]:
+    """A figure of ``size`` inches in the common style, titled and, when it is drawn, written to ``path``.
+
+    With ``legend`` it is a figure of images: framed, close together, above a legend of these classes.
+    """
+    width, height = size
+    columns = max(2, int(width / 2.4))
+    height += 0.2 * -(-len(legend) // columns)
+    with mpl.rc_context():
+        mpl.rcdefaults()  # not the user's matplotlibrc
+        mpl.rcParams.update(_STYLE | {"axes.spines.top": bool(legend), "axes.spines.right": bool(legend)})
+        figure = Figure(figsize=(width, height), layout="compressed" if legend else "constrained")
+        figure.suptitle(f"{title}\nData: {source}", x=0.01, ha="left", fontsize=10.5, parse_math=False)
+        handles = [
+            Patch(facecolor=c, edgecolor=EDGE, label=e.name) for c, e in zip(_colours(legend), legend, strict=True)
+        ]
+        if legend:
+            figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
+        yield figure
+        # A date or a program version would make two equal figures differ.
+        with replacing(path) as part:
+            if part.suffix == ".svg":
+                figure.savefig(part, metadata={"Date": None})
+            else:
+                figure.savefig(part, dpi=150, metadata={"Software": None})
+                _with_palette(part)
+
+
+def _with_palette(path: Path) -> None:
+    """Store a PNG in 256 colours of its own: a third of the size."""
+    with Image.open(path) as image:
+        colours = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    colours.save(path, optimize=True)

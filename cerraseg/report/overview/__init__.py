@@ -1,0 +1,1 @@
+"""The overview page: all of a run in one file."""

@@ -1,0 +1,248 @@
+"""The benchmark's tables as files: CSV, a Markdown page, and LaTeX for an article. Each names its data source."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cerraseg.core.files import replacing
+from cerraseg.evaluation.benchmark import (
+    GROUP,
+    PAPER_DATA,
+    PAPER_KEY,
+    PAPER_SCORES,
+    SCORES,
+    difference_column,
+    further_scores,
+    over_seeds,
+    paper_column,
+)
+
+PAPER = {paper_column(score): f"Paper's {SCORES[score]}" for score in PAPER_SCORES}
+DIFFERENCE = {difference_column(score): f"Δ {SCORES[score]}" for score in PAPER_SCORES}
+AS_L1 = {"macro_f1": "Macro F1 (L2)", "macro_f1_as_l1": "Macro F1 (as L1)", "miou_as_l1": "mIoU (as L1)"}
+"""Columns and their headings."""
+
+_TEXTS = {"id", "name", "first", "second", *GROUP}
+_RULE = (
+    "Scores in percent. Macro F1 and mIoU are plain means over all classes of the level, with 0 for a class never "
+    "predicted; *(present)* averages over the classes that the truth holds. In brackets: 95 % bootstrap interval over "
+    "the test patches; neighbouring patches are alike, so it is a lower bound."
+)
+_TEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--"}
+)
+
+
+def by_scenario(table: pd.DataFrame, score: str) -> pd.DataFrame:
+    """One row a scenario whatever its seeds: its fields without the seed, seeds, value, low, high and paper (percent).
+
+    With several seeds, ``value`` is the mean and ``low`` and ``high`` lie one standard deviation off; with one, they
+    are the ends of the 95 % bootstrap interval (NaN where the score has none). ``paper`` is NaN unless all rows of
+    ``table`` (:func:`cerraseg.evaluation.benchmark.collect`) are comparable.
+    """
+    groups = table.groupby(GROUP, sort=False)
+    result = groups.agg(seeds=("seed", "count"), value=(score, "mean"), spread=(score, "std"))
+    for end, sign in (("low", -1), ("high", 1)):
+        of_patches = groups[f"{score}_{end}"].first() if f"{score}_{end}" in table else np.nan
+        result[end] = (result["value"] + sign * result["spread"]).where(result["seeds"] > 1, of_patches)
+    published = table["comparable"].all() and paper_column(score) in table
+    result["paper"] = groups[paper_column(score)].first() if published else np.nan
+    return result.drop(columns="spread").reset_index()
+
+
+def write_csv(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table of :mod:`cerraseg.evaluation.benchmark` as CSV: dot decimals, empty cells where there is no value.
+
+    Of a run that is not comparable, the paper's columns are left out.
+    """
+    if "comparable" in table and not table["comparable"].all():
+        table = table.drop(columns=[*PAPER, *DIFFERENCE], errors="ignore")
+    with replacing(path) as part:
+        table.to_csv(part, index=False, lineterminator="\n")
+
+
+def write_markdown(
+    table: pd.DataFrame, classes: pd.DataFrame, pairs: pd.DataFrame, path: str | Path, *, title: str, source: str
+) -> None:
+    """Write a Markdown page headed ``title`` and the data's ``source``.
+
+    The tables are those of :func:`benchmark.collect`, ``per_class`` and ``pairs``. The paper's values stand
+    beside the run's only where both are comparable; otherwise they come in a table of their own, under a heading that
+    says so. Scenarios with several seeds get a table of mean ± standard deviation. Of the pairs, those of the best
+    scenario of each level are shown.
+    """
+    comparable = bool(table["comparable"].all())
+    sections = [f"# {title}", f"Data: {source}, {_patches(table)} test patches. {_RULE}", _run_table(table, comparable)]
+    if comparable:
+        sections.insert(2, f"Δ is this run minus the paper, both on {PAPER_DATA}, in percentage points.")
+    seeds = over_seeds(table)
+    if len(seeds):
+        sections += [f"## Mean ± standard deviation over seeds ({source})", _seed_table(seeds)]
+    sections += [*_further(table, source), *_class_sections(classes, source), *_pair_section(pairs, source)]
+    published = table.dropna(subset=list(PAPER)).drop_duplicates(PAPER_KEY)
+    if not comparable and len(published):
+        sections += [
+            f"## Published scores on {PAPER_DATA}, not comparable with this run",
+            f"The paper's scores of the same scenarios, on {PAPER_DATA} and its split. The run above used {source}: "
+            "the two tables must not be read against each other.",
+            _table(published[[*PAPER_KEY, *PAPER]], PAPER),
+        ]
+    with replacing(path) as part:
+        part.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def _patches(table: pd.DataFrame) -> str:
+    return " or ".join(f"{count:,}" for count in sorted(table["patches"].unique()))
+
+
+def _run_table(table: pd.DataFrame, comparable: bool) -> str:
+    headings = {"id": "Scenario", **SCORES, "epochs": "Epochs"}
+    if comparable:
+        headings |= PAPER | DIFFERENCE
+    shown = table[list(headings)].copy()
+    for score in PAPER_SCORES:
+        ends = zip(table[score], table[f"{score}_low"], table[f"{score}_high"], strict=True)
+        shown[score] = [_text(1, *values) for values in ends]
+    for column in set(DIFFERENCE) & set(headings):
+        shown[column] = [f"{value:+.2f}" if pd.notna(value) else None for value in shown[column]]
+    return _table(shown, headings)
+
+
+def _text(seeds: int, value: float, low: float, high: float) -> str | None:
+    """A score of :func:`by_scenario`: ``45.24 ± 0.31`` over seeds, ``45.24 [44.1, 46.3]`` with the interval."""
+    if pd.isna(value):
+        return None
+    if pd.isna(low):
+        return f"{value:.2f}"
+    return f"{value:.2f} ± {(high - low) / 2:.2f}" if seeds > 1 else f"{value:.2f} [{low:.1f}, {high:.1f}]"
+
+
+def _summary(table: pd.DataFrame, scores: Iterable[str]) -> pd.DataFrame:
+    """One row a scenario: its fields without the seed, then each score as :func:`_text`."""
+    columns: dict[str, Sequence[object]] = {}
+    for score in scores:
+        rows = by_scenario(table, score)
+        columns |= {axis: list(rows[axis]) for axis in GROUP}
+        texts = zip(rows["seeds"], rows["value"], rows["low"], rows["high"], strict=True)
+        columns[score] = [_text(*values) for values in texts]
+    return pd.DataFrame(columns)
+
+
+def _seed_table(seeds: pd.DataFrame) -> str:
+    shown = seeds[[*GROUP, "seeds"]].copy()
+    for score in SCORES:
+        pairs = zip(seeds[f"{score}_mean"], seeds[f"{score}_std"], strict=True)
+        shown[score] = [f"{mean:.2f} ± {std:.2f}" for mean, std in pairs]
+    return _table(shown, SCORES)
+
+
+def _further(table: pd.DataFrame, source: str) -> Sequence[str]:
+    """Sections on L2 scored as L1 and on edges, where there are such scores."""
+    sections, further = [], further_scores(table)
+    if "macro_f1_as_l1" in further:
+        rolled = _summary(table[table["level"] == "l2"], AS_L1)
+        text = "Truth and prediction of L2, each class counted as the L1 class that holds it."
+        sections += [f"## L2 scored as L1 ({source})", text, _table(rolled, AS_L1)]
+    tolerances = {column: column.rpartition("_")[2] for column in further if column.startswith("edge_f1_")}
+    if tolerances:
+        scored = table[table[list(tolerances)].notna().any(axis=1)]
+        headings = {column: f"F1, {pixels} px" for column, pixels in tolerances.items()}
+        text = (
+            "F1 of the edges between classes, found within so many pixels of where they are. A model without an edge "
+            "decoder has the edges of its class map."
+        )
+        sections += [f"## Edges ({source})", text, _table(_summary(scored, tolerances), headings)]
+    return sections
+
+
+def _class_sections(classes: pd.DataFrame, source: str) -> Iterable[str]:
+    """F1 by class, one table a level, seeds averaged."""
+    for level, rows in classes.groupby("level", sort=False):
+        names = dict(zip(rows["abbreviation"], rows["name"], strict=True))
+        stem = rows["id"].str.rpartition("-")[0]
+        several = rows.groupby(stem)["seed"].transform("nunique") > 1
+        shown = rows.assign(id=stem.where(several, rows["id"])).pivot_table("f1", "id", "abbreviation", sort=False)
+        yield f"## F1 by class, {str(level).upper()} ({source})"
+        yield ", ".join(f"{short}: {name}" for short, name in names.items()) + (
+            ". Means over seeds." if several.any() else "."
+        )
+        yield _table(shown[list(names)].reset_index(), {"id": "Scenario"} | {name: name for name in names})
+
+
+def _pair_section(pairs: pd.DataFrame, source: str) -> Iterable[str]:
+    """The best scenario of each level against each other one."""
+    if pairs.empty:
+        return
+    best = pairs.groupby("level")["difference"].transform("idxmax").map(pairs["first"])
+    shown = pairs[pairs["first"] == best].sort_values("level", key=lambda level: level == "as_l1", kind="stable")
+    ends = zip(shown["difference"], shown["low"], shown["high"], strict=True)
+    shown["difference"] = [f"{value:.2f} [{low:.1f}, {high:.1f}]" for value, low, high in ends]
+    for column in ("p", "p_holm"):
+        shown[column] = [f"{p:.3f}" if p >= 0.0005 else "< 0.001" for p in shown[column]]
+    headings = {"first": "Best", "second": "Other", "difference": "Δ Macro F1", "p": "p", "p_holm": "p (Holm)"}
+    yield f"## The best scenario against the others ({source})"
+    yield (
+        f"Δ in points, with its 95 % interval. Paired bootstrap over the same patches, {pairs['draws'].max():,} draws; "
+        f"p is two-sided, and adjusted for all {len(pairs):,} pairs by Holm's procedure. as_l1: L2 scored as L1, "
+        "against L1. Seeds are averaged: the intervals do not show the spread between trainings."
+    )
+    yield _table(shown[["level", "first", "second", "difference", "p", "p_holm"]], headings)
+
+
+def _table(table: pd.DataFrame, headings: Mapping[str, str]) -> str:
+    """A Markdown table: numbers to the right, floats with two decimals, a dash for an empty cell."""
+    names = [headings.get(column, column.capitalize()) for column in table.columns]
+    rules = [":--" if column in _TEXTS else "--:" for column in table.columns]
+    rows = [[_cell(value) for value in row] for row in table.astype(object).itertuples(index=False)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [names, rules, *rows])
+
+
+def _cell(value: object) -> str:
+    if pd.isna(value):  # type: ignore[call-overload]
+        return "–"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def write_latex(table: pd.DataFrame, path: str | Path, *, title: str, source: str) -> None:
+    """Write the table of :func:`cerraseg.evaluation.benchmark.collect` as a LaTeX ``table``, for the package booktabs.
+
+    One row a scenario: macro F1 and mIoU with ± one standard deviation over its seeds or, with one seed, the bootstrap
+    interval; the paper's values only where the run is comparable. The caption names the data's ``source``.
+    """
+    headings = {axis: axis.capitalize() for axis in GROUP} | {score: f"{SCORES[score]} (%)" for score in PAPER_SCORES}
+    shown = _summary(table, PAPER_SCORES)
+    caption = (
+        f"{title}. Data: {source}, {_patches(table)} test patches. Macro F1 and mIoU are plain means over all classes "
+        "of the level, with 0 for a class never predicted. In brackets: 95 % bootstrap interval over the patches; "
+        "after ±: one standard deviation over seeds."
+    )
+    if table["comparable"].all():
+        for score in PAPER_SCORES:
+            shown[paper_column(score)] = by_scenario(table, score)["paper"]
+        headings |= PAPER
+        caption += f" Paper: the published scores on {PAPER_DATA}."
+    blocks = [rows.itertuples(index=False) for _, rows in shown.groupby("level", sort=False)]
+    lines = [r"\toprule", _tex_row(headings.values())]
+    for block in blocks:
+        lines += [r"\midrule", *map(_tex_row, block)]
+    numbers = "r" * (len(headings) - len(GROUP))
+    text = [
+        r"% for \usepackage{booktabs}",
+        r"\begin{table}[htbp]",
+        r"  \centering\footnotesize",
+        f"  \\caption{{{caption.translate(_TEX)}}}",
+        r"  \label{tab:benchmark}",
+        f"  \\begin{{tabular}}{{{'l' * len(GROUP)}{numbers}}}",
+        *(f"    {line}" for line in [*lines, r"\bottomrule"]),
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    with replacing(path) as part:
+        part.write_text("\n".join(text) + "\n", encoding="utf-8")
+
+
+def _tex_row(values: Iterable[object]) -> str:
+    return " & ".join(_cell(value).translate(_TEX) for value in values) + r" \\"

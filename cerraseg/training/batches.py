@@ -1,0 +1,261 @@
+"""Batches of the packed store for training: read ahead by threads, or held whole in the device's memory.
+
+Both give the same batches, on the device: images (B, bands, 128, 128) as ``prepare`` makes them of the raw float32
+pixels, masks (B, layers, 128, 128) uint8.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BufferedReader
+from itertools import islice
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cerraseg.core.errors import ConfigError
+from cerraseg.core.logs import log
+from cerraseg.data.index import SIZE
+from cerraseg.data.packed import Store, batches
+
+Loading = Literal["auto", "resident", "streamed"]
+Batch = tuple[Tensor, Tensor]
+Rows = NDArray[np.int64]
+
+_MOST_RESIDENT = 0.6  # of a GPU's free memory; the rest is for parameters, activations and gradients
+_PROBED = 8  # one patch in so many tells whether a batch is in the system's cache
+_CAN_ANNOUNCE = hasattr(os, "posix_fadvise") and hasattr(os, "RWF_NOWAIT")  # Linux
+
+
+class Order(Protocol):
+    """Positions in a part of the split, a batch at a time, in ascending order."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Rows]: ...
+
+
+class EpochBatches:
+    """Shuffled batches whose members depend on seed and epoch alone, so that a resumed training sees the same ones.
+
+    With ``shares`` (length,), the probability of each position at a draw, an epoch is as many draws with replacement;
+    else each position comes once.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int, shares: NDArray[np.float64] | None = None) -> None:
+        self.length, self.batch_size, self.seed, self.shares, self.epoch = length, batch_size, seed, shares, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next pass."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.length // self.batch_size)
+
+    def __iter__(self) -> Iterator[Rows]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if self.shares is None:
+            order = rng.permutation(self.length)
+        else:
+            order = rng.choice(self.length, self.length, p=self.shares)
+        yield from map(np.sort, batches(order, self.batch_size))  # file order is kind to disks
+
+
+class PackedPatches:
+    """A part of the split in the store: its rows, and which bands and mask layers of them."""
+
+    def __init__(self, store: Store, rows: Rows, modality: str, layers: Sequence[str]) -> None:
+        self.rows, self.channels, self.whole = rows, store.channels(modality), store.images
+        self.images = np.asarray(store.images)[:, self.channels]
+        self.masks = [np.asarray(store.masks)[:, store.layer(layer)] for layer in layers]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def nbytes(self, dtype: torch.dtype) -> int:
+        """Memory of all patches with images of ``dtype`` and masks of uint8."""
+        depth: int = self.images.shape[1]
+        return len(self) * SIZE * SIZE * (depth * dtype.itemsize + len(self.masks))
+
+    def room(self, patches: int, dtype: torch.dtype, device: torch.device | None = None, pinned: bool = False) -> Batch:
+        """Uninitialised memory for so many patches: images of ``dtype`` and masks of uint8."""
+        images, masks = (
+            torch.empty((patches, depth, SIZE, SIZE), dtype=of, device=device, pin_memory=pinned)
+            for depth, of in ((self.images.shape[1], dtype), (len(self.masks), torch.uint8))
+        )
+        return images, masks
+
+    def read(self, batch: Rows, into: Batch, held: slice = slice(None), file: BufferedReader | None = None) -> Batch:
+        """Copy a batch's masks, and the images in ``held``, to the front of ``into`` and return that front.
+
+        With ``file``, the images' open file, what the system has not cached comes from disk in large pieces.
+        """
+        rows = self.rows[batch]
+        of_images = rows[held]
+        if file:
+            self._announce(of_images, file.fileno())
+        images, masks = into[0][: len(of_images)], into[1][: len(rows)]
+        for target, row in zip(images.numpy(), of_images, strict=True):
+            target[...] = self.images[row]
+        for target, row in zip(masks.numpy(), rows, strict=True):
+            for layer, source in zip(target, self.masks, strict=True):
+                layer[...] = source[row]
+        return images, masks
+
+    def open(self) -> BufferedReader | None:
+        """The images' file, where there is one and the system can be told what is read next."""
+        mapped = _CAN_ANNOUNCE and isinstance(self.whole, np.memmap)
+        return Path(str(self.whole.filename)).open("rb") if mapped else None  # type: ignore[attr-defined]
+
+    def _announce(self, rows: Rows, file: int) -> None:
+        patch, band = self.whole.strides[:2]
+        first = self.whole.offset + self.channels.start * band  # type: ignore[attr-defined]
+        length, starts = self.images.shape[1] * band, (first + rows * patch).tolist()
+        if not all(_is_cached(file, start + length - 1) for start in starts[::_PROBED]):
+            for start in starts:
+                os.posix_fadvise(file, start, length, os.POSIX_FADV_WILLNEED)
+
+
+def _is_cached(file: int, place: int) -> bool:
+    try:
+        return os.preadv(file, [bytearray(1)], place, os.RWF_NOWAIT) == 1
+    except OSError:
+        return False
+
+
+@dataclass
+class Batches:
+    """What both ways of loading share.
+
+    Attributes:
+        patches: part of the split.
+        order: which of its patches form a batch.
+        device: where batches go.
+        prepare: what to make of raw images, on the device.
+        readers: threads that read from the store.
+        held: of a batch of n patches, which have their image loaded; all have their masks.
+    """
+
+    patches: PackedPatches
+    order: Order
+    device: torch.device
+    prepare: Callable[[Tensor], Tensor]
+    readers: int = 1
+    held: Callable[[int], slice] = slice
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        raise NotImplementedError
+
+
+class Streamed(Batches):
+    """Batches that threads read from the store, some ahead of the one in use.
+
+    On a CPU, a batch's memory becomes a later one's: it holds until the next batch is asked for.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:
+        todo = list(self.order)
+        most = max(map(len, todo), default=0)
+        rooms: SimpleQueue[Batch] = SimpleQueue()
+        for _ in range(self.readers + 2):
+            rooms.put(self.patches.room(most, torch.float32, pinned=self.device.type == "cuda"))
+        copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        with ExitStack() as stack:
+            file = self.patches.open()
+            if file:
+                stack.enter_context(file)
+            pool = ThreadPoolExecutor(self.readers)
+            stack.callback(pool.shutdown, cancel_futures=True)
+
+            def load(batch: Rows) -> tuple[Batch, Batch]:
+                room = rooms.get()
+                read = self.patches.read(batch, room, self.held(len(batch)), file)
+                return (_copied(read, copies) if copies else read), room
+
+            reads = (pool.submit(load, batch) for batch in todo)
+            ahead = deque(islice(reads, self.readers + 1))
+            while ahead:
+                (images, masks), room = ahead.popleft().result()
+                yield self.prepare(images), masks
+                rooms.put(room)
+                ahead.extend(islice(reads, 1))
+
+
+def _copied(batch: Batch, stream: torch.cuda.Stream) -> Batch:
+    """A batch in pinned memory on the stream's GPU, when the copy is done."""
+    with torch.cuda.stream(stream):
+        images, masks = (part.to(stream.device, non_blocking=True) for part in batch)
+    stream.synchronize()
+    for part in (images, masks):
+        part.record_stream(torch.cuda.default_stream(stream.device))  # its memory is free when the training's work is
+    return images, masks
+
+
+@dataclass
+class Resident(Batches):
+    """Batches indexed in the device's memory, which holds all patches of a part, prepared, as ``dtype``."""
+
+    dtype: torch.dtype = torch.float32
+
+    def __post_init__(self) -> None:
+        self.images, self.masks = self.patches.room(len(self.patches), self.dtype, self.device)
+        pieces = batches(np.arange(len(self.patches)), 64)
+        done = 0
+        for images, masks in Streamed(self.patches, pieces, self.device, self.prepare, self.readers):
+            self.images[done : done + len(masks)] = images
+            self.masks[done : done + len(masks)] = masks
+            done += len(masks)
+
+    def __iter__(self) -> Iterator[Batch]:
+        todo = list(self.order)
+        places = torch.from_numpy(np.concatenate(todo)).to(self.device)
+        for batch in torch.split(places, [len(batch) for batch in todo]):
+            yield self.images[batch[self.held(len(batch))]], self.masks[batch]
+
+
+def loaders(
+    parts: Sequence[tuple[PackedPatches, Order]],
+    loading: Loading,
+    device: torch.device,
+    prepare: Callable[[Tensor], Tensor],
+    *,
+    dtype: torch.dtype,
+    readers: int,
+    held: Callable[[int], slice],
+) -> list[Batches]:
+    """The batches of each part; see :class:`Batches`.
+
+    Args:
+        loading: ``resident``, ``streamed``, or ``auto``: resident on a GPU if all take at most 60 % of its free memory.
+        dtype: of resident images.
+
+    Raises:
+        ConfigError: if they must be resident and a GPU has too little memory.
+    """
+    if _resident(loading, sum(patches.nbytes(dtype) for patches, _ in parts), device):
+        return [Resident(*part, device, prepare, readers, held, dtype) for part in parts]
+    return [Streamed(*part, device, prepare, readers, held) for part in parts]
+
+
+def _resident(loading: Loading, need: int, device: torch.device) -> bool:
+    if device.type != "cuda" or loading == "streamed":
+        return loading == "resident"
+    free = torch.cuda.mem_get_info(device)[0]
+    fits, sizes = need <= _MOST_RESIDENT * free, f"take {need / 1e9:.1f} GB of the {free / 1e9:.1f} GB free on the GPU"
+    if loading == "resident" and not fits:
+        raise ConfigError(
+            f"training.loading is resident, but the patches {sizes}; expected at most {_MOST_RESIDENT:.0%} of them: "
+            "say auto or streamed, or take a larger GPU"
+        )
+    log.info("the patches %s: %s", sizes, "held there" if fits else "streamed")
+    return fits

@@ -1,0 +1,138 @@
+"""Losses on logits. Pixels with mask value 255 reach none of them; a batch without a labelled pixel gives 0.
+
+Nothing here waits for the device: no result decides what is computed next.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cerraseg.config.recipes import Recipe
+from cerraseg.core.taxonomy import CHILDREN, IGNORE
+from cerraseg.training.weightings import EVEN, Balance
+
+
+def cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy over the labelled pixels, weighted by class where ``class_weights`` (classes,) are given.
+
+    Args:
+        logits: (B, classes, H, W).
+        masks: (B, H, W) int64, 255 = ignore.
+        class_weights: non-negative; the mean is over the sum of the pixels' weights, as in torch.
+    """
+    # torch's own sum over a mask's pixels has no fixed order on CUDA (pytorch issue 17350).
+    reduction = "none" if logits.is_cuda else "sum"
+    total = F.cross_entropy(logits, masks, class_weights, ignore_index=IGNORE, reduction=reduction).sum()
+    labelled = masks != IGNORE
+    amount = labelled.sum() if class_weights is None else (class_weights[masks.where(labelled, 0)] * labelled).sum()
+    return total / amount.clamp(min=1e-12)
+
+
+def focal(logits: Tensor, masks: Tensor, gamma: float) -> Tensor:
+    """Mean over the labelled pixels of (1 − p)^gamma times the cross-entropy, p the probability of the true class.
+
+    T.-Y. Lin et al. 2017, ICCV, "Focal loss for dense object detection", without its class weights; gamma 0 is the
+    cross-entropy.
+
+    Args:
+        logits: (B, classes, H, W).
+        masks: (B, H, W) int64, 255 = ignore.
+    """
+    each = F.cross_entropy(logits, masks, ignore_index=IGNORE, reduction="none")  # 0 where ignored
+    return ((-torch.expm1(-each)) ** gamma * each).sum() / (masks != IGNORE).sum().clamp(min=1)
+
+
+def roll_up(logits: Tensor) -> Tensor:
+    """Log-probabilities of the L1 classes (B, 7, H, W), each the sum over the L2 classes that it holds.
+
+    Args:
+        logits: of L2, (B, 14, H, W).
+    """
+    parts = logits.float().log_softmax(1).unbind(1)  # an index would have to be copied to the device, and waited for
+    return torch.stack([torch.stack([parts[k] for k in children]).logsumexp(0) for children in CHILDREN], 1)
+
+
+_SMOOTH = 1e-5  # as published
+
+
+def dice(logits: Tensor, masks: Tensor, absent: bool = False) -> Tensor:
+    """1 − mean soft Dice over classes (Milletari et al. 2016, 3DV; squared sizes).
+
+    Args:
+        logits: (B, classes, H, W).
+        masks: (B, H, W) int64, 255 = ignore.
+        absent: also count the classes that the batch's masks lack, as the published loss does: each adds about 1.
+    """
+    labelled = masks != IGNORE
+    probabilities = logits.float().softmax(1) * labelled[:, None]
+    truth = masks[:, None] == torch.arange(logits.shape[1], device=masks.device).view(-1, 1, 1)
+    axes = (0, 2, 3)
+    overlap = (probabilities * truth).sum(axes)
+    pixels = truth.sum(axes)
+    score = (2 * overlap + _SMOOTH) / (probabilities.square().sum(axes) + pixels + _SMOOTH)
+    counted = labelled.any().expand_as(pixels) if absent else pixels > 0
+    return ((1 - score) * counted).sum() / counted.sum().clamp(min=1)
+
+
+class Task(nn.Module):
+    """The loss of one task: cross-entropy and Dice added as the recipe says, the former balanced between classes.
+
+    An adjustment is added to the logits before all else of the cross-entropy, a softmax of the recipe's included; the
+    focal loss takes the place of the cross-entropy. Dice sees the plain logits and weighs no class.
+    """
+
+    class_weights: Tensor | None
+    adjustment: Tensor | None
+
+    def __init__(self, recipe: Recipe, balance: Balance = EVEN) -> None:
+        super().__init__()
+        self.recipe, self.gamma = recipe, balance.gamma
+        for name in ("class_weights", "adjustment"):
+            values = getattr(balance, name)
+            told = None if values is None else torch.tensor(values, dtype=torch.float32)
+            self.register_buffer(name, told, persistent=False)
+
+    def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Loss of logits (B, classes, H, W) and masks (B, H, W) int64, 255 = ignore."""
+        return self.compare(self.adjusted(logits), logits, masks)
+
+    def adjusted(self, logits: Tensor) -> Tensor:
+        """What the cross-entropy gets of logits (B, classes, H, W)."""
+        return logits if self.adjustment is None else logits + self.adjustment.view(-1, 1, 1)
+
+    def compare(self, adjusted: Tensor, logits: Tensor, masks: Tensor) -> Tensor:
+        """Loss of logits for the cross-entropy, logits for Dice, and masks."""
+        recipe = self.recipe
+        fed = adjusted.softmax(1) if recipe.softmax_in_loss else adjusted
+        entropy = focal(fed, masks, self.gamma) if self.gamma else cross_entropy(fed, masks, self.class_weights)
+        loss = recipe.cross_entropy * entropy
+        if recipe.dice:
+            loss = loss + recipe.dice * dice(logits, masks, recipe.dice_absent)
+        return loss
+
+
+class Semantic(nn.Module):
+    """The loss of the classes: of the model's level and, for a hierarchical recipe, ``hierarchy`` times that of L1.
+
+    The latter compares the L2 probabilities added up by L1 class (:func:`roll_up`) with the masks of L1, by the same
+    losses, class weights being those of L1. Adjusted logits are added up as they are: their probabilities are those of
+    the training split at either level, so that both losses want the same logits.
+    """
+
+    def __init__(self, recipe: Recipe, balance: Balance = EVEN, of_l1: Balance = EVEN) -> None:
+        super().__init__()
+        self.hierarchy, self.own = recipe.hierarchy, Task(recipe, balance)
+        self.l1 = Task(recipe, of_l1)
+
+    def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Loss of logits (B, classes, H, W).
+
+        Args:
+            masks: (B, layers, H, W) int64, 255 = ignore: those of the model's level first, if hierarchical those of L1
+                last.
+        """
+        loss: Tensor = self.own(logits, masks[:, 0])
+        if self.hierarchy:
+            adjusted = roll_up(self.own.adjusted(logits))
+            loss = loss + self.hierarchy * self.l1.compare(adjusted, roll_up(logits), masks[:, -1])
+        return loss

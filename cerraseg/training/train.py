@@ -1,0 +1,267 @@
+"""Train one scenario: Lightning runs the loop, the recipe says how, a killed training goes on from its last epoch."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.core.files import replacing
+from cerraseg.core.layout import edge_layer
+from cerraseg.core.logs import log
+from cerraseg.core.memory import enough, keep_memory
+from cerraseg.core.signals import Stop, Stopped, ignore, stoppable
+from cerraseg.core.storage import need_room
+from cerraseg.data.packed import Header, Store, batches, open_array, read_split, rows_of
+from cerraseg.models import checkpoint
+from cerraseg.training.batches import Batches, EpochBatches, PackedPatches, loaders
+from cerraseg.training.determinism import named
+from cerraseg.training.distributed import slurm_nodes
+from cerraseg.training.distributed.sync import Team
+from cerraseg.training.module import Loop, Watch
+from cerraseg.training.plan import Plan, fewer_at_once
+from cerraseg.training.trainer import build_trainer, device, mixed
+from cerraseg.training.weightings import draw_shares
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files of a finished training: best and last checkpoint, history (CSV, one row an epoch)."""
+
+    best: Path
+    last: Path
+    history: Path
+
+
+def train(
+    plan: Plan,
+    store: Store,
+    split: Path,
+    statistics: Path,
+    outputs: Outputs,
+    resume: Path,
+    watch: Watch | None = None,
+) -> None:
+    """Train a scenario and write its checkpoints and history.
+
+    Args:
+        plan: what to train.
+        store: packed patches.
+        split: split table.
+        statistics: statistics of the training split.
+        outputs: files to write, all at the end.
+        resume: folder for the state after each epoch; a start with the same plan and data goes on from there, a
+            different one starts anew. It is removed when the training has finished. If a training in another process
+            still holds it, this one waits for its end.
+        watch: told of every epoch, and may end the training early; see :data:`cerraseg.training.module.Watch`.
+
+    Raises:
+        DataError: if the loss stops being finite, or the file of pretrained parameters is not the encoder's.
+        ConfigError: if the model cannot be built from its settings, the patches do not fit a GPU that is to hold them,
+            or there is no compiler for a plan that needs one.
+        DeviceError: if one of several devices' processes ended before its time.
+        MemoryShortage: if a batch is too large for the memory.
+        StorageError: if the disk is full or cannot be written; the state after the last epoch is kept.
+        Stopped: on SIGTERM or SIGINT.
+    """
+    what = described(plan, store, split, statistics)
+    try:
+        with stoppable(), _alone(resume, what) as twin_ended:
+            if twin_ended and all(path.exists() for path in astuple(outputs)):
+                log.info("the other training finished this scenario")
+                return
+            job = (plan, split, statistics, outputs, resume, _resume_state(resume, what), watch)
+            if (count := plan.nodes * plan.devices) > 1:
+                where = f" of {plan.nodes} nodes" if plan.nodes > 1 else ""
+                log.info("training on %d devices%s, which share each batch", count, where)
+                arrays = [array.filename for array in (store.images, store.masks)]  # type: ignore[union-attr]
+                slurm_nodes.run(_fit_in_team, plan.nodes, plan.devices, arrays, store.header, job)
+            else:
+                _fit(Team(), store, *job)
+            ignore()
+            shutil.rmtree(resume)
+    except Stop as stop:
+        raise Stopped(f"stopped by {stop} {_progress(plan, resume, what)}") from None
+
+
+def described(plan: Plan, store: Store, split: Path, statistics: Path) -> str:
+    """All that decides what comes of a training; arguments as in :func:`train`."""
+    text = f"{plan}\n{store.header}\n{split.read_text(encoding='utf-8')}\n{statistics.read_text(encoding='utf-8')}"
+    return f"{text}\n{hashlib.sha256(plan.pretrained.read_bytes()).hexdigest()}" if plan.pretrained else text
+
+
+def _progress(plan: Plan, resume: Path, described: str) -> str:
+    state = resume / "last.ckpt"
+    if not (_is_of(resume, described) and state.exists()):
+        return "before the end of the first epoch; the next start begins anew"
+    done = f"after epoch {_epochs(state)} of {plan.epochs}"
+    return f"{done}; its state is in {resume}, the next start goes on from there"
+
+
+@contextmanager
+def _alone(resume: Path, described: str) -> Iterator[bool]:
+    """Hold the scenario's lock: a training that outlived its killed workflow is waited for, never joined.
+
+    Yields whether there was such a training with the same plan and data.
+    """
+    resume.parent.mkdir(parents=True, exist_ok=True)
+    with resume.with_name(f"{resume.name}.lock").open("w") as handle:
+        twin = False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            twin = _is_of(resume, described)
+            log.warning("another training of this scenario is running and holds %s; waiting for its end", handle.name)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield twin
+
+
+def _fit_in_team(team: Team, arrays: list[Path], header: Header, job: tuple[Any, ...]) -> None:
+    images, masks = map(open_array, arrays)
+    _fit(team, Store(images, masks, header), *job)
+
+
+def _fit(
+    team: Team,
+    store: Store,
+    plan: Plan,
+    split: Path,
+    statistics: Path,
+    outputs: Outputs,
+    resume: Path,
+    state: Path | None,
+    watch: Watch | None,
+) -> None:
+    with named(plan.determinism), enough(fewer_at_once(plan)):
+        loop, trained, validated = prepared(team, store, plan, split, statistics, resume, watch)
+        if team.rank == 0:
+            need_room(resume, _state_bytes(loop), "the state of a training")
+        build_trainer(plan, resume, team).fit(loop, trained, validated, ckpt_path=state)
+    if not loop.finished:
+        raise DataError(f"training stopped after epoch {len(loop.history)}; start it again to go on from there")
+    best = loop.history[loop.best_epoch - 1]
+    if not np.isfinite(best["val_loss"]):
+        raise DataError(
+            f"the validation loss was finite in none of {len(loop.history)} epochs, so no checkpoint is written; "
+            "expected numbers: look for extreme pixel values in the validation patches, or lower the learning rate"
+        )
+    if team.rank == 0:
+        _write(outputs, loop, resume)
+
+
+def prepared(
+    team: Team, store: Store, plan: Plan, split: Path, statistics: Path, resume: Path, watch: Watch | None = None
+) -> tuple[Loop, Batches, Batches]:
+    """The loop of a plan on its device, with its training and validation batches; arguments as in :func:`train`."""
+    if plan.compile:
+        _check_compiler()
+    keep_memory()
+    torch.set_num_threads(max(1, plan.threads // plan.devices))
+    L.seed_everything(plan.scenario.seed, verbose=False)
+    level = plan.scenario.level
+    edges, above = [edge_layer(level)] * plan.scenario.edges, ["l1"] * (plan.recipe.hierarchy > 0)
+    layers = [level, *edges, *above]
+    train, validation = (
+        PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers) for part in ("train", "validation")
+    )
+    shares = draw_shares(plan.scenario.weighting, store, train.rows, level)
+    order = EpochBatches(len(train), plan.batch_size // plan.accumulate, plan.scenario.seed, shares)
+    names = partial(_ids, split, train.rows)
+    loop = Loop(plan, json.loads(statistics.read_text()), order, resume, team, watch, names)
+    trained, validated = loaders(
+        [(train, order), (validation, batches(np.arange(len(validation)), plan.batch_size))],
+        plan.loading,
+        device(),
+        loop.to(device()).segmenter.normalise,
+        dtype=torch.bfloat16 if mixed(plan) else torch.float32,  # what the first layer computes with
+        readers=max(1, plan.threads // plan.devices - 1),
+        held=team.held,
+    )
+    return loop, trained, validated
+
+
+def _state_bytes(loop: Loop) -> int:
+    """What parameters, the optimiser's two moments and the best parameters take at least."""
+    return 4 * sum(parameter.nbytes for parameter in loop.segmenter.parameters())
+
+
+def _ids(split: Path, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.str_]:
+    """The ids of the patches at positions of a part of the split that has these rows."""
+    return read_split(split)["id"].to_numpy(np.str_)[rows[positions]]
+
+
+def _epochs(state: Path) -> int:
+    """How many epochs the training has behind it that left this state."""
+    return len(torch.load(state, weights_only=True, mmap=True)["history"])
+
+
+def _check_compiler() -> None:
+    wanted = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
+    if not any(map(shutil.which, wanted)):
+        raise ConfigError(
+            f"training.compile is true, but there is no C++ compiler ({' or '.join(wanted)}); expected one on the "
+            "PATH: install it, name it in CXX, or set training.compile to false"
+        )
+
+
+def _resume_state(resume: Path, described: str) -> Path | None:
+    """The state to go on from, if it belongs to this very plan and data; else clear the folder."""
+    note, state = resume / "plan.txt", resume / "last.ckpt"
+    if _is_of(resume, described):
+        if state.exists():
+            _ensure_undamaged(resume)
+            log.info("going on from the state in %s", resume)
+            return state
+        return None
+    if resume.exists():
+        log.info("the state in %s is of another plan or other data; starting anew", resume)
+        shutil.rmtree(resume)
+    with replacing(note) as temporary:
+        temporary.write_text(described, encoding="utf-8")
+    return None
+
+
+def _ensure_undamaged(resume: Path) -> None:
+    for file in (resume / "last.ckpt", resume / "best.pt"):
+        fault = checkpoint.damage(file) if file.exists() else ""
+        if fault:
+            raise DataError(
+                f"{file}, which the training would go on from, is damaged: {fault}; expected the file as it was "
+                f"written: put a copy of it back, or remove the folder {resume} to train from the start"
+            )
+
+
+def _is_of(resume: Path, described: str) -> bool:
+    note = resume / "plan.txt"
+    return note.exists() and note.read_text(encoding="utf-8") == described
+
+
+def _write(outputs: Outputs, loop: Loop, resume: Path) -> None:
+    history = pd.DataFrame(loop.history)
+    history["selected"] = history["epoch"] == loop.best_epoch
+    with replacing(outputs.history) as temporary:
+        history.to_csv(temporary, index=False, float_format="%.6g")
+    if loop.hopeless:
+        log.warning("%s", loop.hopeless)
+        checkpoint.amend(resume / "best.pt", outputs.best, hopeless=loop.hopeless)
+    else:
+        with replacing(outputs.best) as temporary:
+            shutil.copyfile(resume / "best.pt", temporary)
+    loop.save(outputs.last)
+    best = loop.history[loop.best_epoch - 1]
+    log.info(
+        "best epoch %d of %d: validation macro F1 %.2f %%", best["epoch"], len(history), 100 * best["val_macro_f1"]
+    )

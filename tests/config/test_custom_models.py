@@ -1,0 +1,102 @@
+"""The section models: what is allowed is said before anything runs, and its names go everywhere."""
+
+import re
+
+import pytest
+import segmentation_models_pytorch as smp
+import yaml
+from test_validate import REPOSITORY, SCHEMA, changed, fault
+
+from cerraseg.config.custom_models import settings
+from cerraseg.config.recipes import RECIPES, recipe_of
+from cerraseg.config.validate import check
+
+LATE = {"architecture": "Unet", "encoder": "resnet18", "fusion": "late"}
+
+
+def with_models(*chosen, extra=(), **models):
+    return changed(models=models, scenarios__models=list(chosen), scenarios__extra=list(extra))
+
+
+def test_schema_offers_exactly_the_architectures_of_the_library():
+    entry = SCHEMA["properties"]["models"]["additionalProperties"]["properties"]
+    assert entry["architecture"]["enum"] == [kind.__name__ for kind in smp.MODEL_ARCHITECTURES_MAPPING.values()]
+
+
+def test_own_models_are_completed_and_name_scenarios(tmp_path, monkeypatch):
+    (tmp_path / "resnet18.safetensors").touch()
+    monkeypatch.setenv("PARAMETERS", str(tmp_path))
+    mine = {"architecture": "FPN", "encoder": "resnet18", "pretrained": "$PARAMETERS/resnet18.safetensors"}
+    config, scenarios = check(
+        with_models("unet", "mine", extra=["late-concat-w-l2-tuned-3"], mine=mine, late=LATE | {"depth": "4"}), SCHEMA
+    )
+    assert [scenario.id for scenario in scenarios if scenario.model != "unet"] == [
+        *(f"mine-{modality}-nw-l1-tuned-666" for modality in ("msi", "sar", "concat")),
+        "late-concat-w-l2-tuned-3",
+    ]
+    assert not any(scenario.edges for scenario in scenarios)
+    assert config["models"]["mine"]["pretrained"] == str(tmp_path / "resnet18.safetensors")
+    assert settings(config["models"]["mine"]) == {
+        "architecture": "FPN", "encoder": "resnet18", "options": {}, "fusion": "early"
+    }  # fmt: skip
+    assert config["models"]["late"]["depth"] == 4
+
+
+def test_example_of_the_readme_is_valid(tmp_path, monkeypatch):
+    monkeypatch.setenv("ENCODERS", str(tmp_path))
+    (tmp_path / "resnet18.safetensors").touch()
+    text = (REPOSITORY / "config/README.md").read_text()
+    given = yaml.safe_load(re.search("## Models of your own.*?```yaml\n(.*?)```", text, re.DOTALL)[1])
+    models, extra = (given["scenarios"][key] for key in ("models", "extra"))
+    _, scenarios = check(with_models(*models, extra=extra, **given["models"]), SCHEMA)
+    assert {scenario.model for scenario in scenarios} == {"unet", *given["models"]}
+
+
+def test_own_models_train_as_the_unet_does():
+    _, scenarios = check(with_models("mine", mine=LATE | {"fusion": "early"}), SCHEMA)
+    for scenario in scenarios:
+        if scenario.model == "mine":
+            assert recipe_of(scenario, RECIPES) == RECIPES[scenario.recipe]["unet"]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            with_models("unett"),
+            "scenarios.models: 'unett' is not allowed; did you mean 'unet'? allowed: unet, transnus",
+        ),
+        (with_models("lat", late=LATE), "scenarios.models: 'lat' is not allowed; did you mean 'late'?"),
+        (with_models(unet=LATE), "models.unet: expected a new name of small letters, digits and _; rename it"),
+        (with_models(**{"U-Net": LATE}), "models.U-Net: expected a new name of small letters"),
+        (
+            with_models(a=LATE | {"architecture": "Unett"}),
+            "models.a.architecture: 'Unett' is not allowed; did you mean",
+        ),
+        (with_models(a=LATE | {"fussion": "late"}), "models.a.fussion: unknown key; did you mean 'fusion'?"),
+        (with_models(a={"encoder": "resnet18"}), "models.a.architecture: missing; The decoder, by its name in"),
+        (with_models(a=LATE | {"architecture": "DPT"}), "models.a.fusion: late joins feature maps, but DPT's decoder"),
+        (with_models(a=LATE | {"options": {"classes": 3}}), "models.a.options.classes: not an option: it follows from"),
+        (
+            with_models(a=LATE | {"options": {"encoder_weights": "imagenet"}}),
+            "models.a.options.encoder_weights: not an option: no model hub is asked; give a file as pretrained",
+        ),
+        (
+            with_models(a=LATE | {"pretrained": "/no/such.pt"}),
+            "models.a.pretrained: /no/such.pt: no such file; expected an encoder's parameters",
+        ),
+        (with_models(a=LATE | {"pretrained": "$NOT_SET_HERE/x"}), "models.a.pretrained: $NOT_SET_HERE/x: the environ"),
+        (
+            with_models("late", late=LATE),
+            "scenarios: late-msi-nw-l1-tuned-666 has one modality, but models.late.fusion is late, which joins two; "
+            "expected concat: name this model's scenarios under scenarios.extra instead of scenarios.models",
+        ),
+        (
+            with_models(extra=["a-concat-nw-l1-released-0"], a=LATE),
+            "a-concat-nw-l1-released-0: no checkpoint of models.a was released, only of unet and transnuseg",
+        ),
+        (with_models(extra=["b-concat-nw-l1-tuned-1"], a=LATE), "model 'b' is unknown; allowed: unet, transnuseg, a"),
+    ],
+)
+def test_fault_is_named_with_its_remedy(config, message):
+    assert message in fault(config)

@@ -1,0 +1,119 @@
+"""Whole or absent, and no trace of the dead."""
+
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cerraseg.core.files import replacing
+
+
+def test_file_appears_when_the_block_ends(tmp_path):
+    with replacing(tmp_path / "new" / "a.txt") as temporary:
+        temporary.write_text("whole")
+        assert not (tmp_path / "new" / "a.txt").exists()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.txt"]
+
+
+def test_exception_leaves_the_old_file_and_nothing_else(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(RuntimeError), replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_folder_replaces_the_older_one(tmp_path):
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps/old").touch()
+    with replacing(tmp_path / "maps") as temporary:
+        temporary.mkdir()
+        (temporary / "new").touch()
+    assert [path.name for path in (tmp_path / "maps").iterdir()] == ["new"]
+
+
+def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
+    dead, living = ended(), f".a.txt.{platform.node()}.{os.getppid()}.part.txt"
+    for name in (
+        f".a.txt.{platform.node()}.{dead}.part.txt",
+        f".a.txt.{platform.node()}.{dead}.former.part.txt",
+        living,
+    ):
+        (tmp_path / name).touch()
+    with replacing(tmp_path / "a.txt") as temporary:
+        temporary.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", living}
+
+
+def test_leftovers_of_other_machines_go_by_their_age(tmp_path):
+    """Process 123 of another node may be alive, whatever this one's process table says; so may one of before."""
+    lately, lost = {f".maps.{name}.part" for name in (f"node2.{ended()}", ended())}, ".maps.node2.org.123.part"
+    for name in (*lately, lost):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").touch()
+    week = time.time() - 8 * 24 * 3600
+    os.utime(tmp_path / lost, (week, week))
+    with replacing(tmp_path / "maps") as temporary:
+        temporary.mkdir()
+    assert {path.name for path in tmp_path.iterdir()} == {"maps", *lately}
+
+
+def test_files_of_others_are_no_leftovers(tmp_path):
+    """Of a file whose name begins alike, of whatever else is named a part, and of a name with a glob's signs."""
+    theirs = {".a.txt.old.part.txt", f".a.txt.b.txt.{platform.node()}.{ended()}.part.txt"}
+    for name in (*theirs, f".[a].txt.{platform.node()}.{ended()}.part.txt"):
+        (tmp_path / name).touch()
+    for name in ("a.txt", "[a].txt"):
+        with replacing(tmp_path / name) as temporary:
+            temporary.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "[a].txt", *theirs}
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_content_is_on_disk_before_the_name_is(folder, tmp_path, monkeypatch):
+    seen, sync, replace = [], os.fsync, Path.replace
+
+    def path_of(handle):
+        return Path(f"/proc/self/fd/{handle}").readlink()
+
+    monkeypatch.setattr(os, "fsync", lambda handle: (seen.append(path_of(handle)), sync(handle))[1])
+    monkeypatch.setattr(Path, "replace", lambda self, to: (seen.append("renamed"), replace(self, to))[1])
+    with replacing(tmp_path / "a") as temporary:
+        if folder:
+            (temporary / "deep").mkdir(parents=True)
+            (temporary / "deep/b").touch()
+        else:
+            temporary.touch()
+    parts = {temporary, temporary / "deep", temporary / "deep/b"} if folder else {temporary}
+    assert set(seen[:-2]) == parts and seen[-2:] == ["renamed", tmp_path]
+
+
+def test_a_folder_is_never_half_removed_under_its_name(tmp_path, monkeypatch):
+    """Killed while the former one is removed, the new one is there, and the next process clears the rest."""
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps/old").touch()
+    process = os.fork()
+    if process == 0:
+        monkeypatch.setattr(shutil, "rmtree", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+        with replacing(tmp_path / "maps") as temporary:
+            temporary.mkdir()
+            (temporary / "new").touch()
+    assert os.WTERMSIG(os.waitpid(process, 0)[1]) == signal.SIGKILL
+    assert [path.name for path in (tmp_path / "maps").iterdir()] == ["new"] and len(list(tmp_path.iterdir())) == 2
+    with replacing(tmp_path / "maps") as temporary:
+        temporary.mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["maps"]
+
+
+def ended() -> int:
+    """The id of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid

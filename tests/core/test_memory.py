@@ -1,0 +1,116 @@
+"""Where memory runs out, the error names the setting to lower and its value."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import opened
+from scenes import TRAINED, write_model, write_scene
+from test_faults import once_in
+from test_search_worker import Training, search
+from test_train import plan, run
+
+from cerraseg.core.errors import DataError, MemoryShortage, StorageError
+from cerraseg.core.memory import enough, smaller
+from cerraseg.mapping import predict
+from cerraseg.mapping.map_scene import Settings, map_scene
+from cerraseg.models.checkpoint import Segmenter
+from cerraseg.training import lr_finder, module
+from cerraseg.training.plan import fewer_at_once
+from cerraseg.training.tuning import study
+from cerraseg.training.tuning.worker import take_trials
+
+NAME = "unet-sar-nw-l1-tuned-1"
+
+
+def cuda():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 1 GiB")
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        (cuda, "CUDA out of memory. Tried to allocate 2.00 GiB"),
+        (lambda: torch.empty(2**55, dtype=torch.uint8), "can't allocate memory"),
+        (lambda: np.empty(2**55, np.uint8), "Unable to allocate 32.0 PiB"),
+        (lambda: bytearray(2**60), "MemoryError"),
+    ],
+)
+def test_errors_of_every_kind_of_memory_are_told_alike(use, said):
+    with pytest.raises(MemoryShortage, match=rf"^Too little memory: lower x\. \(.*{said}"), enough("lower x"):
+        use()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), DataError("out of memory, says a file's name")])
+def test_other_errors_stay(error):
+    with pytest.raises(type(error)) as caught, enough("lower x"):
+        raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(("size", "remedy"), [(32, "set it to 16"), (1, "cannot be lower: take a smaller model")])
+def test_remedy_halves_until_one(size, remedy):
+    assert smaller("predict.batch_size", size).startswith(f"predict.batch_size is {size}; expected ")
+    assert remedy in smaller("predict.batch_size", size)
+
+
+def short(*_):
+    return cuda()
+
+
+def test_training_names_batch_and_parts_and_goes_on_when_there_is_memory(packed, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        once_in(patched, module.Loop, "training_step", 1, cuda)
+        said = "training.batch_size is 4 and training.accumulate 1, so 4 patches .* set training.accumulate to 2, which"
+        with pytest.raises(MemoryShortage, match=rf"{said} .* or training.batch_size to 2; .*\(OutOfMemoryError: CUDA"):
+            run(packed, tmp_path, plan(NAME))
+    assert (tmp_path / "resume/last.ckpt").exists()
+    assert len(pd.read_csv(run(packed, tmp_path, plan(NAME)).history)) == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "loading", "remedy"),
+    [
+        (12, 4, "auto", "so 3 patches .* set training.accumulate to 6, which .* or training.batch_size to 6; either"),
+        (4, 4, "auto", "training.batch_size is 4; expected as many patches at a time as fit: set it to 2, then"),
+        (8, 1, "resident", "set training.accumulate to 2, .* to 4, or training.loading to streamed; either begins"),
+    ],
+)
+def test_remedy_of_a_training_is_one_that_the_configuration_takes(size, parts, loading, remedy):
+    assert re.search(remedy, fewer_at_once(plan(NAME, batch_size=size, accumulate=parts, loading=loading)))
+
+
+def test_prediction_map_and_range_test_name_their_settings(packed, tmp_path, monkeypatch):
+    model, files = write_model(tmp_path / "model.pt"), write_scene(tmp_path / "scene", 150, 150)
+    monkeypatch.setattr(Segmenter, "logits", short)
+    store, outputs = opened(packed), [tmp_path / f"{name}.npy" for name in ("p", "c", "e")]
+    with pytest.raises(MemoryShortage, match=r"predict.batch_size is 6; expected .* set it to 3, then give the same"):
+        predict.predict(model, store, np.arange(12), *outputs, batch_size=6)
+    settings = Settings(batch_size=5)
+    with pytest.raises(MemoryShortage, match=r"predict.batch_size, which counts a scene's tiles too, is 5; .* it to 2"):
+        map_scene(model, files, TRAINED, tmp_path / "map", tmp_path / "unfinished", settings, {})
+    suggested = lr_finder.Outputs(tmp_path / "lr.svg", tmp_path / "lr.csv", tmp_path / "lr.json")
+    with pytest.raises(MemoryShortage, match=r"training.batch_size is 4 and"):
+        lr_finder.find(plan(NAME), store, packed / "split.csv", packed / "statistics.json", suggested, "test data")
+    assert not any(path.exists() for path in (*outputs, tmp_path / "map", suggested.table))
+
+
+def test_trial_without_memory_fails_with_a_warning_and_the_search_goes_on(tmp_path, caplog):
+    what = search(tmp_path)
+    take_trials(what, 1, Training(constant=MemoryShortage("Too little memory: lower x")), tmp_path)
+    states = {(trial.params["schedule"], trial.state.name) for trial in study.opened(what).get_trials()}
+    assert states == {("constant", "FAIL"), ("cosine", "COMPLETE")}
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned and all("failed: Too little memory: lower x" in message for message in warned)
+
+
+def test_trial_on_a_full_disk_is_taken_up_again(tmp_path):
+    what = search(tmp_path, trials=2)
+    full = StorageError("The disk of /x is full")
+    for _ in range(5):
+        with pytest.raises(StorageError, match="is full"):
+            take_trials(what, 1, Training(constant=full, cosine=full), tmp_path)
+    take_trials(what, 1, Training(), tmp_path)
+    assert [trial.state.name for trial in study.opened(what).get_trials()] == ["COMPLETE", "COMPLETE"]

@@ -1,0 +1,129 @@
+"""Gaps are those of the rectangles, the nearest patch is the nearest of all, and sites are what gaps connect."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+from layouts import grid, scattered, written
+from rasterio.crs import CRS
+from rasterio.warp import transform
+
+from cerraseg.data.splits.distances import connected, gaps, nearest, write_distances
+from cerraseg.core.errors import DataError
+from cerraseg.geo.positions import locate
+
+
+def pairs(count):
+    first, second = (axis.ravel() for axis in np.mgrid[:count, :count])
+    return first, second
+
+
+def azimuthal(table, first, second):
+    """Gap of two patches in a projection whose distances from the first's centre are true."""
+    rows = table.iloc[[first, second]]
+    degrees = [transform(CRS.from_user_input(row.crs), CRS.from_epsg(4326), *ring(row)) for row in rows.itertuples()]
+    longitude, latitude = np.mean(degrees[0], axis=1)
+    plane = CRS.from_proj4(f"+proj=aeqd +lon_0={longitude} +lat_0={latitude} +datum=WGS84")
+    a, b = (shapely.Polygon(np.transpose(transform(CRS.from_epsg(4326), plane, *d))) for d in degrees)
+    return a.distance(b)
+
+
+def ring(row):
+    return [row.left, row.right, row.right, row.left], [row.bottom, row.bottom, row.top, row.top]
+
+
+def test_gaps_in_one_metric_system_are_exact():
+    places = locate(grid("EPSG:32723", 3, 4))
+    found = gaps(places, np.zeros(12, int), np.arange(12)).reshape(3, 4)
+    expected = [[0, 0, 1280, 2560], [0, 0, 1280, 2560], [1280, 1280, 1280 * 2**0.5, np.hypot(1280, 2560)]]
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_gaps_over_systems_are_those_of_an_azimuthal_projection(seed):
+    table = scattered(seed)
+    places, random = locate(table), np.random.default_rng(seed)
+    first, second = random.integers(0, len(table), (2, 60))
+    found = gaps(places, first, second)
+    for a, b, gap in zip(first, second, found, strict=True):
+        expected = azimuthal(table, a, b)
+        assert gap == pytest.approx(expected, rel=2e-3, abs=0.5) or (gap == 0 and expected < 5)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:32723", "EPSG:3857"])
+def test_neighbours_touch_though_coordinates_are_rounded(crs):
+    table = grid(crs, 4, 5)
+    table.loc[::2, "left"] += 1e-9 * abs(table["left"])
+    places = locate(table)
+    row, column = np.divmod(np.arange(20), 5)
+    first, second = pairs(20)
+    near = np.maximum(abs(row[first] - row[second]), abs(column[first] - column[second]))
+    np.testing.assert_array_equal(gaps(places, first, second) == 0, near <= 1)
+
+
+def test_a_gap_of_a_quarter_pixel_touches_and_one_of_a_pixel_does_not():
+    """CerraData-4MM was cut in steps of 128.03 × 128.25 pixels."""
+    places = locate(
+        pd.concat([grid("EPSG:4326", 1, 1, east=e, first=k) for k, e in enumerate((0, 128.25 / 128, -129 / 128))])
+    )
+    assert gaps(places, np.array([0, 0]), np.array([1, 2])).round(1).tolist() == [0, 9.9]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_nearest_is_the_nearest_of_all(seed):
+    table = scattered(seed)
+    places, random = locate(table), np.random.default_rng(seed)
+    of = random.random(len(table)) < 0.1
+    of, among = np.flatnonzero(of), np.flatnonzero(~of & (random.random(len(table)) < 0.05))
+    first, second = (axis.ravel() for axis in np.meshgrid(of, among, indexing="ij"))
+    every = gaps(places, first, second).reshape(len(of), len(among))
+    centres = np.linalg.norm(places.centre[of][:, None] - places.centre[among], axis=2)
+    gap, between = nearest(places, of, among)
+    np.testing.assert_array_equal(gap, every.min(axis=1))
+    np.testing.assert_allclose(between, centres.min(axis=1), atol=0.01)
+    near, _ = nearest(places, of, among, 3000)
+    np.testing.assert_array_equal(near, np.where(gap <= 3000, gap, np.inf))
+
+
+def test_other_sides_of_the_earth_and_of_the_date_line():
+    table = grid("EPSG:4326", 1, 4)
+    for k, left in enumerate((179.999, -179.985, -0.5, 131.8)):
+        table.loc[k, ["left", "right"]] = left, left + 0.0115
+    table.loc[3, ["bottom", "top"]] = 5.9, 5.92  # opposite the first grid's corner
+    gap, _ = nearest(locate(table), np.array([0, 2]), np.array([1, 3]))
+    assert gap[0] == pytest.approx(500, abs=60) and 13e6 < gap[1] < 20.1e6
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("within", [0, 1500, 6000])
+def test_sites_are_connected_by_gaps(seed, within):
+    table = scattered(seed)
+    table = table[np.random.default_rng(seed).random(len(table)) < 0.3].reset_index(drop=True)
+    places = locate(table)
+    near = (gaps(places, *pairs(len(table))) <= within).reshape(len(table), -1)
+    reached = np.linalg.matrix_power(near.astype(float), 1) > 0
+    while ((further := (reached.astype(float) @ near) > 0) != reached).any():
+        reached = further
+    np.testing.assert_array_equal(connected(places, within), reached.argmax(axis=1))
+
+
+def test_distances_of_the_test_patches_of_each_split_table(tmp_path):
+    table = written(grid("EPSG:32723", 1, 6), tmp_path)
+    parts = [["test", "train", "buffer", "validation", "test", "test"], ["train", "test", "test", *["validation"] * 3]]
+    files = [tmp_path / "1.csv", tmp_path / "2.csv"]
+    for file, split in zip(files, parts, strict=True):
+        pd.DataFrame({"id": range(100, 106), "split": split}).to_csv(file, index=False)
+    write_distances(table, files, tmp_path / "distances.csv")
+    found = pd.read_csv(tmp_path / "distances.csv", dtype={"id": str})
+    assert found["id"].tolist() == ["100", "104", "105", "101", "102"]
+    assert found["metres"].tolist() == [0, 2560, 3840, 0, 1280]
+    assert found["touches"].tolist() == [True, False, False, True, False]
+    np.testing.assert_allclose(found["centre_metres"], [1280, 3840, 5120, 1280, 2560], rtol=1e-3)
+
+
+def test_a_split_without_training_patches_is_refused(tmp_path):
+    table = written(grid("EPSG:32723", 1, 2), tmp_path)
+    (tmp_path / "split.csv").write_text("id,split\n100,test\n101,test\n")
+    with pytest.raises(DataError, match="0 training and 2 test patches"):
+        write_distances(table, [tmp_path / "split.csv"], tmp_path / "distances.csv")
+    assert not (tmp_path / "distances.csv").exists()

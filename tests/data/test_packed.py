@@ -1,0 +1,152 @@
+"""The packed arrays hold exactly the files' pixels, in the table's order, or nothing."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+import signal
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from conftest import arrays, opened, patch_file, write_tif
+
+from cerraseg.data import index, packed as store
+from cerraseg.core import storage, processes as workers
+from cerraseg.evaluation.edges import derive
+from cerraseg.core.errors import DataError, StorageError
+from cerraseg.data.packed import batches, digest, open_store, pack, rows_of
+from cerraseg.core.taxonomy import MSI_BANDS, SAR_BANDS
+
+
+def test_pixels_equal_the_files(packed):
+    packs, table = opened(packed), pd.read_parquet(packed / "patches.parquet")
+    for row in table.itertuples():
+        with rasterio.open(row.msi) as msi, rasterio.open(row.sar) as sar, rasterio.open(row.l2) as l2:
+            np.testing.assert_array_equal(packs.images[row.row, packs.channels("msi")], msi.read())
+            np.testing.assert_array_equal(packs.images[row.row, packs.channels("sar")], sar.read())
+            np.testing.assert_array_equal(packs.masks[row.row, packs.layer("l2")], l2.read(1))
+    assert packs.header.bands == MSI_BANDS + SAR_BANDS
+    assert packs.header.layers == ("l1", "l2", "edge_l1", "edge_l2")
+    assert packs.header.ids == digest(table["id"])
+
+
+@pytest.mark.parametrize(("kept", "lost"), [("msi", "sar_images"), ("sar", "msi_images")])
+def test_packs_what_exists(kept, lost, root, tmp_path):
+    for folder in (lost, "semantic_14c"):
+        (root / folder).rename(tmp_path / folder)
+    index.index([root], tmp_path / "t.parquet", tmp_path / "r.csv")
+    pack(tmp_path / "t.parquet", *arrays(tmp_path))
+    packs = opened(tmp_path)
+    assert packs.images.shape == (12, {"msi": 12, "sar": 2}[kept], 128, 128)
+    assert packs.masks.shape == (12, 2, 128, 128)
+    with pytest.raises(DataError, match="modality concat needs B01"):
+        packs.channels("concat")
+    with pytest.raises(DataError, match="l2 is not in the packed store, which has l1, edge_l1"):
+        packs.layer("l2")
+
+
+def naive(table):
+    """The arrays, file by file through rasterio."""
+    images, masks = [], []
+    for row in table.itertuples():
+        layers = {}
+        for layer in ("msi", "sar", "l1", "l2"):
+            with rasterio.open(getattr(row, layer)) as source:
+                layers[layer] = source.read()
+        images.append(np.concatenate([layers["msi"], layers["sar"]]))
+        classes = np.concatenate([layers["l1"], layers["l2"]]).astype(np.uint8)
+        masks.append(np.concatenate([classes, derive(classes)]))
+    return np.stack(images), np.stack(masks)
+
+
+def test_files_are_those_of_numpy_and_the_digest_that_of_the_pixels(packed, tmp_path):
+    images, masks = naive(pd.read_parquet(packed / "patches.parquet"))
+    for name, array in (("images.npy", images), ("masks.npy", masks)):
+        np.save(tmp_path / name, array)
+        assert (packed / name).read_bytes() == (tmp_path / name).read_bytes()
+    hashes = [
+        hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest() for image, mask in zip(images, masks, strict=True)
+    ]
+    assert json.loads((packed / "header.json").read_text())["pixels"] == digest(hashes)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_many_chunks_and_workers_give_the_same(processes, packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_CHUNK", 3)
+    monkeypatch.setattr(workers, "_START", 0)
+    pack(packed / "patches.parquet", *arrays(tmp_path), workers=processes)
+    for old, new in zip(arrays(packed), arrays(tmp_path), strict=True):
+        assert old.read_bytes() == new.read_bytes()
+
+
+def test_file_gone_since_index_leaves_nothing(root, tmp_path):
+    index.index([root], tmp_path / "t.parquet", tmp_path / "r.csv")
+    (root / "msi_images" / "ms_42.tif").unlink()
+    with pytest.raises(DataError, match=r"was indexed but cannot be read now .*run the index step again"):
+        pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(("layer", "bands", "size"), [("msi", 11, 128), ("sar", 12, 128), ("l2", 1, 64)])
+def test_file_changed_since_index_leaves_nothing(layer, bands, size, root, tmp_path):
+    index.index([root], tmp_path / "t.parquet", tmp_path / "r.csv")
+    write_tif(patch_file(root, layer, "42"), np.ones((bands, size, size), np.int32))
+    found = f"{bands} bands of {size} x {size}"
+    with pytest.raises(DataError, match=f"changed since it was indexed: {found} pixels, expected .*run the index step"):
+        pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_killed_worker_leaves_nothing(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_CHUNK", 3)
+    monkeypatch.setattr(workers, "_START", 0)
+    monkeypatch.setattr(store, "_write_chunk", _killed_in_a_worker)
+    with pytest.raises(DataError, match="worker processes was killed"):
+        pack(packed / "patches.parquet", *arrays(tmp_path / "out"), workers=2)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def _killed_in_a_worker(*_):
+    if multiprocessing.parent_process():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return []
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_pack_leaves_nothing_that_looks_finished(end, packed, tmp_path):
+    pid = os.fork()
+    if pid == 0:
+        store._fill = lambda *_: os.kill(os.getpid(), end) or time.sleep(9)
+        pack(packed / "patches.parquet", *arrays(tmp_path))
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == end
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [f".{name}.npy.{platform.node()}.{pid}.part.npy" for name in ("images", "masks")]
+    pack(packed / "patches.parquet", *arrays(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["header.json", "images.npy", "masks.npy"]
+
+
+def test_small_disk_is_refused_before_work(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**6}))
+    with pytest.raises(StorageError, match=r"packing needs 11.8 MB in .* 1.0 MB are free; free some space"):
+        pack(packed / "patches.parquet", *arrays(tmp_path))
+
+
+def test_foreign_header_is_refused(packed, tmp_path):
+    header = json.loads((packed / "header.json").read_text()) | {"patches": 5}
+    (tmp_path / "header.json").write_text(json.dumps(header))
+    with pytest.raises(DataError, match="do not belong together; remove them and pack again"):
+        open_store(packed / "images.npy", packed / "masks.npy", tmp_path / "header.json")
+
+
+def test_rows_of_parts_and_all(packed):
+    parts = [rows_of(packed / "split.csv", part) for part in ("train", "validation", "test")]
+    assert sorted(np.concatenate(parts)) == list(range(12))
+    assert rows_of(packed / "split.csv", "all").tolist() == list(range(12))
+
+
+def test_batches_cover_every_row_once():
+    assert [b.tolist() for b in batches(range(7), 3)] == [[0, 1, 2], [3, 4, 5], [6]]

@@ -1,0 +1,210 @@
+"""Splits by place, on many made-up layouts: groups stay whole, the buffer holds, folds cover all, seeds decide."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from layouts import SHARES, grid, labelled, scattered, written
+
+from cerraseg.config.validate import SPLIT_KEYS
+from cerraseg.data.splits.distances import gaps
+from cerraseg.core.errors import DataError
+from cerraseg.geo.positions import locate
+from cerraseg.data.splits.assign import PARTS, write_fold, write_split
+
+LAYOUTS = range(8)
+BLOCKS = {"scheme": "blocks", "block_km": 3.0, "buffer_km": 0.0, "tolerance": 0.15}
+SITES = {
+    "scheme": "sites", "site_gap_km": 1.5, "buffer_km": 0.0, "tolerance": 0.15, "test_sites": [], "validation_sites": []
+}  # fmt: skip
+KFOLD = {"scheme": "kfold", "unit": "blocks", "block_km": 3.0, "folds": 4, "tolerance": 0.15}
+
+
+def split(table, folder, *, seed=1, validation_seed=2, shares=SHARES, **settings):
+    write_split(
+        written(table, folder), folder / "split.csv", shares=shares, seed=seed, validation_seed=validation_seed,
+        **settings,
+    )  # fmt: skip
+    found = pd.read_csv(folder / "split.csv", dtype={"id": str})
+    assert found["id"].tolist() == table["id"].tolist()
+    return found
+
+
+def folded(table, folder, fold, *, validation_seed=2, buffer_km=0.0):
+    write_fold(
+        folder / "patches.parquet", folder / "split.csv", folder / "fold.csv", fold=fold, shares=SHARES,
+        validation_seed=validation_seed, buffer_km=buffer_km, tolerance=0.15,
+    )  # fmt: skip
+    return pd.read_csv(folder / "fold.csv", dtype={"id": str})
+
+
+def apart(rows=4):
+    """Five sites in two systems, 10 patches apart: more of the first ones."""
+    parts = [grid("EPSG:4326", rows, 4, first=100), grid("EPSG:4326", rows, 3, first=200, east=30)]
+    parts += [grid("EPSG:32723", 2, 4, first=300, south=100), grid("EPSG:32723", 2, 2, first=400, south=130)]
+    parts += [grid("EPSG:4326", 2, 2, first=500, east=60)]
+    return labelled(pd.concat(parts, ignore_index=True), np.random.default_rng(0))
+
+
+def check_whole(found, column="split"):
+    parts = found[found[column] != "buffer"]
+    assert (parts.groupby("group")[column].nunique() == 1).all()
+
+
+def check_shares(found, shares=SHARES, tolerance=0.15):
+    for part in PARTS:
+        assert abs((found["split"] == part).mean() - shares[part]) <= tolerance + 1e-9
+
+
+def check_buffer(table, found, buffer_km):
+    """By brute force: training patches are farther away than the buffer, and no patch is in it for nothing."""
+    parts, places = found["split"].to_numpy(), locate(table)
+    held = np.flatnonzero(np.isin(parts, ["validation", "test"]))
+    for part, inside in (("train", False), ("buffer", True)):
+        rows = np.flatnonzero(parts == part)
+        first, second = (axis.ravel() for axis in np.meshgrid(rows, held, indexing="ij"))
+        nearest = gaps(places, first, second).reshape(len(rows), len(held)).min(axis=1, initial=np.inf)
+        assert ((nearest <= 1000 * buffer_km) == inside).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_blocks_stay_whole_and_shares_are_kept(layout, tmp_path):
+    found = split(scattered(layout), tmp_path, **BLOCKS)
+    check_whole(found)
+    check_shares(found)
+    assert set(found["split"]) == set(PARTS)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("buffer_km", [0.001, 1.5])
+def test_no_training_patch_is_in_the_buffer(layout, buffer_km, tmp_path):
+    table = scattered(layout)
+    plain = split(table, tmp_path, **BLOCKS)
+    found = split(table, tmp_path, **BLOCKS | {"buffer_km": buffer_km})
+    check_buffer(table, found, buffer_km)
+    moved = found["split"] == "buffer"
+    assert moved.any() and (plain["split"][moved] == "train").all()
+    assert (plain["split"][~moved] == found["split"][~moved]).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("unit", [{"unit": "blocks", "block_km": 3.0}, {"unit": "sites", "site_gap_km": 0.0}])
+def test_folds_test_each_patch_once(layout, unit, tmp_path):
+    table = scattered(layout)
+    if unit["unit"] == "sites":  # single patches and clumps
+        table = table[np.random.default_rng(layout).random(len(table)) < 0.2].reset_index(drop=True)
+    folds = split(table, tmp_path, **{k: v for k, v in KFOLD.items() if k != "block_km"} | unit)
+    assert set(folds["split"]) == {"test"} and set(folds["fold"]) == {1, 2, 3, 4}
+    check_whole(folds, "fold")
+    tested = []
+    for fold in range(1, 5):
+        found = folded(table, tmp_path, fold, buffer_km=1.0)
+        assert list(found) == ["id", "split", "group"] and found["group"].equals(folds["group"])
+        assert ((found["split"] == "test") == (folds["fold"] == fold)).all()
+        check_whole(found)
+        check_buffer(table, found, 1.0)
+        learnt = found["split"] != "test"
+        share = (found["split"] == "validation").sum() / learnt.sum()
+        assert abs(share - SHARES["validation"] / (1 - SHARES["test"])) < 0.15
+        tested += found["id"][~learnt].tolist()
+    assert sorted(tested) == sorted(table["id"])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("settings", [BLOCKS | {"buffer_km": 0.5}, KFOLD])
+def test_the_seed_and_nothing_else_decides(layout, settings, tmp_path):
+    table = scattered(layout)
+    first, again = split(table, tmp_path, **settings), split(table, tmp_path, **settings)
+    shuffled = table.sample(frac=1, random_state=layout).reset_index(drop=True)
+    moved = split(shuffled, tmp_path, **settings)
+    other = split(table, tmp_path, seed=7, **settings)
+    pd.testing.assert_frame_equal(first, again)
+    pd.testing.assert_frame_equal(first, moved.set_index("id").loc[first["id"]].reset_index())
+    assert not first.equals(other)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_validation_seed_leaves_the_test_part_alone(layout, tmp_path):
+    table = scattered(layout)
+    first, other = (split(table, tmp_path, validation_seed=seed, **BLOCKS)["split"] for seed in (2, 3))
+    assert ((first == "test") == (other == "test")).all() and (first != other).any()
+    split(table, tmp_path, **KFOLD)
+    first, other = (folded(table, tmp_path, 1, validation_seed=seed)["split"] for seed in (2, 3))
+    assert ((first == "test") == (other == "test")).all() and (first != other).any()
+
+
+def test_rare_classes_reach_each_part(tmp_path):
+    random = np.random.default_rng(5)
+    table = labelled(grid("EPSG:32723", 24, 24), random, rare=12)
+    found = split(table, tmp_path, **BLOCKS)
+    counts = table[[f"l1_{k}" for k in range(7)]].groupby(found["split"].to_numpy()).sum()
+    assert (counts > 0).all(axis=None)
+    np.testing.assert_allclose((counts / counts.sum()).loc["test", ["l1_0", "l1_1", "l1_2"]], 0.2, atol=0.02)
+
+
+def test_a_class_that_a_part_lacks_is_told(tmp_path, caplog):
+    table = labelled(grid("EPSG:32723", 10, 10), np.random.default_rng(5), rare=1)
+    with caplog.at_level(logging.WARNING, "cerraseg"):
+        split(table, tmp_path, **BLOCKS)
+    assert [record.getMessage() for record in caplog.records if "Other uses" in record.getMessage()]
+
+
+def test_the_finest_level_stratifies(tmp_path):
+    table = labelled(grid("EPSG:32723", 12, 12), np.random.default_rng(5))
+    finer = table.assign(l2="x", **{f"l2_{k}": 100 if k == 3 else 0 for k in range(14)})
+    assert not split(table, tmp_path, **BLOCKS).equals(split(finer, tmp_path, **BLOCKS))
+
+
+def test_sites_stay_whole(tmp_path):
+    found = split(apart(), tmp_path, **SITES)
+    assert found["group"].nunique() == 5
+    check_whole(found)
+    check_shares(found)
+
+
+def test_named_sites_go_where_the_patterns_say(tmp_path):
+    found = split(apart(), tmp_path, **SITES | {"test_sites": ["*/mask_30?.tif"], "validation_sites": ["*_20[01].tif"]})
+    parts = found.groupby("group")["split"].agg(["first", "nunique"])
+    assert parts["nunique"].max() == 1
+    ids = found["id"].astype(int) // 100
+    assert (found["split"][ids == 3] == "test").all() and (found["split"][ids == 2] == "validation").all()
+    assert (found["split"][~ids.isin([2, 3])] == "train").all()
+
+
+def test_what_named_sites_leave_is_shared_by_the_ratio_of_the_others(tmp_path):
+    found = split(apart(), tmp_path, **SITES | {"test_sites": ["*/mask_1*.tif"]})
+    ids = found["id"].astype(int) // 100
+    assert ((found["split"] == "test") == (ids == 1)).all()
+    assert (found["split"][ids != 1] == "validation").mean() == pytest.approx(0.25, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (SITES | {"test_sites": ["*/denmark/*"]}, r"test_sites: '\*/denmark/\*' fits no patch's path; .* data/msi_100"),
+        (SITES | {"test_sites": ["*_100.tif"], "validation_sites": ["*_101.tif"]}, "both fit site 1; expected one"),
+        (SITES | {"test_sites": ["*"]}, r"these shares: train 0.000 \(wanted 0.000\), .* smaller block_km or site_gap"),
+        (SITES | {"site_gap_km": 300.0}, r"the 1 groups of patches give these shares: train 1.000 \(wanted 0.600\)"),
+        (SITES | {"tolerance": 0.001}, "each within 0.001 of the wanted"),
+        (BLOCKS | {"buffer_km": 500.0}, "all .* training patches lie within 500 km of validation or test"),
+        (KFOLD | {"block_km": 900.0}, r"the 2 groups .* fold 2 0.000 \(wanted 0.250\)"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_remedy(change, message, tmp_path):
+    with pytest.raises(DataError, match=message):
+        split(apart(), tmp_path, **change)
+    assert not (tmp_path / "split.csv").exists()
+
+
+def test_an_unknown_fold_is_refused(tmp_path):
+    table = scattered(0)
+    split(table, tmp_path, **KFOLD)
+    with pytest.raises(DataError, match="no fold 5; expected 1 to 4"):
+        folded(table, tmp_path, 5)
+
+
+def test_the_configuration_gives_each_scheme_what_it_asks_for():
+    for settings in (BLOCKS, SITES):
+        assert settings.keys() - {"scheme"} == set(SPLIT_KEYS[settings["scheme"]])
+    assert KFOLD.keys() - {"scheme"} == {*SPLIT_KEYS["kfold"], "block_km"} - {"buffer_km"}

@@ -1,0 +1,74 @@
+"""Statistics of the training split against numpy on the whole."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import opened
+
+from cerraseg.core.errors import DataError
+from cerraseg.data.statistics import band_statistics, class_weights, write_statistics
+from cerraseg.data.packed import rows_of
+
+
+def test_bands_and_counts_are_those_of_the_training_split(packed):
+    content = json.loads((packed / "statistics.json").read_text())
+    store, rows = opened(packed), rows_of(packed / "split.csv", "train")
+    images = store.images[rows].astype(np.float64)
+    assert content["patches"] == len(rows) == 6
+    assert list(content["bands"]) == list(store.header.bands)
+    for k, band in enumerate(content["bands"].values()):
+        part = images[:, k]
+        assert list(band.values()) == pytest.approx([part.min(), part.max(), part.mean(), part.std()], rel=1e-9)
+    for level, part in content["levels"].items():
+        mask = store.masks[rows, store.layer(level)]
+        assert part["counts"] == np.bincount(mask.ravel(), minlength=len(part["counts"])).tolist()
+
+
+def test_batches_and_threads_do_not_matter(packed, monkeypatch):
+    store, rows = opened(packed), np.arange(12)
+    whole = band_statistics(store, rows)
+    monkeypatch.setattr("cerraseg.data.statistics.batches", lambda rows, _: np.array_split(rows, 5))
+    parts = band_statistics(store, rows, threads=2)
+    for band, values in whole.items():
+        assert list(parts[band].values()) == pytest.approx(list(values.values()), rel=1e-12)
+
+
+def test_threads_do_not_show_in_the_last_digit(packed, monkeypatch):
+    monkeypatch.setattr("cerraseg.data.statistics.batches", lambda rows, _: np.array_split(rows, 5))
+    store, rows = opened(packed), np.arange(12)
+    assert band_statistics(store, rows, threads=3) == band_statistics(store, rows)
+
+
+def test_large_means_do_not_drown_small_deviations(packed):
+    rng = np.random.default_rng(0)
+    images = (10_000 + rng.integers(0, 2, (5, 14, 128, 128)) / 128).astype(np.float32)
+    store = replace(opened(packed), images=images)
+    for k, band in enumerate(band_statistics(store, np.arange(5)).values()):
+        part = images[:, k].astype(np.float64)
+        assert list(band.values()) == pytest.approx([part.min(), part.max(), part.mean(), part.std()], rel=1e-12)
+
+
+def test_only_counts_are_read_of_the_table(packed, tmp_path):
+    table = pd.read_parquet(packed / "patches.parquet")
+    table.filter(regex=r"^l\d_\d+$|^l\d$").to_parquet(tmp_path / "t.parquet")
+    write_statistics(tmp_path / "t.parquet", packed / "split.csv", opened(packed), tmp_path / "s.json")
+    assert (tmp_path / "s.json").read_bytes() == (packed / "statistics.json").read_bytes()
+
+
+def test_class_weights_are_the_published_ones():
+    weights = class_weights(np.array([700, 200, 50, 25, 10, 10, 5]), "l1")
+    assert weights == pytest.approx([5 / 700, 5 / 200, 0.1, 0.2, 0.5, 0.5, 1.0])
+
+
+def test_class_without_pixels_gets_zero_and_a_warning(caplog):
+    weights = class_weights(np.array([10, 20, 0, 10, 10, 10, 10]), "l1")
+    assert weights.tolist() == [1, 0.5, 0, 1, 1, 1, 1]
+    assert "l1: no training pixel of class 2 Agriculture; its class weight is 0" in caplog.messages
+
+
+def test_unlabelled_training_split_is_refused():
+    with pytest.raises(DataError, match="level l1: the training split has no labelled pixel"):
+        class_weights(np.zeros(7, int), "l1")

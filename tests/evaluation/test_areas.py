@@ -1,0 +1,192 @@
+"""Hectares against the exact ellipsoid, and counts by block against a plain loop."""
+
+from math import atanh, radians, sin, sqrt
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio import Affine
+
+from cerraseg.core.errors import DataError
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.evaluation import areas
+from cerraseg.evaluation.areas import confusion_blocks, mapped
+from cerraseg.geo.cog import new_map
+
+L1 = LEVELS["l1"]
+DEGREES = 9e-5
+RADIUS, E2 = 6_378_137.0, 0.006_694_379_990_141  # WGS 84
+NORTH_UP = Affine(10, 0, 500_000, 0, -10, 8_100_000)
+
+
+def write(path, values, transform=NORTH_UP, crs="EPSG:32722"):
+    height, width = values.shape
+    options = {"driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": values.dtype, "nodata": 255}
+    with rasterio.open(path, "w", crs=crs, transform=transform, **options) as file:
+        file.write(values, 1)
+    return path
+
+
+def classes_of(height, width, seed=1):
+    """Random classes in pieces of 5 × 5 pixels, a tenth of them 255."""
+    random = np.random.default_rng(seed)
+    pieces = random.integers(0, 7, (-(-height // 5), -(-width // 5)), dtype=np.uint8)
+    pieces[random.random(pieces.shape) < 0.1] = 255
+    return pieces.repeat(5, axis=0).repeat(5, axis=1)[:height, :width].copy()
+
+
+def ellipsoid_hectares(south, north, width):
+    """Exact area in hectares between two parallels, ``width`` degrees wide, on WGS 84."""
+    e = sqrt(E2)
+
+    def from_equator(latitude):
+        s = sin(radians(latitude))
+        return s / (1 - (e * s) ** 2) + atanh(e * s) / e
+
+    return RADIUS**2 * (1 - E2) / 2 * radians(width) * (from_equator(north) - from_equator(south)) / 10_000
+
+
+@pytest.mark.parametrize(("west", "north"), [(-47, -6), (-60, 0.01), (10, 57), (179.98, -17), (-83, -54)])
+def test_degrees_against_the_exact_ellipsoid(tmp_path, west, north):
+    """Also across the antimeridian and the equator; every row of pixels has its own size."""
+    values = classes_of(300, 450)
+    path = write(tmp_path / "map.tif", values, Affine(DEGREES, 0, west, 0, -DEGREES, north), "EPSG:4326")
+    pixels, hectares = mapped([path], L1)
+    assert pixels.tolist() == [(values == k).sum() for k in range(7)]
+    rows = [ellipsoid_hectares(north - (r + 1) * DEGREES, north - r * DEGREES, DEGREES) for r in range(300)]
+    exact = [((values == k).sum(axis=1) * rows).sum() for k in range(7)]
+    assert hectares == pytest.approx(exact, rel=1e-5)  # pixels of one cell are not quite alike
+    whole = np.zeros_like(values)
+    write(path, whole, Affine(DEGREES, 0, west, 0, -DEGREES, north), "EPSG:4326")
+    assert mapped([path], L1)[1][0] == pytest.approx(450 * sum(rows), rel=1e-8)
+
+
+def test_utm_has_the_scale_of_its_place(tmp_path):
+    """On the central meridian a pixel of 10 m stands for 1 / 0.9996² of 0.01 ha, some 300 km off for less."""
+    full = np.zeros((100, 100), np.uint8)
+    centre = mapped([write(tmp_path / "centre.tif", full, Affine(10, 0, 499_500, 0, -10, 8_100_000))], L1)[1][0]
+    assert centre == pytest.approx(100 / 0.9996**2, rel=1e-7)
+    aside = mapped([write(tmp_path / "aside.tif", full, Affine(10, 0, 799_500, 0, -10, 8_100_000))], L1)[1][0]
+    squared = E2 * sin(radians(17.18)) ** 2
+    radius = RADIUS * sqrt(1 - E2) / (1 - squared)  # Gaussian mean, at the latitude of the map
+    scale = 0.9996 * (1 + (300_000 / 0.9996 / radius) ** 2 / 2)
+    assert aside == pytest.approx(100 / scale**2, rel=1e-6)
+
+
+@pytest.mark.parametrize("turn", [30, 180, 271])
+def test_rotated_maps(tmp_path, turn):
+    values = classes_of(200, 130)
+    transform = Affine.translation(500_000, 8_100_000) @ Affine.rotation(turn) @ Affine.scale(10, -10)
+    pixels, hectares = mapped([write(tmp_path / "map.tif", values, transform)], L1)
+    assert hectares == pytest.approx(pixels * 0.01 / 0.9996**2, rel=1e-6)
+
+
+def test_maps_add_up_whatever_their_system_and_the_pieces_read(tmp_path, monkeypatch):
+    utm = write(tmp_path / "utm.tif", classes_of(300, 200))
+    degrees = write(
+        tmp_path / "degrees.tif", classes_of(70, 64, 2), Affine(DEGREES, 0, 9, 0, -DEGREES, 50), "EPSG:4326"
+    )
+    each = [mapped([path], L1) for path in (utm, degrees)]
+    together = mapped([utm, degrees], L1)
+    assert together[0].tolist() == (each[0][0] + each[1][0]).tolist()
+    assert together[1].tolist() == pytest.approx((each[0][1] + each[1][1]).tolist(), rel=1e-15)
+    monkeypatch.setattr(areas, "CHUNK", 64)
+    assert mapped([utm, degrees], L1)[1].tolist() == pytest.approx(together[1].tolist(), rel=1e-9)
+
+
+def test_the_maps_of_the_workflow_with_their_holes(tmp_path):
+    values = classes_of(100, 130)
+    with new_map(tmp_path / "map.tif", shape=(2500, 4500), crs="EPSG:32722", transform=NORTH_UP, classes=L1) as draft:
+        draft.write(1, 2, values)
+    pixels, hectares = mapped([tmp_path / "map.tif"], L1)
+    assert pixels.tolist() == draft.counts.tolist()
+    assert hectares == pytest.approx(pixels * 0.01 / 0.9996**2, rel=1e-4)
+
+
+@pytest.mark.parametrize("crs", [None, 'LOCAL_CS["here",UNIT["metre",1]]'])
+def test_a_map_that_lies_nowhere(tmp_path, crs):
+    path = write(tmp_path / "map.tif", classes_of(10, 10), crs=crs)
+    with pytest.raises(DataError, match=r"map\.tif cannot be measured in its coordinate reference system"):
+        mapped([path], L1)
+
+
+def test_a_map_off_its_projection(tmp_path):
+    path = write(tmp_path / "map.tif", classes_of(10, 10), Affine(1e9, 0, 0, 0, -1e9, 0))
+    with pytest.raises(DataError, match="cannot be measured"):
+        mapped([path], L1)
+
+
+def test_faulty_maps(tmp_path):
+    with pytest.raises(DataError, match="there is no class map to measure"):
+        mapped([], L1)
+    with pytest.raises(DataError, match=r"gone\.tif cannot be read"):
+        mapped([tmp_path / "gone.tif"], L1)
+    with pytest.raises(DataError, match=r"wide\.tif holds int16; expected class ids in uint8"):
+        mapped([write(tmp_path / "wide.tif", np.zeros((4, 4), np.int16))], L1)
+    with pytest.raises(DataError, match=r"l2\.tif holds the value 9; expected 0 to 6, or 255"):
+        mapped([write(tmp_path / "l2.tif", np.full((4, 4), 9, np.uint8))], L1)
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(256, 384, 128), (300, 450, 128), (40, 30, 64), (100, 100, 7)])
+def test_counts_by_block_equal_a_plain_loop(tmp_path, height, width, side):
+    prediction, truth = classes_of(height, width), classes_of(height, width, 2)
+    truth[: side + 5, : side + 3] = 255
+    found = confusion_blocks(write(tmp_path / "map.tif", prediction), write(tmp_path / "truth.tif", truth), L1, side)
+    expected = []
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            counts = np.zeros((7, 7), int)
+            part = np.s_[top : top + side, left : left + side]
+            for true, seen in zip(truth[part].flat, prediction[part].flat, strict=True):
+                if true != 255 and seen != 255:
+                    counts[true, seen] += 1
+            if counts.any():
+                expected.append(counts)
+    assert found.dtype == np.int64 and found.shape == (len(expected), 7, 7)
+    assert found.tolist() == np.reshape(expected, (-1, 7, 7)).tolist()
+
+
+def test_maps_without_a_pixel_in_common_have_no_blocks(tmp_path):
+    left, right = np.full((2, 20, 20), 255, np.uint8)
+    left[:, :10], right[:, 10:] = 1, 1
+    found = confusion_blocks(write(tmp_path / "map.tif", left), write(tmp_path / "truth.tif", right), L1)
+    assert found.shape == (0, 7, 7)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"crs": "EPSG:32723"},
+        {"transform": Affine(10, 0, 500_001, 0, -10, 8_100_000)},
+        {"transform": Affine(10.01, 0, 500_000, 0, -10, 8_100_000)},
+        {"values": classes_of(20, 21)},
+    ],
+)
+def test_counts_need_one_grid(tmp_path, other):
+    path = write(tmp_path / "map.tif", classes_of(20, 20))
+    truth = write(tmp_path / "truth.tif", **{"values": classes_of(20, 20), **other})
+    with pytest.raises(DataError, match="expected one grid"):
+        confusion_blocks(path, truth, L1)
+
+
+def test_a_rounded_coordinate_is_the_same_grid(tmp_path):
+    path = write(tmp_path / "map.tif", classes_of(20, 20))
+    truth = write(tmp_path / "truth.tif", classes_of(20, 20), Affine(10, 0, 500_000.000_001, 0, -10, 8_100_000))
+    assert confusion_blocks(path, truth, L1).sum() == np.count_nonzero(classes_of(20, 20) != 255)
+
+
+def test_real_scenes(real_sample):
+    """Six maps in degrees and in UTM north and south: a pixel of 10 m is 0.01 ha to 0.2 %."""
+    scenes = sorted((real_sample / "scenes").glob("*/semantic_7c.tif"))
+    assert len(scenes) == 6
+    for scene in scenes:
+        pixels, hectares = mapped([scene], L1)
+        with rasterio.open(scene) as file:
+            values, degrees, bounds = file.read(1), file.crs.is_geographic, file.bounds
+        assert pixels.tolist() == [(values == k).sum() for k in range(7)]
+        if degrees:
+            whole = ellipsoid_hectares(bounds.bottom, bounds.top, bounds.right - bounds.left)
+            assert hectares.sum() == pytest.approx(whole * pixels.sum() / values.size, rel=1e-3)
+        else:
+            assert hectares == pytest.approx(0.01 * pixels, rel=2e-3)
+        assert confusion_blocks(scene, scene, L1).sum() == pixels.sum()

@@ -1,0 +1,304 @@
+"""The benchmark table: order, values, and the paper's scores beside comparable runs only."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cerraseg.config.scenario import parse
+from cerraseg.core.errors import DataError
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.evaluation import benchmark, bootstrap, metrics, score_files
+
+REFERENCE = Path(__file__).parents[2] / "reference"
+PAPER_SCORES = REFERENCE / "paper_scores.csv"
+IDS = [
+    "unet-sar-nw-l2-paper-1",
+    "unet-concat-w-l1-tuned-1",
+    "unet-concat-w-l1-paper-10",
+    "unet-concat-w-l1-paper-9",
+    "unet-msi-nw-l1-paper-1",
+]
+PAPER_F1, PAPER_MIOU = "paper_macro_f1 (CerraData-4MM)", "paper_miou (CerraData-4MM)"
+
+
+PATCHES = 24
+
+
+def in_patches(matrix: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Counts of a confusion matrix, spread unevenly over patches."""
+    random = np.random.default_rng(seed)
+    counts = random.multinomial(matrix.ravel(), random.dirichlet(np.ones(PATCHES), matrix.size))
+    return counts.T.reshape(PATCHES, *matrix.shape)
+
+
+def published(name: str) -> np.ndarray:
+    return score_files.read_confusion(REFERENCE / "confusion_matrices" / f"{name}.csv")
+
+
+def evaluated(
+    folder: Path, name: str, source: str, counts: np.ndarray | None = None, ids: list[str] | None = None, **info: object
+) -> Path:
+    """Metrics of scenario ``name`` with ``counts``, else with those published for U-Net, concat, weighted."""
+    scenario = parse(name, {"recipe": ["mine", "w"]})
+    counts = in_patches(published(f"unet_concat_w_{scenario.level}")) if counts is None else counts
+    ids = [f"{patch:02}" for patch in range(len(counts))] if ids is None else ids
+    fields = {"scenario": {"id": name, **vars(scenario)}, "source": source, "patches": 3028}
+    score_files.write(folder / name, counts, ids, LEVELS[scenario.level], {**fields, **info})
+    return folder / name / "metrics.json"
+
+
+def collected(folder: Path, source: str, comparable: bool, **info: object) -> pd.DataFrame:
+    files = [evaluated(folder, name, source, **info) for name in IDS]
+    return benchmark.collect(files, PAPER_SCORES, comparable=comparable)
+
+
+def test_rows_are_sorted_and_hold_percentages(tmp_path):
+    table = collected(tmp_path, "simulated landscape", False, training={"epochs": 7})
+    assert list(table["id"]) == [
+        "unet-msi-nw-l1-paper-1",
+        "unet-concat-w-l1-paper-9",
+        "unet-concat-w-l1-paper-10",
+        "unet-concat-w-l1-tuned-1",
+        "unet-sar-nw-l2-paper-1",
+    ]
+    row = table.iloc[1]
+    assert row["macro_f1"] == pytest.approx(45.24, abs=0.02)
+    assert row["miou"] == pytest.approx(34.83, abs=0.02)
+    assert row["macro_f1"] == round(row["macro_f1"], 2)
+    assert (row["modality"], row["seed"], row["patches"], row["epochs"]) == ("concat", 9, 3028, 7)
+
+
+def test_recipes_come_in_the_order_of_the_files(tmp_path):
+    names = [
+        f"unet-{modality}-nw-l1-{recipe}-1" for recipe in ("tuned", "w", "mine", "paper") for modality in ("sar", "msi")
+    ]
+    files = [evaluated(tmp_path, name, "x") for name in names]
+    table = benchmark.collect(files, PAPER_SCORES, comparable=False)
+    assert list(table["recipe"]) == ["tuned", "w", "mine", "paper"] * 2
+    assert list(table["modality"]) == ["msi"] * 4 + ["sar"] * 4
+
+
+def test_intervals_are_percentages_of_the_bootstrap(tmp_path):
+    table = collected(tmp_path, "x", False)
+    drawn = bootstrap.draws(in_patches(published("unet_concat_w_l2")))
+    for score in ("macro_f1", "miou"):
+        low, high = bootstrap.interval(100 * drawn[score])
+        row = table.iloc[-1]
+        assert row[f"{score}_low"] < row[score] < row[f"{score}_high"]
+        assert (row[f"{score}_low"], row[f"{score}_high"]) == pytest.approx((low, high), abs=0.0051)
+
+
+def test_edges_are_shown_where_there_are_any(tmp_path):
+    assert "edge_f1_0" not in collected(tmp_path / "none", "x", False)
+    edges = {str(pixels): {"precision": 0.1, "recall": 0.9, "f1": 0.30001 + pixels / 10} for pixels in range(3)}
+    files = [evaluated(tmp_path, IDS[0], "x"), evaluated(tmp_path, IDS[1], "x", edges=edges)]
+    table = benchmark.collect(files, PAPER_SCORES, comparable=False).set_index("id")
+    columns = ["edge_f1_0", "edge_f1_1", "edge_f1_2"]
+    assert benchmark.further_scores(table)[:3] == columns
+    assert table.loc[IDS[1], columns].tolist() == [30.0, 40.0, 50.0]
+    assert table.loc[IDS[0], columns].isna().all()
+
+
+def test_a_hand_made_matrix_is_rolled_up_by_parents():
+    counts = np.zeros((14, 14), dtype=np.uint16)
+    counts[1, 2] = 5  # both vegetations: forest found as forest
+    counts[13, 7] = 3  # deforestation and forestry: agriculture
+    counts[5, 3] = 2  # urban area found as water
+    counts[12, 0] = 1  # other uses found as pasture
+    rolled = benchmark.roll_up(counts)
+    expected = np.zeros((7, 7), dtype=np.int64)
+    expected[1, 1], expected[2, 2], expected[4, 5], expected[6, 0] = 5, 3, 2, 1
+    assert rolled.dtype == np.int64 and np.array_equal(rolled, expected)
+
+
+def test_rolling_up_equals_counting_rolled_masks(tmp_path):
+    random = np.random.default_rng(5)
+    truth, prediction = (random.integers(0, 14, (6, 32, 32), dtype=np.uint8) for _ in range(2))
+    truth[random.random(truth.shape) < 0.1] = 255
+    parents = np.full(256, 255, dtype=np.uint8)
+    parents[:14] = [entry.parent for entry in LEVELS["l2"]]
+    counts = metrics.patch_confusions(truth, prediction, 14)
+    recounted = metrics.patch_confusions(parents[truth], parents[prediction], 7)
+    assert np.array_equal(benchmark.roll_up(counts), recounted)
+    files = [evaluated(tmp_path, IDS[0], "x", counts), evaluated(tmp_path, IDS[1], "x")]
+    table = benchmark.collect(files, PAPER_SCORES, comparable=False).set_index("id")
+    scores = metrics.scores(recounted.sum(axis=0, dtype=np.int64))
+    assert table.loc[IDS[0], "macro_f1_as_l1"] == round(100 * scores.macro_f1, 2)
+    assert table.loc[IDS[0], "miou_as_l1"] == round(100 * scores.miou, 2)
+    assert table.loc[IDS[1], ["macro_f1_as_l1", "miou_as_l1"]].isna().all()
+    assert not benchmark.further_scores(benchmark.collect(files[1:], PAPER_SCORES, comparable=False))
+
+
+def test_the_five_published_matrices_give_the_papers_rows(tmp_path):
+    names = sorted(path.stem for path in (REFERENCE / "confusion_matrices").glob("*.csv"))
+    files = [
+        evaluated(tmp_path, f"{name.replace('_', '-')}-paper-1", "CerraData-4MM", in_patches(published(name)))
+        for name in names
+    ]
+    table = benchmark.collect(files, PAPER_SCORES, comparable=True)
+    assert len(table) == 5 and table[[PAPER_F1, PAPER_MIOU]].notna().all(axis=None)
+    for score, column in (("macro_f1", PAPER_F1), ("miou", PAPER_MIOU)):
+        assert table[score].to_numpy() == pytest.approx(table[column].to_numpy(), abs=0.02)
+        assert table[f"{score}_difference"].abs().max() <= 0.02
+
+
+def test_comparable_runs_stand_beside_the_paper(tmp_path):
+    table = collected(tmp_path, "CerraData-4MM", True)
+    assert table["comparable"].all()
+    assert list(table[PAPER_F1]) == [36.38, 45.24, 45.24, 45.24, 10.45]
+    assert table[benchmark.difference_column("macro_f1")].iloc[1] == pytest.approx(0, abs=0.02)
+    difference = table["miou"].iloc[0] - 31.74
+    assert table[benchmark.difference_column("miou")].iloc[0] == pytest.approx(difference, abs=0.005)
+
+
+def test_other_data_never_gets_a_difference(tmp_path):
+    table = collected(tmp_path, "simulated landscape", False)
+    assert not table["comparable"].any()
+    assert list(table[PAPER_MIOU]) == [31.74, 34.83, 34.83, 34.83, 8.26]
+    assert table[["macro_f1_difference", "miou_difference"]].isna().all(axis=None)
+    assert table["epochs"].isna().all()
+
+
+def test_a_scenario_that_the_paper_lacks_has_an_empty_paper_value(tmp_path):
+    scores = pd.read_csv(PAPER_SCORES)
+    scores[scores["model"] == "transnuseg"].to_csv(tmp_path / "scores.csv", index=False)
+    file = evaluated(tmp_path, IDS[0], "CerraData-4MM")
+    table = benchmark.collect([file], tmp_path / "scores.csv", comparable=True)
+    assert table[[PAPER_F1, "macro_f1_difference"]].isna().all(axis=None)
+
+
+def test_seeds_are_summarised(tmp_path):
+    table = collected(tmp_path, "simulated landscape", False)
+    table["macro_f1"] = [10.0, 40.0, 43.0, 50.0, 20.0]
+    seeds = benchmark.over_seeds(table)
+    assert seeds[["modality", "recipe", "seeds"]].to_numpy().tolist() == [["concat", "paper", 2]]
+    assert seeds["macro_f1_mean"].item() == 41.5
+    assert seeds["macro_f1_std"].item() == pytest.approx(4.5**0.5, abs=0.005)
+    assert seeds["miou_std"].item() == 0
+
+
+def test_one_seed_needs_no_summary(tmp_path):
+    file = evaluated(tmp_path, IDS[0], "simulated landscape")
+    table = benchmark.collect([file], PAPER_SCORES, comparable=False)
+    assert benchmark.over_seeds(table).empty
+
+
+def test_rolled_up_and_edge_scores_are_summarised_over_seeds(tmp_path):
+    names = ["unet-sar-nw-l2-paper-1", "unet-sar-nw-l2-paper-2"]
+    matrix = published("unet_concat_w_l2")
+    files = [
+        evaluated(tmp_path, name, "x", in_patches(counts), edges={"1": {"f1": f1}})
+        for name, counts, f1 in zip(names, (matrix, matrix + 10**6), (0.2, 0.4), strict=True)
+    ]
+    table = benchmark.collect(files, PAPER_SCORES, comparable=False)
+    seeds = benchmark.over_seeds(table)
+    assert seeds["edge_f1_1_mean"].item() == 30 and seeds["edge_f1_1_std"].item() == 14.14
+    assert seeds["macro_f1_as_l1_mean"].item() == pytest.approx(table["macro_f1_as_l1"].mean(), abs=0.005)
+
+
+def test_classes_are_listed_by_scenario(tmp_path):
+    files = [evaluated(tmp_path, name, "x") for name in IDS[:2]]
+    classes = benchmark.per_class(files)
+    assert list(classes["id"]) == [IDS[1]] * 7 + [IDS[0]] * 14
+    matrix = published("unet_concat_w_l1")
+    water = classes.iloc[5]
+    assert (water["level"], water["abbreviation"], water["name"], water["source"]) == ("l1", "Wt", "Water body", "x")
+    assert water["support"] == matrix[5].sum()
+    assert water["recall"] == pytest.approx(100 * matrix[5, 5] / matrix[5].sum(), abs=0.005)
+    assert water["precision"] == pytest.approx(100 * matrix[5, 5] / matrix[:, 5].sum(), abs=0.005)
+    expected = 100 * matrix[5, 5] / (matrix[5].sum() + matrix[:, 5].sum() - matrix[5, 5])
+    assert water["iou"] == pytest.approx(expected, abs=0.005)
+    assert classes["f1"][:7].mean() == pytest.approx(45.24, abs=0.02)
+
+
+def test_pairs_are_compared_level_by_level(tmp_path):
+    pairs = benchmark.pairs([evaluated(tmp_path, name, "x") for name in IDS[1:] + IDS[:1]])
+    assert pairs["level"].value_counts().to_dict() == {"l1": 3, "as_l1": 3}
+    assert (pairs["source"] == "x").all()
+    rolled = pairs[pairs["level"] == "as_l1"]
+    assert {frozenset(("-l1-" in name) for name in row) for row in rolled[["first", "second"]].to_numpy()} == {
+        frozenset((True, False))
+    }
+    same = pairs[pairs["level"] == "l1"]  # all have the same predictions
+    assert (same[["difference", "low", "high"]] == 0).all(axis=None) and (same["p"] == 1).all()
+    assert pairs["p_holm"].to_numpy() == pytest.approx(bootstrap.holm(pairs["p"]))
+
+
+def test_a_pair_gives_the_better_one_first_with_its_interval(tmp_path):
+    better, worse = published("transnuseg_concat_w_l2"), published("unet_concat_w_l2")
+    names = ["unet-concat-w-l2-paper-1", "transnuseg-concat-w-l2-paper-1"]
+    counts = [in_patches(worse), in_patches(better)]
+    files = [evaluated(tmp_path, *each[:1], "x", each[1]) for each in zip(names, counts, strict=True)]
+    (pair,) = benchmark.pairs(files).itertuples()
+    assert (pair.first, pair.second, pair.level, pair.draws) == (names[1], names[0], "l2", 1000)
+    assert pair.difference == pytest.approx(37.67 - 30.12, abs=0.03)
+    drawn = [bootstrap.draws(each)["macro_f1"] for each in counts]
+    low, high = bootstrap.interval(100 * (drawn[1] - drawn[0]))
+    assert (pair.low, pair.high) == pytest.approx((low, high), abs=0.0051)
+    assert pair.p == pytest.approx(bootstrap.compare(1, *drawn).p, abs=1e-6)
+
+
+def test_patches_are_paired_by_id_whatever_their_order(tmp_path):
+    counts = [in_patches(published(f"{model}_concat_w_l1")) for model in ("unet", "transnuseg")]
+    ids, order = [str(patch) for patch in range(PATCHES)], np.random.default_rng(1).permutation(PATCHES)
+    first = evaluated(tmp_path, "unet-msi-w-l1-paper-1", "x", counts[0], ids)
+    second = evaluated(tmp_path / "a", "unet-sar-w-l1-paper-1", "x", counts[1], ids)
+    turned = evaluated(tmp_path / "b", "unet-sar-w-l1-paper-1", "x", counts[1][order], [ids[place] for place in order])
+    assert benchmark.pairs([first, turned]).equals(benchmark.pairs([first, second]))
+    other = evaluated(tmp_path / "c", "unet-sar-w-l1-paper-1", "x", counts[1], [*ids[1:], "other"])
+    assert benchmark.pairs([first, other]).empty
+
+
+def test_seeds_are_one_entrant(tmp_path):
+    matrix, other = published("unet_concat_w_l1"), published("transnuseg_concat_w_l1")
+    counts = [in_patches(matrix), in_patches(matrix + 10**5), in_patches(other)]
+    names = ["unet-msi-w-l1-paper-1", "unet-msi-w-l1-paper-2", "transnuseg-msi-w-l1-released-0"]
+    files = [evaluated(tmp_path, name, "x", each) for name, each in zip(names, counts, strict=True)]
+    (pair,) = benchmark.pairs(files).itertuples()
+    assert (pair.first, pair.second) == ("transnuseg-msi-w-l1-released-0", "unet-msi-w-l1-paper")
+    scores = [100 * metrics.scores(each.sum(axis=0)).macro_f1 for each in counts]
+    assert pair.difference == pytest.approx(scores[2] - (scores[0] + scores[1]) / 2, abs=0.0051)
+    drawn = [100 * bootstrap.draws(each)["macro_f1"] for each in counts]
+    expected = bootstrap.interval(drawn[2] - (drawn[0] + drawn[1]) / 2)
+    assert (pair.low, pair.high) == pytest.approx(expected, abs=0.0051)
+
+
+def test_patches_of_another_evaluation_are_refused(tmp_path):
+    file = evaluated(tmp_path, IDS[0], "x")
+    other = evaluated(tmp_path / "other", IDS[0], "x", in_patches(published("unet_concat_w_l2") + 1))
+    other.with_name("patches.npz").rename(file.with_name("patches.npz"))
+    for gather in (benchmark.pairs, lambda files: benchmark.collect(files, PAPER_SCORES, comparable=False)):
+        with pytest.raises(DataError, match="expected the same evaluation in both"):
+            gather([file])
+    file.with_name("patches.npz").unlink()
+    with pytest.raises(DataError, match=r"patches\.npz cannot be read"):
+        benchmark.pairs([file])
+
+
+def test_unusable_collections_are_refused(tmp_path):
+    file = evaluated(tmp_path / "a", IDS[0], "simulated landscape")
+    other = evaluated(tmp_path / "b", IDS[1], "CerraData-4MM")
+    with pytest.raises(DataError, match="expected at least one"):
+        benchmark.collect([], PAPER_SCORES, comparable=False)
+    with pytest.raises(DataError, match="comes twice"):
+        benchmark.collect([file, file], PAPER_SCORES, comparable=False)
+    with pytest.raises(DataError, match="data sources are"):
+        benchmark.collect([file, other], PAPER_SCORES, comparable=False)
+    with pytest.raises(DataError, match="'simulated landscape'; expected CerraData-4MM"):
+        benchmark.collect([file], PAPER_SCORES, comparable=True)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"scenario": {"id": "x"}, "source": "y"})])
+def test_an_unreadable_file_is_named(tmp_path, content):
+    (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(DataError, match=r"metrics.json cannot be read as metrics"):
+        benchmark.collect([tmp_path / "metrics.json"], PAPER_SCORES, comparable=False)
+
+
+def test_paper_scores_must_have_their_columns(tmp_path):
+    (tmp_path / "scores.csv").write_text("model,macro_f1\nunet,1\n")
+    with pytest.raises(DataError, match="lack the columns"):
+        benchmark.collect([evaluated(tmp_path, IDS[0], "x")], tmp_path / "scores.csv", comparable=False)

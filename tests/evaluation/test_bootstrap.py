@@ -1,0 +1,132 @@
+"""The bootstrap over patches, against known answers and a plain loop."""
+
+import numpy as np
+import pytest
+
+from cerraseg.evaluation import bootstrap, metrics
+
+
+def patches(number: int = 40, classes: int = 3, seed: int = 1) -> np.ndarray:
+    """Counts of patches that differ much: some all right, some all wrong, the last class in few of them."""
+    random = np.random.default_rng(seed)
+    counts = random.integers(0, 20, (number, classes, classes)) * random.integers(0, 3, (number, 1, 1))
+    counts[4:, -1] = 0
+    return counts.astype(np.uint16)
+
+
+def test_draws_score_like_the_metrics():
+    counts = patches()
+    drawn = bootstrap.draws(counts, 50)
+    weights = np.concatenate(list(bootstrap.times_drawn(len(counts), 50)))
+    assert weights.shape == (50, 40) and (weights.sum(axis=1) == 40).all()
+    for draw, weight in enumerate(weights.astype(int)):
+        repeated = np.repeat(counts, weight, axis=0)
+        expected = metrics.scores(repeated.sum(axis=0, dtype=np.int64))
+        for score in bootstrap.SCORES:
+            assert drawn[score][draw] == pytest.approx(getattr(expected, score), abs=1e-12)
+
+
+def test_a_class_absent_from_a_draw_counts_as_zero():
+    rare = np.zeros((2, 2, 2), dtype=np.uint16)
+    rare[0, 0, 0] = rare[1, 1, 1] = 5
+    drawn = bootstrap.draws(rare)
+    assert sorted(set(drawn["macro_f1"])) == [0.5, 1.0]
+    assert 0.45 < np.mean(drawn["macro_f1"] == 1) < 0.55  # both patches: half of the draws
+    assert (drawn["accuracy"] == 1).all()
+
+
+def test_identical_patches_leave_no_doubt():
+    counts = np.repeat(patches()[1:2], 30, axis=0)
+    expected = metrics.scores(counts.sum(axis=0, dtype=np.int64))
+    for score, values in bootstrap.draws(counts).items():
+        low, high = bootstrap.interval(values)
+        assert low == high == pytest.approx(getattr(expected, score), abs=1e-12)
+
+
+def test_accuracy_of_single_pixels_has_the_binomial_spread():
+    """N patches of one pixel, 30 % right: the bootstrap's deviation is sqrt(p (1 - p) / N)."""
+    right = np.arange(500) < 150
+    counts = np.zeros((500, 2, 2), dtype=np.uint16)
+    counts[right, 0, 0] = counts[~right, 0, 1] = 1
+    accuracy = bootstrap.draws(counts, 4000)["accuracy"]
+    deviation = (0.3 * 0.7 / 500) ** 0.5
+    assert np.mean(accuracy) == pytest.approx(0.3, abs=3 * deviation / 4000**0.5)
+    assert np.std(accuracy) == pytest.approx(deviation, rel=0.05)
+    assert bootstrap.interval(accuracy) == pytest.approx((0.3 - 1.96 * deviation, 0.3 + 1.96 * deviation), abs=0.004)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    random, hits = np.random.default_rng(3), 0
+    for _ in range(200):
+        right = random.random(150) < 0.6
+        counts = np.zeros((150, 2, 2), dtype=np.uint16)
+        counts[right, 0, 0] = counts[~right, 0, 1] = 1
+        low, high = bootstrap.interval(bootstrap.draws(counts, 400)["accuracy"])
+        hits += low <= 0.6 <= high
+    assert 0.90 <= hits / 200 <= 0.99
+
+
+def test_draws_depend_on_the_number_of_patches_only():
+    first, second = patches(), patches(seed=2)
+    apart = [bootstrap.draws(counts, 30) for counts in (first, second)]
+    together = bootstrap.paired_draws([first, second], 30)
+    for alone, paired in zip(apart, together, strict=True):
+        assert all(np.array_equal(alone[score], paired[score]) for score in bootstrap.SCORES)
+    assert np.array_equal(bootstrap.draws(first, 100)["miou"][:30], apart[0]["miou"])
+
+
+def test_blocks_do_not_change_the_draws(monkeypatch):
+    whole = bootstrap.draws(patches(), 30)
+    monkeypatch.setattr(bootstrap, "_BLOCK", 7 * 40)
+    parts = bootstrap.draws(patches(), 30)
+    assert all(np.array_equal(whole[score], parts[score]) for score in bootstrap.SCORES)
+
+
+def test_paired_draws_cancel_what_two_scenarios_share():
+    """The second scenario misses one pixel more in every patch: the difference hardly varies, each score does."""
+    counts = patches(classes=2).astype(np.int64) + 3
+    worse = counts + np.array([[-1, 1], [0, 0]])
+    first, second = (bootstrap.draws(each)["accuracy"] for each in (counts, worse))
+    assert np.std(first - second) < 0.2 * np.std(first)
+    unpaired = first - second[::-1]
+    assert np.std(unpaired) > np.std(first)
+
+
+def test_p_is_twice_the_share_on_the_other_side_plus_one():
+    first = np.arange(-10, 89) + 0.5
+    result = bootstrap.compare(39.5, first, np.zeros(99))
+    assert result.difference == 39.5
+    assert (result.low, result.high) == bootstrap.interval(first)
+    assert result.p == pytest.approx(2 * (10 + 1) / 100)
+    assert bootstrap.compare(-39.5, np.zeros(99), first).p == result.p
+    assert bootstrap.compare(1, np.ones(999), np.zeros(999)).p == 2 / 1000
+    assert bootstrap.compare(0, np.ones(999), np.ones(999)).p == 1
+
+
+def test_a_reversed_comparison_is_the_other_way_round():
+    result = bootstrap.Comparison(2.0, -1.0, 5.0, 0.25)
+    assert result.reverse() == (-2.0, -5.0, 1.0, 0.25)
+
+
+def test_holm_known_answer():
+    assert bootstrap.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert bootstrap.holm([0.6, 0.5]).tolist() == [1, 1]
+    assert bootstrap.holm([]).shape == (0,)
+
+
+@pytest.mark.parametrize(("pairs", "least"), [(1, 0.02), (10, 0.02), (276, 0.02), (1250, 0.051)])
+def test_holm_can_fall_below_a_twentieth(pairs, least):
+    draws = bootstrap.draws_for(pairs)
+    assert 1_000 <= draws <= 50_000
+    assert bootstrap.holm([2 / (draws + 1)] + [1] * (pairs - 1))[0] <= least
+
+
+def test_seeds_are_averaged_before_they_are_compared():
+    first, second, other = (patches(seed=seed) for seed in (1, 2, 3))
+    entrants = {"two": [first, second], "one": [other]}
+    (result,) = bootstrap.compare_all(entrants, [("two", "one")])
+    scores = [metrics.scores(counts.sum(axis=0, dtype=np.int64)).macro_f1 for counts in (first, second, other)]
+    assert result.difference == pytest.approx((scores[0] + scores[1]) / 2 - scores[2])
+    drawn = [bootstrap.draws(counts)["macro_f1"] for counts in (first, second, other)]
+    assert result == bootstrap.compare(result.difference, (drawn[0] + drawn[1]) / 2, drawn[2])
+    assert bootstrap.compare_all(entrants, []) == []

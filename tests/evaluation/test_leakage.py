@@ -1,0 +1,97 @@
+"""What the metrics say of leakage, and that the figure shows it."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cerraseg.core.errors import DataError
+from cerraseg.evaluation import bootstrap, leakage, metrics
+from cerraseg.report import leakage_chart
+
+LABELS = {"title": "the title", "source": "simulated landscape"}
+
+
+def tabled(folder, gaps):
+    frame = pd.DataFrame({"id": [f"{k:03}" for k in range(len(gaps))], "metres": gaps, "centre_metres": gaps + 1280.0})
+    frame.assign(touches=gaps == 0).sample(frac=1, random_state=1).to_csv(folder / "distances.csv", index=False)
+    return frame["id"].tolist(), folder / "distances.csv"
+
+
+def confused(wrong, classes=3):
+    """Counts of patches of 100 pixels of class 0 and 50 of class 1, so many of both predicted as class 2."""
+    counts = np.zeros((len(wrong), classes, classes), np.uint16)
+    counts[:, 0, 0], counts[:, 0, 2] = 100 - wrong, wrong
+    counts[:, 1, 1] = 50
+    return counts
+
+
+def test_scores_by_distance(tmp_path):
+    gaps = np.array([0.0] * 30 + [1280.0] * 40 + list(np.linspace(1300, 9000, 90)))
+    wrong = np.repeat([0, 20, 50], [30, 40, 90])
+    counts = confused(wrong)
+    found = leakage.section(counts, *tabled(tmp_path, gaps))
+    json.dumps(found, allow_nan=False)
+    assert found["touching"] == 30 / 160
+    assert (found["median_metres"], found["median_centre_metres"]) == (2121.9, 3401.9)
+    bins = found["by_distance"]
+    assert [row["patches"] for row in bins] == [30, 40, 13, 26, 26, 25]  # equal gaps are in one bin
+    assert [row["touches"] for row in bins] == [True] + [False] * (len(bins) - 1)
+    assert (bins[0]["from"], bins[0]["to"]) == (0, 0) and (bins[1]["from"], bins[1]["to"]) == (1280, 1280)
+    assert all(low["to"] < high["from"] for low, high in pairwise(bins))
+    for row, share in zip(bins, [0, 20, *[50] * (len(bins) - 2)], strict=True):
+        f1 = 2 * (100 - share) / (200 - share)
+        assert row["accuracy"] == pytest.approx((150 - share) / 150, abs=1e-6)
+        assert row["macro_f1_present"] == pytest.approx((f1 + 1) / 2, abs=1e-6)
+        assert row["interval"] == [row["macro_f1_present"]] * 2  # as its patches are alike
+
+
+def test_intervals_are_over_the_classes_that_a_draw_holds(tmp_path):
+    random = np.random.default_rng(0)
+    counts = random.integers(1, 40, (12, 3, 3)).astype(np.uint16)
+    counts[1:, 2] = 0  # class 2 is in one patch alone
+    low, high = leakage.section(counts, *tabled(tmp_path, np.zeros(12)))["by_distance"][0]["interval"]
+    drawn = []
+    for weights in np.concatenate(list(bootstrap.times_drawn(12))):
+        drawn.append(metrics.scores((counts * weights[:, None, None].astype(int)).sum(axis=0)).macro_f1_present)
+    assert (low, high) == pytest.approx(bootstrap.interval(np.array(drawn)), abs=1e-6)
+
+
+def test_few_patches_and_patches_without_labels(tmp_path):
+    counts = confused(np.array([10, 20, 30]))
+    counts[1] = 0
+    found = leakage.section(counts, *tabled(tmp_path, np.array([0.0, 0.0, 700.0])))
+    assert found["touching"] == pytest.approx(2 / 3, abs=1e-6)
+    assert [(row["patches"], row["interval"]) for row in found["by_distance"]] == [(1, None), (1, None)]
+
+
+def test_a_table_of_another_split_is_refused(tmp_path):
+    ids, distances = tabled(tmp_path, np.zeros(3))
+    with pytest.raises(DataError, match="no row for 1 scored patches, such as x; expected all"):
+        leakage.section(confused(np.zeros(3, int)), [*ids[:2], "x"], distances)
+
+
+def row(start, end, value, patches, interval=None):
+    ends = {"from": start, "to": end, "touches": end == 0, "patches": patches}
+    return ends | {"accuracy": 0.5, "macro_f1_present": value, "interval": interval}
+
+
+def test_the_figure_shows_each_bin(tmp_path):
+    bins = [row(0, 0, 0.7, 1300, [0.66, 0.75]), row(400, 900, 0.655, 100, [0.6, 0.7]), row(1300, 2560, 0.5, 1)]
+    for name in ("a", "b"):
+        section = {"touching": 0.925, "by_distance": bins}
+        leakage_chart.by_distance(section, tmp_path / f"{name}.svg", **LABELS)
+    text = (tmp_path / "a.svg").read_text()
+    for shown in ("touching", "patches: 1,300", "400–900 m", "1.3–2.56 km", "70.0", "65.5", "50.0", "92.5 % touch one"):
+        assert shown in text
+    assert ">the title<" in text and ">Data: simulated landscape<" in text
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_all_touching_is_one_bin(tmp_path):
+    section = {"touching": 1.0, "by_distance": [row(0, 0, 0.7, 30, [0.6, 0.8])]}
+    leakage_chart.by_distance(section, tmp_path / "a.svg", **LABELS)
+    text = (tmp_path / "a.svg").read_text()
+    assert "touching" in text and "100.0 % touch one" in text and "km" not in text

@@ -1,0 +1,174 @@
+"""Scores against hand-made counts and against the published confusion matrices."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cerraseg.core.errors import DataError
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.evaluation import metrics, score_files
+
+REFERENCE = Path(__file__).parents[2] / "reference"
+PUBLISHED = sorted((REFERENCE / "confusion_matrices").glob("*.csv"))
+HAND_MADE = np.array([[6, 2, 0], [1, 3, 0], [4, 0, 0]])
+
+
+def random_masks(classes: int, shape: tuple[int, ...] = (9, 16, 16)) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(7)
+    truth = random.integers(0, classes, shape, dtype=np.uint8)
+    truth[random.random(shape) < 0.1] = 255
+    return truth, random.integers(0, classes, shape, dtype=np.uint8)
+
+
+def counted_one_by_one(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    for true, predicted in zip(truth.ravel(), prediction.ravel(), strict=True):
+        if true != 255:
+            counts[true, predicted] += 1
+    return counts
+
+
+def test_rows_are_truth_and_columns_are_prediction():
+    truth = np.array([[0, 0, 1], [2, 2, 2]], dtype=np.uint8)
+    prediction = np.array([[0, 1, 1], [0, 0, 2]], dtype=np.uint8)
+    counts = metrics.confusion_matrix(truth, prediction, 3)
+    assert counts.dtype == np.int64
+    assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [2, 0, 1]]
+
+
+@pytest.mark.parametrize("classes", [1, 7, 14, 15])
+def test_every_number_of_classes_counts_like_a_loop(classes):
+    truth, prediction = random_masks(classes)
+    counts = metrics.confusion_matrix(truth, prediction, classes)
+    assert np.array_equal(counts, counted_one_by_one(truth, prediction, classes))
+    assert counts.sum() == np.count_nonzero(truth != 255)
+
+
+@pytest.mark.parametrize("shape", [(9, 16, 16), (50, 7), (999,), (1, 40, 40)])
+@pytest.mark.parametrize("block", [1, 300, 1 << 20])
+def test_blockwise_equals_whole(shape, block, monkeypatch):
+    truth, prediction = random_masks(5, shape)
+    monkeypatch.setattr(metrics, "BLOCK_PIXELS", block)
+    counts = metrics.confusion_matrix(truth, prediction, 5)
+    assert np.array_equal(counts, counted_one_by_one(truth, prediction, 5))
+
+
+def test_memory_mapped_and_strided_masks_count_alike(tmp_path):
+    truth, prediction = random_masks(7)
+    np.save(tmp_path / "truth.npy", truth)
+    mapped = np.load(tmp_path / "truth.npy", mmap_mode="r")
+    expected = counted_one_by_one(truth, prediction, 7)
+    assert np.array_equal(metrics.confusion_matrix(mapped, prediction, 7), expected)
+    turned = metrics.confusion_matrix(truth.transpose(2, 1, 0), prediction.transpose(2, 1, 0), 7)
+    assert np.array_equal(turned, expected)
+
+
+@pytest.mark.parametrize("classes", [1, 7, 14, 15])
+@pytest.mark.parametrize("block", [1, 700, 1 << 20])
+def test_each_patch_counts_like_a_loop(classes, block, monkeypatch, tmp_path):
+    truth, prediction = random_masks(classes)
+    np.save(tmp_path / "truth.npy", truth)
+    monkeypatch.setattr(metrics, "BLOCK_PIXELS", block)
+    counts = metrics.patch_confusions(np.load(tmp_path / "truth.npy", mmap_mode="r"), prediction, classes)
+    assert counts.dtype == np.uint16 and counts.shape == (9, classes, classes)
+    for patch in range(9):
+        assert np.array_equal(counts[patch], counted_one_by_one(truth[patch], prediction[patch], classes))
+    assert np.array_equal(counts.sum(axis=0), metrics.confusion_matrix(truth, prediction, classes))
+
+
+@pytest.mark.parametrize(("side", "dtype"), [(255, np.uint16), (256, np.uint32)])
+def test_a_large_patch_does_not_overflow(side, dtype):
+    patch = np.full((2, side, side), 3, dtype=np.uint8)
+    counts = metrics.patch_confusions(patch, patch, 7)
+    assert counts.dtype == dtype
+    assert counts[:, 3, 3].tolist() == [side * side] * 2 and counts.sum() == 2 * side * side
+
+
+def test_a_mask_without_labels_counts_nothing():
+    blank = np.full((2, 4, 4), 255, dtype=np.uint8)
+    assert metrics.confusion_matrix(blank, np.zeros_like(blank), 7).sum() == 0
+    assert metrics.confusion_matrix(blank[:0], blank[:0], 7).shape == (7, 7)
+    assert metrics.patch_confusions(blank, np.zeros_like(blank), 7).tolist() == np.zeros((2, 7, 7)).tolist()
+    assert metrics.patch_confusions(blank[:0], blank[:0], 7).shape == (0, 7, 7)
+
+
+@pytest.mark.parametrize(
+    ("truth", "prediction", "message"),
+    [
+        ([0, 7], [0, 1], "truth holds the value 7; expected class ids 0 to 6, or 255"),
+        ([0, 254], [0, 1], "truth holds the value 254"),
+        ([0, 1], [0, 7], "prediction holds the value 7; expected class ids 0 to 6"),
+        ([0, 255], [0, 255], "prediction holds the value 255"),
+        ([0, 1], [0], r"truth has shape \(2,\) but prediction \(1,\)"),
+    ],
+)
+@pytest.mark.parametrize("count", [metrics.confusion_matrix, metrics.patch_confusions])
+def test_unusable_masks_are_refused(truth, prediction, message, count):
+    with pytest.raises(DataError, match=message):
+        count(np.array(truth, np.uint8), np.array(prediction, np.uint8), 7)
+
+
+def test_other_types_and_class_numbers_are_refused():
+    mask = np.zeros(3, dtype=np.uint8)
+    for count in (metrics.confusion_matrix, metrics.patch_confusions):
+        with pytest.raises(DataError, match="prediction holds int64; expected uint8"):
+            count(mask, mask.astype(np.int64), 7)
+        for classes in (0, 16):
+            with pytest.raises(DataError, match=f"classes is {classes}; expected 1 to 15"):
+                count(mask, mask, classes)
+
+
+def test_known_answers():
+    result = metrics.scores(HAND_MADE)
+    assert result.precision == pytest.approx([6 / 11, 3 / 5, 0])
+    assert result.recall == pytest.approx([6 / 8, 3 / 4, 0])
+    assert result.f1 == pytest.approx([12 / 19, 6 / 9, 0])
+    assert result.iou == pytest.approx([6 / 13, 3 / 6, 0])
+    assert result.support.tolist() == [8, 4, 4]
+    assert result.predicted.tolist() == [11, 5, 0]
+    assert result.accuracy == pytest.approx(9 / 16)
+    assert result.macro_f1 == result.macro_f1_present == pytest.approx((12 / 19 + 6 / 9) / 3)
+    assert result.weighted_f1 == pytest.approx((8 * 12 / 19 + 4 * 6 / 9) / 16)
+    assert result.macro_precision == pytest.approx((6 / 11 + 3 / 5) / 3)
+    assert result.macro_recall == pytest.approx((6 / 8 + 3 / 4) / 3)
+    assert result.miou == pytest.approx((6 / 13 + 3 / 6) / 3)
+    chance = (8 * 11 + 4 * 5) / 16**2
+    assert result.kappa == pytest.approx((9 / 16 - chance) / (1 - chance))
+
+
+def test_a_class_absent_from_the_truth_counts_only_in_the_published_mean():
+    result = metrics.scores([[3, 0, 1], [0, 4, 0], [0, 0, 0]])
+    assert result.f1 == pytest.approx([6 / 7, 1, 0])
+    assert result.macro_f1 == pytest.approx((6 / 7 + 1) / 3)
+    assert result.macro_f1_present == pytest.approx((6 / 7 + 1) / 2)
+    assert result.miou == pytest.approx((3 / 4 + 1) / 3)
+    assert result.miou_present == pytest.approx((3 / 4 + 1) / 2)
+
+
+def test_one_class_only_has_no_agreement_beyond_chance():
+    result = metrics.scores([[5, 0], [0, 0]])
+    assert (result.accuracy, result.kappa, result.macro_f1) == (1.0, 0.0, 0.5)
+
+
+@pytest.mark.parametrize("matrix", [[[1, 2, 3]], [[0, 0], [0, 0]], [[2, -1], [0, 1]], [[0.5, 0], [0, 1]]])
+def test_unusable_matrices_are_refused(matrix):
+    with pytest.raises(DataError, match="expected"):
+        metrics.scores(matrix)
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_published_confusion_matrices_give_the_published_scores(path):
+    model, modality, weighting, level = path.stem.split("_")
+    key = {"model": model, "modality": modality, "weighting": weighting, "level": level}
+    with (REFERENCE / "paper_scores.csv").open() as file:
+        (row,) = [row for row in csv.DictReader(file) if key.items() <= row.items()]
+    result = metrics.scores(score_files.read_confusion(path))
+    assert len(result.f1) == len(LEVELS[level])
+    assert 100 * result.macro_f1 == pytest.approx(float(row["macro_f1"]), abs=0.02)
+    assert 100 * result.miou == pytest.approx(float(row["miou"]), abs=0.02)
+
+
+def test_there_are_five_published_matrices():
+    assert len(PUBLISHED) == 5

@@ -1,0 +1,138 @@
+"""What is written is what was scored, the same bytes each time, and strict."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_metrics import random_masks
+
+from cerraseg.core.errors import DataError
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.evaluation import bootstrap, metrics, score_files
+
+REFERENCE = Path(__file__).parents[2] / "reference"
+INFO = {
+    "scenario": {"id": "unet-sar-nw-l1-paper-666", "model": "unet", "seed": 666},
+    "source": "simulated landscape",
+    "patches": 4,
+    "training": {"epochs": 3, "seconds": 1.5},
+}
+FILES = ["classes.csv", "confusion.csv", "metrics.json", "patches.npz", "summary.json"]
+
+
+def patches(classes: int = 7) -> tuple[np.ndarray, list[str]]:
+    """Counts of twenty patches that differ, and their ids."""
+    truth, prediction = random_masks(classes, (20, 16, 16))
+    truth[:10] = prediction[:10]
+    return metrics.patch_confusions(truth, prediction, classes), [str(patch) for patch in range(90, 110)]
+
+
+def test_write_gives_strict_json_and_two_tables(tmp_path):
+    matrix = score_files.read_confusion(REFERENCE / "confusion_matrices" / "unet_concat_w_l1.csv")
+    score_files.write(tmp_path, matrix[None], ["1"], LEVELS["l1"], INFO)
+    content = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert {key: content[key] for key in INFO} == INFO
+    assert content["rule"] == score_files.RULE
+    assert content["pixels"] == matrix.sum()
+    assert content["scores"]["macro_f1"] == pytest.approx(0.4524, abs=2e-4)
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert summary == {name: content["scores"][name] for name in ("accuracy", "macro_f1", "miou", "kappa")}
+    assert content["classes"][6]["name"] == "Other uses"
+    assert content["classes"][6]["f1"] == 0
+    published = (REFERENCE / "confusion_matrices" / "unet_concat_w_l1.csv").read_text()
+    assert (tmp_path / "confusion.csv").read_text().split() == published.split()
+    rows = list(csv.DictReader((tmp_path / "classes.csv").open(encoding="utf-8")))
+    assert [row["abbreviation"] for row in rows] == ["Pa", "Fo", "Ag", "Mg", "Bu", "Wt", "OU"]
+    assert int(rows[5]["support"]) == matrix[5].sum()
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+
+
+def test_write_sums_the_patches_and_keeps_them(tmp_path):
+    counts, ids = patches()
+    result = score_files.write(tmp_path, counts, ids, LEVELS["l1"], INFO)
+    assert result.summary() == metrics.scores(counts.sum(axis=0)).summary()
+    assert np.array_equal(score_files.read_confusion(tmp_path / "confusion.csv"), counts.sum(axis=0))
+    kept_ids, kept = score_files.read_patches(tmp_path / "patches.npz")
+    assert kept_ids.tolist() == ids
+    assert np.array_equal(kept, counts) and kept.dtype == np.uint16
+
+
+def test_intervals_are_those_of_the_bootstrap(tmp_path):
+    counts, ids = patches()
+    result = score_files.write(tmp_path, counts, ids, LEVELS["l1"], INFO)
+    intervals = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["intervals"]
+    assert list(intervals) == ["accuracy", "macro_f1", "miou"]
+    for score, (low, high) in intervals.items():
+        assert 0 < low < getattr(result, score) < high < 1
+        assert (low, high) == pytest.approx(bootstrap.interval(bootstrap.draws(counts)[score]), abs=5e-7)
+        assert (low, high) == (round(low, 6), round(high, 6))
+
+
+def test_write_is_deterministic(tmp_path, monkeypatch):
+    counts, ids = patches()
+    score_files.write(tmp_path / "a", counts, ids, LEVELS["l1"], INFO)
+    monkeypatch.setattr("time.time", lambda: 2e9)  # another day: archives may hold the date
+    score_files.write(tmp_path / "b", counts, ids, LEVELS["l1"], dict(reversed(INFO.items())))
+    for name in FILES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        ({"source": "simulated landscape"}, "expected scenario, source and patches"),
+        ({**INFO, "scores": {}}, "none of"),
+        ({**INFO, "intervals": {}}, "none of"),
+        ({**INFO, "training": {"seconds": float("nan")}}, "cannot be written as JSON"),
+        ({**INFO, "training": np.zeros(2)}, "cannot be written as JSON"),
+    ],
+)
+def test_unusable_info_writes_nothing(tmp_path, info, message):
+    with pytest.raises(DataError, match=message):
+        score_files.write(tmp_path, *patches(), LEVELS["l1"], info)
+    assert not list(tmp_path.iterdir())
+
+
+def test_classes_of_another_level_are_refused(tmp_path):
+    with pytest.raises(DataError, match="14 classes were given for a confusion matrix of 7"):
+        score_files.write(tmp_path, *patches(), LEVELS["l2"], INFO)
+
+
+def test_ids_must_fit_the_counts(tmp_path):
+    counts, ids = patches()
+    for wrong in (ids[1:], [*ids[1:], ids[1]]):
+        with pytest.raises(DataError, match=r"19 different ids were given for counts of shape \(20, 7, 7\)"):
+            score_files.write(tmp_path, counts, wrong, LEVELS["l1"], INFO)
+    with pytest.raises(DataError, match=r"shape \(7, 7\)"):
+        score_files.write(tmp_path, counts[0], ids[:7], LEVELS["l1"], INFO)
+    with pytest.raises(DataError, match="expected whole numbers"):
+        score_files.write(tmp_path, counts / 2, ids, LEVELS["l1"], INFO)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut"])
+def test_unreadable_counts_are_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "patches.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"patches\.npz cannot be read as counts"):
+        score_files.read_patches(tmp_path / "patches.npz")
+
+
+def test_counts_under_other_names_are_refused(tmp_path):
+    np.savez(tmp_path / "patches.npz", counts=np.zeros(3))
+    with pytest.raises(DataError, match=r"expected a patches\.npz of"):
+        score_files.read_patches(tmp_path / "patches.npz")
+
+
+def test_scores_of_others_are_set_aside_and_not_lost(tmp_path):
+    folder = tmp_path / "scores"
+    for run in ("first", "second"):
+        for name in ("kept", "left"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            (folder / name / "metrics.json").write_text(run)
+        (folder / "stray.txt").write_text(run)
+        score_files.set_aside_others(folder, {"kept"})
+        assert [path.name for path in folder.iterdir()] == ["kept"]
+        assert (tmp_path / "former-scores/left/metrics.json").read_text() == run
+        assert (tmp_path / "former-scores/stray.txt").read_text() == run

@@ -1,0 +1,108 @@
+"""Predictions do not depend on batching and land in the right place."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import opened
+from test_train import SMALL
+
+from cerraseg.core.errors import DataError
+from cerraseg.evaluation.edges import derive
+from cerraseg.mapping.predict import _tiles, predict
+from cerraseg.models import checkpoint
+from cerraseg.models.checkpoint import Blueprint, Segmenter
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    torch.manual_seed(0)
+    blueprint = Blueprint("unet", SMALL["unet"], "sar", "l2", (1000.0, 1000.0), (400.0, 500.0))
+    checkpoint.save(tmp_path / "model.pt", blueprint, Segmenter(blueprint).net.state_dict(), {"epoch": 1})
+    return tmp_path / "model.pt"
+
+
+def run(model_file, packed, rows, folder, **options):
+    predict(model_file, opened(packed), rows, folder / "p.npy", folder / "c.npy", folder / "e.npy", **options)
+    return np.load(folder / "p.npy"), np.load(folder / "c.npy")
+
+
+def test_equals_the_model_on_each_patch(model_file, packed, tmp_path):
+    rows = np.array([1, 4, 11])
+    classes, confidence = run(model_file, packed, rows, tmp_path)
+    segmenter = checkpoint.load(model_file)[0]
+    with torch.inference_mode():
+        for k, row in enumerate(rows):
+            (logits,) = segmenter(torch.from_numpy(opened(packed).images[row : row + 1, 12:].copy()))
+            probabilities = logits.softmax(1)[0]
+            np.testing.assert_array_equal(classes[k], probabilities.argmax(0))
+            np.testing.assert_allclose(confidence[k], 100 * probabilities.amax(0), atol=0.51)
+    assert (classes.dtype, confidence.dtype) == (np.uint8, np.uint8)
+
+
+def test_edges_of_a_model_without_an_edge_decoder_are_those_of_its_classes(model_file, packed, tmp_path):
+    classes, _ = run(model_file, packed, np.array([3, 7]), tmp_path)
+    np.testing.assert_array_equal(np.load(tmp_path / "e.npy"), derive(classes))
+
+
+def test_edges_are_written_beside_the_classes(packed, tmp_path):
+    torch.manual_seed(0)
+    blueprint = Blueprint("transnuseg", SMALL["transnuseg"] | {"edge_outputs": 2}, "sar", "l1")
+    segmenter = Segmenter(blueprint).eval()
+    checkpoint.save(tmp_path / "model.pt", blueprint, segmenter.net.state_dict(), {})
+    rows = np.array([2, 5])
+    classes, _ = run(tmp_path / "model.pt", packed, rows, tmp_path)
+    edges = np.load(tmp_path / "e.npy")
+    with torch.inference_mode():
+        semantic, edge = segmenter(torch.from_numpy(opened(packed).images[rows, 12:]))
+    np.testing.assert_array_equal(classes, semantic.argmax(1))
+    np.testing.assert_array_equal(edges, edge.argmax(1))
+    assert set(np.unique(edges)) == {0, 1}
+
+
+def test_batch_size_does_not_matter(model_file, packed, tmp_path):
+    first, _ = run(model_file, packed, np.arange(12), tmp_path, batch_size=12)
+    second, _ = run(model_file, packed, np.arange(12), tmp_path, batch_size=5)
+    assert (first != second).mean() < 1e-4  # rounding may turn a tie
+
+
+def test_checkpoint_of_before_both_levels_loads(model_file, packed, tmp_path):
+    """And predicts as it did: the best class of each pixel."""
+    expected, _ = run(model_file, packed, np.arange(3), tmp_path)
+    content = torch.load(model_file, weights_only=True)
+    assert content["blueprint"].pop("top_down") is False
+    torch.save(content, tmp_path / "old.pt")
+    np.testing.assert_array_equal(run(tmp_path / "old.pt", packed, np.arange(3), tmp_path)[0], expected)
+
+
+def test_not_a_checkpoint_is_refused(packed, tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="not a checkpoint that CerraSeg wrote"):
+        run(tmp_path / "model.pt", packed, np.arange(2), tmp_path)
+
+
+@pytest.mark.parametrize("classes", [7, 14])
+@pytest.mark.parametrize(
+    "change", [torch.clone, torch.round, torch.zeros_like, torch.Tensor.bfloat16, lambda x: x * 99]
+)
+def test_tiles_are_those_of_softmax_and_max(classes, change):
+    torch.manual_seed(0)
+    semantic = change(4 * torch.randn(3, classes, 128, 128)).contiguous(memory_format=torch.channels_last)
+    edge = change(torch.randn(3, classes, 128, 128))
+    best, ids = semantic.float().softmax(1).max(1)  # round and zeros tie often
+    found = _tiles(semantic, edge)
+    np.testing.assert_array_equal(found[0], ids)
+    np.testing.assert_array_equal(found[1], (best * 100).round())
+    np.testing.assert_array_equal(found[2], edge.argmax(1) == 1)
+    np.testing.assert_array_equal(_tiles(semantic)[2], derive(ids.numpy().astype(np.uint8)))
+
+
+def test_bfloat16_predicts_nearly_the_same(model_file, packed, tmp_path):
+    exact, _ = run(model_file, packed, np.arange(12), tmp_path)
+    rough, _ = run(model_file, packed, np.arange(12), tmp_path, precision="bfloat16")
+    assert 0 < (rough != exact).mean() < 0.05  # else it was not bfloat16, or not this model
+
+
+def test_files_are_those_that_numpy_saves(model_file, packed, tmp_path):
+    classes, _ = run(model_file, packed, np.arange(5), tmp_path, batch_size=2)
+    np.save(tmp_path / "saved.npy", classes)
+    assert (tmp_path / "p.npy").read_bytes() == (tmp_path / "saved.npy").read_bytes()

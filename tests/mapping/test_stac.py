@@ -1,0 +1,190 @@
+import json
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+import shapely
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
+from rasterio import Affine
+from rasterio.warp import transform as reproject
+
+from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.geo.cog import new_map
+from cerraseg.mapping.parent_maps import write_parents
+from cerraseg.mapping.stac import FIRST_IMAGE, write_item
+
+L2 = LEVELS["l2"]
+UTM = Affine(10, 0, 700_000, 0, -10, 9_300_000)
+LOCAL = "+proj=laea +lat_0=-15 +lon_0=-47 +ellps=GRS80"
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def scene(folder: Path, crs: str | None = "EPSG:32722", transform: Affine = UTM) -> dict[str, Path]:
+    """The files of a mapped scene, 30 rows by 50 columns; two that are named do not exist."""
+    files = {name: folder / f"map/{name}.tif" for name in ("classes", "confidence", "entropy")}
+    files |= {"sieved": folder / "areas/areas.tif", "polygons": folder / "areas/areas.gpkg"}
+    files |= {"areas": folder / "areas.csv", "figure": folder / "map.png"}
+    for name in ("classes", "confidence"):
+        classes = L2 if name == "classes" else None
+        with new_map(files[name], shape=(30, 50), crs=crs, transform=transform, classes=classes) as draft:
+            draft.write(0, 0, np.zeros((30, 50), np.uint8))
+    files["polygons"].parent.mkdir(parents=True)
+    for name in ("polygons", "areas", "figure"):
+        files[name].touch()
+    return files
+
+
+def write(folder: Path, files: dict[str, Path], date: str | None = "2022-08-31", **changed: object) -> dict:
+    path = folder / "stac/item.json"
+    settings = {"id": "demo-x", "sources": [], "classes": L2, "properties": {"title": "Land cover of demo"}} | changed
+    write_item(path, date=date, files=files, **settings)
+    return json.loads(path.read_text())
+
+
+def check_core(item: dict) -> None:
+    """Validate the item without its extensions, whose schemas pystac does not ship."""
+    JsonSchemaSTACValidator().validate_core(item, pystac.STACObjectType.ITEM, item["stac_version"])
+
+
+def test_item_describes_the_map(tmp_path: Path) -> None:
+    item = write(tmp_path, scene(tmp_path))
+    check_core(item)
+    assert item["id"] == "demo-x" and item["stac_version"] == "1.1.0"
+    assert item["properties"] == {
+        "title": "Land cover of demo",
+        "datetime": "2022-08-31T00:00:00Z",
+        "proj:code": "EPSG:32722",
+        "proj:shape": [30, 50],
+        "proj:transform": [10, 0, 700_000, 0, -10, 9_300_000],
+    }
+    footprint = shapely.geometry.shape(item["geometry"])
+    assert footprint.geom_type == "Polygon" and footprint.exterior.is_ccw and len(footprint.exterior.coords) == 81
+    np.testing.assert_allclose(footprint.bounds, item["bbox"])
+    (west, east), (north, south) = reproject("EPSG:32722", "EPSG:4326", [7e5, 7e5 + 500], [9.3e6, 9.3e6 - 300])
+    np.testing.assert_allclose(item["bbox"], [west, south, east, north], atol=2e-5)
+    assert pystac.Item.from_dict(item).ext.proj.epsg == 32722
+
+
+def test_assets_are_those_that_exist(tmp_path: Path) -> None:
+    files = scene(tmp_path)
+    item = write(tmp_path, files)
+    cog = "image/tiff; application=geotiff; profile=cloud-optimized"
+    found = {key: (asset["href"], asset["type"], asset["roles"]) for key, asset in item["assets"].items()}
+    assert found == {
+        "classes": ("../map/classes.tif", cog, ["data"]),
+        "confidence": ("../map/confidence.tif", cog, ["data"]),
+        "areas": ("../areas.csv", "text/csv", ["metadata"]),
+        "figure": ("../map.png", "image/png", ["overview"]),
+        "polygons": ("../areas/areas.gpkg", "application/geopackage+sqlite3", ["data"]),
+    }
+    assert all(asset["title"] and asset["description"] for asset in item["assets"].values())
+    for asset in item["assets"].values():
+        assert (tmp_path / "stac" / asset["href"]).resolve() in {file.resolve() for file in files.values()}
+    assert all(item["assets"][key]["data_type"] == "uint8" for key in ("classes", "confidence"))
+    assert item["assets"]["classes"]["nodata"] == 255
+
+
+def test_map_of_both_levels_lists_the_classes_of_each(tmp_path: Path) -> None:
+    files = scene(tmp_path)
+    files["classes_l1"] = files["classes"].with_name("classes_l1.tif")
+    write_parents(files["classes"], files["classes_l1"], {})
+    assets = write(tmp_path, files)["assets"]
+    legends = {key: assets[key]["classification:classes"][:-1] for key in ("classes", "classes_l1")}
+    assert {key: len(legend) for key, legend in legends.items()} == {"classes": 14, "classes_l1": 7}
+    assert assets["classes_l1"]["href"] == "../map/classes_l1.tif"
+    assert legends["classes_l1"][2]["title"] == "Agriculture"
+
+
+def test_class_map_lists_its_classes(tmp_path: Path) -> None:
+    item = write(tmp_path, scene(tmp_path))
+    *legend, no_data = item["assets"]["classes"]["classification:classes"]
+    for entry, found in zip(L2, legend, strict=True):
+        assert (found["value"], found["title"]) == (entry.id, entry.name)
+        assert found["color_hint"] == "{:02X}{:02X}{:02X}".format(*entry.colour)
+    assert no_data == {"value": 255, "name": "no-data", "nodata": True}
+    names = [entry["name"] for entry in legend]
+    assert names[10:12] == ["temporary-agriculture-of-1-cycle", "temporary-agriculture-of-1-plus-cycle"]
+    assert "classification:classes" not in item["assets"]["confidence"]
+    extensions = [uri.split("/")[-3] for uri in item["stac_extensions"]]
+    assert extensions == ["projection", "classification"]
+
+
+def test_without_a_date_the_span_ends_with_the_newest_source(tmp_path: Path) -> None:
+    for name, seconds in (("msi.tif", 1_600_000_000.7), ("sar.tif", 1_500_000_000)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (seconds, seconds))
+    item = write(tmp_path, scene(tmp_path), None, sources=[tmp_path / "msi.tif", tmp_path / "sar.tif"])
+    check_core(item)
+    times = {key: item["properties"][key] for key in ("datetime", "start_datetime", "end_datetime")}
+    expected = {"datetime": None, "start_datetime": FIRST_IMAGE, "end_datetime": "2020-09-13T12:26:40Z"}
+    assert times == expected
+
+
+def test_footprint_follows_a_projection_whose_edges_are_arcs(tmp_path: Path) -> None:
+    files = scene(tmp_path, transform=Affine(2000, 0, 700_000, 0, -2000, 9_300_000))
+    footprint = shapely.geometry.shape(write(tmp_path, files)["geometry"])
+    y = np.linspace(9_300_000, 9_240_000, 1000)
+    east, north = reproject("EPSG:32722", "EPSG:4326", np.full(1000, 8e5), y)
+    assert footprint.boundary.distance(shapely.points(east, north)).max() < 1e-6
+
+
+def test_a_map_without_an_epsg_code_has_wkt(tmp_path: Path) -> None:
+    item = write(tmp_path, scene(tmp_path, LOCAL, Affine(10, 0, 0, 0, -10, 0)))
+    check_core(item)
+    assert "proj:code" not in item["properties"]
+    assert rasterio.CRS.from_wkt(item["properties"]["proj:wkt2"]) == rasterio.CRS.from_proj4(LOCAL)
+    assert item["properties"]["proj:wkt2"].startswith("PROJCRS[")
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:4326", Affine(0.01, 0, 179.75, 0, -0.01, -16)),
+        ("EPSG:32701", Affine(1065.2, 0, 150_600, 0, -1107, 8_229_600)),
+    ],
+)
+def test_a_map_across_the_antimeridian_is_cut_there(tmp_path: Path, crs: str, transform: Affine) -> None:
+    item = write(tmp_path, scene(tmp_path, crs, transform))
+    check_core(item)
+    west, south, east, north = item["bbox"]
+    assert 179.6 < west < 179.8 and -179.8 < east < -179.7 and -16.4 < south < north < -15.9
+    parts = shapely.geometry.shape(item["geometry"]).geoms
+    assert [part.bounds[0] > 0 for part in parts] in ([True, False], [False, True])
+    assert all(part.exterior.is_ccw and part.is_valid for part in parts)
+    assert sorted(round(abs(bound), 6) for part in parts for bound in part.bounds[::2])[2:] == [180, 180]
+    np.testing.assert_allclose(sum(part.area for part in parts), 0.5 * 0.3, rtol=0.03)
+
+
+def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
+    files = scene(tmp_path)
+    write(tmp_path, files)
+    first = (tmp_path / "stac/item.json").read_bytes()
+    write(tmp_path, files)
+    assert (tmp_path / "stac/item.json").read_bytes() == first
+    assert [path.name for path in (tmp_path / "stac").iterdir()] == ["item.json"]
+
+
+def test_bad_input_is_named(tmp_path: Path) -> None:
+    files = scene(tmp_path)
+    with pytest.raises(ConfigError, match=r"date is '31\.8\.2022', expected a day such as"):
+        write(tmp_path, files, "31.8.2022")
+    with pytest.raises(DataError, match="neither a date nor source files"):
+        write(tmp_path, files, None)
+    with pytest.raises(DataError, match=r"nothing.tif cannot be read .*; expected a GeoTIFF"):
+        write(tmp_path, {"classes": tmp_path / "nothing.tif"})
+    with pytest.raises(DataError, match="no coordinate reference system"):
+        write(tmp_path, scene(tmp_path / "nowhere", None))
+    assert not (tmp_path / "stac").exists()

@@ -1,0 +1,170 @@
+"""A checkpoint from elsewhere is taken whole, or refused with the scenario that it would fit."""
+
+import hashlib
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from cerraseg.config import recipes
+from cerraseg.config.scenario import parse
+from cerraseg.core.errors import DataError
+from cerraseg.core.taxonomy import MODALITIES
+from cerraseg.models import checkpoint
+from cerraseg.models.adopt import adopt
+from cerraseg.models.checkpoint import Segmenter, draw
+from cerraseg.models.transnuseg import build_transnuseg, export_published
+from cerraseg.models.unet import build_unet
+
+UNET = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": (16, 16, 8)}
+TRANSNUSEG = {"embed_dim": 12, "heads": (1, 2, 4)}
+STATISTICS = {"bands": {band: {"mean": 1000.0 + k, "std": 10.0} for k, band in enumerate(MODALITIES["concat"])}}
+
+
+def take(file: Path, name: str, recipe: str = "paper"):
+    scenario = parse(name)
+    output, origin = file.with_name("adopted.pt"), file.with_name("origin.json")
+    adopt(file, scenario, recipes.RECIPES[recipe][scenario.model], UNET, STATISTICS, output, origin)
+    return checkpoint.load(output), json.loads(origin.read_text())
+
+
+def unet(folder: Path, channels: int = 12, classes: int = 7) -> tuple[Path, dict]:
+    torch.manual_seed(0)
+    state = build_unet(channels, classes, **UNET).state_dict()
+    torch.save(state, folder / "unet.pt")
+    return folder / "unet.pt", state
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"epoch": 3, "model_state_dict": s},
+                                  lambda s: {f"module.{name}": tensor for name, tensor in s.items()}])  # fmt: skip
+def test_bare_unet_is_taken_as_released(tmp_path, wrap):
+    file, state = unet(tmp_path)
+    torch.save(wrap(state), file)
+    (segmenter, blueprint, about), origin = take(file, "unet-msi-w-l1-released-0")
+    assert (blueprint.model, blueprint.modality, blueprint.level, blueprint.mean) == ("unet", "msi", "l1", ())
+    assert all(torch.equal(segmenter.net.state_dict()[name], tensor) for name, tensor in state.items())
+    assert about == {"scenario": "unet-msi-w-l1-released-0", "origin": origin}
+    assert origin == {
+        "file": "unet.pt",
+        "bytes": file.stat().st_size,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
+
+
+def test_recipe_of_a_bare_checkpoint_says_whether_to_normalise(tmp_path):
+    file, _ = unet(tmp_path)
+    (segmenter, blueprint, _), _ = take(file, "unet-msi-w-l1-tuned-1", "tuned")
+    assert blueprint.mean == tuple(1000.0 + k for k in range(12))
+    images = torch.full((1, 12, 128, 128), 1005.0)
+    with torch.no_grad():
+        torch.testing.assert_close(segmenter(images)[0], segmenter.net((images - segmenter.mean) / 10))
+
+
+def test_published_transnuseg_is_taken_with_its_own_dimensions(tmp_path):
+    torch.manual_seed(0)
+    model = build_transnuseg(2, 14, **TRANSNUSEG).eval()
+    torch.save(export_published(model), tmp_path / "transnuseg.pt")
+    (segmenter, blueprint, _), _ = take(tmp_path / "transnuseg.pt", "transnuseg-sar-nw-l2-released-0")
+    assert blueprint.settings["embed_dim"] == 12 and blueprint.settings["sharing"] == "published"
+    images = torch.randn(2, 2, 128, 128)
+    with torch.no_grad():
+        for found, expected in zip(segmenter(images), model(images), strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+def test_cerraseg_checkpoint_keeps_its_normalisation(tmp_path):
+    scenario = parse("unet-sar-nw-l1-tuned-5")
+    statistics = {"bands": {"VV": {"mean": 3.0, "std": 2.0}, "VH": {"mean": 1.0, "std": 4.0}}}
+    blueprint = draw(scenario, recipes.RECIPES["tuned"]["unet"], UNET, statistics)
+    checkpoint.save(tmp_path / "own.pt", blueprint, Segmenter(blueprint).net.state_dict(), {"epoch": 3})
+    (_, taken, _), _ = take(tmp_path / "own.pt", "unet-sar-nw-l1-paper-1")
+    assert taken == blueprint
+    with pytest.raises(DataError, match=r"holds a unet for sar and l1; expected unet for msi and l1.*"
+                                        r"It would fit unet-sar-nw-l1-paper-1"):  # fmt: skip
+        take(tmp_path / "own.pt", "unet-msi-nw-l1-paper-1")
+
+
+def test_own_model_is_taken_from_a_cerraseg_checkpoint_alone(tmp_path):
+    scenario, recipe = parse("mine-sar-nw-l1-tuned-5", {"model": ["mine"]}), recipes.RECIPES["tuned"]["unet"]
+    settings = {"architecture": "Linknet", "encoder": "resnet18", "options": {}, "fusion": "early"}
+    blueprint = draw(scenario, recipe, settings, STATISTICS)
+    state = Segmenter(blueprint).net.state_dict()
+    checkpoint.save(tmp_path / "own.pt", blueprint, state, {"epoch": 3})
+    torch.save(state, tmp_path / "bare.pt")
+    given = (scenario, recipe, settings, STATISTICS, tmp_path / "adopted.pt", tmp_path / "origin.json")
+    adopt(tmp_path / "own.pt", *given)
+    assert checkpoint.load(tmp_path / "adopted.pt")[1] == blueprint
+    with pytest.raises(DataError, match=r"bare.pt: a bare state dict; expected a CerraSeg checkpoint for mine-sar-"):
+        adopt(tmp_path / "bare.pt", *given)
+
+
+@pytest.mark.parametrize(
+    ("channels", "classes", "message"),
+    [
+        (
+            14,
+            14,
+            "holds a unet for concat and l2; expected unet for msi and l1 .*would fit unet-concat-w-l2-released-0",
+        ),
+        (3, 7, "holds a unet for 3 bands and l1; .*would fit no scenario"),
+        (12, 21, "holds a unet for msi and 21 classes; .*would fit no scenario"),
+    ],
+)
+def test_another_scenarios_checkpoint_is_named(tmp_path, channels, classes, message):
+    file, _ = unet(tmp_path, channels, classes)
+    with pytest.raises(DataError, match=message):
+        take(file, "unet-msi-w-l1-released-0")
+    assert not (tmp_path / "adopted.pt").exists()
+
+
+def test_other_model_is_named(tmp_path):
+    file, _ = unet(tmp_path)
+    with pytest.raises(DataError, match=r"expected transnuseg for msi and l1 .*would fit unet-msi-w-l1-released-0"):
+        take(file, "transnuseg-msi-w-l1-released-0")
+
+
+def test_other_encoder_names_the_section_to_set(tmp_path):
+    torch.save(build_unet(12, 7, encoder="resnet18").state_dict(), tmp_path / "other.pt")
+    with pytest.raises(DataError, match=r"(?s)do not fit unet-msi-w-l1-paper-1: .*Set the section unet"):
+        take(tmp_path / "other.pt", "unet-msi-w-l1-paper-1")
+
+
+class Harmful:
+    def __reduce__(self):
+        return Path.touch, (Path("harmed"),)
+
+
+def test_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": Harmful()}, tmp_path / "evil.pt")
+    (tmp_path / "raw.pt").write_bytes(pickle.dumps(Harmful()))
+    torch.save(build_unet(12, 7, **UNET), tmp_path / "whole.pt")
+    for name in ("evil.pt", "raw.pt", "whole.pt"):
+        with pytest.raises(DataError, match=r"could run code when it is read; expected a state dict"):
+            take(tmp_path / name, "unet-msi-w-l1-released-0")
+    assert not (tmp_path / "harmed").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a checkpoint"),
+        ({"a": 1}, "not a state dict"),
+        ({}, "not a state dict"),
+        ([torch.zeros(1)], "not a state dict"),
+        ({"weight": torch.zeros(1)}, r"its names \(weight, ...\) are those of no model here"),
+        ({"segmentation_head.0.weight": torch.zeros(7, 3, 1, 1)}, "those of no model here"),
+        ({"patch_embed.proj.weight": torch.zeros(96), "output.weight": torch.zeros(7)}, "those of no model here"),
+        ({"blueprint": 3, "parameters": {}}, "not a checkpoint that CerraSeg wrote"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(tmp_path, content, message):
+    file = tmp_path / "file.pt"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    with pytest.raises(DataError, match=message):
+        take(file, "unet-msi-w-l1-released-0")

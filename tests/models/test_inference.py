@@ -1,0 +1,56 @@
+"""Decisions: the best class or, from the top down, the best class of the best L1 class."""
+
+import numpy as np
+import pytest
+import torch
+
+from cerraseg.core.taxonomy import CHILDREN, LEVELS, PARENTS
+from cerraseg.models.inference import decide
+
+
+def test_parents_and_children_are_the_taxonomy():
+    assert PARENTS == (0, 1, 1, 5, 3, 4, 4, 2, 2, 2, 2, 2, 6, 2)
+    assert CHILDREN == ((0,), (1, 2), (7, 8, 9, 10, 11, 13), (4,), (5, 6), (3,), (12,))
+
+
+def by_pixel(values):
+    """The decision from the top as a loop over plain numbers: L1 and L2 class and its probability."""
+    sums = [0.0] * 7
+    for entry in LEVELS["l2"]:
+        sums[entry.parent] += values[entry.id]
+    coarse = sums.index(max(sums))
+    inside = [entry.id for entry in LEVELS["l2"] if entry.parent == coarse]
+    best = max(inside, key=lambda k: (values[k], -k))
+    return coarse, best, values[best]
+
+
+def case(kind, seed):
+    """Probabilities (2, 14, 8, 8) with which sums in any order are exact, so that ties are ties."""
+    rng = np.random.default_rng(seed)
+    if kind == "random":
+        parts = rng.multinomial(4096, rng.dirichlet(np.full(14, 0.5), 128)[0], 128) / 4096
+    elif kind == "ties":
+        parts = rng.multinomial(8, np.full(14, 1 / 14), 128) / 8
+    else:
+        parts = np.full((128, 14), 1 / 16)
+    return parts.reshape(2, 8, 8, 14).transpose(0, 3, 1, 2).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["random", "ties", "equal"])
+@pytest.mark.parametrize("seed", range(3))
+def test_top_down_is_the_best_child_of_the_best_parent(kind, seed):
+    values = case(kind, seed)
+    ids, confidence = decide(torch.from_numpy(values), top_down=True)
+    assert (ids.dtype, confidence.dtype) == (torch.uint8, torch.uint8)
+    for place in np.ndindex(2, 8, 8):
+        coarse, best, share = by_pixel(values[place[0], :, *place[1:]].tolist())
+        assert (ids[place].item(), PARENTS[ids[place]]) == (best, coarse)
+        assert confidence[place].item() == np.round(np.float32(share) * 100)
+
+
+def test_both_ways_differ_where_a_class_beats_the_sum_of_none():
+    """0.4 of Pasture against 0.3 and 0.3 of the two forests: Pasture is the best class, Forest the best parent."""
+    values = torch.zeros(1, 14, 1, 1)
+    values[0, :3, 0, 0] = torch.tensor([0.4, 0.3, 0.3])
+    assert [part.item() for part in decide(values)] == [0, 40]
+    assert [part.item() for part in decide(values, top_down=True)] == [1, 30]

@@ -1,0 +1,141 @@
+"""TransNuSeg computes what the released checkpoints compute, whatever the batch."""
+
+import copy
+import json
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.models.transnuseg import build_transnuseg, export_published, from_published
+
+SAMPLE = Path(__file__).parents[2] / "reference/transnuseg"  # every 7th pixel of the reference logits
+WHOLE = os.environ.get("CERRASEG_REFERENCE")
+SHAPES = json.loads((SAMPLE / "transnuseg_state_dict.json").read_text())
+SMALL = {"embed_dim": 24, "heads": (2, 4, 8)}
+
+
+def published(key):
+    """A state dict with the published names, filled by the rule of reference/README.md."""
+    state = {}
+    for name, shape in SHAPES[key].items():
+        if ".shared_qkv." in name:
+            state[name] = state[name.replace("layers_up2.", "layers_up.").replace(".shared_qkv.", ".qkv.")]
+        elif not name.endswith(("relative_position_index", "attn_mask")):
+            drawn = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
+            value = 0.05 * drawn.astype(np.float32) + ("norm" in name and name.endswith("weight"))
+            state[name] = torch.tensor(value, dtype=torch.float32)
+    return state
+
+
+@pytest.mark.parametrize(("key", "seed", "channels"), [("7c_14ch", 20274, 14), ("14c_2ch", 20262, 2)])
+def test_released_checkpoints_compute_the_reference_logits(key, seed, channels):
+    model = from_published(published(key))
+    step = 1 if WHOLE else 7
+    reference = np.load((Path(WHOLE) / "transnuseg" if WHOLE else SAMPLE) / f"transnuseg_{key}.npz")
+    two = np.random.default_rng(seed).standard_normal((2, channels, 128, 128)).astype(np.float32)
+    six = np.random.default_rng(0).standard_normal((6, channels, 128, 128)).astype(np.float32)
+    with torch.no_grad():
+        for images, place in ((two, slice(2)), (np.concatenate([six[:5], two, six[5:]]), slice(5, 7))):
+            logits = model(torch.from_numpy(images))
+            for name, found in zip(("semantic_logits", "edge_logits"), logits, strict=True):
+                np.testing.assert_allclose(found[place, :, ::step, ::step].numpy(), reference[name], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("key", SHAPES)
+def test_published_state_dict_round_trips(key):
+    state = published(key)
+    once = export_published(from_published(state))
+    assert {name: list(tensor.shape) for name, tensor in once.items()} == SHAPES[key]
+    assert all(torch.equal(once[name], tensor) for name, tensor in state.items())
+    twice = export_published(from_published(once))
+    assert list(twice) == list(once)
+    assert all(torch.equal(twice[name], tensor) for name, tensor in once.items())
+
+
+def test_torn_published_state_dict_is_refused():
+    state = published("14c_2ch")
+    state["layers_up2.1.blocks.0.attn.shared_qkv.bias"] = torch.zeros(1152)
+    with pytest.raises(DataError, match=r"shared_qkv.bias differs from layers_up.1.blocks.0.attn.qkv.bias"):
+        from_published(state)
+    del state["norm.weight"]
+    del state["layers_up2.1.blocks.0.attn.shared_qkv.bias"]
+    with pytest.raises(DataError, match=r"(?s)not the state dict of a published TransNuSeg.*norm\.weight"):
+        from_published(state)
+
+
+def edge_change(sharing, parameter):
+    """Largest change of (semantic, edge) logits when one projection's parameters change."""
+    torch.manual_seed(0)
+    model = build_transnuseg(2, 3, sharing=sharing, **SMALL).eval()
+    images = torch.randn(1, 2, 128, 128)
+    with torch.no_grad():
+        before = model(images)
+        parameter(model).weight.mul_(100)
+        return [float((new - old).abs().max()) for new, old in zip(model(images), before, strict=True)]
+
+
+@pytest.mark.parametrize("sharing", ["published", "heads"])
+def test_decoders_share_as_the_mode_says(sharing):
+    semantic, edge = edge_change(sharing, lambda model: model.semantic.stages[1].blocks[0].attn.qkv)
+    assert semantic > 0 and edge > 0
+    semantic, edge = edge_change(sharing, lambda model: model.edge.stages[1].blocks[0].attn.qkv)
+    assert semantic == 0
+    assert (edge > 0) == (sharing == "heads")
+
+
+def test_half_of_the_heads_are_shared():
+    model = build_transnuseg(2, 3, sharing="heads", **SMALL)
+    taken = [module.qkv.taken.view(3, module.num_heads, -1) for module in model.edge._attention()]
+    assert [int(mask[0, :, 0].sum()) for mask in taken] == [4, 4, 2, 2, 1, 1]
+    assert all(torch.equal(mask[0], mask[1]) and torch.equal(mask[0], mask[2]) for mask in taken)
+
+
+@pytest.mark.parametrize(("sharing", "idle"), [("published", True), ("heads", False)])
+def test_every_parameter_that_is_trained_gets_a_gradient(sharing, idle):
+    model = build_transnuseg(2, 3, sharing=sharing, edge_outputs=2, **SMALL).train()
+    semantic, edge = model(torch.randn(1, 2, 128, 128))
+    assert (semantic.shape, edge.shape) == ((1, 3, 128, 128), (1, 2, 128, 128))
+    (semantic.square().mean() + edge.square().mean()).backward()
+    assert all((parameter.grad is not None) == parameter.requires_grad for parameter in model.parameters())
+    assert any(not parameter.requires_grad for parameter in model.parameters()) == idle
+
+
+def test_encoder_runs_once_in_evaluation():
+    model = build_transnuseg(2, 3, **SMALL)
+    calls = []
+    model.patch_embed.register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        model.eval()(torch.randn(1, 2, 128, 128))
+    assert len(calls) == 1
+
+
+def test_copy_shares_within_itself():
+    model = build_transnuseg(2, 3, **SMALL)
+    twin = copy.deepcopy(model)
+    assert twin.edge._attention()[0].qkv.other[0] is twin.semantic._attention()[0].qkv
+
+
+def test_other_image_sizes_that_the_windows_divide():
+    torch.manual_seed(0)
+    model = build_transnuseg(2, 3, **SMALL).eval()
+    large = torch.randn(1, 2, 256, 128)
+    with torch.no_grad():
+        before = model(large[:, :, :128])
+        assert [logits.shape[-2:] for logits in model(large)] == [(256, 128), (256, 128)]
+        assert all(map(torch.equal, before, model(large[:, :, :128])))
+        built_large = build_transnuseg(2, 3, **SMALL, window=4, image_size=64).eval()
+        assert built_large(large[:, :, :64, :64])[0].shape == (1, 3, 64, 64)
+
+
+def test_sizes_that_do_not_fit_are_named():
+    with pytest.raises(ConfigError, match="images of 130 x 128 pixels; expected a multiple of 128"):
+        build_transnuseg(2, 3, **SMALL)(torch.randn(1, 2, 130, 128))
+    with pytest.raises(ConfigError, match="images of 64 pixels and windows of 8; expected a multiple of 128"):
+        build_transnuseg(2, 3, image_size=64)
+    with pytest.raises(ConfigError, match="stage 1 has 20 channels for 3 heads; expected a multiple: change embed_dim"):
+        build_transnuseg(2, 3, embed_dim=10, heads=(2, 3, 4))

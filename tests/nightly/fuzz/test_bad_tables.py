@@ -1,0 +1,150 @@
+"""Tables, arrays and JSON of a results folder that is damaged: refused by name, with the step to run again."""
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import hypothesis.strategies as st
+import numpy as np
+import pandas as pd
+import pytest
+from cell import Cell, assert_no_fault, cells
+from conftest import patch_file, write_patch
+from hypothesis import given
+
+from cerraseg.core.errors import DataError
+from cerraseg.data import index, statistics
+from cerraseg.data import packed as store
+from cerraseg.evaluation import benchmark, leakage, score_files
+from cerraseg.models import released
+from cerraseg.report import model_card_facts
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory):
+    yield from cells(tmp_path_factory, "test_bad_tables")
+
+
+def opened(folder):
+    return store.open_store(folder / "images.npy", folder / "masks.npy", folder / "header.json").header
+
+
+READERS = {
+    "images.npy": opened,
+    "masks.npy": opened,
+    "header.json": opened,
+    "patches.parquet": lambda folder: store.read_patches(folder / "patches.parquet"),
+    "split.csv": lambda folder: store.rows_of(folder / "split.csv", "train"),
+    "statistics.json": lambda folder: statistics.read_bands(folder / "statistics.json"),
+}
+JSONS = {
+    "statistics": lambda path: statistics.read_bands(path),
+    "released": lambda path: released.read_listing(path),
+    "metrics": lambda path: benchmark._read(path),
+    "facts": lambda path: model_card_facts._read(path),
+}
+
+
+def read(folder, name):
+    return READERS[name](folder)
+
+
+def read_json(name, path):
+    return JSONS[name](path)
+
+
+@given(name=st.sampled_from(sorted(READERS)), data=st.data())
+def test_damaged_results_are_refused(
+    cell: Cell, packed: Path, tmp_path_factory, name: str, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "results"
+    if not folder.exists():
+        shutil.copytree(packed, folder)
+    whole = (packed / name).read_bytes()
+    changed = bytearray(whole[: data.draw(st.one_of(st.just(len(whole)), st.integers(0, min(len(whole), 4000))))])
+    places = st.integers(0, 200) | st.integers(-2000, -1)  # a Parquet file has its header at its end
+    for where in data.draw(st.lists(places, max_size=6)):
+        where %= max(1, len(changed))
+        changed[where : where + 1] = bytes([data.draw(st.integers(0, 255))])
+    (folder / name).write_bytes(changed)
+    try:
+        assert_no_fault(cell.run(read, folder, name))
+    finally:
+        (folder / name).write_bytes(whole)
+
+
+def npy(header):
+    text = header.encode()
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}\n") + b"cos\nsystem\n(S'id'\ntR.",
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 8)}\n"),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}\n"),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (" + "(" * 5000 + "\n"),
+        npy("[" * 9000 + "\n"),
+        npy("{'descr': [('a', '|O')], 'fortran_order': False, 'shape': ()}\n"),
+        b"PK\x03\x04" + bytes(50),
+    ],
+    ids=range(8),
+)
+def test_what_is_no_array_is_refused(cell: Cell, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "prediction.npy").write_bytes(content)
+    assert cell.run(store.open_array, tmp_path / "prediction.npy").kind == "refused"
+
+
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["bands", "B01", "mean", "folder", "checkpoints", "scenario", "id", "scores"]), inner
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+@given(name=st.sampled_from(sorted(JSONS)), content=values)
+def test_any_json_is_taken_or_refused(cell: Cell, tmp_path_factory, name: str, content) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps(content))
+    assert_no_fault(cell.run(read_json, name, path))
+
+
+@pytest.mark.parametrize("name", sorted(JSONS))
+def test_deep_json_is_refused(cell: Cell, tmp_path: Path, name: str) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    assert cell.run(read_json, name, tmp_path / "deep.json").kind == "refused"
+
+
+@given(data=st.data())
+def test_damaged_counts_are_refused(cell: Cell, tmp_path_factory, data: st.DataObject) -> None:
+    path = tmp_path_factory.getbasetemp() / "patches.npz"
+    np.savez_compressed(path, ids=np.array(["a", "b"]), confusion=np.ones((2, 7, 7), int))
+    changed = bytearray(path.read_bytes())
+    for where in data.draw(st.lists(st.integers(0, len(changed) - 1), min_size=1, max_size=6)):
+        changed[where] = data.draw(st.integers(0, 255))
+    path.write_bytes(changed)
+    assert_no_fault(cell.run(score_files.read_patches, path))
+
+
+def test_an_id_that_reads_as_missing_is_one(tmp_path: Path) -> None:
+    pd.DataFrame({"id": ["NA", "nan", "null", "7"], "split": ["train"] * 4}).to_csv(tmp_path / "s.csv", index=False)
+    assert store.read_split(tmp_path / "s.csv")["id"].tolist() == ["NA", "nan", "null", "7"]
+    table = {"id": ["NA", "7"], "metres": [1.0, 2.0], "centre_metres": [3.0, 4.0], "touches": [True, False]}
+    pd.DataFrame(table).to_csv(tmp_path / "d.csv", index=False)
+    assert leakage.section(np.ones((2, 7, 7), int), ["NA", "7"], tmp_path / "d.csv")["median_metres"] == 1.5
+
+
+def test_a_file_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+    write_patch(tmp_path / "root", "42")
+    path = patch_file(tmp_path / "root", "msi", "42")
+    path.rename(path.with_name(b"ms_\xff.tif".decode(errors="surrogateescape")))
+    with pytest.raises(DataError, match="a name that is no text"):
+        index.find([tmp_path / "root"])

@@ -1,0 +1,352 @@
+"""Disks that fill up and files that rot under each step: an error says what to do, nothing is lost, on it goes."""
+
+import errno
+import functools
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import arrays, opened, patch_file, write_tif
+from scenes import TRAINED, write_model, write_scene
+from test_train import Killed, plan, run
+
+from cerraseg.config.scenario import parse
+from cerraseg.core.errors import DataError, StorageError
+from cerraseg.core.logs import step
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.data import index as patches
+from cerraseg.data import packed as store
+from cerraseg.evaluation.evaluate import evaluate
+from cerraseg.mapping import pool_folds
+from cerraseg.mapping import predict as prediction
+from cerraseg.mapping.map_rows import MapRows
+from cerraseg.mapping.map_scene import Settings, map_scene
+from cerraseg.mapping.mosaic import mosaic
+from cerraseg.mapping.patch_geotiffs import export_geotiffs
+from cerraseg.models import checkpoint
+from cerraseg.models.checkpoint import Blueprint, Segmenter
+from cerraseg.report.figures import confusion
+from cerraseg.training import batches, train
+from cerraseg.training import module as loop
+
+NAME = "unet-sar-nw-l1-tuned-1"
+
+
+def no_checks(monkeypatch, *modules):
+    """Others fill the disk after the look at what is free."""
+    for module in modules:
+        monkeypatch.setattr(module, "need_room", lambda *_: None)
+
+
+def test_pack_refuses_a_small_disk_at_once(packed, small_disk):
+    small_disk.fill(leaving=5 * 10**6)
+    with pytest.raises(StorageError, match=rf"packing needs 11.8 MB in {small_disk.folder}, 5.0 MB are free; free"):
+        store.pack(packed / "patches.parquet", *arrays(small_disk.folder))
+    assert small_disk.left() == []
+
+
+@pytest.mark.parametrize("leaving", [5 * 10**6, 11_100_000])
+def test_pack_on_a_disk_that_others_fill_goes_on_when_there_is_room(packed, small_disk, monkeypatch, leaving):
+    small_disk.fill(leaving=leaving)  # the images do not fit; they do, the masks do not
+    with monkeypatch.context() as patched:
+        no_checks(patched, store)
+        with pytest.raises(StorageError, match=f"disk of {small_disk.folder} is full"):
+            store.pack(packed / "patches.parquet", *arrays(small_disk.folder))
+    assert small_disk.left() == []
+    small_disk.empty()
+    store.pack(packed / "patches.parquet", *arrays(small_disk.folder))
+    for old, new in zip(arrays(packed), arrays(small_disk.folder), strict=True):
+        assert old.read_bytes() == new.read_bytes()
+
+
+def predict(folder, packed):
+    if not (model := folder.parents[1] / "model.pt").exists():
+        blueprint = Blueprint("unet", plan(NAME).settings, "sar", "l1")
+        checkpoint.save(model, blueprint, Segmenter(blueprint).net.state_dict(), {})
+    rows, files = np.arange(12), [folder / f"{name}.npy" for name in ("prediction", "confidence", "edges")]
+    prediction.predict(model, opened(packed), rows, *files, batch_size=4)
+
+
+def draw_mosaic(folder, packed):
+    tiles = np.random.default_rng(0).integers(0, 100, (12, 128, 128), np.uint8)
+    mosaic(pd.read_parquet(packed / "patches.parquet"), tiles, folder, name="confidence", classes=None)
+
+
+def export(folder, packed):
+    tiles = np.random.default_rng(0).integers(0, 7, (12, 128, 128), np.uint8)
+    table = pd.read_parquet(packed / "patches.parquet")
+    export_geotiffs(table, {"seg": tiles}, folder / "tifs", model="unet", weighting="nw")
+
+
+def pool(folder, packed):
+    """A cross-validation of two folds, six patches each."""
+    made = []
+    for fold in (0, 1):
+        split = pd.read_csv(packed / "split.csv", dtype=str)
+        split["split"] = np.where(np.arange(12) % 2 == fold, "test", "train")
+        split.to_csv(folder.parents[1] / f"{fold}.csv", index=False)
+        np.save(folder.parents[1] / f"{fold}.npy", np.full((6, 128, 128), fold, np.uint8))
+        made.append((folder.parents[1] / f"{fold}.csv", folder.parents[1] / f"{fold}.npy"))
+    pool_folds.pool(*zip(*made, strict=True), folder / "pooled.npy")
+
+
+def index(folder, packed):
+    root = Path(pd.read_parquet(packed / "patches.parquet")["msi"][0]).parents[1]
+    patches.index([root], folder / "patches.parquet", folder / "rejected.csv")
+
+
+def figure(folder, _):
+    confusion(np.eye(7), LEVELS["l1"], folder / "confusion.svg", title="a title", source="test data")
+
+
+def save(folder, _):
+    blueprint = Blueprint("unet", plan(NAME).settings, "sar", "l1")
+    checkpoint.save(folder / "model.pt", blueprint, Segmenter(blueprint).net.state_dict(), {})
+
+
+@pytest.mark.parametrize(
+    ("write", "leaving"),
+    [
+        (predict, 300_000),
+        (draw_mosaic, 100_000),
+        (export, 20_000),
+        (pool, 100_000),
+        (index, 0),
+        (figure, 4096),
+        (save, 200_000),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_step_on_a_full_disk_leaves_nothing_and_goes_on_when_there_is_room(
+    write, leaving, packed, small_disk, monkeypatch
+):
+    """Real errors of a real disk, also where GDAL or torch writes, and none for mapped memory, which would be fatal."""
+    no_checks(monkeypatch, prediction)
+    out = small_disk.folder / "out"
+    out.mkdir()
+    small_disk.fill(leaving)
+    with pytest.raises(StorageError, match=rf"disk of {out}\S* is full \(.*; 0.\d MB free\); expected room"):
+        write(out, packed)
+    assert small_disk.left() == []
+    small_disk.empty()
+    write(out, packed)
+    assert small_disk.left()
+
+
+def test_prediction_refuses_a_small_disk_at_once(packed, small_disk):
+    small_disk.fill(leaving=500_000)
+    with pytest.raises(StorageError, match=r"prediction needs 0.6 MB in .*, 0.5 MB are free"):
+        predict(small_disk.folder, packed)
+
+
+def test_map_of_a_scene_goes_on_after_a_full_disk_and_ends_with_the_same_bytes(tmp_path, small_disk):
+    model, files = write_model(tmp_path / "model.pt"), write_scene(tmp_path / "scene", 300, 260)
+
+    def draw(folder):
+        settings = Settings(layers=["probabilities"], batch_size=2)
+        map_scene(model, files, TRAINED, folder / "map", folder / "unfinished", settings, {})
+        return {path.name: path.read_bytes() for path in (folder / "map").iterdir()}
+
+    (tmp_path / "calm").mkdir()
+    calm = draw(tmp_path / "calm")
+    for leaving, kept in ((300_000, True), (750_000, True)):  # within the rows; as the map is written
+        small_disk.fill(leaving)
+        with pytest.raises(StorageError, match=rf"disk of {small_disk.folder}/\S+ is full"):
+            draw(small_disk.folder)
+        assert any(name.endswith("classes.rows") for name in small_disk.left()) == kept
+        assert not (small_disk.folder / "map").exists()
+        small_disk.empty()
+    assert draw(small_disk.folder) == calm
+
+
+def test_rows_of_a_map_are_kept_up_to_the_full_disk(small_disk):
+    layers, key = {"classes": 1}, {"model": "a"}
+    rows = np.random.default_rng(0).integers(0, 7, (100, 1, 1000), np.uint8)
+    small_disk.fill(leaving=250_000)
+    with (
+        pytest.raises(StorageError, match=f"disk of {small_disk.folder}/rows is full"),
+        MapRows(small_disk.folder / "rows", 1000, layers, key) as kept,
+    ):
+        for _ in range(4):
+            kept.append({"classes": rows})
+    small_disk.empty()
+    with MapRows(small_disk.folder / "rows", 1000, layers, key) as kept:
+        assert 200 <= kept.done < 300
+        kept.append({"classes": rows[kept.done % 100 :]})
+    assert (small_disk.folder / "rows/classes.rows").read_bytes() == 3 * rows.tobytes()
+
+
+@pytest.fixture(scope="module")
+def whole(packed, tmp_path_factory):
+    """What an undisturbed training writes."""
+    return run(packed, tmp_path_factory.mktemp("whole"), plan(NAME))
+
+
+def assert_equal(made, whole):
+    for name in ("best", "last", "history"):
+        assert getattr(whole, name).read_bytes() == getattr(made, name).read_bytes(), name
+
+
+def once_in(monkeypatch, owner, name, epoch, act):
+    """Let ``act`` happen before a method of ``owner`` runs in an epoch (from 0)."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)  # Lightning reads the signature
+    def acting(self, *args):
+        if self.current_epoch == epoch:
+            act()
+        return original(self, *args)
+
+    monkeypatch.setattr(owner, name, acting)
+
+
+@pytest.mark.parametrize(
+    ("place", "kept"),
+    [("on_validation_start", 1), ("_save_best", 2), pytest.param("_write", 3, marks=pytest.mark.drill)],
+)
+def test_training_on_a_full_disk_keeps_its_last_state_and_ends_as_if_undisturbed(
+    place, kept, packed, small_disk, whole, monkeypatch
+):
+    """Full before the state, between the state and the best parameters, and at the end."""
+    monkeypatch.setattr(loop.Loop, "best_epoch", property(lambda self: len(self.history)))
+    original = train._write
+
+    def filled(*args):
+        small_disk.fill()
+        original(*args)
+
+    with monkeypatch.context() as patched:
+        if place == "_write":
+            patched.setattr(train, "_write", filled)
+        else:
+            once_in(patched, loop.Loop, place, 1, small_disk.fill)
+        with pytest.raises(StorageError, match=rf"disk of {small_disk.folder}\S* is full .* goes on from what is"):
+            run(packed, small_disk.folder, plan(NAME))
+    resume = small_disk.folder / "resume"
+    assert len(torch.load(resume / "last.ckpt", weights_only=True)["history"]) == kept
+    assert small_disk.left() == ["resume.lock", "resume/best.pt", "resume/last.ckpt", "resume/plan.txt"]
+    small_disk.empty()
+    made = run(packed, small_disk.folder, plan(NAME))
+    assert made.last.read_bytes() == whole.last.read_bytes()
+    assert len(pd.read_csv(made.history)) == 3
+
+
+def test_training_refuses_a_disk_that_cannot_hold_its_state(packed, small_disk):
+    small_disk.fill(leaving=2 * 10**6)
+    with pytest.raises(StorageError, match=r"the state of a training needs \d+\.\d MB in .*resume, \d\.\d MB are free"):
+        run(packed, small_disk.folder, plan(NAME))
+
+
+def test_reader_that_fails_ends_the_training_which_then_goes_on(packed, tmp_path, whole, monkeypatch, capsys):
+    """A thread that reads batches meets a disk that fails."""
+    read, calls = batches.PackedPatches.read, []
+
+    def failing(self, *args):
+        calls.append(1)
+        if len(calls) > 5:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(packed / "images.npy"))
+        return read(self, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(batches.PackedPatches, "read", failing)
+        with pytest.raises(SystemExit), step(SimpleNamespace(log=[tmp_path / "a.log"], output=SimpleNamespace())):
+            run(packed, tmp_path, plan(NAME))
+    said = (tmp_path / "a.log").read_text()
+    assert f"network file system of {packed}/images.npy fails (Input/output error)" in said and "Traceback" not in said
+    assert_equal(run(packed, tmp_path, plan(NAME)), whole)
+
+
+def interrupted(packed, folder, monkeypatch):
+    """A training that ended in its second epoch; its folder of states."""
+
+    def end():
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        once_in(patched, loop.Loop, "training_step", 1, end)
+        with pytest.raises(Killed):
+            run(packed, folder, plan(NAME))
+    return folder / "resume"
+
+
+def zeros_at_the_end(content):
+    return content[: len(content) // 2] + bytes(len(content) - len(content) // 2)
+
+
+def cut(content):
+    return content[: len(content) * 2 // 3]
+
+
+def flipped(content):
+    place = len(content) // 2
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("rot", [zeros_at_the_end, cut, flipped])
+def test_state_that_rotted_is_refused_and_never_begun_anew_in_silence(rot, packed, tmp_path, whole, monkeypatch):
+    resume = interrupted(packed, tmp_path, monkeypatch)
+    for name in ("last.ckpt", "best.pt"):
+        content = (resume / name).read_bytes()
+        (resume / name).write_bytes(rot(content))
+        said = (
+            rf"{resume}/{name}, which .* is damaged: .* put a copy of it back, or remove the folder {resume} to train"
+        )
+        with pytest.raises(DataError, match=said):
+            run(packed, tmp_path, plan(NAME))
+        (resume / name).write_bytes(content)
+    assert_equal(run(packed, tmp_path, plan(NAME)), whole)
+
+
+def test_lost_best_parameters_are_named(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.Loop, "best_epoch", property(lambda self: 1))
+    resume = interrupted(packed, tmp_path, monkeypatch)
+    monkeypatch.setattr(loop.Loop, "best_epoch", property(lambda self: 0))
+    (resume / "best.pt").unlink()
+    with pytest.raises(DataError, match=rf"{resume} has no best.pt, which holds epoch 0, the best"):
+        run(packed, tmp_path, plan(NAME))
+
+
+@pytest.mark.parametrize("rot", [zeros_at_the_end, cut, flipped])
+def test_checkpoint_that_rotted_is_refused(rot, whole, tmp_path):
+    """torch itself takes a changed byte for a parameter."""
+    (tmp_path / "model.pt").write_bytes(rot(whole.best.read_bytes()))
+    if rot is flipped:
+        torch.load(tmp_path / "model.pt", weights_only=True)
+    with pytest.raises(DataError, match=r"no longer as it did .* copy it again, or remove it and train"):
+        checkpoint.load(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("layer", ["msi", "l1"])
+def test_pixels_that_changed_between_index_and_pack_are_noticed(layer, root, tmp_path):
+    """In a file of the same shape and size."""
+    patches.index([root], tmp_path / "t.parquet", tmp_path / "r.csv")
+    bands, dtype = (12, np.float32) if layer == "msi" else (1, np.int32)
+    write_tif(patch_file(root, layer, "42"), np.ones((bands, 128, 128), dtype))
+    said = rf"{patch_file(root, layer, '42')}.* has changed since it was indexed: other pixels; .* --forcerun index"
+    with pytest.raises(DataError, match=said):
+        store.pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
+    assert list((tmp_path / "out").iterdir()) == []
+    patches.index([root], tmp_path / "t.parquet", tmp_path / "r.csv")
+    store.pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("name", ["images.npy", "masks.npy"])
+@pytest.mark.parametrize("length", [0, 50, 1000, -1])
+def test_packed_array_that_was_cut_is_refused(name, length, packed, tmp_path):
+    for file in arrays(packed):
+        (tmp_path / file.name).write_bytes(file.read_bytes()[: length if file.name == name else None])
+    with pytest.raises(DataError, match=f"{tmp_path}/{name}: no whole array .* remove it and give the same command"):
+        opened(tmp_path)
+
+
+def test_prediction_of_other_patches_is_refused(packed, tmp_path):
+    np.save(tmp_path / "prediction.npy", np.zeros((5, 128, 128), np.uint8))
+    with pytest.raises(DataError, match=r"prediction.npy: 5 patches; expected 12, as the split table has: remove it"):
+        evaluate(
+            parse(NAME), opened(packed), packed / "split.csv", "all", tmp_path / "prediction.npy",
+            tmp_path / "prediction.npy", tmp_path / "distances.csv", tmp_path, {},
+        )  # fmt: skip

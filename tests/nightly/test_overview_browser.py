@@ -1,0 +1,288 @@
+"""The overview page in a real browser: offline, linked panels, keys, hover, selects, and both widths."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from test_overview import L1, L2, SIMULATED, class_map, raster, results, scored
+
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.report.overview import page as overview
+from cerraseg.report.overview.views import View, find_views
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium")
+pytestmark = [pytest.mark.drill, pytest.mark.skipif(not CHROMIUM, reason="there is no program chromium")]
+
+WIDTHS = {1440: 900, 390: 844}
+PANELS = ("image", "truth", "prediction", "confidence", "difference")
+SCENE = "north</script><b>"
+
+
+@dataclass
+class Opened:
+    """The page in a tab, and what the tab was asked for and complained about."""
+
+    tab: Any
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def model(self, name: str, what: str) -> Any:
+        """A value of a Bokeh model of the page, ``what`` written in JavaScript with the model as ``m``."""
+        return self.tab.evaluate(f"(m => {what})(Bokeh.documents.at(-1).get_model_by_name({name!r}))")
+
+    def ranges(self) -> list[list[float]]:
+        """Left, right, bottom and top of every panel."""
+        what = "[m.x_range.start, m.x_range.end, m.y_range.start, m.y_range.end]"
+        return [self.model(f"map-{name}", what) for name in PANELS]
+
+    def place(self, panel: str, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the ground lies on the screen, in pixels from the window's upper left corner."""
+        self.tab.locator(f"#chart-map-{panel}").scroll_into_view_if_needed()
+        return tuple(
+            self.tab.evaluate(
+                """([name, x, y]) => {
+                const view = Bokeh.index.find_one_by_id(Bokeh.documents.at(-1).get_model_by_name(`map-${name}`).id);
+                const box = view.el.getBoundingClientRect(), frame = view.frame;
+                return [box.left + frame.x_scale.compute(x), box.top + frame.y_scale.compute(y)];
+            }""",
+                [panel, x, y],
+            )
+        )
+
+    def hover(self, panel: str, x: float, y: float) -> str:
+        """The tooltip's text at a point of the ground."""
+        left, top = self.place(panel, x, y)
+        self.tab.mouse.move(left - 3, top - 3)
+        self.tab.mouse.move(left, top)
+        tooltip = self.tab.locator(".bk-tooltip-content").filter(visible=True)
+        tooltip.wait_for()
+        return re.sub(r"\s+", " ", tooltip.inner_text()).replace("−", "-")
+
+    def choose(self, select: str, value: str) -> None:
+        self.tab.select_option(select, value)
+        self.tab.wait_for_timeout(400)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of two scenarios, with a mosaic of each in metres and a scene in degrees."""
+    folder = results(tmp_path_factory.mktemp("browser"))
+    degrees: dict[str, Any] = {"crs": "EPSG:4326", "pixel": 1e-4}
+    files = {name: raster(folder / f"{name}.tif", class_map(14, seed), **degrees) for seed, name in enumerate("ct")}
+    views = [*find_views(folder, {L1: "l1", L2: "l2"}), View(SCENE, L2, "l2", files["c"], files["c"], truth=files["t"])]
+    overview.write(
+        folder / "overview.html",
+        title="A run",
+        source=SIMULATED,
+        benchmark=folder / "benchmark.csv",
+        scenarios=scored(folder),
+        views=views,
+        facts={"Configuration": "results: results\nsource: simulate\n", "Patches": {"train": 43, "test": 6}},
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser: Any, run: Path) -> Iterator[Callable[[int], Opened]]:
+    """A function that opens the page at a width; at the end, only the file was asked for and nobody complained."""
+    pages: list[Opened] = []
+
+    def at(width: int = 1440) -> Opened:
+        page = Opened(browser.new_page(viewport={"width": width, "height": WIDTHS[width]}))
+        page.tab.set_default_timeout(8000)
+        pages.append(page)
+        page.tab.on("request", lambda request: page.requests.append(request.url))
+        page.tab.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.tab.on(
+            "console", lambda line: page.complaints.append(line.text) if line.type in ("error", "warning") else None
+        )
+        page.tab.goto((run / "overview.html").as_uri())
+        page.tab.wait_for_selector("html[data-ready=yes]")
+        page.tab.wait_for_function("Bokeh.documents.at(-1).get_model_by_name('map-prediction').inner_width > 0")
+        return page
+
+    yield at
+    for page in pages:
+        assert [url for url in page.requests if not url.startswith("data:")] == [(run / "overview.html").as_uri()]
+        assert page.complaints == []
+        page.tab.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_fits_the_window(opened, width):
+    page = opened(width)
+    assert page.tab.evaluate("document.documentElement.scrollWidth") == width
+    assert page.tab.locator("#failed").is_hidden()
+    boxes = [page.tab.locator(f"#panel-{name}").bounding_box() for name in PANELS]
+    columns = {round(box["x"]) for box in boxes}
+    assert len(columns) == (2 if width > 800 else 1)
+    sizes = {
+        (page.model(f"map-{name}", "m.inner_width"), page.model(f"map-{name}", "m.inner_height")) for name in PANELS
+    }
+    assert len(sizes) == 1
+    for chart in page.tab.locator("[id^=chart-]").all():
+        box = chart.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width and box["width"] > 250
+    if folder := os.environ.get("CERRASEG_SCREENSHOTS"):
+        page.tab.screenshot(path=Path(folder) / f"overview-{width}.png", full_page=True)
+
+
+def test_the_map_fills_its_frame_with_square_pixels(opened):
+    page = opened()
+    left, right, bottom, top = page.ranges()[0]
+    width, height = page.model("map-truth", "[m.inner_width, m.inner_height]")
+    assert (right - left) / width == pytest.approx((top - bottom) / height)
+    assert left <= 6e5 and right >= 6e5 + 600 and bottom <= 8e6 - 400 and top >= 8e6
+    page.choose("#view", "2")
+    left, right, bottom, top = page.ranges()[0]
+    width, height = page.model("map-truth", "[m.inner_width, m.inner_height]")
+    assert (right - left) * np.cos(np.radians(6.002)) / width == pytest.approx((top - bottom) / height)
+
+
+def test_panels_move_together(opened):
+    page = opened()
+    start = page.ranges()
+    x, y = page.place("truth", 6e5 + 300, 8e6 - 200)
+    page.tab.mouse.move(x, y)
+    page.tab.mouse.down()
+    page.tab.mouse.move(x + 60, y + 30, steps=4)
+    page.tab.mouse.up()
+    dragged = page.ranges()
+    metres = (start[0][1] - start[0][0]) / page.model("map-truth", "m.inner_width")
+    assert dragged[0][0] == pytest.approx(start[0][0] - 60 * metres, abs=metres)
+    assert dragged[0][2] == pytest.approx(start[0][2] + 30 * metres, abs=metres)
+    page.tab.mouse.move(*page.place("prediction", 6e5 + 300, 8e6 - 200))
+    page.tab.mouse.wheel(0, -240)
+    page.tab.wait_for_timeout(300)
+    zoomed = page.ranges()
+    assert zoomed[0][1] - zoomed[0][0] < 0.9 * (dragged[0][1] - dragged[0][0])
+    for ranges in (start, dragged, zoomed):
+        assert all(panel == ranges[0] for panel in ranges)
+
+
+def test_keys_move_the_maps(opened):
+    page = opened()
+    page.tab.focus("#viewer")
+    start = page.ranges()[0]
+    page.tab.keyboard.press("ArrowRight")
+    right = page.ranges()[0]
+    assert right[0] == pytest.approx(start[0] + 0.1 * (start[1] - start[0])) and right[2:] == start[2:]
+    page.tab.keyboard.press("ArrowUp")
+    assert page.ranges()[0][2] == pytest.approx(start[2] + 0.1 * (start[3] - start[2]))
+    page.tab.keyboard.press("+")
+    assert page.ranges()[0][1] - page.ranges()[0][0] == pytest.approx(0.8 * (start[1] - start[0]))
+    page.tab.keyboard.press("-")
+    page.tab.keyboard.press("0")
+    assert page.ranges()[0] == pytest.approx(start)
+    page.tab.click("#zoom-in")
+    assert page.ranges()[0][1] - page.ranges()[0][0] == pytest.approx(0.8 * (start[1] - start[0]))
+
+
+def test_every_control_is_reached_by_tab(opened):
+    page = opened()
+    reached = []
+    for _ in range(60):
+        page.tab.keyboard.press("Tab")
+        reached.append(page.tab.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert reached[0] == "skip"
+    wanted = ["score", "scenario-choice", "follow", "view", "zoom-in", "zoom-out", "whole", "viewer"]
+    assert [name for name in reached if name in wanted][: len(wanted)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("view", "level", "truth", "prediction", "panels"),
+    [
+        ("0", "l1", "truth/l1/truth_epsg32722.tif", f"scenarios/{L1}/mosaic/prediction_epsg32722.tif", PANELS),
+        ("2", "l2", "t.tif", "c.tif", PANELS[1:]),
+    ],
+)
+def test_hover_names_the_classes_of_the_file(opened, run, view, level, truth, prediction, panels):
+    page = opened()
+    page.choose("#view", view)
+    assert page.tab.locator("#panel-image").is_visible() == ("image" in panels)
+    for panel, (row, column) in product(panels, ((15, 25), (25, 55), (5, 5))):
+        with rasterio.open(run / truth) as true, rasterio.open(run / prediction) as predicted:
+            x, y = true.xy(row, column)
+            values = true.read(1)[row, column], predicted.read(1)[row, column]
+        names = ["no data" if value == 255 else LEVELS[level][value].name for value in values]
+        text = page.hover(panel, x, y)
+        assert f"true: {names[0]} predicted: {names[1]} confidence:" in text
+        east = float(re.search(r"(?:easting|longitude) [^:]+: ([-0-9.,]+)", text)[1].replace(",", ""))
+        assert east == pytest.approx(x, abs=5 if view == "0" else 5e-5)
+
+
+def test_the_difference_is_that_of_the_files(opened):
+    page = opened()
+    truth, prediction = class_map(7, 9), class_map(7, 0)
+    wanted = np.where((truth == 255) | (prediction == 255), 255, truth != prediction)
+    shown = np.flipud(np.array(page.model("map-source", "Array.from(m.data.difference[0])")).reshape(wanted.shape))
+    assert np.array_equal(shown, wanted)
+    share = 100 * (wanted == 1).sum() / (wanted != 255).sum()
+    assert f"differ ({share:.1f} %)" in page.tab.locator("#agreement").inner_text()
+
+
+def test_choosing_a_scenario_swaps_everything(opened):
+    page = opened()
+    assert page.tab.locator("#history").is_visible() and "epoch 2" in page.tab.locator("#history-note").inner_text()
+    assert page.model("loss-selected", "m.location") == 2
+    assert len(page.model("confusion-source", "m.data.percent")) == 49
+    assert page.tab.locator("#areas").is_visible() and "1.5 [1.2, 1.9]" in page.tab.locator("#areas-table").inner_text()
+    page.choose("#scenario-choice", L2)
+    assert page.tab.locator("#history").is_hidden() and "no history" in page.tab.locator("#history-note").inner_text()
+    assert len(page.model("confusion-source", "m.data.percent")) == 196
+    assert page.model("classes", "m.y_range.factors")[-1] == "Pasture"
+    assert "Deforestation 2022 (Df)" in page.tab.locator("#class-table").inner_text()
+    assert page.tab.locator("#view").input_value() == "1"  # the maps follow
+    assert page.tab.locator("#areas").is_hidden() and page.tab.locator("#panel-truth").is_hidden()
+    assert page.model("class-colours", "m.palette.length") == 14
+    page.tab.click("#zoom-in")
+    zoomed = page.ranges()[0]
+    page.choose("#scenario-choice", L1)
+    assert page.ranges()[0] == pytest.approx(zoomed)  # the same ground
+    assert page.tab.locator("#view").input_value() == "0"
+    page.choose("#view", "1")
+    page.tab.uncheck("#follow")
+    page.tab.click(f"[data-scenario={L1}]")
+    assert page.tab.locator("#scenario-choice").input_value() == L1
+    assert page.tab.locator("#view").input_value() == "1"
+
+
+def test_choosing_a_score_redraws_the_chart(opened):
+    page = opened()
+    macro = page.model("benchmark-source", "m.data.value")
+    page.choose("#score", "kappa")
+    assert page.model("benchmark-source", "m.data.value") != macro
+    assert page.model("benchmark-source", "m.data.low.every(Number.isNaN)")
+    assert page.model("benchmark", "m.below[0].axis_label") == "Kappa (%)"
+
+
+def test_a_class_can_be_picked_out(opened):
+    page = opened()
+    page.tab.locator("#classes button").nth(1).click()
+    assert [colour[-2:] for colour in page.model("class-colours", "m.palette")] == ["26", "ff", *["26"] * 5]
+    page.tab.locator("#classes button").nth(1).click()
+    assert {colour[-2:] for colour in page.model("class-colours", "m.palette")} == {"ff"}
+
+
+def test_names_are_shown_as_text(opened):
+    page = opened()
+    page.choose("#view", "2")
+    assert page.tab.locator("b").count() == 0
+    assert SCENE in page.tab.locator("#view optgroup").nth(1).get_attribute("label")

@@ -1,0 +1,563 @@
+"""profiles/slurm: what SLURM's answers mean, by a fake squeue; and every fault once, in a real one-node SLURM."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from project import REPOSITORY, TINY, Project
+
+from cerraseg.core.errors import SlurmError
+from cerraseg.orchestration import run_lock, slurm
+
+BOUND = 420  # s that any run here may take before it is interrupted
+TRAINED = [f"unet-concat-nw-l1-tuned-{seed}" for seed in (1, 2, 3)]
+NODE = {"NODE_CPUS": "8", "NODE_MEM": "16384", "NODE_GPUS": "3"}
+
+
+class Fake:
+    """Programs of SLURM on PATH that say what the test wants and note how they were called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def says(self, program: str, script: str) -> None:
+        file = self.folder / program
+        file.write_text(f'#!/bin/sh\necho "$0 $*" >>{self.folder}/calls\n{script}\n')
+        file.chmod(0o755)
+
+    def lists(self, *rows: str) -> None:
+        self.says("squeue", "cat <<END\n" + "".join(f"{row}\n" for row in rows) + "END")
+
+    def calls(self, program: str) -> list[str]:
+        lines = (self.folder / "calls").read_text().splitlines()
+        return [line.removeprefix(f"{self.folder}/") for line in lines if line.startswith(f"{self.folder}/{program} ")]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm, "SQUEUE_WAITS", 1)
+    return Fake(tmp_path / "bin")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let time pass, for :func:`slurm.status`."""
+    now = [1e9]
+    monkeypatch.setattr(slurm.time, "time", lambda: now[0])
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    return sleep
+
+
+def state(job: str = "7") -> str:
+    return slurm.status(job, grace=20, patience=60)
+
+
+def leave_mark(code: int) -> None:
+    slurm.MARKS.mkdir(parents=True, exist_ok=True)
+    (slurm.MARKS / "7").write_text(f"{code}\n")
+
+
+@pytest.mark.parametrize(
+    ("row", "mark", "expected"),
+    [
+        ("7|PENDING|Priority", None, "running"),
+        ("7|PENDING|BeginTime", 1, "running"),  # requeued: the mark is of the run before
+        ("7|RUNNING|None", None, "running"),
+        ("7|COMPLETING|None", 0, "running"),  # until its last process has ended
+        ("7|REQUEUED|None", 1, "running"),
+        ("7|COMPLETED|None", None, "success"),
+        ("7|CANCELLED|None", None, "failed"),
+        ("7|TIMEOUT|TimeLimit", None, "failed"),
+        ("7|OUT_OF_MEMORY|OutOfMemory", None, "failed"),
+        ("7|FAILED|NonZeroExitCode", 1, "failed"),
+        ("7|PREEMPTED|None", None, "running"),
+        ("7|NODE_FAIL|None", None, "running"),
+        ("8|RUNNING|None", None, "running"),
+        ("8|RUNNING|None", 0, "success"),
+        ("8|RUNNING|None", 1, "failed"),
+    ],
+)
+def test_state(fake, row, mark, expected):
+    fake.lists(row)
+    if mark is not None:
+        leave_mark(mark)
+    assert state() == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("7|PREEMPTED|None", "ended as PREEMPTED"),
+        ("7|NODE_FAIL|None", "ended as NODE_FAIL"),
+        ("8|RUNNING|None", "vanished"),
+        ("7|PENDING|PartitionTimeLimit", "can never start (PartitionTimeLimit) and was cancelled"),
+        ("7|PENDING|launch failed requeued held", "can never start"),
+    ],
+)
+def test_doubtful_state_fails_after_the_grace(fake, clock, capsys, row, said):
+    fake.lists(row)
+    fake.says("scancel", "true")
+    assert state() == "running"
+    clock(15)
+    assert state() == "running"
+    clock(10)
+    assert state() == "failed"
+    assert said in capsys.readouterr().err
+    assert ("PENDING" in row) == (bool(fake.calls("scancel")))
+
+
+def test_doubt_ends_when_the_job_is_requeued(fake, clock):
+    fake.lists("7|PREEMPTED|None")
+    assert state() == "running"
+    clock(15)
+    fake.lists("7|RUNNING|None")
+    assert state() == "running"
+    clock(15)
+    fake.lists("7|PREEMPTED|None")
+    assert state() == "running"
+
+
+def test_one_answer_does_for_all_jobs(fake):
+    fake.lists(*(f"{job}|RUNNING|None" for job in range(72)))
+    assert {state(str(job)) for job in range(72)} == {"running"}
+    assert len(fake.calls("squeue")) == 1
+
+
+def test_clock_moved_back_does_not_stop_the_asking(fake, clock):
+    fake.lists("7|RUNNING|None")
+    assert state() == "running"
+    clock(-3600)
+    fake.lists("7|COMPLETED|None")
+    assert state() == "success"
+
+
+@pytest.mark.parametrize("outage", ["echo 'Unable to contact slurm controller' >&2; exit 1", "exec sleep 9"])
+def test_silent_slurm_means_running_for_a_while(fake, clock, capsys, outage):
+    fake.lists("7|RUNNING|None")
+    assert state() == "running"
+    fake.says("squeue", outage)
+    for _ in range(2):
+        clock(25)
+        assert state() == "running"
+    assert "count as running" in capsys.readouterr().err
+    clock(25)
+    with pytest.raises(SlurmError, match=r"not answered for 1 minutes.*make slurm-recover"):
+        state()
+    fake.lists("7|COMPLETED|None")
+    assert state() == "success"
+
+
+def test_failure_names_log_and_reason(fake, capsys):
+    fake.lists("7|FAILED|NonZeroExitCode")
+    log = slurm.LOGS / "train/some-scenario-7.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("epoch 1\nslurmstepd: error: Exceeded job memory limit\n")
+    assert state() == "failed"
+    said = capsys.readouterr().err
+    assert "ended as FAILED; its log: logs/slurm/train/some-scenario-7.log" in said and "memory limit" in said
+
+
+def script(**changes: object) -> Path:
+    job = {
+        "type": "single", "rule": "train", "jobid": 3, "output": ["a.pt"],
+        "wildcards": {"scenario": "some-scenario"}, "threads": 8,
+        "resources": {"partition": "gpu", "mem_mb": 16000, "runtime": 720, "gpu": 1, "sbatch": "--signal=B:TERM@120"},
+    }  # fmt: skip
+    file = Path("script")
+    file.write_text(f"#!/bin/sh\n# properties = {json.dumps(job | changes)}\ntrue\n")
+    return file
+
+
+def test_submitted_job_has_its_resources_and_a_readable_name(fake):
+    fake.lists()
+    fake.says("sbatch", "echo '7;cluster'")
+    assert slurm.submit(script()) == "7"
+    score = dict(type="group", rule=None, wildcards={}, groupid="score", resources={})
+    assert slurm.submit(script(**score, output=["results/scenarios/a/map.png", "results/scenarios/a/mosaic"])) == "7"
+    train, score = fake.calls("sbatch")
+    assert "--job-name=cerraseg-train-some-scenario --output=logs/slurm/train/some-scenario-%j.log" in train
+    assert "--cpus-per-task=8 --mem=16000 --time=720 --gres=gpu:1 --partition=gpu" in train
+    assert "--requeue --open-mode=append --signal=B:TERM@120 script" in train
+    assert "--job-name=cerraseg-score-a " in score and "--mem" not in score and "--gres" not in score
+    assert Path("logs/slurm/train").is_dir()
+
+
+def test_refused_job_is_not_tried_again(fake):
+    fake.lists()
+    fake.says("sbatch", "echo 'sbatch: error: invalid partition specified: gpu' >&2; exit 1")
+    with pytest.raises(SlurmError, match="invalid partition specified: gpu"):
+        slurm.submit(script())
+    assert len(fake.calls("sbatch")) == 1
+
+
+def test_busy_slurmctld_is_asked_again(fake, monkeypatch):
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
+    down = "echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1"
+    fake.says("sbatch", f"[ $(grep -c bin/sbatch {fake.folder}/calls) -gt 2 ] && echo 7 && exit; {down}")
+    fake.says("squeue", f"[ $(grep -c bin/squeue {fake.folder}/calls) -gt 3 ] && exit; {down}")
+    assert slurm.submit(script()) == "7"
+    assert len(fake.calls("sbatch")) == 3 and len(fake.calls("squeue")) == 6
+
+
+def test_job_accepted_without_a_word_is_not_submitted_twice(fake, monkeypatch):
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
+    fake.says("sbatch", "echo 'Socket timed out on send/recv operation' >&2; exit 1")
+    found = f"sed -n 's/.*--comment=\\([0-9a-f]*\\) .*/7|cerraseg-train-x|\\1|/p' {fake.folder}/calls"
+    fake.says("squeue", f"echo '6|cerraseg-train-y|(null)|'$PWD; {found} | sed \"s:$:$PWD:\"")
+    assert slurm.submit(script()) == "7"
+    assert len(fake.calls("sbatch")) == 1
+
+
+def test_submission_ends_when_slurm_stays_away(fake, monkeypatch):
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(slurm, "SUBMIT_PATIENCE", 0.3)
+    for program in ("sbatch", "squeue"):
+        fake.says(program, "echo 'Unable to contact slurm controller' >&2; exit 1")
+    with pytest.raises(SlurmError, match="Unable to contact"):
+        slurm.submit(script())
+
+
+STEP = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), print("saved", flush=True), sys.exit(7)))
+print("begun", flush=True)
+for _ in range(int(sys.argv[1])):
+    time.sleep(0.1)  # a signal just before a long sleep is only seen after it
+"""
+
+
+@pytest.mark.parametrize(("pauses", "code"), [("0", 0), ("150", 1)])
+def test_job_script_passes_sigterm_on_waits_and_leaves_a_mark(tmp_path, pauses, code):
+    (tmp_path / "step.py").write_text(STEP)
+    template = (REPOSITORY / "profiles/slurm/job.sh").read_text()
+    step = f"cd {tmp_path} && {sys.executable} step.py {pauses} && exit 0 || exit 1"
+    (tmp_path / "job.sh").write_text(template.format(properties="{}", exec_job=step))
+    job = subprocess.Popen(
+        ["sh", "job.sh"], cwd=tmp_path, env={**os.environ, "SLURM_JOB_ID": "7"}, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert job.stdout and job.stdout.readline() == "begun\n"
+    if code:
+        job.terminate()  # only the shell, as --signal=B: does
+    assert job.wait(20) == code
+    assert job.stdout.read() == ("saved\n" if code else "")
+    assert (tmp_path / slurm.MARKS / "7").read_text() == f"{code}\n"
+
+
+def test_live_jobs_are_those_of_this_folder(fake, tmp_path):
+    here, there = tmp_path / "work", tmp_path / "other"
+    fake.lists(
+        f"1|cerraseg-train-x|a|{here}", f"2|cerraseg-train-x|a|{there}", f"3|mine|a|b|{here}", f"4|cerraseg-y|b|{here}/"
+    )  # fmt: skip
+    assert slurm.live_jobs() == [("1", "cerraseg-train-x", "a"), ("4", "cerraseg-y", "b")]
+
+
+def test_recovery_is_refused_beside_a_living_run(fake):
+    Path(".snakemake").mkdir()
+    with run_lock.alone(), pytest.raises(run_lock.RunningError, match="still runs in this folder"):
+        slurm.recover(["true"])
+
+
+def test_recovery_cancels_waits_unlocks_and_reruns(fake, tmp_path, capfd):
+    gone = tmp_path / "gone"
+    fake.says("squeue", f"[ -e {gone} ] || echo '1|cerraseg-train-x|a|{tmp_path}/work'")
+    fake.says("scancel", f"touch {gone}")
+    assert slurm.recover(["echo", "ran"]) == 0
+    assert fake.calls("scancel") == ["scancel 1"]
+    assert "cancelling 1 (cerraseg-train-x)" in (said := capfd.readouterr().out)
+    assert said.splitlines()[-4:] == [
+        "echo ran --unlock",
+        "ran --unlock",
+        "echo ran --rerun-incomplete",
+        "ran --rerun-incomplete",
+    ]
+
+
+def free_ports(count: int) -> int:
+    """The first of neighbouring ports that nobody listens on."""
+    while True:
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+            sockets[0].bind(("127.0.0.1", 0))
+            port = sockets[0].getsockname()[1]
+            for place, further in enumerate(sockets[1:], 1):
+                further.bind(("127.0.0.1", port + place))
+            return port
+
+
+class Cluster:
+    """A SLURM of this test's own, of one node or several, all on this machine."""
+
+    def __init__(self, folder: Path, nodes: int = 1) -> None:
+        slurm_of = {"SLURM_DIR": str(folder), "SLURM_CONF": f"{folder}/slurm.conf", "PORT0": str(free_ports(nodes + 1))}
+        self.env = {**os.environ, **NODE, "NODES": str(nodes), **slurm_of}
+
+    def node(self, action: str) -> None:
+        subprocess.run([REPOSITORY / "tests/one-node-slurm.sh", action], env=self.env, check=True, timeout=120)
+
+    def ask(self, *command: str) -> str:
+        return subprocess.run(command, env=self.env, check=True, timeout=60, capture_output=True, text=True).stdout
+
+    def job(self, name: str) -> str | None:
+        """Id of the running job with this name."""
+        rows = (row.split("|") for row in self.ask("squeue", "-h", "-t", "R", "-o", "%i|%j").splitlines())
+        return next((id_ for id_, named in rows if named == f"cerraseg-{name}"), None)
+
+
+@contextlib.contextmanager
+def started(nodes: int = 1) -> Iterator[Cluster]:
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    if missing := [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if not shutil.which(name, path=path)]:
+        pytest.skip(f"{', '.join(missing)} not installed: tests/one-node-slurm.sh install")
+    with tempfile.TemporaryDirectory() as folder:  # pytest's are closed to others, which munge refuses
+        Path(folder).chmod(0o755)
+        made = Cluster(Path(folder) / "slurm", nodes)
+        made.node("start")
+        try:
+            yield made
+        finally:
+            made.node("stop")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with started() as made:
+        yield made
+
+
+class Story:
+    """The tiny matrix in SLURM, with every fault on its way; what was seen is asserted by the tests below."""
+
+    def __init__(self, project: Project, cluster: Cluster) -> None:
+        self.project, self.cluster = project, cluster
+        self.output = project.folder / "run.txt"
+        self.logs = project.folder / "logs/slurm/train"
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        with self.output.open("ab") as file:
+            process = subprocess.Popen(
+                ["timeout", "-k", "60", "-s", "INT", str(BOUND), *command],
+                cwd=self.project.folder, env=self.cluster.env, stdout=file, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def until(self, probe: Callable[[], object], what: str, seconds: float = 240) -> None:
+        end = time.monotonic() + seconds
+        while not probe():
+            assert time.monotonic() < end, f"{what}: not within {seconds} s\n{self.output.read_text()[-5000:]}"
+            time.sleep(0.2)
+
+    def trained_on(self, scenario: str, job: str | None) -> bool:
+        """Whether this job of the scenario went on from an earlier one's state."""
+        log = self.logs / f"{scenario}-{job}.log"
+        return log.exists() and "going on from the state" in log.read_text()
+
+    def last_job(self, scenario: str) -> str:
+        """Id of the scenario's last job."""
+        return max((log.stem.rsplit("-", 1)[1] for log in self.logs.glob(f"{scenario}-*.log")), key=int)
+
+    def hold(self, scenario: str) -> str:
+        """Wait until a job of the scenario trains on from an earlier state, and stop its clock; its id."""
+        found: list[str] = []
+
+        def probe() -> bool:
+            job = self.cluster.job(f"train-{scenario}")
+            if job and self.trained_on(scenario, job):
+                found.append(job)
+            return bool(found)
+
+        self.until(probe, f"{scenario} goes on")
+        freeze(found[0])
+        return found[0]
+
+
+def freeze(job: str) -> None:
+    """Stop the training in a job, so that it is still there when its fault comes."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            mine = f"SLURM_JOB_ID={job}".encode() in (process / "environ").read_bytes().split(b"\0")
+            if mine and b"train.py" in (process / "cmdline").read_bytes():
+                os.kill(int(process.name), signal.SIGSTOP)
+        except OSError:
+            pass
+
+
+def fault_profile(project: Project) -> None:
+    """What a site edits, for one small node, and the faults: seed 2 has too little memory, then too little time, and
+    seed 3 may be pre-empted."""
+    file = project.folder / "profiles/slurm/config.yaml"
+    profile = yaml.safe_load(file.read_text())
+    profile |= {"seconds-between-status-checks": 2, "latency-wait": 10}
+    profile["default-resources"] |= {"mem_mb": 2000, "runtime": 5}
+    profile["set-threads"] = {"train": 1, "predict": 1, "pack": 1}
+    for rule in profile["set-resources"].values():
+        rule |= {"mem_mb": 2000, "runtime": 10}
+    second = "wildcards.scenario.endswith('-2') and attempt"
+    profile["set-resources"]["train"] |= {
+        "mem_mb": f"200 if {second} == 1 else 2000",
+        "runtime": f"1 if {second} == 2 else 10",
+        "partition": "'low' if wildcards.scenario.endswith('-3') else 'gpu'",
+        "sbatch": f"'' if {second} == 2 else '--signal=B:TERM@120'",
+    }
+    file.write_text(yaml.safe_dump(profile))
+
+
+@pytest.mark.slow
+def test_shipped_profile_gives_steps_their_resources(tmp_path):
+    project = Project(tmp_path / "project", TINY)
+    project.where = ("--workflow-profile", "profiles/slurm")
+    plan = project.run("-n")
+    assert "mem_mb=16000" in (train := plan.split("rule train:")[1].split("rule ")[0])
+    assert "partition=gpu, runtime=720, gpu=1, sbatch=--signal=B:TERM@120" in train
+    assert "partition=cpu, runtime=60" in plan.split("rule simulate:")[1].split("rule ")[0]
+    assert not (project.folder / "logs").exists()
+
+
+@pytest.mark.slow
+def test_run_is_refused_while_slurm_cannot_say_what_still_writes(tmp_path, fake):
+    fake.says("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    project = Project(tmp_path / "project", TINY)
+    (project.folder / "logs/slurm").mkdir(parents=True)
+    assert project.planned("results/manifest.json") == {"simulate": 1}  # to look is allowed
+    refused = project.run("results/manifest.json", ok=False)
+    assert "Unable to contact slurm controller: jobs of an earlier run may still write here" in refused
+    (project.folder / "logs/slurm").rmdir()
+    project.run("results/manifest.json")  # no job was ever sent from here, so nobody is asked
+    assert len(fake.calls("squeue")) == 1
+
+
+@pytest.fixture(scope="module")
+def configuration() -> dict:
+    scenarios = TINY["scenarios"] | {"seeds": [1, 2, 3], "extra": []}
+    scene = TINY["scenes"][0] | {"scenarios": TRAINED[:1]}
+    return TINY | {"scenarios": scenarios, "scenes": [scene], "training": TINY["training"] | {"epochs": 5}}
+
+
+@pytest.fixture(scope="module")
+def story(cluster: Cluster, configuration: dict, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    made = Story(Project(tmp_path_factory.mktemp("slurm-work") / "project", configuration), cluster)
+    fault_profile(made.project)
+    made.project.where = ("--workflow-profile", "profiles/slurm")
+    try:
+        kill_the_controller(made)
+        recover(made)
+        yield made
+    finally:
+        for process in made.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def kill_the_controller(story: Story) -> None:
+    controller = story.start(*story.project.command())
+    for scenario in (TRAINED[0], TRAINED[2], TRAINED[1]):
+        state = story.project.folder / f"results/resume/{scenario}/last.ckpt"
+        story.until(state.exists, f"first epoch of {scenario}")
+        freeze(story.cluster.job(f"train-{scenario}") or "")
+    os.killpg(controller.pid, signal.SIGKILL)
+    controller.wait()
+    story.orphans = story.cluster.ask("squeue", "-h", "-t", "R", "-o", "%j").split()
+    begun = time.monotonic()
+    story.refused = story.project.run(ok=False, **story.cluster.env)
+    story.refused_after = time.monotonic() - begun
+    story.still = story.cluster.ask("squeue", "-h", "-t", "R", "-o", "%j").split()
+
+
+def recover(story: Story) -> None:
+    begun = time.monotonic()
+    controller = story.start(sys.executable, "-m", "cerraseg.orchestration.slurm", "recover", *story.project.command())
+    story.cancelled, story.preempted = story.hold(TRAINED[0]), story.hold(TRAINED[2])
+    preempt(story)
+    story.cluster.ask("scancel", story.cancelled)
+    story.late = story.hold(TRAINED[1])
+    requeued = story.project.folder / f"results/scenarios/{TRAINED[2]}/checkpoint.pt"
+    story.until(requeued.exists, "end of the pre-empted training")  # else the node takes it along once more
+    story.cluster.node("down")
+    time.sleep(20)
+    story.cluster.node("up")
+    story.code = controller.wait(BOUND + 60)
+    story.seconds = time.monotonic() - begun
+
+
+def preempt(story: Story) -> None:
+    """A job of a higher partition takes the GPU that the low one holds."""
+    used = story.cluster.ask("squeue", "-h", "-t", "R", "-p", "gpu", "-o", "%i").split()
+    gpus = int(NODE["NODE_GPUS"]) - len(used)
+    story.cluster.ask("sbatch", "-p", "gpu", f"--gres=gpu:{gpus}", "-o", "/dev/null", "--wrap", "sleep 3")
+
+
+@pytest.mark.drill
+def test_plain_rerun_beside_orphans_is_refused(story):
+    assert f"cerraseg-train-{TRAINED[0]}" in story.orphans and story.still == story.orphans
+    assert "still in SLURM and write here" in story.refused and f"cerraseg-train-{TRAINED[0]}" in story.refused
+    assert "make slurm-recover" in story.refused
+
+
+@pytest.mark.drill
+def test_recovered_run_finishes_within_its_bound(story):
+    assert story.code == 0, story.output.read_text()[-5000:]
+    assert story.seconds < BOUND
+    assert "cancelling" in story.output.read_text()
+    assert story.cluster.ask("squeue", "-h") == ""
+
+
+@pytest.mark.drill
+def test_cancelled_training_goes_on(story):
+    said = story.output.read_text()
+    assert f"SLURM job {story.cancelled} ended as " in said
+    assert story.trained_on(TRAINED[0], story.last_job(TRAINED[0])) and story.last_job(TRAINED[0]) != story.cancelled
+
+
+@pytest.mark.drill
+def test_training_over_its_memory_gets_more(story):
+    assert "Exceeded job memory limit" in story.output.read_text()
+
+
+@pytest.mark.drill
+def test_training_over_its_time_goes_on_with_more(story):
+    assert f"SLURM job {story.late} ended as TIMEOUT" in story.output.read_text()
+    assert story.trained_on(TRAINED[1], story.last_job(TRAINED[1])) and story.last_job(TRAINED[1]) != story.late
+
+
+@pytest.mark.drill
+def test_preempted_training_is_requeued_and_goes_on(story):
+    log = (story.logs / f"{TRAINED[2]}-{story.preempted}.log").read_text()
+    assert "DUE TO PREEMPTION" in log
+    assert log.count("going on from the state") == 2
+    assert story.last_job(TRAINED[2]) == story.preempted
+
+
+@pytest.mark.drill
+def test_results_equal_a_local_run(story, configuration, tmp_path):
+    local = Project(tmp_path / "project", configuration)
+    local.run()
+    files = [f"results/benchmark{name}" for name in (".csv", ".md", "_classes.csv", "_pairs.csv")]
+    for scenario in TRAINED:
+        folder = f"results/scenarios/{scenario}"
+        files += [
+            f"{folder}/{name}" for name in ("checkpoint.pt", "last.pt", "history.csv", "prediction.npy", "edges.npy")
+        ]
+    files += [f"results/scenes/unseen/{TRAINED[0]}/{name}" for name in ("map/classes.tif", "polygons.gpkg", "map.png")]
+    for file in files:
+        assert story.project.read(file) == local.read(file), file

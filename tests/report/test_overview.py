@@ -1,0 +1,376 @@
+"""The overview page: what stands in it, that nothing of a user's becomes markup, its size, and equal bytes."""
+
+import base64
+import gzip
+import json
+import re
+import runpy
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+from test_benchmark import PAPER_SCORES, evaluated
+
+from cerraseg.core.errors import DataError
+from cerraseg.evaluation import area_tables, benchmark, bootstrap, score_files
+from cerraseg.report import tables
+from cerraseg.report.overview import charts, maps
+from cerraseg.report.overview import page as overview
+from cerraseg.report.overview import scores as overview_scores
+from cerraseg.report.overview.scores import Scored
+from cerraseg.report.overview.views import View, find_views
+
+SIMULATED = "simulated landscape"
+L1, L2 = "unet-concat-w-l1-tuned-1", "unet-sar-nw-l2-paper-1"
+HEIGHT, WIDTH = 40, 60
+HISTORY = """epoch,train_loss,val_loss,val_macro_f1,val_miou,selected
+1,2.5,2.25,0.25,0.125,False
+2,1.5,1.75,0.5,0.375,True
+3,1.25,,0.4,0.3,False
+"""
+
+
+def raster(path: Path, bands: np.ndarray, crs: str = "EPSG:32722", pixel: float = 10.0, **changes: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bands = bands if bands.ndim == 3 else bands[None]
+    corner = from_origin(-48.0, -6.0, pixel, pixel) if crs == "EPSG:4326" else from_origin(6e5, 8e6, pixel, pixel)
+    count, height, width = bands.shape
+    profile = {"count": count, "height": height, "width": width, "dtype": bands.dtype, "crs": crs, "transform": corner}
+    with rasterio.open(path, "w", driver="GTiff", **profile | changes) as file:
+        file.write(bands)
+    return path
+
+
+def class_map(classes: int = 7, seed: int = 0) -> np.ndarray:
+    """Blocks of 10 pixels, each of one class; no data in the upper left one."""
+    blocks = np.random.default_rng(seed).integers(0, classes, (HEIGHT // 10, WIDTH // 10), dtype=np.uint8)
+    blocks[0, 0] = 255
+    return np.kron(blocks, np.ones((10, 10), dtype=np.uint8))
+
+
+def results(folder: Path, source: str = SIMULATED, *, comparable: bool = False) -> Path:
+    """Results of two scenarios: an L1 one with history, image, truth and areas, and an L2 one without any."""
+    files = [evaluated(folder / "scores", name, source) for name in (L1, L2)]
+    tables.write_csv(benchmark.collect(files, PAPER_SCORES, comparable=comparable), folder / "benchmark.csv")
+    for seed, (name, classes) in enumerate({L1: 7, L2: 14}.items()):
+        mosaic = folder / "scenarios" / name / "mosaic"
+        predicted = class_map(classes, seed)
+        raster(mosaic / "prediction_epsg32722.tif", predicted)
+        confidence = np.where(predicted == 255, 255, 40 + predicted * 4).astype(np.uint8)
+        raster(mosaic / "confidence_epsg32722.tif", confidence)
+    raster(folder / "truth" / "l1" / "truth_epsg32722.tif", class_map(7, 9))
+    image = np.stack([np.full((HEIGHT // 2, WIDTH // 2), value, dtype=np.uint8) for value in (90, 120, 60, 255)])
+    image[3, :5, :5] = 0
+    raster(folder / "truth" / "image_epsg32722.tif", image, pixel=20.0)
+    (folder / "scenarios" / L1 / "history.csv").write_text(HISTORY)
+    (folder / "scores" / L1 / "areas.csv").write_text(
+        "id,name,pixels,hectares,share,basis,adjusted_hectares,adjusted_ci95,adjusted_low,adjusted_high\n"
+        "0,Pasture,100,1.0,4.0,test patches,1.5,0.1,1.2,1.9\n1,Forest,200,2.0,8.0,test patches,,,,\n"
+        ",Total,300,3.0,12.0,test patches,3.0,,,\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return results(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture
+def run(_template: Path, tmp_path: Path) -> Path:
+    """:func:`results`, free to be spoilt."""
+    return Path(shutil.copytree(_template, tmp_path / "run"))
+
+
+def scored(folder: Path) -> dict[str, Scored]:
+    return {
+        L1: Scored(folder / "scores" / L1, folder / "scenarios" / L1 / "history.csv"),
+        L2: Scored(folder / "scores" / L2),
+    }
+
+
+def written(folder: Path, **changes: Any) -> str:
+    """The page of :func:`results`, already made in ``folder``."""
+    arguments: dict[str, Any] = {"title": "A run", "source": SIMULATED, "benchmark": folder / "benchmark.csv"}
+    arguments |= {"scenarios": scored(folder), "views": find_views(folder, {L1: "l1", L2: "l2"})}
+    overview.write(folder / "overview.html", **arguments | changes)
+    return (folder / "overview.html").read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, headings, texts outside of scripts, and the content of scripts by id."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: dict[str | None, str] = {}
+        self.text = ""
+        self._inside: list[str | None] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._inside = [dict(attrs).get("id")] if tag == "script" else []
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.scripts[self._inside.pop()] = data
+        else:
+            self.text += data
+
+    def data(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.scripts["data"])
+        return content
+
+
+def layer(data: dict[str, Any], place: int, shape: list[int]) -> np.ndarray:
+    raw = gzip.decompress(base64.b64decode(data["maps"]["texts"][place]))
+    return np.flipud(np.frombuffer(raw, dtype=np.uint8).reshape(shape))
+
+
+def test_the_page_holds_what_the_files_say(run):
+    page = Page(written(run, facts={"Patches": {"train": 43}, "Configuration": "a: 1\nb: 2"}))
+    data = page.data()
+    assert data["benchmark"]["ids"] == [L1, L2]
+    macro = data["benchmark"]["scores"]["macro_f1"]
+    assert macro["value"][0] == pytest.approx(45.24, abs=0.02) and macro["low"][0] < 45 < macro["high"][0]
+    history = data["scenarios"][L1]["history"]
+    assert history["columns"]["val_macro_f1"] == [25, 50, 40] and history["columns"]["val_loss"] == [2.25, 1.75, None]
+    assert history["selected"] == [2] and data["scenarios"][L2]["history"] is None
+    matrix = score_files.read_confusion(run / "scores" / L1 / "confusion.csv")
+    assert data["scenarios"][L1]["confusion"] == matrix.tolist()
+    assert "43" in page.text and "a: 1\nb: 2" in page.text
+    assert page.text.count(SIMULATED) >= 10
+
+
+def test_classes_have_intervals_over_patches(run):
+    entry = overview_scores.scenario(scored(run)[L1])
+    confusions = score_files.read_patches(run / "scores" / L1 / "patches.npz")[1]
+    f1, iou = bootstrap.class_draws(confusions)
+    for k, row in enumerate(entry["classes"]):
+        assert row["f1_interval"] == pytest.approx([100 * end for end in bootstrap.interval(f1[:, k])], abs=0.005)
+        assert row["iou_interval"] == pytest.approx([100 * end for end in bootstrap.interval(iou[:, k])], abs=0.005)
+        assert row["f1_interval"][0] <= row["f1"] <= row["f1_interval"][1]
+
+
+def test_maps_are_unpacked_as_they_were(run):
+    data = Page(written(run)).data()
+    first, second = data["maps"]["views"]
+    assert data["maps"]["side"] == maps.LARGEST
+    assert (first["scenario"], first["place"], first["level"]) == (L1, "mosaic epsg32722", "l1")
+    assert first["extent"] == [6e5, 8e6 - 400, 6e5 + 600, 8e6] and first["stretch"] == 1
+    assert first["axes"] == ["easting (metre)", "northing (metre)"] and first["decimals"] == 0
+    assert np.array_equal(layer(data, first["classes"], first["shape"]), class_map(7, 0))
+    assert np.array_equal(layer(data, first["truth"], first["shape"]), class_map(7, 9))
+    steps, classes = layer(data, first["confidence"], first["shape"]), class_map(7, 0)
+    assert (steps[classes == 3] == 10).all() and (steps[classes == 2] == 10).all()  # 52 % and 48 % in steps of 5 %
+    assert (steps[classes == 255] == 255).all()
+    assert first["files"]["classes"] == f"scenarios/{L1}/mosaic/prediction_epsg32722.tif"
+    assert [row["adjusted_low"] for row in first["areas"]] == [1.2, None, None]
+    assert second["truth"] is None and second["areas"] is None
+    assert second["image"] == first["image"]  # held once
+
+
+def test_degrees_are_drawn_with_the_grounds_aspect(run):
+    degrees = {"crs": "EPSG:4326", "pixel": 1e-4}
+    classes = raster(run / "d.tif", class_map(), **degrees)
+    view = View("scene", L1, "l1", classes, raster(run / "c.tif", class_map(), **degrees))
+    entry = Page(written(run, views=[view])).data()["maps"]["views"][0]
+    assert entry["axes"] == ["longitude (degree)", "latitude (degree)"]
+    assert entry["stretch"] == pytest.approx(np.cos(np.radians(6.002)))
+    assert entry["decimals"] == 5
+    assert entry["image"] is None
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_the_image_is_a_picture_with_its_own_extent(run):
+    data = Page(written(run)).data()
+    image = data["maps"]["views"][0]["image"]
+    kind, _, content = data["maps"]["texts"][image["text"]].partition(",")
+    assert kind == "data:image/webp;base64" and image["extent"] == [6e5, 8e6 - 400, 6e5 + 600, 8e6]
+    with rasterio.io.MemoryFile(base64.b64decode(content)) as memory, memory.open() as file:
+        assert file.shape == (HEIGHT // 2, WIDTH // 2)
+        assert np.allclose(file.read()[:, 10, 10], [90, 120, 60, 255], atol=3)
+        assert np.array_equal(file.read(4) == 0, np.pad(np.ones((5, 5), bool), ((0, 15), (0, 25))))
+
+
+def test_many_views_are_reduced_for_the_budget(run):
+    random = np.random.default_rng(1)
+    noise = [random.integers(0, 7, (900, 700), dtype=np.uint8) for _ in range(4)]
+    files = [raster(run / f"{place}.tif", array) for place, array in enumerate(noise)]
+    views = [View("scene", L1, "l1", file, file) for file in files]
+    for budget, sides in ((4_000_000, (800, 1024)), (1_000_000, (400, 700)), (1000, (256, 256))):
+        packed = maps.pack(views, run, budget)
+        assert sides[0] <= packed["side"] <= sides[1]
+        assert max(packed["views"][0]["shape"]) == min(900, packed["side"])
+        assert sum(map(len, packed["texts"])) <= budget or packed["side"] == maps.FLOOR
+    assert packed["views"][0]["full"] == (900, 700) and packed["views"][0]["shape"] == (256, 199)
+    page = written(run, views=views, budget=1000)
+    assert "reduced to 256 pixels" in page and "full resolution; confidence in" not in page
+
+
+def test_maps_that_are_smooth_only_from_afar_stay_within_the_budget(tmp_path):
+    noise = raster(tmp_path / "c.tif", np.random.default_rng(2).integers(0, 101, (1024, 1024), dtype=np.uint8))
+    with rasterio.open(noise, "r+") as file:
+        file.build_overviews([2, 4], rasterio.enums.Resampling.average)
+    views = [View("scene", L1, "l1", raster(tmp_path / "m.tif", np.zeros((1024, 1024), np.uint8)), noise)]
+    afar = maps.pack(views, tmp_path, 1)
+    near = maps.pack(views, tmp_path, 500_000)
+    assert afar["side"] == 256 < near["side"]
+    assert 250_000 < sum(map(len, near["texts"])) <= 500_000
+    assert sum(map(len, near["texts"])) / near["side"] ** 2 > 1.2 * sum(map(len, afar["texts"])) / 256**2
+
+
+def test_a_small_run_makes_a_small_page(run):
+    assert len(written(run).encode()) < 1_700_000
+
+
+def test_the_same_input_gives_the_same_bytes(run):
+    assert written(run) == written(run)
+    assert charts.document() == charts.document()
+
+
+def test_nothing_is_loaded_from_outside(run):
+    page = Page(written(run))
+    loads = [value for _, attributes in page.elements for name, value in attributes.items() if name in ("src", "href")]
+    assert loads and all(value.startswith("#") for value in loads)
+    assert {tag for tag, _ in page.elements}.isdisjoint({"link", "iframe", "object", "embed", "base", "img"})
+    style = (overview.PARTS / "page.css").read_text()
+    assert "@import" not in style and "url(" not in style
+    assert not re.search(r"https?:", "".join(path.read_text() for path in overview.PARTS.iterdir()))
+    policy = next(a["content"] for tag, a in page.elements if tag == "meta" and "http-equiv" in a)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe-eval" not in policy
+    assert "unsafe-inline" not in policy.split("style-src")[0] and "http" not in policy
+
+
+EVIL = "</script><b onclick=alert(1)>&amp;\"'$title"
+
+
+def test_texts_of_users_never_become_markup(tmp_path):
+    folder = results(tmp_path, EVIL)
+    table = pd.read_csv(folder / "benchmark.csv")
+    table.loc[0, "id"] = EVIL
+    table.to_csv(folder / "benchmark.csv", index=False)
+    scenarios = {EVIL: scored(folder)[L1], L2: scored(folder)[L2]}
+    views = [replace(view, place=EVIL, scenario=EVIL) for view in find_views(folder, {L1: "l1"})]
+    facts = {EVIL: {EVIL: [EVIL, f"{EVIL}\n{EVIL}"]}}
+    evil = {"title": EVIL, "source": EVIL, "areas_note": EVIL}
+    page = Page(written(folder, scenarios=scenarios, views=views, facts=facts, **evil))
+    assert "b" not in {tag for tag, _ in page.elements}
+    assert not any("onclick" in attributes for _, attributes in page.elements)
+    assert len([tag for tag, _ in page.elements if tag == "script"]) == 4
+    data = page.data()
+    assert data["source"] == data["benchmark"]["ids"][0] == data["maps"]["views"][0]["place"] == EVIL
+    assert page.text.count(EVIL) > 10
+
+
+def test_papers_values_stand_beside_comparable_runs_only(run, tmp_path):
+    apart = Page(written(run))
+    assert "paper" not in apart.data()["benchmark"]["scores"]["macro_f1"] and "CerraData" not in apart.text
+    beside = Page(written(results(tmp_path, "CerraData-4MM", comparable=True), source="CerraData-4MM"))
+    scores = beside.data()["benchmark"]["scores"]
+    assert scores["macro_f1"]["paper"] == [45.24, 10.45] and "paper" not in scores["accuracy"]
+    assert "Paper's Macro F1" in beside.text and "◇ paper (CerraData-4MM)" in beside.text
+
+
+def test_headings_are_in_order_and_controls_have_labels(run):
+    elements = Page(written(run)).elements
+    levels = [int(tag[1]) for tag, _ in elements if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    labelled = {attributes["for"] for tag, attributes in elements if tag == "label"}
+    assert labelled == {attributes["id"] for tag, attributes in elements if tag in ("select", "input")}
+    assert ("html", {"lang": "en"}) in elements
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    roots = charts.document()["roots"]
+    assert set(roots.values()) <= set(ids)
+
+
+def test_a_run_without_maps_has_a_page(run):
+    page = Page(written(run, views=[]))
+    assert page.data()["maps"]["views"] == []
+    assert ("p", {}) in page.elements and "This run has no maps." in page.text
+
+
+def test_views_are_found_with_what_lies_beside(run):
+    scene = run / "scenes" / "north"
+    for name in ("classes", "confidence"):
+        raster(scene / L2 / "map" / f"{name}.tif", class_map(14))
+    raster(scene / "truth" / "l2" / "truth.tif", class_map(14))
+    views = find_views(run, {L1: "l1", L2: "l2"}, ["north", "south"])
+    assert [(view.place, view.scenario) for view in views] == [
+        ("mosaic epsg32722", L1),
+        ("mosaic epsg32722", L2),
+        ("north", L2),
+    ]
+    assert views[0].truth == run / "truth" / "l1" / "truth_epsg32722.tif"
+    assert views[0].areas and views[0].image and views[1].truth is None and views[1].areas is None
+    assert views[2].truth == scene / "truth" / "l2" / "truth.tif" and views[2].image is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f, t: t.write_text("no"), "cannot be read"),
+        (lambda f, t: raster(t, class_map()[:30]), "expected one grid for both"),
+        (lambda f, t: raster(t, class_map(), pixel=20.0), "expected one grid for both"),
+        (lambda f, t: raster(t, class_map().astype(np.int16)), "holds int16; expected uint8"),
+        (lambda f, t: raster(f / "truth/image_epsg32722.tif", class_map()), "has 1 bands of uint8"),
+        (
+            lambda f, t: raster(f / f"scenarios/{L1}/mosaic/prediction_epsg32722.tif", class_map(14, 1)),
+            "holds the value 13; expected class ids 0 to 6",
+        ),
+        (lambda f, t: (f / f"scenarios/{L1}/history.csv").write_text("epoch\n1\n"), "lacks the columns"),
+        (lambda f, t: (f / f"scores/{L1}/areas.csv").write_text("id\n1\n"), "no column hectares, name"),
+        (lambda f, t: (f / "benchmark.csv").write_text("a\n1\n"), "expected the benchmark's CSV"),
+        (lambda f, t: (f / f"scores/{L1}/metrics.json").write_text("{}"), "expected a metrics.json"),
+    ],
+)
+def test_bad_files_are_named(run, spoil, message):
+    spoil(run, run / "truth" / "l1" / "truth_epsg32722.tif")
+    with pytest.raises(DataError, match=message):
+        written(run)
+    assert not (run / "overview.html").exists()
+
+
+def test_scenarios_are_those_of_the_benchmark(run):
+    with pytest.raises(DataError, match=f"differ in .'{L2}'.; expected the same"):
+        written(run, scenarios={L1: scored(run)[L1]})
+
+
+def test_the_script_gathers_the_run(run):
+    (run / "split.csv").write_text("id,split\n1,train\n2,train\n3,test\n")
+    (run / "manifest.json").write_text('{"source": "simulated landscape"}')
+    (run / "header.json").write_text('{"bands": ["VV", "VH"],\n "pixels": "667f37"}')
+    names = {"benchmark": "benchmark.csv", "split": "split.csv", "manifest": "manifest.json", "header": "header.json"}
+    inputs: dict[str, Any] = {name: str(run / file) for name, file in names.items()}
+    inputs["histories"] = [str(run / f"scenarios/{L1}/history.csv")]
+    params = {
+        "configuration": {"training": {"epochs": 3}},
+        "label": SIMULATED,
+        "levels": {L1: "l1", L2: "l2"},
+        "scenes": [],
+    }
+    snakemake = SimpleNamespace(
+        input=SimpleNamespace(**inputs, get=inputs.get),
+        output=SimpleNamespace(page=str(run / "page.html")),
+        params=SimpleNamespace(**params),
+        log=[str(run / "log.txt")],
+    )
+    script = Path(__file__).parents[2] / "workflow" / "scripts" / "overview.py"
+    runpy.run_path(str(script), init_globals={"snakemake": snakemake}, run_name="__main__")
+    page = Page((run / "page.html").read_text(encoding="utf-8"))
+    assert page.data()["scenarios"][L1]["history"]["selected"] == [2]
+    for fact in ("epochs: 3", "train2test1", "667f37", "segmentation-models-pytorch", area_tables.ASSUMPTION):
+        assert fact in page.text
+    assert len(page.data()["maps"]["views"]) == 2

@@ -1,0 +1,153 @@
+"""Batches carry the right bands and masks, however they are loaded; order and augmentation follow from their seeds."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from conftest import opened
+
+from cerraseg.core.errors import ConfigError
+from cerraseg.data.packed import Store
+from cerraseg.training import batches as dataset
+from cerraseg.training.augmentation import augment
+from cerraseg.training.batches import EpochBatches, PackedPatches, Resident, Streamed, loaders
+
+CPU = torch.device("cpu")
+ROWS = np.array([1, 3, 8, 9, 11])
+
+
+def doubled(images):
+    return images * 2
+
+
+def taken(batches):
+    """Copies, as a streamed batch's memory becomes a later one's."""
+    return [(images.clone(), masks.clone()) for images, masks in batches]
+
+
+@pytest.mark.parametrize("loading", [Streamed, Resident])
+@pytest.mark.parametrize("readers", [1, 3])
+def test_batches_hold_the_rows_bands_and_layers(packed, loading, readers):
+    store = opened(packed)
+    batches = [np.array([0, 2]), np.array([1, 3, 4]), np.array([4])] * 3
+    patches = PackedPatches(store, ROWS, "sar", ["l2", "edge_l2"])
+    loader = loading(patches, batches, CPU, doubled, readers=readers)
+    assert len(loader) == 9
+    for _ in range(2):
+        for batch, (images, masks) in zip(batches, loader, strict=True):
+            rows = ROWS[batch]
+            assert (images.dtype, masks.dtype) == (torch.float32, torch.uint8)
+            np.testing.assert_array_equal(images, store.images[rows][:, 12:] * 2)
+            np.testing.assert_array_equal(masks, store.masks[rows][:, [1, 3]])
+
+
+@pytest.mark.parametrize("loading", [Streamed, Resident])
+def test_only_what_a_rank_holds_is_loaded(packed, loading):
+    store = opened(packed)
+    loader = loading(
+        PackedPatches(store, ROWS, "msi", ["l1"]), [np.arange(5)], CPU, doubled, held=lambda n: slice(n // 2, n)
+    )
+    ((images, masks),) = loader
+    np.testing.assert_array_equal(images, store.images[ROWS[2:], :12] * 2)
+    np.testing.assert_array_equal(masks[:, 0], store.masks[ROWS, 0])
+
+
+def test_resident_images_are_kept_as_the_first_layer_sees_them(packed):
+    store = opened(packed)
+    parts = PackedPatches(store, ROWS, "concat", ["l1"]), [np.array([1, 2]), np.array([0, 4])]
+    plain = taken(Streamed(*parts, CPU, lambda x: (x - 3.3) / 1.7))
+    half = taken(Resident(*parts, CPU, lambda x: (x - 3.3) / 1.7, dtype=torch.bfloat16))
+    for (images, masks), (kept, same) in zip(plain, half, strict=True):
+        assert torch.equal(images.bfloat16(), kept)
+        assert torch.equal(masks, same)
+
+
+def test_a_file_that_is_not_cached_and_arrays_in_memory_are_read_alike(packed, monkeypatch):
+    store, batches = opened(packed), [np.arange(5)]
+    told = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *call: told.append(call))
+    monkeypatch.setattr(os, "preadv", lambda *_: (_ for _ in ()).throw(BlockingIOError()))
+    cold = taken(Streamed(PackedPatches(store, ROWS, "sar", ["l1"]), batches, CPU, doubled))
+    inside = Store(np.array(store.images), np.array(store.masks), store.header)
+    warm = taken(Streamed(PackedPatches(inside, ROWS, "sar", ["l1"]), batches, CPU, doubled))
+    assert torch.equal(cold[0][0], warm[0][0])
+    band, whole = 4 * 128 * 128, 14 * 4 * 128 * 128
+    start = store.images.offset
+    assert [call[1:3] for call in told] == [(start + row * whole + 12 * band, 2 * band) for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("loading", "free", "kind"),
+    [("auto", 1.0, Resident), ("auto", 0.5, Streamed), ("streamed", 9.0, Streamed), ("resident", 1.0, Resident)],
+)
+def test_patches_stay_on_a_gpu_where_they_fit(packed, monkeypatch, caplog, loading, free, kind):
+    patches = PackedPatches(opened(packed), ROWS, "sar", ["l1"])
+    need = 5 * 128 * 128 * (2 * 4 + 1)
+    assert patches.nbytes(torch.float32) == need
+    monkeypatch.setattr(dataset, "Resident", lambda *_, **__: Resident)
+    monkeypatch.setattr(dataset, "Streamed", lambda *_, **__: Streamed)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free * need / 0.6) + 1, 0))
+    how = {"dtype": torch.float32, "readers": 1, "held": slice}
+    assert loaders([(patches, [])], loading, torch.device("cuda"), doubled, **how) == [kind]
+    assert loaders([(patches, [])], "auto", CPU, doubled, **how) == [Streamed]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (need, 0))
+    with pytest.raises(ConfigError, match=r"resident, but the patches take 0.0 GB .* at most 60% .* auto or streamed"):
+        loaders([(patches, [])], "resident", torch.device("cuda"), doubled, **how)
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    def listed(sampler):
+        return [batch.tolist() for batch in sampler]
+
+    first, again, other = (EpochBatches(10, 4, seed) for seed in (1, 1, 2))
+    assert listed(first) == listed(first) == listed(again) != listed(other)
+    again.set_epoch(1)
+    assert listed(again) != listed(first)
+    assert sorted(k for batch in again for k in batch) == list(range(10))
+    assert [len(batch) for batch in again] == [4, 4, 2]
+    assert all(batch == sorted(batch) for batch in listed(again))
+    assert len(again) == 3
+
+
+def test_drawn_order_depends_on_seed_and_epoch_alone_and_follows_the_shares():
+    shares = np.array([0.5, 0.25, 0.125, 0.125])
+    order, again = (EpochBatches(4, 3, 7, shares) for _ in range(2))
+    drawn = []
+    for epoch in range(2000):
+        order.set_epoch(epoch)
+        batches = list(order)
+        assert [len(batch) for batch in batches] == [3, 1] and all((np.diff(batch) >= 0).all() for batch in batches)
+        drawn.append(np.concatenate(batches))
+    again.set_epoch(1234)  # as after a restart
+    np.testing.assert_array_equal(np.concatenate(list(again)), drawn[1234])
+    assert any(len(set(epoch.tolist())) < 4 for epoch in drawn)  # with replacement
+    np.testing.assert_allclose(np.bincount(np.concatenate(drawn)) / 8000, shares, atol=0.02)
+    assert len(order) == 2
+
+
+@pytest.mark.parametrize("loading", [Streamed, Resident])
+def test_a_patch_drawn_twice_is_there_twice(packed, loading):
+    store = opened(packed)
+    ((images, masks),) = loading(PackedPatches(store, ROWS, "sar", ["l1"]), [np.array([0, 2, 2])], CPU, doubled)
+    np.testing.assert_array_equal(images, store.images[ROWS[[0, 2, 2]]][:, 12:] * 2)
+    np.testing.assert_array_equal(masks[:, 0], store.masks[ROWS[[0, 2, 2]], 0])
+
+
+def test_augment_gives_each_symmetry_and_keeps_image_and_mask_together():
+    square = torch.arange(9.0).view(1, 1, 3, 3).expand(400, 2, 3, 3)
+    torch.manual_seed(0)
+    images, masks = augment(square, square[:, :1].byte())
+    seen = {tuple(image[0].flatten().tolist()) for image in images}
+    expected = {
+        tuple(torch.rot90(base, k).flatten().tolist())
+        for base in (square[0, 0], square[0, 0].flip(-1))
+        for k in range(4)
+    }
+    assert seen == expected
+    assert len(expected) == 8
+    assert torch.equal(images[:, 1].byte(), masks[:, 0])
+    assert torch.equal(square[0, 0], torch.arange(9.0).view(3, 3))
+    torch.manual_seed(0)
+    held, _ = augment(square[100:250], square[:, :1].byte(), slice(100, 250))
+    assert torch.equal(held, images[100:250])

@@ -1,0 +1,181 @@
+"""Known answers, and that ignored pixels and absent classes leave no trace."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from cerraseg.config.recipes import RECIPES
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.training.losses import Semantic, Task, cross_entropy, dice, focal, roll_up
+from cerraseg.training.weightings import Balance
+
+torch.manual_seed(0)
+LOGITS = torch.randn(2, 3, 4, 4)
+MASKS = torch.randint(0, 3, (2, 4, 4))
+
+
+PLAIN = replace(RECIPES["tuned"]["unet"], dice=0.0)
+TWICE = RECIPES["paper"]["unet"]
+ADJUSTED = Balance(adjustment=np.log([0.7, 0.2, 0.1]))
+
+
+def focused(logits, masks):
+    return focal(logits, masks, 2.0)
+
+
+def with_ignored():
+    masks = MASKS.clone()
+    masks[:, :2] = 255
+    return masks
+
+
+@pytest.mark.parametrize("class_weights", [None, torch.tensor([1.0, 0.0, 0.3])])
+@pytest.mark.parametrize("masks", [MASKS, with_ignored()])
+def test_cross_entropy_is_torchs_mean(masks, class_weights):
+    expected = F.cross_entropy(LOGITS, masks, class_weights, ignore_index=255)
+    torch.testing.assert_close(cross_entropy(LOGITS, masks, class_weights), expected)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, dice, focused, Task(PLAIN, ADJUSTED), Task(TWICE, ADJUSTED)])
+def test_ignored_pixels_reach_neither_value_nor_gradient(loss):
+    logits = LOGITS.clone().requires_grad_()
+    value = loss(logits, with_ignored())
+    value.backward()
+    assert logits.grad is not None
+    assert (logits.grad[:, :, :2] == 0).all()
+    assert (logits.grad[:, :, 2:] != 0).any()
+    other = LOGITS.clone()
+    other[:, :, :2] += 5
+    torch.testing.assert_close(loss(other, with_ignored()), value.detach())
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, dice, focused, Task(PLAIN, ADJUSTED), Task(TWICE, ADJUSTED)])
+def test_batch_without_labels_gives_zero_and_a_gradient(loss):
+    logits = LOGITS.clone().requires_grad_()
+    value = loss(logits, torch.full_like(MASKS, 255))
+    value.backward()
+    assert value.item() == 0
+    assert (logits.grad == 0).all()
+
+
+def test_dice_known_answers():
+    masks = torch.tensor([[[0, 1]]])
+    certain = torch.tensor([[[[50.0, -50.0]], [[-50.0, 50.0]], [[-50.0, -50.0]]]])
+    torch.testing.assert_close(dice(certain, masks), torch.tensor(0.0))
+    # Probability 1/2 for classes 0 and 1: 2·0.5 / (2·0.25 + 1) = 2/3 each; class 2 is absent and does not count.
+    even = torch.tensor([[[[0.0, 0.0]], [[0.0, 0.0]], [[-50.0, -50.0]]]])
+    torch.testing.assert_close(dice(even, masks), torch.tensor(1 / 3))
+
+
+@pytest.mark.parametrize("masks", [MASKS, with_ignored()])
+def test_focal_loss_without_focus_is_cross_entropy(masks):
+    torch.testing.assert_close(focal(LOGITS, masks, 0.0), cross_entropy(LOGITS, masks))
+
+
+def test_focal_known_answer():
+    """Probabilities of the true class 1/2 and 3/4: (1/2)² log 2 and (1/4)² log 4/3, and their mean."""
+    logits = torch.tensor([[0.5, 0.75, 0.1], [0.5, 0.25, 0.9]]).log()[None, :, None]
+    masks = torch.tensor([[[0, 0, 255]]])
+    expected = (np.log(2) / 4 + np.log(4 / 3) / 16) / 2
+    assert focal(logits, masks, 2.0).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_focal_loss_of_sure_pixels_is_zero_and_has_a_gradient():
+    logits = torch.tensor([[[[80.0, -80.0]], [[-80.0, 80.0]]]], requires_grad=True)
+    masks = torch.tensor([[[0, 0]]])  # surely right, surely wrong
+    value = focal(logits, masks, 2.0)
+    value.backward()
+    assert value.item() == pytest.approx(80)
+    assert logits.grad is not None and logits.grad.isfinite().all() and (logits.grad[..., 0] == 0).all()
+
+
+def test_adjustment_known_answer():
+    """Logits of zero: the probabilities are the prior, 0.7 of class 0 and 0.1 of class 2."""
+    masks = torch.tensor([[[0, 2]]])
+    value = Task(PLAIN, ADJUSTED)(torch.zeros(1, 3, 1, 2), masks)
+    assert value.item() == pytest.approx(-(np.log(0.7) + np.log(0.1)) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("recipe", [PLAIN, TWICE, replace(PLAIN, dice=1.0)])
+def test_uniform_prior_changes_nothing(recipe):
+    even = Balance(adjustment=np.full(3, np.log(1 / 3)))
+    torch.testing.assert_close(Task(recipe, even)(LOGITS, MASKS), Task(recipe)(LOGITS, MASKS))
+
+
+def test_adjustment_comes_before_a_softmax_of_the_recipe():
+    prior = torch.tensor([0.7, 0.2, 0.1]).log().view(3, 1, 1)
+    expected = F.cross_entropy((LOGITS + prior).softmax(1), MASKS)
+    torch.testing.assert_close(Task(TWICE, ADJUSTED)(LOGITS, MASKS), expected)
+
+
+@pytest.mark.parametrize("balance", [ADJUSTED, Balance(gamma=2.0), Balance([1.0, 0.0, 0.3])])
+def test_dice_sees_no_weighting(balance):
+    both, alone = (Task(replace(PLAIN, dice=factor), balance)(LOGITS, MASKS) for factor in (1.0, 0.0))
+    torch.testing.assert_close(both - alone, dice(LOGITS, MASKS))
+
+
+def l2_batch(seed=0):
+    """Logits of L2, masks of L2 and of L1, the latter with a few pixels that are not nested."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(2, 14, 4, 4, generator=generator)
+    fine = torch.randint(0, 14, (2, 4, 4), generator=generator)
+    coarse = torch.tensor([entry.parent for entry in LEVELS["l2"]])[fine]
+    coarse[0, 0, :2] = torch.tensor([6, 255])
+    return logits, torch.stack([fine, coarse], 1)
+
+
+def test_rolled_up_probabilities_are_sums():
+    logits, _ = l2_batch()
+    probabilities, rolled = logits.double().softmax(1), roll_up(logits)
+    assert rolled.shape == (2, 7, 4, 4)
+    for parent in LEVELS["l1"]:
+        members = [entry.id for entry in LEVELS["l2"] if entry.parent == parent.id]
+        expected = sum(probabilities[:, k] for k in members)
+        torch.testing.assert_close(rolled[:, parent.id].exp().double(), expected, rtol=1e-5, atol=1e-7)
+    assert roll_up(torch.full((1, 14, 1, 1), -1e4)).isfinite().all()
+
+
+@pytest.mark.parametrize("dice_factor", [0.0, 1.0])
+def test_loss_of_both_levels_is_their_sum(dice_factor):
+    recipe = replace(PLAIN, dice=dice_factor, hierarchy=0.5)
+    logits, masks = l2_batch()
+    fine, coarse = torch.rand(14) + 0.1, torch.rand(7) + 0.1
+    summed = torch.zeros(2, 7, 4, 4)
+    for entry in LEVELS["l2"]:
+        summed[:, entry.parent] += logits.softmax(1)[:, entry.id]
+    expected = F.cross_entropy(logits, masks[:, 0], fine)
+    expected += 0.5 * F.nll_loss(summed.log(), masks[:, 1], coarse, ignore_index=255)
+    if dice_factor:
+        expected += dice(logits, masks[:, 0]) + 0.5 * dice(summed.log(), masks[:, 1])
+    loss = Semantic(recipe, Balance(fine.tolist()), Balance(coarse.tolist()))
+    torch.testing.assert_close(loss(logits, masks), expected)
+    alone = Semantic(replace(recipe, hierarchy=0.0), Balance(fine.tolist()))
+    torch.testing.assert_close(alone(logits, masks), Task(recipe, Balance(fine.tolist()))(logits, masks[:, 0]))
+
+
+@pytest.mark.parametrize("balance", [Balance(), Balance(gamma=2.0), Balance(adjustment=np.full(14, -3.0))])
+def test_levels_ignore_pixels_apart(balance):
+    """Without a label at either level the loss is 0; without one at L1 it is that of L2 alone."""
+    loss = Semantic(replace(PLAIN, dice=1.0, hierarchy=1.0), balance)
+    logits, masks = l2_batch()
+    logits.requires_grad_()
+    nothing = loss(logits, torch.full_like(masks, 255))
+    nothing.backward()
+    assert nothing.item() == 0 and logits.grad is not None and (logits.grad == 0).all()
+    masks[:, 1] = 255
+    torch.testing.assert_close(loss(logits, masks), loss.own(logits, masks[:, 0]))
+
+
+def test_adjusted_logits_are_added_up_as_they_are():
+    """The logits that give each pixel of one place its training frequencies have no gradient at either level."""
+    counts = torch.tensor([4, 3, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 5])
+    fine = torch.repeat_interleave(torch.arange(14), counts).view(1, 1, -1)
+    parents = torch.tensor([entry.parent for entry in LEVELS["l2"]])
+    prior = (counts / counts.sum()).log()
+    shared = torch.zeros(1, 14, 1, 1, requires_grad=True)
+    loss = Semantic(replace(PLAIN, hierarchy=1.0), Balance(adjustment=prior.numpy()))
+    loss(shared.expand(1, 14, 1, fine.shape[-1]), torch.stack([fine, parents[fine]], 1)).backward()
+    torch.testing.assert_close(shared.grad, torch.zeros(1, 14, 1, 1), atol=1e-6, rtol=0)

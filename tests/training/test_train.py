@@ -1,0 +1,471 @@
+"""A training interrupted anywhere ends as if it had not been; recipes differ as their table says."""
+
+import dataclasses
+import functools
+import json
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import opened
+
+from cerraseg.config import recipes
+from cerraseg.config.scenario import parse
+from cerraseg.core import logs
+from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.core.taxonomy import CHILDREN, PARENTS
+from cerraseg.data.packed import rows_of
+from cerraseg.evaluation.edges import derive
+from cerraseg.evaluation.metrics import confusion_matrix, scores
+from cerraseg.mapping import predict
+from cerraseg.models import checkpoint
+from cerraseg.training import losses, module
+from cerraseg.training.plan import Plan
+from cerraseg.training.train import Outputs, train
+from cerraseg.training.weightings import Balance
+
+SMALL = {
+    "unet": {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": (16, 16, 8)},
+    "transnuseg": {"embed_dim": 12, "heads": (1, 2, 4)},
+}
+
+
+def plan(name="unet-concat-w-l1-tuned-1", epochs=3, **changes):
+    scenario = parse(name)
+    recipe = recipes.RECIPES[scenario.recipe][scenario.model]
+    fields = {"recipe": recipe, "settings": SMALL[scenario.model], "epochs": epochs, "batch_size": 4}
+    return Plan(scenario, **fields | changes)
+
+
+def outputs(folder):
+    return Outputs(folder / "best.pt", folder / "last.pt", folder / "history.csv")
+
+
+def run(packed, folder, what, statistics=None):
+    train(
+        what,
+        opened(packed),
+        packed / "split.csv",
+        statistics or packed / "statistics.json",
+        outputs(folder),
+        folder / "resume",
+    )
+    return outputs(folder)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the package catches it."""
+
+
+def kill_in(monkeypatch, hook, epoch):
+    """Die at the start of ``hook`` in the given epoch (from 0)."""
+    original = getattr(module.Loop, hook)
+
+    @functools.wraps(original)  # Lightning reads the signature
+    def dying(self, *args):
+        if self.current_epoch == epoch:
+            raise Killed
+        return original(self, *args)
+
+    monkeypatch.setattr(module.Loop, hook, dying)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "hook", "threads", "loading"),
+    [
+        ("unet-concat-w-l1-tuned-1", "training_step", 1, "auto"),
+        ("unet-concat-w-l1-tuned-1", "_report", 3, "resident"),
+        ("unet-concat-w-l1-paper-1", "_report", 1, "resident"),
+        ("transnuseg-concat-w-l1-tuned-1", "_save_best", 1, "resident"),
+        ("transnuseg-sar-nw-l2-paper-1", "training_step", 1, "auto"),
+        ("unet-sar-rare-l1-tuned-1", "training_step", 1, "auto"),
+    ],
+)
+def test_killed_training_ends_with_the_same_parameters(packed, tmp_path, monkeypatch, scenario, hook, threads, loading):
+    """However the batches are loaded."""
+    whole = run(packed, tmp_path / "whole", plan(scenario, threads=threads, loading="streamed"))
+    what = plan(scenario, threads=threads, loading=loading)
+    with monkeypatch.context() as patched:
+        kill_in(patched, hook, epoch=1)
+        with pytest.raises(Killed):
+            run(packed, tmp_path / "killed", what)
+    assert not outputs(tmp_path / "killed").best.exists()
+    resumed = run(packed, tmp_path / "killed", what)
+    for name in ("best", "last", "history"):
+        assert getattr(whole, name).read_bytes() == getattr(resumed, name).read_bytes(), name
+    assert not (tmp_path / "killed" / "resume").exists()
+
+
+PLAIN = {"dice": 0.0, "augment": False, "softmax_in_loss": False, "batch_mean_loss": False}  # a mean over pixels
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_batch_in_parts_is_the_whole_batch(packed, tmp_path, parts):
+    """Where nothing looks at a batch as a whole: no batch norm, no Dice. The last of two batches has two patches."""
+    name = "transnuseg-sar-nw-l2-tuned-1"
+    recipe = dataclasses.replace(plan(name).recipe, **PLAIN)
+    what = plan(name, recipe=recipe, settings=SMALL["transnuseg"] | {"drop_path": 0.0})
+    whole = run(packed, tmp_path / "whole", what)
+    split = run(packed, tmp_path / "parts", dataclasses.replace(what, accumulate=parts))
+    one, two = (pd.read_csv(made.history) for made in (whole, split))
+    pd.testing.assert_frame_equal(two, one, rtol=1e-4)
+    assert two["learning_rate"].tolist() == one["learning_rate"].tolist()
+    first, second = (torch.load(made.last, weights_only=True)["parameters"] for made in (whole, split))
+    for key in first:
+        torch.testing.assert_close(second[key], first[key], rtol=0, atol=1e-4, msg=key)
+
+
+@pytest.mark.parametrize("hook", ["training_step", "_report"])
+def test_killed_training_with_a_mean_and_parts_ends_with_the_same_parameters(packed, tmp_path, monkeypatch, hook):
+    what = plan(recipe=dataclasses.replace(plan().recipe, ema=0.9), accumulate=2)
+    whole = run(packed, tmp_path / "whole", what)
+    with monkeypatch.context() as patched:
+        kill_in(patched, hook, epoch=1)
+        with pytest.raises(Killed):
+            run(packed, tmp_path / "killed", what)
+    resumed = run(packed, tmp_path / "killed", what)
+    for name in ("best", "last", "history"):
+        assert getattr(whole, name).read_bytes() == getattr(resumed, name).read_bytes(), name
+
+
+def test_mean_of_the_parameters_is_what_is_validated_and_kept(packed, tmp_path, monkeypatch):
+    """The mean is worked out again here, from the parameters after each of the four steps."""
+    live, kept, original = [], [], module.follow
+
+    def noting(average, model, decay, steps):
+        if not live:
+            live.append({name: value.clone() for name, value in average.net.state_dict().items()})
+        original(average, model, decay, steps)
+        live.append({name: value.clone() for name, value in model.net.state_dict().items()})
+        assert (decay, steps) == (0.9, len(live) - 2)
+
+    validated = module.Loop.validation_step
+
+    @functools.wraps(validated)
+    def looking(self, batch):
+        kept.append(self.kept)
+        assert not any(p.requires_grad for p in self.kept.parameters())
+        return validated(self, batch)
+
+    monkeypatch.setattr(module, "follow", noting)
+    monkeypatch.setattr(module.Loop, "validation_step", looking)
+    made = run(packed, tmp_path, plan(epochs=2, recipe=dataclasses.replace(plan().recipe, ema=0.9)))
+    last = torch.load(made.last, weights_only=True)["parameters"]
+    assert len(live) == 5 and kept
+    for name, mean in live[0].items():
+        for step, present in enumerate(live[1:]):
+            stays = min(0.9, (1 + step) / (10 + step))
+            mean = stays * mean + (1 - stays) * present[name] if mean.is_floating_point() else present[name]
+        torch.testing.assert_close(last[name], mean, rtol=1e-5, atol=1e-6, msg=name)
+    assert any(not torch.equal(last[name], live[-1][name]) for name in last)
+    assert all(torch.equal(last[name], value) for name, value in kept[-1].net.state_dict().items())
+
+
+def test_hopeless_training_stops_as_finished_and_says_so(packed, tmp_path, caplog):
+    what = plan(epochs=9, hopeless_epoch=2, hopeless_below=0.99)
+    made = run(packed, tmp_path, what)
+    history = pd.read_csv(made.history)
+    assert len(history) == 2 and not (tmp_path / "resume").exists()
+    best = history["val_macro_f1"].max()
+    said = f"stopped as hopeless after epoch 2: its best validation macro F1, {100 * best:.2f} %, is below"
+    assert any(message.startswith(said) for message in caplog.messages)
+    for file in (made.best, made.last):
+        assert checkpoint.load(file)[2]["hopeless"].startswith(said)
+    hopeful = run(packed, tmp_path / "hopeful", dataclasses.replace(what, epochs=3, hopeless_below=best / 2))
+    assert len(pd.read_csv(hopeful.history)) == 3
+    assert "hopeless" not in checkpoint.load(hopeful.best)[2]
+
+
+def test_operation_without_a_deterministic_form(packed, tmp_path, monkeypatch):
+    original = module.losses.cross_entropy
+
+    def without(logits, *args):
+        logits.detach().clone().put_(torch.tensor([0]), torch.tensor([0.0]))
+        return original(logits, *args)
+
+    monkeypatch.setattr(module.losses, "cross_entropy", without)
+    said = r"training.determinism is strict, but put_ has no deterministic form .* set training.determinism to warn"
+    with pytest.raises(ConfigError, match=said):
+        run(packed, tmp_path, plan(epochs=1, determinism="strict"))
+    assert torch.are_deterministic_algorithms_enabled()
+    run(packed, tmp_path, plan(epochs=1, determinism="off"))
+    assert torch.backends.cudnn.benchmark and not torch.are_deterministic_algorithms_enabled()
+    with pytest.warns(UserWarning, match="put_ does not have a deterministic implementation"):
+        run(packed, tmp_path, plan(epochs=1))
+    assert not torch.backends.cudnn.benchmark and torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def test_state_cut_off_while_it_is_written_leaves_that_of_the_epoch_before(packed, tmp_path, monkeypatch):
+    save = torch.save
+
+    def cut_off(content, file):
+        if len(content.get("history", ())) == 2:
+            file.write(b"half of it")
+            raise Killed
+        save(content, file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", cut_off)
+        with pytest.raises(Killed):
+            run(packed, tmp_path, plan())
+    assert len(torch.load(tmp_path / "resume/last.ckpt", weights_only=True)["history"]) == 1
+    assert sorted(path.name for path in (tmp_path / "resume").iterdir()) == ["best.pt", "last.ckpt", "plan.txt"]
+
+
+def test_state_of_another_plan_is_not_used(packed, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "cerraseg")
+    with monkeypatch.context() as patched:
+        kill_in(patched, "training_step", epoch=1)
+        with pytest.raises(Killed):
+            run(packed, tmp_path, plan())
+    history = pd.read_csv(run(packed, tmp_path, plan(code="other")).history)
+    assert any("starting anew" in message for message in caplog.messages)
+    assert len(history) == 3
+
+
+@pytest.mark.parametrize(("code", "waits_for_twin"), [("", True), ("edited", False)])
+def test_second_training_waits_for_the_first_and_takes_what_it_made(packed, tmp_path, caplog, code, waits_for_twin):
+    caplog.set_level("INFO", "cerraseg")
+    first = threading.Thread(target=run, args=(packed, tmp_path, plan()))
+    first.start()
+    while not (tmp_path / "resume/last.ckpt").exists():
+        time.sleep(0.001)
+    made = run(packed, tmp_path, plan(code=code))
+    first.join()
+    assert any("waiting for its end" in message for message in caplog.messages)
+    assert ("the other training finished this scenario" in caplog.messages) == waits_for_twin
+    assert len(pd.read_csv(made.history)) == 3
+    assert not (tmp_path / "resume").exists()
+
+
+def test_a_long_epoch_says_how_far_it_is(packed, tmp_path, monkeypatch, caplog):
+    """Once a minute, which here is always; of 8 patches to train on and 2 to validate with."""
+    caplog.set_level("INFO", "cerraseg")
+    monkeypatch.setattr(logs, "_TELL_EVERY", 0)
+    run(packed, tmp_path, plan(epochs=2))
+    told = [message for message in caplog.messages if "batch:" in message]
+    assert told == [
+        line
+        for epoch in (1, 2)
+        for line in (
+            f"epoch {epoch}, batch: 0",
+            f"epoch {epoch}, batch: 1 of 2, 0 min left",
+            f"validation of epoch {epoch}, batch: 0",
+        )
+    ]
+
+
+def test_history_and_checkpoint_agree(packed, tmp_path):
+    written = run(packed, tmp_path, plan())
+    history = pd.read_csv(written.history)
+    assert history["epoch"].tolist() == [1, 2, 3]
+    chosen = history[history["selected"]]
+    assert chosen["val_macro_f1"].tolist() == [history["val_macro_f1"].max()]
+    segmenter, blueprint, about = checkpoint.load(written.best)
+    assert (about["scenario"], about["epoch"]) == ("unet-concat-w-l1-tuned-1", chosen["epoch"].item())
+    bands = json.loads((packed / "statistics.json").read_text())["bands"]
+    assert blueprint.mean == tuple(band["mean"] for band in bands.values())
+    assert [logits.shape for logits in segmenter(torch.zeros(1, 14, 128, 128))] == [(1, 7, 128, 128)]
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        *(f"unet-sar-{weighting}-l1-tuned-1" for weighting in ("sqrt", "effective", "logit", "focal", "rare")),
+        "unet-sar-logit-l1-paper-1",
+        "transnuseg-sar-focal-l2-paper-1",
+    ],
+)
+def test_every_weighting_trains(packed, tmp_path, scenario):
+    """And differs from none: the first epoch's losses are others, though the parameters begin alike."""
+    made, plain = (
+        pd.read_csv(run(packed, tmp_path / name, plan(name, epochs=2)).history)
+        for name in (scenario, "-".join(part if k != 2 else "nw" for k, part in enumerate(scenario.split("-"))))
+    )
+    assert np.isfinite(made[["train_loss", "val_loss"]]).all(axis=None)
+    assert made["train_loss"][0] != plain["train_loss"][0]
+    assert made["train_loss"][1] < made["train_loss"][0]
+
+
+def hierarchical(name="unet-concat-sqrt-l2-tuned-1", **changes):
+    what = plan(name, **changes)
+    return dataclasses.replace(what, recipe=dataclasses.replace(what.recipe, hierarchy=1.0))
+
+
+def test_model_of_both_levels_is_selected_and_predicts_from_the_top(packed, tmp_path):
+    store, written = opened(packed), run(packed, tmp_path, hierarchical())
+    files = [tmp_path / f"{name}.npy" for name in ("prediction", "confidence", "edges")]
+    rows = rows_of(packed / "split.csv", "validation")
+    predict.predict(written.best, store, rows, *files)
+    classes, confidence, edges = map(np.load, files)
+    segmenter, blueprint, about = checkpoint.load(written.best)
+    assert blueprint.top_down
+    with torch.inference_mode():
+        probabilities = segmenter(torch.from_numpy(store.images[rows]))[0].softmax(1).numpy()
+    sums = np.stack([probabilities[:, list(children)].sum(1) for children in CHILDREN], 1)
+    np.testing.assert_array_equal(np.array(PARENTS)[classes], sums.argmax(1))
+    assert (np.array(PARENTS)[probabilities.argmax(1)] != sums.argmax(1)).any()  # the plain best class contradicts it
+    np.testing.assert_allclose(
+        confidence, 100 * np.take_along_axis(probabilities, classes[:, None].astype(int), 1)[:, 0], atol=0.51
+    )
+    np.testing.assert_array_equal(edges, derive(classes))
+    found = scores(confusion_matrix(store.masks[rows, store.layer("l2")], classes, 14))
+    assert found.macro_f1 == pytest.approx(about["val_macro_f1"], abs=1e-9)
+
+
+def test_loss_at_l1_is_on_the_masks_of_l1(packed, tmp_path):
+    """Other masks of L1 change an L2 training for both levels, and no other."""
+    store = opened(packed)
+    masks = store.masks.copy()
+    masks[:, 0] = (masks[:, 0] + 1) % 7
+    other = dataclasses.replace(store, masks=masks)
+    args = (packed / "split.csv", packed / "statistics.json")
+    histories = {}
+    for name, what in (("both", hierarchical(epochs=1)), ("own", plan("unet-concat-sqrt-l2-tuned-1", epochs=1))):
+        for kind, patches in (("as_is", store), ("shifted", other)):
+            folder = tmp_path / name / kind
+            train(what, patches, *args, outputs(folder), folder / "resume")
+            histories[name, kind] = outputs(folder).history.read_bytes()
+    assert histories["own", "as_is"] == histories["own", "shifted"]
+    assert histories["both", "as_is"] != histories["both", "shifted"]
+
+
+def test_edges_and_both_levels_together(packed, tmp_path):
+    what = hierarchical("transnuseg-sar-w-l2-tuned-1", epochs=2)
+    history = pd.read_csv(run(packed, tmp_path, what).history)
+    assert history["train_loss"].is_monotonic_decreasing and history["val_edge_f1"].notna().all()
+
+
+@pytest.mark.parametrize(("recipe", "edge_outputs", "sharing"), [("paper", 14, "published"), ("tuned", 2, "heads")])
+def test_transnuseg_learns_both_tasks(packed, tmp_path, recipe, edge_outputs, sharing):
+    written = run(packed, tmp_path, plan(f"transnuseg-msi-w-l2-{recipe}-1", epochs=2))
+    history = pd.read_csv(written.history)
+    assert history[["val_semantic_loss", "val_edge_f1"]].notna().all(axis=None)
+    assert history["train_loss"].is_monotonic_decreasing
+    segmenter, blueprint, _ = checkpoint.load(written.best)
+    semantic, edge = segmenter(torch.zeros(1, 12, 128, 128))
+    assert (semantic.shape[1], edge.shape[1]) == (14, edge_outputs)
+    assert blueprint.settings["sharing"] == sharing
+
+
+def test_paper_recipe_rolls_back_and_takes_raw_pixels(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.Loop, "best_epoch", 1)
+    written = run(packed, tmp_path, plan("unet-msi-nw-l2-paper-1"))
+    best, last = (checkpoint.load(path)[0].state_dict() for path in (written.best, written.last))
+    assert best.keys() == last.keys()
+    assert all(torch.equal(best[name], last[name]) for name in best)
+    assert checkpoint.load(written.best)[1].mean == ()
+
+
+def test_tuned_recipe_keeps_its_last_parameters(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.Loop, "best_epoch", 1)
+    written = run(packed, tmp_path, plan("unet-msi-nw-l2-tuned-1", epochs=2))
+    best, last = (checkpoint.load(path)[0].state_dict() for path in (written.best, written.last))
+    assert any(not torch.equal(best[name], last[name]) for name in best)
+
+
+@pytest.mark.parametrize("column", ["val_loss", "val_semantic_loss", "val_macro_f1"])
+def test_every_column_that_a_recipe_may_select_on_is_there(packed, tmp_path, column):
+    chosen = dataclasses.replace(plan().recipe, select_on=column)
+    history = pd.read_csv(run(packed, tmp_path, plan(epochs=2, recipe=chosen)).history)
+    best = history[column].max() if column == "val_macro_f1" else history[column].min()
+    assert history.loc[history["selected"], column].tolist() == [best]
+
+
+def test_patience_ends_training(packed, tmp_path, monkeypatch):
+    impatient = dataclasses.replace(plan().recipe, patience=1)
+    monkeypatch.setattr(module.Loop, "best_epoch", 1)
+    assert len(pd.read_csv(run(packed, tmp_path, plan(epochs=9, recipe=impatient)).history)) == 2
+
+
+def test_mean_of_batches_or_of_pixels():
+    bare = module.Loop.__new__(module.Loop)
+    torch.nn.Module.__init__(bare)
+    masks = torch.zeros(1, 1, 2, 2, dtype=torch.int64)
+    half = masks.clone()
+    half[:, :, 1] = 255
+    for recipe, expected in (("paper", (0.5 * (1 + 3), 2)), ("tuned", ((4 * 1 + 2 * 3) / 6, 6))):
+        bare.recipe = dataclasses.replace(recipes.RECIPES[recipe]["unet"], dice=0.0, softmax_in_loss=False)
+        bare.losses, bare.semantic = {}, losses.Semantic(bare.recipe)
+        for mask, value in ((masks, 1.0), (half, 3.0)):
+            # Two classes with logits 0 and log(e^value − 1): the loss of class 0 is `value` at every pixel.
+            logits = torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), float(np.log(np.expm1(value))))], 1)
+            bare.loss([logits], mask, "train")
+        total, seen = bare.losses["train_loss"]
+        assert (total / seen, seen) == pytest.approx(expected)
+
+
+def test_exploding_loss_stops_with_a_remedy(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.losses, "cross_entropy", lambda logits, *_: logits.sum() * float("nan"))
+    with pytest.raises(DataError, match="epoch 1: the training loss is nan; lower the learning rate of recipe tuned"):
+        run(packed, tmp_path, plan())
+
+
+def test_unknown_encoder_is_a_clear_error(packed, tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"unet.encoder 'resnet5' with 3 decoder_channels: .*tu-<name> for one of timm"
+    ):
+        run(packed, tmp_path, plan(settings=SMALL["unet"] | {"encoder": "resnet5"}))
+
+
+def test_two_tasks_are_weighed_as_published():
+    bare = module.Loop.__new__(module.Loop)
+    torch.nn.Module.__init__(bare)
+    bare.recipe, bare.losses = recipes.RECIPES["paper"]["transnuseg"], {}
+    class_weights = torch.tensor([1.0, 3.0, 0.0])
+    bare.semantic = losses.Semantic(bare.recipe, Balance([1.0, 3.0, 0.0]))
+    bare.edge = losses.Task(bare.recipe)
+    torch.manual_seed(0)
+    semantic, edge = torch.randn(2, 2, 3, 4, 4)
+    masks = torch.randint(2, (2, 2, 4, 4))
+    parts = []
+    for logits, mask, weights in ((semantic, masks[:, 0], class_weights), (edge, masks[:, 1], None)):
+        truth = torch.nn.functional.one_hot(mask, 3).movedim(-1, 1)
+        p = logits.softmax(1)
+        dims = (0, 2, 3)
+        dice = 1 - (2 * (p * truth).sum(dims) + 1e-5) / ((p * p).sum(dims) + truth.sum(dims) + 1e-5)
+        parts.append(0.4 * torch.nn.functional.cross_entropy(logits, mask, weights) + 0.6 * dice.mean())
+    assert float(bare.loss((semantic, edge), masks, "val")) == pytest.approx(float(0.3 * parts[0] + 0.35 * parts[1]))
+    assert bare.losses["val_semantic_loss"][0] == pytest.approx(float(parts[0]))
+
+
+def test_ignored_pixels_do_not_change_training(packed, tmp_path):
+    """Two trainings that differ only in the image's truth under 255 end alike; here: labels, then all of them 255."""
+    store = opened(packed)
+    masks = store.masks.copy()
+    masks[:, :, :64] = 255
+    half = dataclasses.replace(store, masks=masks)
+    args = (packed / "split.csv", packed / "statistics.json")
+    train(plan(epochs=1), half, *args, outputs(tmp_path / "a"), tmp_path / "a" / "resume")
+    history = pd.read_csv(outputs(tmp_path / "a").history)
+    assert np.isfinite(history[["train_loss", "val_loss", "val_macro_f1"]]).all(axis=None)
+
+
+def test_compiler_that_is_missing_is_a_clear_error(packed, tmp_path, monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"training.compile is true, .* \(g\+\+ or clang\+\+\); .* set .* to false"):
+        run(packed, tmp_path, plan(compile=True))
+
+
+def test_compiled_model_trains_alike(packed, tmp_path, monkeypatch):
+    """With torch's own operations for a back end; the default one takes minutes, and rounds otherwise."""
+    compile_model, compiled = torch.nn.Module.compile, []
+
+    def eager(model):
+        compiled.append(model)
+        compile_model(model, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", eager)
+    what = plan("transnuseg-sar-nw-l2-paper-1", epochs=2)
+    plain = run(packed, tmp_path / "plain", what)
+    assert not compiled
+    fused = run(packed, tmp_path / "fused", dataclasses.replace(what, compile=True))
+    assert len(compiled) == 1
+    one, two = (torch.load(made.best, weights_only=True)["parameters"] for made in (plain, fused))
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-6, msg=name)

@@ -1,0 +1,188 @@
+"""The house rules that a machine can hold: layers, light steps, one truth each, environments in step."""
+
+import ast
+import csv
+import dataclasses
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cerraseg.config import recipes, scenario
+from cerraseg.core import taxonomy
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGE = REPOSITORY / "cerraseg"
+LAYERS = {
+    0: "errors surroundings taxonomy scenario recipes hopeless logs records content software files layout config "
+    "config_schema plain_config stopping slurm running memory storage endings clock workers wording own_models "
+    "search_space search_check storage_url",
+    1: "simulate simulated_scene spectra landscape regions sites courses noise ground geotiff rasters tiff_check "
+    "download kaggle kaggle_client drive archive released patches edges split pooling store statistics metrics "
+    "score_files bootstrap evaluation model_card card_facts card_origin card_text places distances groups "
+    "stratify spatial leakage leakage_chart split_map export grids mosaic cog true_colour figures map_figures "
+    "map_marks benchmark tables benchmark_chart model_check scene scale survey tiling map_rows areas "
+    "area_estimates area_tables polygons geopackage stac provenance reproduce overview overview_charts "
+    "overview_maps overview_scores overview_views weightings parent_maps study trials search_report search_figure "
+    "orchestration orchestration.code_digest tracking tracking.workflow tracking.stages "
+    "tracking.commands tracking.__main__",
+    2: "inference dataset losses models models.unet models.transnuseg models.swin models.own models.fusion "
+    "parameters pretrained augmentation checkpoint team devices nodes averaging determinism finite",
+    3: "plan loop trainer training learning_rate prediction mapping adoption model_trial",
+    4: "search",
+}
+LAYER = {f"cerraseg.{name}".removesuffix(".__init__"): n for n, names in LAYERS.items() for name in names.split()}
+SIDEWAYS = {
+    ("cerraseg.training.module", "cerraseg.training.plan"),
+    ("cerraseg.training.trainer", "cerraseg.training.plan"),
+    ("cerraseg.training.train", "cerraseg.training.plan"),
+    ("cerraseg.training.train", "cerraseg.training.module"),
+    ("cerraseg.training.train", "cerraseg.training.trainer"),
+    ("cerraseg.training.distributed.launcher", "cerraseg.training.distributed.sync"),
+    ("cerraseg.training.distributed.slurm_nodes", "cerraseg.training.distributed.launcher"),
+    ("cerraseg.training.lr_finder", "cerraseg.training.plan"),
+    ("cerraseg.training.lr_finder", "cerraseg.training.module"),
+    ("cerraseg.training.lr_finder", "cerraseg.training.trainer"),
+    ("cerraseg.training.lr_finder", "cerraseg.training.train"),
+    ("cerraseg.models.factory", "cerraseg.models.unet"),
+    ("cerraseg.models.factory", "cerraseg.models.transnuseg"),
+    ("cerraseg.models.factory", "cerraseg.models.smp"),
+    ("cerraseg.models.smp", "cerraseg.models.late_fusion"),
+    ("cerraseg.models.transnuseg", "cerraseg.models.transnuseg_blocks"),
+    ("cerraseg.models.pretrained", "cerraseg.models.late_fusion"),
+    ("cerraseg.models.pretrained", "cerraseg.models.state_dict"),
+    ("cerraseg.models.checkpoint", "cerraseg.models.factory"),
+}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+        if name != "cerraseg":
+            yield name, path
+
+
+def imports(path, known):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in known else node.module for name in whole)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_every_module_has_a_layer():
+    assert {name for name, _ in modules()} == set(LAYER)
+
+
+@pytest.mark.parametrize(("name", "path"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
+def test_imports_go_down(name, path):
+    for imported in set(imports(path, LAYER)) & set(LAYER):
+        below = LAYER[imported] < LAYER[name] or (LAYER[imported] == LAYER[name] <= 1) or (name, imported) in SIDEWAYS
+        assert below, f"{name} imports {imported}: layer {LAYER[name]} may not import layer {LAYER[imported]}"
+
+
+def test_light_modules_do_not_load_torch():
+    light = ", ".join(sorted(name for name, layer in LAYER.items() if layer < 2))
+    code = f"import sys, {light}\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+
+
+def requirement(line):
+    return re.match(r"([A-Za-z0-9-]+)(.*)", line).groups()
+
+
+@pytest.mark.parametrize("name", ["light", "torch"])
+def test_conda_environments_follow_pyproject(name):
+    wanted = dict(
+        map(requirement, tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"])
+    )
+    wanted["python"] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["requires-python"]
+    wanted["pytorch"] = wanted.pop("torch")
+    listed = dict(map(requirement, yaml.safe_load((REPOSITORY / f"envs/{name}.yaml").read_text())["dependencies"]))
+    assert listed == {package: wanted[package] for package in listed}
+    assert ("pytorch" in listed) == (name == "torch")
+
+
+def test_conda_environments_hold_what_their_steps_import():
+    distribution = {
+        "PIL": "pillow",
+        "mpl_toolkits": "matplotlib",
+        "segmentation_models_pytorch": "segmentation-models-pytorch",
+        "splitfolders": "split-folders",
+        "torch": "pytorch",
+        "yaml": "pyyaml",
+    }
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
+    steps = re.findall(r"conda:\s+(CONDA_\w+)(?:(?!conda:).)*?script:\s+\"../scripts/(\w+).py\"", rules, re.DOTALL)
+    assert {script for _, script in steps} == {path.stem for path in (REPOSITORY / "workflow/scripts").glob("*.py")}
+    for constant, script in steps:
+        environment = (REPOSITORY / f"envs/{constant.removeprefix('CONDA_').lower()}.yaml").read_text()
+        todo, seen = [REPOSITORY / f"workflow/scripts/{script}.py"], set()
+        while todo:
+            for name in imports(todo.pop(), LAYER):
+                if name in LAYER and name not in seen:
+                    stem = REPOSITORY / name.replace(".", "/")
+                    todo.append(stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py"))
+                seen.add(name)
+        outside = {name.split(".")[0] for name in seen} - sys.stdlib_module_names - {"cerraseg"}
+        assert outside, script
+        for package in outside:
+            assert f"- {distribution.get(package, package)}>=" in environment, f"{script} imports {package}"
+
+
+def test_taxonomy_equals_the_reference():
+    with (REPOSITORY / "reference/classes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row, land_cover in zip(rows, taxonomy.LEVELS["l2"], strict=True):
+        colour = tuple(int(row[part]) for part in ("red", "green", "blue"))
+        assert (int(row["l2_id"]), row["l2_abbr"], row["l2_name"], colour, int(row["l1_id"])) == land_cover
+        assert taxonomy.LEVELS["l1"][land_cover.parent].name.lower() == row["l1_name"].lower()
+
+
+def test_schema_offers_exactly_the_axes():
+    schema = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
+    lists = schema["properties"]["scenarios"]["properties"]
+    for axis, plural in scenario.PLURALS.items():
+        if axis not in ("model", "recipe"):  # a configuration may add its own
+            assert tuple(lists[plural]["items"]["enum"]) == scenario.AXES[axis]
+    assert {*recipes.RECIPES, scenario.RELEASED} == set(scenario.AXES["recipe"])
+    assert all(tuple(by_model) == scenario.AXES["model"] for by_model in recipes.RECIPES.values())
+    fields = schema["properties"]["recipes"]["additionalProperties"]["properties"]
+    assert fields.keys() == {"from", *(field.name for field in dataclasses.fields(recipes.Recipe))}
+
+
+def test_scripts_are_thin():
+    for path in (REPOSITORY / "workflow/scripts").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 40, path
+
+
+def test_every_rule_is_a_full_table():
+    for path in sorted((REPOSITORY / "workflow/rules").glob("*.smk")):
+        for rule in re.split(r"\n\s*rule ", path.read_text())[1:]:
+            name = rule.split(":")[0]
+            for part in ("output", "log", "benchmark", "threads", "params", "conda", "script"):
+                assert re.search(rf"^\s+{part}:", rule, re.MULTILINE), f"{name} has no {part}"
+            assert f'package_digest("{name}")' in rule, f"{name} does not follow its own code"
+
+
+def test_readme_graph_has_every_step():
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
+    graph = re.search(r"```mermaid\nflowchart LR\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)[1]
+    steps = set(re.findall(r"^ *rule (\w+):", rules, re.MULTILINE)) - {"digests"}  # for DVC, not a step to a map
+    assert set(re.findall(r"\w+", graph)) == steps
+
+
+def test_scenario_ids_are_read_back():
+    for made in scenario.expand(scenario.AXES, [1, 666]):
+        assert scenario.parse(made.id) == made
+
+
+def test_what_the_page_on_reliability_names_is_there():
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (REPOSITORY / "docs/reliability.md").read_text())
+    lost = [(file, test) for file, test in named if f"def {test}" not in (REPOSITORY / file).read_text()]
+    assert named and not lost

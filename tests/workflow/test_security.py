@@ -1,0 +1,301 @@
+"""A stranger's file cannot hurt: what would run code is never called, and checkpoints with code in them are refused."""
+
+import ast
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import arrays, opened, patch_file, write_patch
+from test_train import plan
+
+from cerraseg.config.recipes import RECIPES
+from cerraseg.config.scenario import parse
+from cerraseg.config.validate import check
+from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.data import index
+from cerraseg.data import packed as store
+from cerraseg.evaluation.score_files import read_patches
+from cerraseg.models import adopt, checkpoint
+from cerraseg.models.factory import build
+from cerraseg.models.pretrained import start
+from cerraseg.report.figures import curves
+from cerraseg.report.markdown import plain
+from cerraseg.training import train
+
+REPOSITORY = Path(__file__).parents[2]
+SCHEMA = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
+DEMO = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+UNSAFE = re.compile(
+    r"(pickle|cPickle|dill|joblib|marshal|shelve)\.(load|loads|open|Unpickler)|(pd|pandas)\.read_pickle|os\.(system|popen)"
+    r"|eval|exec|tempfile\.mktemp|yaml\.(load|load_all|unsafe_load|full_load|Loader|UnsafeLoader)|torch\.jit\.load"
+    r"|torch\.hub\..*|torch\.package\..*|.*\.(extractall|unpack_archive|load_from_checkpoint)|ssl\._create_unverified.*"
+)
+ALLOWED = {
+    (
+        "cerraseg/training/distributed/slurm_nodes.py",
+        "pickle.load",
+    ): "what srun brings from the step's own process, through a pipe"
+}
+
+
+class Harm:
+    """What is in a file to write another one when it is read."""
+
+    def __reduce__(self):
+        return os.mkdir, ("harmed",)
+
+
+def calls(path):
+    """Dotted name and keywords of every call in a Python file; a Snakefile's rules are passed over."""
+    text = path.read_text()
+    if path.suffix == ".py":
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call):
+                yield ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
+    else:
+        for name, arguments in re.findall(r"([A-Za-z_][\w.]*)\(([^()]*)\)", text):
+            yield name, dict(re.findall(r"(\w+)\s*=\s*([\w.]+)", arguments))
+
+
+def unsafe(path):
+    """What in a file could run what it reads, or hand what it is given to a shell, or trust any server."""
+    for name, words in calls(path):
+        loads = name == "torch.load" and words.get("weights_only") != "True"
+        permits = {"allow_pickle": "True", "shell": "True", "verify": "False"}.items() & words.items()
+        if loads or permits or UNSAFE.fullmatch(name):
+            yield name
+
+
+CODE = sorted(
+    path
+    for part in ("cerraseg", "workflow", "profiles", ".ci", "docs")
+    for path in (REPOSITORY / part).rglob("*")
+    if path.suffix in (".py", ".smk")
+)
+
+
+def test_nothing_unsafe_is_called():
+    assert len(CODE) > 150
+    found = {(path.relative_to(REPOSITORY).as_posix(), name) for path in CODE for name in unsafe(path)}
+    assert found == ALLOWED.keys()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.load(a)", "torch.load(a, weights_only=False)", "np.load(a, allow_pickle=True)", "eval(a)",
+        "pickle.loads(a)", "subprocess.run(a, shell=True)", "requests.get(a, verify=False)", "archive.extractall(b)",
+        "yaml.load(a)", "os.system(a)", "joblib.load(a)", "pd.read_pickle(a)", "Loop.load_from_checkpoint(a)",
+        "tempfile.mktemp()",
+    ],
+)  # fmt: skip
+def test_the_rule_sees_what_is_unsafe(tmp_path, line):
+    for name in ("a.py", "a.smk"):
+        (tmp_path / name).write_text(line)
+        assert len(list(unsafe(tmp_path / name))) == 1
+    (tmp_path / "a.py").write_text("torch.load(a, weights_only=True)\nmodel.eval()\nyaml.safe_load(a)\nnp.load(a)")
+    assert list(unsafe(tmp_path / "a.py")) == []
+
+
+def test_snakemakes_shell_gets_nothing_of_the_configuration():
+    rules = "".join(path.read_text() for path in CODE if path.suffix == ".smk")
+    assert re.findall(r"\bshell\((.*)\)", rules) == [
+        '"{sys.executable:q} -m cerraseg.orchestration.dvc_sync record || true"'
+    ]
+    assert not re.search(r"^\s+(shell|run):", rules, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-peers.txt"])
+def test_every_dependency_is_locked_with_hashes(name):
+    text = re.sub(r"^\s*#.*\n", "", (REPOSITORY / name).read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert len(lines) > 20
+    for line in lines:
+        assert re.match(r"[A-Za-z0-9._-]+(\[[\w,-]+\])?==[\w.+!-]+ ", line), line
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", line) and "://" not in line and " @ " not in line, line
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Where harm would show, with the switch thrown that makes torch forget its caution."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    yield tmp_path
+    assert not Path("harmed").exists()
+
+
+def evil(how):
+    """A file with code in it: a checkpoint, a state dict, a bare pickle, or an old archive of torch's."""
+    file, tensor = Path(f"{how}.pt"), torch.zeros(1)
+    if how == "bare":
+        file.write_bytes(pickle.dumps(Harm()))
+    elif how == "checkpoint":
+        torch.save({"blueprint": {"model": Harm()}, "parameters": {"weight": tensor}, "training": {}}, file)
+    else:
+        content = {"state_dict": {"weight": tensor, "code": Harm()}}
+        torch.save(content, file, _use_new_zipfile_serialization=how != "old")
+    return file
+
+
+def test_the_harm_is_real(here):
+    """Without the switch that CerraSeg sets, each of the files would do its harm."""
+    for how in ("checkpoint", "state", "bare", "old"):
+        file = evil(how)
+        pickle.loads(file.read_bytes()) if how == "bare" else torch.load(file, weights_only=False)
+        Path("harmed").rmdir()
+
+
+@pytest.mark.parametrize("how", ["checkpoint", "state", "bare", "old"])
+def test_code_in_a_checkpoint_is_not_run(here, packed, how):
+    """As a user's own or a released one, as a pretrained encoder, as the results of another's run, as a state."""
+    file, statistics = evil(how), json.loads((packed / "statistics.json").read_text())
+    scenario = parse("unet-msi-nw-l1-paper-1")
+    recipe = RECIPES["paper"]["unet"]
+    with pytest.raises(DataError, match=r"could run code when it is read|not a checkpoint"):
+        adopt.adopt(file, scenario, recipe, {}, statistics, here / "out.pt", here / "origin.json")
+    net = build("mine", 12, 7, {"architecture": "Linknet", "encoder": "resnet18"})
+    for suffix in (".pt", ".pth", ".safetensors"):
+        with pytest.raises(DataError, match=r"could run code when it is read|not a checkpoint"):
+            start(net, [f"B{band}" for band in range(12)], file.rename(file.with_suffix(suffix)))
+        file = file.with_suffix(suffix)
+    with pytest.raises(DataError, match="not a checkpoint that CerraSeg wrote"):
+        checkpoint.load(file.rename("checkpoint.pt"))
+
+
+@pytest.mark.parametrize("how", ["state", "bare"])
+def test_code_in_a_trainings_state_is_not_run(here, packed, how):
+    what, files = plan("unet-msi-nw-l1-tuned-1", 1), train.Outputs(*map(Path, ("best.pt", "last.pt", "h.csv")))
+    parts = packed / "split.csv", packed / "statistics.json"
+    resume = here / "resume"
+    resume.mkdir()
+    (resume / "plan.txt").write_text(train.described(what, opened(packed), *parts))
+    evil(how).rename(resume / "last.ckpt")
+    with pytest.raises(
+        DataError,
+        match=r"(not the state of a training|is damaged: .*no checkpoint).*remove the folder .*resume",
+    ):
+        train.train(what, opened(packed), *parts, files, resume)
+
+
+def test_code_in_packed_arrays_and_scores_is_not_run(here, packed):
+    _, masks, header = arrays(packed)
+    np.save("evil.npy", np.array([Harm()], dtype=object), allow_pickle=True)
+    with pytest.raises((DataError, ValueError), match=r"Python objects|not"):
+        store.open_store("evil.npy", masks, header)
+    np.savez("evil.npz", counts=np.array([Harm()], dtype=object), ids=np.array([Harm()], dtype=object))
+    with pytest.raises((DataError, ValueError)):
+        read_patches("evil.npz")
+
+
+@pytest.mark.parametrize("encoder", ["tu-hf-hub:evil/model", "tu-local-dir:/evil", "tu-hf_hub:evil/model@main"])
+def test_no_model_hub_is_asked(here, encoder, monkeypatch):
+    """Neither a configuration nor a stranger's checkpoint, which says what it is built from, can have one asked."""
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was asked"))
+    own = {"architecture": "Unet", "encoder": encoder}
+    for model in ({"unet": {"encoder": encoder}}, {"models": {"mine": own}}):
+        with pytest.raises(ConfigError, match=r"hf.hub|local-dir"):
+            check(DEMO | model, SCHEMA)
+    for name, settings in (("unet", {"encoder": encoder}), ("mine", own)):
+        with pytest.raises(ConfigError, match="no model hub is asked"):
+            build(name, 12, 7, settings)
+
+
+@pytest.mark.parametrize("option", ["pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path"])
+def test_timm_reads_no_file_by_itself(here, option):
+    own = {"architecture": "Unet", "encoder": "tu-mobilenetv3_small_100", "options": {option: "evil.pth"}}
+    with pytest.raises(ConfigError, match=rf"models\.mine\.options\.{option}: not an option: timm would fetch or read"):
+        check(DEMO | {"models": {"mine": own}}, SCHEMA)
+    with pytest.raises(ConfigError, match=rf"models\.mine\.options\.{option}: not an option"):
+        build("mine", 12, 7, own)
+
+
+NAMES = [
+    "x; touch pwned", "$(touch pwned)", "`touch pwned`", "a'b", 'a"b', "a\nb", "a\n", "-x", "{x}", "a%j", "a*", "a?b",
+    "[a]", "a|b", "a&b", "a>b", "a\\b", "~/a", "#a", " a", "a ", "", "a\x00b", "!a", "a\tb",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_stand_in_commands_are_refused(name):
+    kinds = {"architecture": "Unet", "encoder": "resnet18"}
+    for changes, path in (
+        ({"results": name}, "results"),
+        ({"scenes": [DEMO["scenes"][0] | {"name": name}]}, "scenes.0.name"),
+        ({"models": {name: kinds}}, f"models.{name}"),
+        ({"recipes": {name: {"from": "tuned"}}}, f"recipes.{name}"),
+        ({"scenarios": DEMO["scenarios"] | {"extra": [f"unet-concat-nw-l1-paper-{name}"]}}, "scenarios.extra"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            check(DEMO | changes, SCHEMA)
+        found = str(caught.value)
+        assert path in found or f"a key of {path.partition('.')[0]}: {name!r} holds the invisible" in found
+
+
+@pytest.mark.parametrize("name", ["results", "/scratch/ana/My Results/2.1", "résultats+a=b,c@d:e~", "a"])
+def test_ordinary_folders_are_results(name):
+    assert check(DEMO | {"results": name}, SCHEMA)[0]["results"] == name
+
+
+@pytest.mark.parametrize(
+    "label", ["a\n\n.. raw:: html\n\n <b>", "<script>", "[a](javascript:b)", "javascript:a", "`a`_", "{x}"]
+)
+def test_labels_that_would_be_markup_are_refused(label, tmp_path):
+    with pytest.raises(ConfigError, match=r"label: .* (does not match|holds the invisible character)"):
+        check(DEMO | {"source": "local", "roots": str(tmp_path), "label": label}, SCHEMA)
+
+
+def test_a_file_with_braces_in_its_name_is_refused(tmp_path):
+    file = tmp_path / "{scene}.tif"
+    file.touch()
+    scene = {"name": "mine", "msi": str(file), "sar": str(file)}
+    with pytest.raises(ConfigError, match=r"scenes\.mine\.msi: .*braces, which Snakemake would fill in; rename it"):
+        check(DEMO | {"scenes": [scene]}, SCHEMA)
+
+
+def test_a_searchs_storage_is_not_pickled():
+    """Optuna unpickles snapshots, of storages that have them; a journal's file has none."""
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal._base import BaseJournalSnapshot
+
+    assert not issubclass(JournalFileBackend, BaseJournalSnapshot)
+
+
+def test_yaml_makes_no_objects(tmp_path):
+    evil_text = "results: !!python/object/apply:os.mkdir [harmed]\n"
+    with pytest.raises(yaml.constructor.ConstructorError):
+        yaml.safe_load(evil_text)
+    loaders = {name for path in CODE for name, _ in calls(path) if name.startswith("yaml.") and "load" in name}
+    assert loaders == {"yaml.safe_load"}
+
+
+@pytest.mark.parametrize("id_", ["=cmd|' !A0", "+1", "@SUM(1)", "-2+3"])
+def test_an_id_that_is_a_formula_is_no_patch(tmp_path, id_):
+    """Ids come from the names of files and go into tables that people open in spreadsheets."""
+    for place, good in enumerate(("1", "2", "3")):
+        write_patch(tmp_path / "data", good, place)
+    write_patch(tmp_path / "data", "4", 3)
+    for layer in ("msi", "sar", "l1", "l2"):
+        patch_file(tmp_path / "data", layer, "4").rename(patch_file(tmp_path / "data", layer, id_))
+    table, rejected = tmp_path / "patches.parquet", tmp_path / "rejected.csv"
+    index.index([tmp_path / "data"], table, rejected, max_rejected=0.5)
+    assert pd.read_parquet(table)["id"].tolist() == ["1", "2", "3"]
+    (row,) = pd.read_csv(rejected, dtype=str).itertuples(index=False)
+    assert row.id == f"'{id_}" and "would be a formula in a table" in row.reason
+
+
+def test_a_title_is_no_formula(tmp_path):
+    history = {name: np.ones(1) for name in ("epoch", "train_loss", "val_loss", "val_macro_f1", "val_miou", "selected")}
+    curves(history, tmp_path / "curves.svg", title=r"$\evil{", source=r"</text><script>$x_$ \frac{$")
+    text = (tmp_path / "curves.svg").read_text()
+    assert "<script>" not in text and r"$\evil{" in text
+
+
+def test_a_card_has_no_link_of_a_strangers():
+    assert plain("[a](javascript:alert(1)) <script>| b\nc") == r"[a]\(javascript:alert(1)) &lt;script>\| b c"

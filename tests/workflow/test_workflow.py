@@ -1,0 +1,350 @@
+"""The real workflow, run as a user runs it, in a copy of the project."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import timm
+import torch
+from conftest import arrays, opened
+from project import RELEASED, TINY, TUNED, Project
+from rasterio import Affine
+from safetensors.torch import save_file
+
+from cerraseg.config import recipes, scenario
+from cerraseg.core.taxonomy import CHILDREN, LEVELS, PARENTS
+from cerraseg.data import packed
+from cerraseg.evaluation import benchmark
+from cerraseg.evaluation.edges import derive
+from cerraseg.evaluation.metrics import confusion_matrix, scores
+from cerraseg.models import checkpoint
+from cerraseg.training import plan, train
+
+AFTER_PREDICTION = ("evaluate", "mosaic", "areas", "geotiffs", "scenario_figures", "model_card")
+MAPS = ("map", "scene_areas", "scene_figures", "polygons", "stac")
+LAST = {"benchmark": 1, "overview": 1, "digests": 1, "all": 1}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A finished run of the tiny configuration, killed in pack, train and map: the same command each time."""
+    made = Project(tmp_path_factory.mktemp("workflow") / "project", TINY)
+    made.kill_when("results/packed/.images*")
+    assert not (made.folder / "results/packed/header.json").exists()
+    made.kill_when(f"results/resume/{TUNED}/last.ckpt")
+    assert not (made.folder / f"results/scenarios/{TUNED}/checkpoint.pt").exists()
+    made.kill_when(f"results/resume/maps/unseen/{TUNED}/classes.rows")
+    assert not (made.folder / f"results/scenes/unseen/{TUNED}/map").exists()
+    made.run()
+    assert b"going on from the state" in made.read(f"results/logs/train/{TUNED}.log")
+    return made
+
+
+def test_killed_run_ends_as_an_undisturbed_one(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    results = project.folder / "results"
+    packed.pack(results / "patches.parquet", *arrays(tmp_path))
+    for new, old in zip(arrays(tmp_path), arrays(results / "packed"), strict=True):
+        assert new.read_bytes() == old.read_bytes()
+    undisturbed = train.Outputs(*(tmp_path / name for name in ("checkpoint.pt", "last.pt", "history.csv")))
+    train.train(
+        plan.Plan(scenario.parse(TUNED), recipes.RECIPES["tuned"]["unet"], TINY["unet"], **TINY["training"]),
+        opened(tmp_path),
+        results / "split.csv",
+        results / "statistics.json",
+        undisturbed,
+        tmp_path / "resume",
+    )
+    for name in ("checkpoint.pt", "last.pt", "history.csv"):
+        assert (tmp_path / name).read_bytes() == (results / f"scenarios/{TUNED}/{name}").read_bytes(), name
+
+
+def test_everything_is_there(project):
+    results = project.folder / "results"
+    benchmark = pd.read_csv(results / "benchmark.csv")
+    assert set(benchmark["id"]) == {TUNED, RELEASED}
+    assert "simulated landscape" in (results / "benchmark.md").read_text()
+    for name, level, test in ((TUNED, "l1", 3), (RELEASED, "l2", 3)):
+        folder = results / "scenarios" / name
+        metrics = json.loads((results / f"scores/{name}/metrics.json").read_text())
+        assert (metrics["source"], metrics["patches"]) == ("simulated landscape", test)
+        tabled = benchmark.set_index("id")["macro_f1"][name]
+        assert tabled == pytest.approx(100 * metrics["scores"]["macro_f1"], abs=0.005)
+        with (
+            rasterio.open(folder / "mosaic/prediction_epsg4326.tif") as found,
+            rasterio.open(results / f"truth/{level}/truth_epsg4326.tif") as truth,
+        ):
+            assert (found.shape, found.transform, found.crs) == (truth.shape, truth.transform, truth.crs)
+            assert found.tags()["SCENARIO"] == name
+        table = pd.read_parquet(results / "patches.parquet")
+        model, _, weighting, *_ = name.split("-")
+        names = {f"parrot_beak_{model}_{weighting}_{id_}.tif" for id_ in table["id"]}
+        folders = ("seg", "edg") if model == "transnuseg" else (".",)
+        for patches in folders:
+            assert {path.name for path in (folder / "patches" / patches).glob("*.tif")} == names
+        card = (folder / "model_card.md").read_text()
+        assert "simulated landscape" in card and f"{tabled:.2f}" in card and str(project.folder) not in card
+
+
+def test_edges_are_mapped_and_scored(project):
+    results = project.folder / "results"
+    metrics = json.loads((results / f"scores/{RELEASED}/metrics.json").read_text())
+    f1 = [metrics["edges"][tolerance]["f1"] for tolerance in "012"]
+    assert 0 < f1[0] <= f1[1] <= f1[2] <= 1
+    with (
+        rasterio.open(results / f"scenarios/{RELEASED}/mosaic/edges_epsg4326.tif") as found,
+        rasterio.open(results / "truth/l2/edges_epsg4326.tif") as truth,
+    ):
+        assert (found.shape, found.transform) == (truth.shape, truth.transform)
+        mapped = np.isin(truth.read(1), [0, 1])
+        assert (np.isin(found.read(1), [0, 1]) == mapped).all()
+        assert 0 < truth.read(1)[mapped].mean() < 0.5
+    classes, edges = (np.load(results / f"scenarios/{TUNED}/{name}.npy") for name in ("prediction", "edges"))
+    np.testing.assert_array_equal(edges, derive(classes))
+    assert pd.read_csv(results / "benchmark.csv")["edge_f1_2"].between(0, 100).all()
+
+
+def test_released_checkpoint_is_used_untrained(project):
+    folder = project.folder / f"results/scenarios/{RELEASED}"
+    assert not (folder / "history.csv").exists()
+    assert json.loads((folder / "origin.json").read_text())["file"] == "transnuseg_14cSAR_nonW_epoch:3_loss0.5.pt"
+    assert json.loads((folder.parents[1] / f"scores/{RELEASED}/metrics.json").read_text())["training"] == {}
+
+
+def test_own_checkpoint_in_place_of_a_training(project):
+    name = "unet-concat-w-l1-tuned-9"
+    extra = TINY["scenarios"] | {"extra": [RELEASED, name]}
+    own = f"results/scenarios/{TUNED}/checkpoint.pt"
+    try:
+        project.configure(TINY | {"scenarios": extra, "checkpoints": {name: own}})
+        target = f"results/scenarios/{name}/checkpoint.pt"
+        assert project.planned(target) == {"adopt": 1}
+        project.run(target)
+        assert "taken as unet-concat-w-l1-tuned-9" in project.read(f"results/logs/adopt/{name}.log").decode()
+        project.configure(TINY | {"scenarios": extra, "checkpoints": {name: "no/such.pt"}})
+        assert f"checkpoints.{name}: no/such.pt: no such file" in project.run("-n", ok=False)
+    finally:
+        project.configure(TINY)
+
+
+def test_scores_follow_from_predictions_and_masks(project):
+    results = project.folder / "results"
+    test = pd.read_csv(results / "split.csv")["split"] == "test"
+    truth = np.load(results / "packed/masks.npy")[test, 0]
+    prediction = np.load(results / f"scenarios/{TUNED}/prediction.npy")[test]
+    metrics = json.loads((results / f"scores/{TUNED}/metrics.json").read_text())
+    assert metrics["scores"]["accuracy"] == pytest.approx((truth == prediction).mean(), abs=1e-6)
+
+
+def test_a_scene_is_mapped_on_its_own_grid(project):
+    """By either model, though the radar raster lies on another grid; with areas, polygons and a STAC item."""
+    scene = rasterio.open(project.folder / "data/simulated/scene/msi.tif")
+    optical, everywhere = scene.read_masks().min(0), np.full(scene.shape, 255)
+    for name, level, data in ((TUNED, "l1", optical), (RELEASED, "l2", everywhere)):  # radar alone has data everywhere
+        folder = project.folder / f"results/scenes/unseen/{name}"
+        for layer, bands in (("classes", 1), ("confidence", 1), ("probabilities", len(LEVELS[level])), ("margin", 1)):
+            with rasterio.open(folder / f"map/{layer}.tif") as file:
+                assert (file.crs, file.transform, file.shape) == (scene.crs, scene.transform, scene.shape)
+                np.testing.assert_array_equal(file.read_masks(bands), data)
+                assert (file.tags()["SCENARIO"], file.tags()["RESAMPLING"]) == (name, "bilinear")
+                assert file.tags()["SOURCE"] == "simulated landscape"
+        areas = pd.read_csv(project.folder / f"results/scores/{name}/areas_unseen.csv")
+        assert areas["pixels"].iloc[-1] == (data > 0).sum() and set(areas["basis"]) == {"reference mask"}
+        assert areas["hectares"].iloc[-1] == pytest.approx(areas["pixels"].iloc[-1] / 100, rel=0.01)
+        item = json.loads((folder / "item.json").read_text())
+        for asset in item["assets"].values():
+            assert (folder / asset["href"]).is_file()
+        assert {"classes", "probabilities", "sieved", "polygons", "areas", "figure"} <= set(item["assets"])
+    assert not list((project.folder / "results/resume/maps/unseen").iterdir())
+
+
+def test_one_model_serves_both_levels(project):
+    """Trained for both, with nothing else made anew: no pixel's class contradicts the L1 class decided before it."""
+    name, results = "unet-concat-sqrt-l2-hierarchical-1", project.folder / "results"
+    scenarios = TINY["scenarios"] | {"extra": [RELEASED, name]}
+    recipe = {"hierarchical": {"from": "tuned", "hierarchy": 1.0}}
+    targets = [f"results/{path}" for path in (f"scenes/unseen/{name}/item.json", f"scenarios/{name}/model_card.md")]
+    try:
+        project.configure(TINY | {"scenarios": scenarios, "recipes": recipe})
+        planned = dict.fromkeys(("train", "predict", "mosaic", "evaluate", "model_card", *MAPS), 1)
+        assert project.planned(*targets, f"results/scenarios/{name}/mosaic") == planned
+        project.run(*targets, f"results/scenarios/{name}/mosaic")
+    finally:
+        project.configure(TINY)
+    parents, classes = (
+        np.array([*PARENTS, *[255] * 242], np.uint8),
+        np.load(results / f"scenarios/{name}/prediction.npy"),
+    )
+    segmenter = checkpoint.load(results / f"scenarios/{name}/checkpoint.pt")[0]
+    test = pd.read_csv(results / "split.csv")["split"] == "test"
+    assert len(classes) == len(test)
+    with torch.inference_mode():
+        images = torch.from_numpy(np.load(results / "packed/images.npy"))
+        probabilities = segmenter(images)[0].softmax(1).numpy()
+    sums = np.stack([probabilities[:, list(children)].sum(1) for children in CHILDREN], 1)
+    np.testing.assert_array_equal(parents[classes], sums.argmax(1))
+    for folder, fine, coarse in (
+        (results / f"scenarios/{name}/mosaic", "prediction_epsg4326", "l1_epsg4326"),
+        (results / f"scenes/unseen/{name}/map", "classes", "classes_l1"),
+    ):
+        with rasterio.open(folder / f"{fine}.tif") as l2, rasterio.open(folder / f"{coarse}.tif") as l1:
+            assert (l1.crs, l1.transform, l1.tags()["SCENARIO"]) == (l2.crs, l2.transform, name)
+            assert l1.tags()["CLASS_6"] == "Other uses" and (l1.read(1) != 255).any()
+            np.testing.assert_array_equal(l1.read(1), parents[l2.read(1)])
+    with rasterio.open(folder / "probabilities.tif") as percent, rasterio.open(folder / "classes_l1.tif") as l1:
+        mapped, shares = l1.read(1), percent.read().astype(int)
+        summed = np.stack([shares[list(children)].sum(0) for children in CHILDREN])
+        chosen = np.take_along_axis(summed, np.minimum(mapped, 6)[None].astype(int), 0)[0]
+        assert (chosen + 7 >= summed.max(0))[mapped != 255].all()  # each of the 14 is rounded by half a percent
+    truth = parents[np.load(results / "packed/masks.npy")[test, 1]]
+    expected = scores(confusion_matrix(truth, parents[classes[test]], 7)).macro_f1
+    files = [results / f"scores/{name}/metrics.json"]
+    table = benchmark.collect(files, project.folder / "reference/paper_scores.csv", comparable=False)
+    assert table["macro_f1_as_l1"].item() == pytest.approx(100 * expected, abs=0.005)
+    assert "classes_l1" in json.loads(project.read(targets[0]))["assets"]
+    assert "trained for both levels" in project.read(targets[1]).decode()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ("band", "VH is missing or there twice"),
+        ("scale", "most values are negative, as in decibels"),
+        ("place", "expected rasters of one place"),
+        ("crs", "has no coordinate reference system"),
+    ],
+)
+def test_a_scene_that_cannot_be_mapped_is_refused(project, spoil, message):
+    with rasterio.open(project.folder / "data/simulated/scene/sar.tif") as file:
+        pixels, profile = file.read(), file.profile
+    profile["crs"] = None if spoil == "crs" else profile["crs"]
+    profile["transform"] = profile["transform"] * Affine.translation(5000 if spoil == "place" else 0, 0)
+    with rasterio.open(project.folder / "spoilt.tif", "w", **profile) as file:
+        file.write(10 * np.log10(pixels) - 40 if spoil == "scale" else pixels)
+        file.descriptions = ("VV", "HH" if spoil == "band" else "VH")
+    try:
+        project.configure(TINY | {"scenes": [TINY["scenes"][0] | {"name": spoil, "sar": "spoilt.tif"}]})
+        assert message in project.run(f"results/scenes/{spoil}/{TUNED}/map", ok=False)
+        assert not list(project.folder.glob(f"results/scenes/{spoil}/*"))
+    finally:
+        project.configure(TINY)
+
+
+def test_second_run_does_nothing(project):
+    assert "Nothing to be done" in project.run()
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (
+            "losses",
+            {"train": 1, "curves": 1, "predict": 1, **dict.fromkeys(AFTER_PREDICTION + MAPS, 1), **LAST},
+        ),
+        (
+            "cog",
+            {"mosaic": 2, "areas": 2, "truth": 1, "scenario_figures": 2, "scene": 1, "overview": 1, "digests": 1}
+            | {**dict.fromkeys(MAPS, 2), "simulate_scene": 1, "all": 1},
+        ),
+        (
+            "bootstrap",
+            {"evaluate": 2, "areas": 2, "scene_areas": 2, "stac": 2, "scenario_figures": 2, "model_card": 2, **LAST},
+        ),
+        ("logs", {}),
+    ],
+)
+def test_edited_module_reruns_what_depends_on_it(project, module, expected):
+    path = project.folder / f"cerraseg/{module}.py"
+    text = path.read_text()
+    path.write_text(text + "\nEDITED = True\n")
+    try:
+        assert project.planned() == expected
+    finally:
+        path.write_text(text)
+
+
+def test_edited_scenario_or_setting_reruns_only_its_jobs(project):
+    one = {"train": 1, "curves": 1, "predict": 1, **dict.fromkeys(AFTER_PREDICTION + MAPS, 1), **LAST}
+    weighted = TINY["scenarios"] | {"weightings": ["w"]}
+    try:
+        project.configure(TINY | {"scenarios": weighted})
+        assert project.planned() == one
+        project.configure(TINY | {"predict": {"geotiffs": True, "batch_size": 16}})
+        assert project.planned() == {"predict": 2, **dict.fromkeys(AFTER_PREDICTION + MAPS, 2), **LAST}
+        project.configure(TINY | {"scenarios": TINY["scenarios"] | {"extra": []}})
+        assert project.planned() == {"class_shares": 1, **LAST}
+    finally:
+        project.configure(TINY)
+
+
+def test_learning_rate_is_looked_for_on_demand(project):
+    folder = f"results/scenarios/{TUNED}"
+    project.run(f"{folder}/learning_rate.svg")
+    said = json.loads(project.read(f"{folder}/learning_rate.json"))
+    assert said["scenario"] == TUNED and said["recipe"] == 0.002 and 1e-6 < said["suggestion"] < 1
+    assert f"{said['suggestion']:.1e} suggested".encode() in project.read(f"{folder}/learning_rate.svg")
+    assert not (project.folder / "results/resume" / TUNED).exists()
+    assert project.planned() == {}
+
+
+def test_faulty_configuration_stops_before_the_graph(project):
+    output = project.run("-n", "--config", "training={epoch: 3}", ok=False)
+    assert "training.epoch: unknown key; did you mean 'epochs'?" in output
+    assert "Building DAG" not in output
+
+
+def test_report_holds_figures_and_captions(project):
+    project.run("--report", "report.html")
+    report = project.read("report.html").decode()
+    assert "Confusion matrix of" in report
+    assert "simulated landscape" in report
+
+
+def test_own_model_goes_through_everything(project):
+    """With late fusion, from a file of parameters; another file trains anew, another time of it does not."""
+    name, file = "late-concat-w-l1-tuned-2", project.folder / "encoder.safetensors"
+    late = {
+        "architecture": "Unet", "encoder": "tu-mobilenetv3_small_100", "depth": 3, "fusion": "late",
+        "options": {"decoder_channels": [16, 16, 8]}, "pretrained": "$FILES/encoder.safetensors",
+    }  # fmt: skip
+    own = TINY | {"scenarios": TINY["scenarios"] | {"extra": [RELEASED, name]}, "models": {"late": late}}
+    targets = [f"results/scenarios/{name}/{part}" for part in ("mosaic", "model_card.md")]
+    targets += [f"results/scenes/unseen/{name}/map", "results/benchmark.csv"]
+    where = {"FILES": str(project.folder)}
+
+    def planned():
+        return project.run("-n", *targets, **where)
+
+    try:
+        project.configure(own | {"models": {"late": late | {"encoder": "tu-mobilenetv3_small_10"}}})
+        assert f"models.late.pretrained: {file}: no such file" in project.run("-n", ok=False, **where)
+        state = timm.create_model("mobilenetv3_small_100").state_dict()
+        save_file(state, file)
+        assert (
+            "models.late.encoder: 'tu-mobilenetv3_small_10' is unknown; did you mean 'tu-mobilenetv3_small_100'?"
+            in (project.run("-n", ok=False, **where))
+        )
+        project.configure(own)
+        project.run(*targets, **where)
+        log = project.read(f"results/logs/train/{name}.log").decode()
+        assert "encoder of 12 bands: " in log and "encoder of 2 bands: " in log and "1 of them adapted" in log
+        _, blueprint, _ = checkpoint.load(project.folder / f"results/scenarios/{name}/checkpoint.pt")
+        assert (blueprint.model, blueprint.settings["fusion"], "pretrained" in blueprint.settings) == (
+            "late",
+            "late",
+            0,
+        )
+        card = (project.folder / f"results/scenarios/{name}/model_card.md").read_text()
+        assert "Unet with the encoder tu-mobilenetv3_small_100 for each modality for land use" in card
+        assert "started from the parameters in `encoder.safetensors`" in card and str(project.folder) not in card
+        assert pd.read_csv(project.folder / "results/benchmark.csv")["model"].tolist() == ["unet", "late", "transnuseg"]
+        file.touch()
+        assert "Nothing to be done" in planned()
+        save_file({key: 2 * tensor for key, tensor in state.items()}, file)
+        assert "train" in planned()
+    finally:
+        project.configure(TINY)
