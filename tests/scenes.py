@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from rasterio.transform import Affine, from_origin
 
+from cerraseg.core.layout import SIZE
 from cerraseg.core.taxonomy import MODALITIES
-from cerraseg.data.index import SIZE
 from cerraseg.mapping.scene import SceneFiles
 from cerraseg.mapping.tiling import starts
 from cerraseg.models import checkpoint

@@ -10,7 +10,7 @@ _FOLDERS = ("GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB")
 """Where GDAL and PROJ look for their own files: with those of another installation no coordinate system is known."""
 
 
-def leave() -> None:
+def sanitise() -> None:
     """Forget where another installation of GDAL and PROJ keeps its files; folders of this Python's prefix may stay.
 
     And forget the window system of figures, which matplotlib refuses to load with if it does not know it, and the

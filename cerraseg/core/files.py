@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cerraseg.core.storage import writing
+from cerraseg.core.storage import explain_disk_errors
 
 _FORGOTTEN = 7 * 24 * 3600  # s without a change, after which a leftover counts as dead that cannot be asked
 _AT_A_TIME = 16  # files of a folder sent to disk together: a journal takes them in one go
@@ -19,7 +19,7 @@ _CANNOT = {errno.EINVAL, errno.ENOTSUP}  # what file systems say that cannot flu
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; when the block ends well, what was written there takes its name.
 
     Works for files and folders. The content is on disk before the name is, so that a power loss cannot leave a name
@@ -29,13 +29,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         StorageError: if the disk is full, the folder may not be written, or either fails.
     """
     path = Path(path)
-    with writing(path):
+    with explain_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear(path)
     mine = f".{path.name}.{platform.node()}.{os.getpid()}"
     temporary, former = (path.with_name(f"{mine}{part}{path.suffix}") for part in (".part", ".former.part"))
     try:
-        with writing(path):
+        with explain_disk_errors(path):
             yield temporary
             _send_to_disk(temporary)
             if path.is_dir():  # a kill while it is being removed must not leave a part of it under its name

@@ -9,6 +9,9 @@ from cerraseg.core.taxonomy import FOLDERS, LEVELS
 SOURCE = Path(__file__).parents[2]
 """The folder that holds the package, its workflow and its reference data."""
 
+SIZE = 128
+"""Height and width of a patch in pixels."""
+
 LAYERS = ("msi", "sar", "l1", "l2")
 """The layers that are indexed and packed, where every root has them."""
 

@@ -29,7 +29,7 @@ def keep_memory() -> None:
 
 
 @contextmanager
-def enough(remedy: str) -> Iterator[None]:
+def explain_out_of_memory(remedy: str) -> Iterator[None]:
     """Say which setting to lower where memory runs out: a GPU's, or the machine's for torch or numpy.
 
     Raises:
@@ -46,7 +46,7 @@ def enough(remedy: str) -> Iterator[None]:
         raise MemoryShortage(f"Too little memory: {remedy}. ({said[:_LONGEST]})") from None
 
 
-def smaller(key: str, size: int) -> str:
+def batch_size_hint(key: str, size: int) -> str:
     """The remedy where patches are computed ``size`` at a time, which the setting ``key`` says."""
     lower = f"set it to {size // 2}" if size > 1 else "it cannot be lower: take a smaller model or more memory"
     return f"{key} is {size}; expected as many patches at a time as fit: {lower}, then give the same command again"

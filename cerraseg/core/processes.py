@@ -16,7 +16,7 @@ R = TypeVar("R")
 _START = 1.5  # seconds until spawned processes, each with its own imports, have caught up
 
 
-def spread(job: Callable[[T], R], chunks: Sequence[T], workers: int) -> Iterator[R]:
+def process_map(job: Callable[[T], R], chunks: Sequence[T], workers: int) -> Iterator[R]:
     """What ``job`` makes of each of the chunks, in order: here, or in ``workers`` processes where that is faster.
 
     The first two chunks are done here; the second one's time says what the others will take. Processes are spawned, not

@@ -63,7 +63,7 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 
 @contextmanager
-def unbroken() -> Iterator[None]:
+def delay_signals() -> Iterator[None]:
     """Let :class:`Stop` wait for the end of a short block, a file that torch writes, say: broken off, it aborts."""
     global _unbroken
     _unbroken = True

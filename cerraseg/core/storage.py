@@ -38,7 +38,7 @@ _FAULTS = {
 
 
 @contextmanager
-def writing(path: Path | None = None) -> Iterator[None]:
+def explain_disk_errors(path: Path | None = None) -> Iterator[None]:
     """Say in the user's words why ``path``, or what else an error names, cannot be written.
 
     Raises:
@@ -60,7 +60,7 @@ def need_room(folder: Path, needed: float, what: str) -> None:
     Raises:
         StorageError: likewise.
     """
-    with writing(folder):
+    with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     if needed > free:
@@ -85,7 +85,7 @@ def ensure_folder(path: Path, written: bool = False) -> None:
     elif written and not os.access(there, os.W_OK):
         code = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
     if code:
-        with writing(path):
+        with explain_disk_errors(path):
             raise OSError(code, os.strerror(code), str(path))
 
 

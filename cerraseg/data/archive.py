@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from cerraseg.core.errors import DownloadError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
 
 MOST_BYTES = 20 * 10**9
@@ -49,7 +49,7 @@ def unpack(archive: Path, folder: Path, *, most: int = MOST_BYTES) -> None:
             if fault := _fault(entries, archive.stat().st_size, most):
                 raise _refused(archive, f"is refused: {fault}. Nothing of it was unpacked, and it was removed.")
             check_space(folder.parent, sum(entry.file_size for entry in entries), f"the contents of {archive.name}")
-            with replacing(folder) as temporary:
+            with atomic_write(folder) as temporary:
                 temporary.mkdir()
                 for entry in progress(entries, "unpack", len(entries)):
                     _extract(opened, entry, temporary)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cerraseg.data import google_drive, kaggle
 from cerraseg.core.errors import DataError, DownloadError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import FOLDERS
 
 DATASET_BYTES = 30_291 * 128 * 128 * 4 * (12 + 2 + 1 + 1 + 1 + 1)
@@ -77,7 +77,7 @@ def write_manifest(path: Path, *, source: str, roots: Sequence[Path], **origin: 
     """
     counted = [{"path": root.as_posix(), "folders": _count(root)} for root in roots]
     manifest = {"source": source, "origin": origin, "roots": counted}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
 
 

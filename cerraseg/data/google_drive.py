@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from cerraseg.data.archive import MOST_BYTES, check_space, unpack
 from cerraseg.core.errors import DownloadError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 
 SERVER = "https://drive.google.com"
@@ -119,7 +119,7 @@ class _Partial:
     def begin(self, version: _Version) -> None:
         """Drop the bytes first and note the version after: a kill in between leaves nothing that looks like a part."""
         self.file.write_bytes(b"")
-        with replacing(self.note) as temporary:
+        with atomic_write(self.note) as temporary:
             temporary.write_text(json.dumps(version._asdict()), encoding="utf-8")
 
 

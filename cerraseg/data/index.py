@@ -29,16 +29,15 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import CRSError, RasterioError
 
+from cerraseg.core.layout import SIZE
 from cerraseg.geo import rasters
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import LAYERS, available_layers, edge_layer, layer_folder, levels_of, patch_id
 from cerraseg.core.logs import log, progress
 from cerraseg.core.taxonomy import IGNORE, LEVELS, MODALITIES
-from cerraseg.core.processes import spread
+from cerraseg.core.processes import process_map
 
-SIZE = 128
-"""Height and width of a patch in pixels."""
 
 GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 """Options under which GDAL opens one of many files twice as fast: it would list the folder first."""
@@ -74,17 +73,17 @@ def index(
     chunks = _chunks(files)
     tables, faults = [], []
     for table_of_chunk, faults_of_chunk in progress(
-        spread(partial(_inspect_chunk, layers), chunks, threads), "index", total=len(chunks)
+        process_map(partial(_inspect_chunk, layers), chunks, threads), "index", total=len(chunks)
     ):
         tables.append(table_of_chunk)
         faults += faults_of_chunk
-    with replacing(rejected) as temporary:
+    with atomic_write(rejected) as temporary:
         cells = [[_harmless(cell) for cell in fault] for fault in faults]
         pd.DataFrame(cells, columns=["id", "reason"]).to_csv(temporary, index=False)
     _judge(faults, len(files), str(rejected), on_bad_patch, max_rejected)
     frame = pd.concat(tables, ignore_index=True)
     frame.insert(1, "row", np.arange(len(frame)))
-    with replacing(table) as temporary:
+    with atomic_write(table) as temporary:
         frame.to_parquet(temporary, index=False)
     log.info("%d patches with %s; %d coordinate systems", len(frame), ", ".join(layers), frame["crs"].nunique())
     for level in levels_of(layers):

@@ -20,16 +20,18 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
+from cerraseg.data.tables import read_patch_table
 from cerraseg.geo import rasters
-from cerraseg.evaluation.edges import derive
+from cerraseg.data.masks import derive_edges
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import edge_layer, levels_of
 from cerraseg.core.logs import log, progress
-from cerraseg.data.index import GDAL, SIZE, checksum, unlike_patch
+from cerraseg.data.index import GDAL, checksum, unlike_patch
+from cerraseg.core.layout import SIZE
 from cerraseg.core.storage import need_room
 from cerraseg.core.taxonomy import MODALITIES
-from cerraseg.core.processes import spread
+from cerraseg.core.processes import process_map
 
 _REMOVE = "remove it and give the same command again, which makes it anew"
 _CHUNK = 64  # patches that a worker writes at a time
@@ -90,35 +92,6 @@ def digest(texts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
-def read_patches(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """The patch table, or some columns of it.
-
-    Raises:
-        DataError: if it is none, or lacks a column.
-    """
-    try:
-        table = pd.read_parquet(path, columns=columns)
-        table.select_dtypes("str").to_numpy(object)  # a damaged text is else found at its first use
-    except Exception as error:  # a damaged file makes the readers trip over anything
-        raise DataError(f"{path}: cannot be read as a patch table ({error}); run the index step again") from None
-    return table
-
-
-def read_split(path: str | Path) -> pd.DataFrame:
-    """A split table (id, split and further columns) as texts; an id such as ``NA`` is one.
-
-    Raises:
-        DataError: if it is none.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a split table ({error}); run the split step again") from None
-    if lacking := {"id", "split"} - set(table.columns):
-        raise DataError(f"{path}: a split table without {' and '.join(sorted(lacking))}; run the split step again")
-    return table
-
-
 def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:
     """Map a step's ``.npy`` file read-only; nothing in it is ever unpickled.
 
@@ -134,12 +107,6 @@ def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:
     return array
 
 
-def rows_of(split: str | Path, patches: str) -> NDArray[np.int64]:
-    """Rows of the packed arrays that hold a part of the split (``train``, ``validation``, ``test``) or ``all``."""
-    parts = read_split(split)["split"]
-    return np.flatnonzero((parts == patches).to_numpy() | (patches == "all"))
-
-
 def pack(table: str | Path, images: str | Path, masks: str | Path, header: str | Path, *, workers: int = 1) -> None:
     """Read every GeoTIFF of the patch table once and write the packed arrays; the header comes last.
 
@@ -147,7 +114,7 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
         DataError: if a file changed since it was indexed.
         StorageError: if the disk is too small.
     """
-    patches = read_patches(table)
+    patches = read_patch_table(table)
     modalities = _modalities(patches.columns)
     levels = levels_of(patches.columns)
     edges = [edge_layer(level) for level in levels]
@@ -156,13 +123,13 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
     need_room(Path(images).parent, len(patches) * SIZE * SIZE * (4 * len(bands) + len(layers)), "packing")
     files = patches[[*modalities, *layers, "content"]].to_dict("records")
     chunks = [(start, files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
-    with replacing(images) as new_images, replacing(masks) as new_masks:
+    with atomic_write(images) as new_images, atomic_write(masks) as new_masks:
         to_images = _create(new_images, np.dtype(np.float32), (len(patches), len(bands), SIZE, SIZE))
         to_masks = _create(new_masks, np.dtype(np.uint8), (len(patches), len(layers), SIZE, SIZE))
-        written = spread(partial(_write_chunk, to_images, to_masks), chunks, workers)
+        written = process_map(partial(_write_chunk, to_images, to_masks), chunks, workers)
         hashes = [h for chunk in progress(written, "pack", total=len(chunks)) for h in chunk]
     content = Header(len(patches), bands, layers, digest(patches["id"]), digest(hashes))
-    with replacing(header) as temporary:
+    with atomic_write(header) as temporary:
         temporary.write_text(json.dumps(asdict(content), indent=2) + "\n")
     log.info("packed %d patches with %d bands and layers %s", len(patches), len(bands), ", ".join(layers))
 
@@ -224,7 +191,7 @@ def _fill(files: dict[str, Any], image: NDArray[np.float32], mask: NDArray[np.ui
     for layer, level in enumerate(levels):
         mask[layer] = read[level][0]
         edges = read.get(edge_layer(level))
-        mask[len(levels) + layer] = derive(mask[layer]) if edges is None else edges[0]
+        mask[len(levels) + layer] = derive_edges(mask[layer]) if edges is None else edges[0]
 
 
 def _read(path: str, bands: int) -> NDArray[Any]:

@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import count_columns, levels_of
 from cerraseg.core.logs import log, progress
-from cerraseg.data.packed import Store, batches, read_patches, rows_of
+from cerraseg.data.packed import Store, batches
+from cerraseg.data.tables import read_patch_table, rows_of
 from cerraseg.core.taxonomy import LEVELS
 
 
@@ -28,13 +29,13 @@ def write_statistics(table: str | Path, split: str | Path, store: Store, path: s
         DataError: if the training split holds no labelled pixel of a level.
     """
     rows = rows_of(split, "train")
-    patches = read_patches(table).iloc[rows]
+    patches = read_patch_table(table).iloc[rows]
     levels = {}
     for level in levels_of(patches.columns):
         counts = class_counts(patches, level)
         levels[level] = {"counts": counts.tolist(), "class_weights": class_weights(counts, level).tolist()}
     content = {"patches": len(rows), "bands": band_statistics(store, rows, threads), "levels": levels}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.evaluation.area_estimates import estimate, intervals
 from cerraseg.evaluation.areas import mapped
@@ -94,7 +94,7 @@ def write(path: str | Path, areas: pd.DataFrame) -> None:
     for column in map(str, shown.select_dtypes("float")):
         decimals = _DECIMALS[column.partition("_")[0]]
         shown[column] = [None if pd.isna(value) else f"{value:.{decimals}f}" for value in areas[column]]
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         shown.to_csv(part, index=False, lineterminator="\n")
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform
 from rasterio.windows import Window
@@ -18,6 +17,7 @@ from cerraseg.core.taxonomy import LandCover
 from cerraseg.evaluation.metrics import Bytes, Counts, Vector, patch_confusions
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import CHUNK, NO_DATA
+from cerraseg.geo.positions import equal_area_around
 
 CELL = 64
 """Side in pixels of the cells whose ground is measured; all pixels of a cell count as equally large."""
@@ -111,11 +111,6 @@ def _plane(file: Any) -> Any:
     """An equal-area projection around the middle of a map."""
     middle = file.transform * (file.width / 2, file.height / 2)
     return equal_area_around(*(values[0] for values in _projected(file, "EPSG:4326", *([value] for value in middle))))
-
-
-def equal_area_around(longitude: float, latitude: float) -> CRS:
-    """The Lambert azimuthal equal-area projection around a place, in metres."""
-    return CRS.from_string(f"+proj=laea +lat_0={latitude!r} +lon_0={longitude!r} +datum=WGS84 +units=m")
 
 
 def _pixel_hectares(file: Any, window: Window, plane: Any) -> Vector:

@@ -1,4 +1,4 @@
-"""Edges between classes: derived from a mask, and scored with a tolerance in pixels."""
+"""Scores of edges between classes, with a tolerance in pixels."""
 
 from itertools import product
 
@@ -6,30 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cerraseg.core.taxonomy import IGNORE
-
-Mask = NDArray[np.uint8]
+from cerraseg.data.masks import Mask
 
 TOLERANCES = (0, 1, 2)
 """Distances in pixels at which a predicted edge still counts as found."""
 
 _BLOCK = 32  # patches at a time: temporary arrays of about 20 MB
-
-
-def derive(mask: Mask) -> Mask:
-    """Edges of a mask (..., H, W): 1 where one of the four neighbours has another class, else 0.
-
-    Pixels to ignore (255) stay so and make no edge of their neighbours.
-    """
-    edges = np.zeros(mask.shape, np.uint8)
-    for here, there in (
-        ((..., slice(1, None), slice(None)), (..., slice(None, -1), slice(None))),
-        ((..., slice(1, None)), (..., slice(None, -1))),
-    ):
-        change = (mask[here] != mask[there]) & (mask[here] != IGNORE) & (mask[there] != IGNORE)
-        edges[here] |= change
-        edges[there] |= change
-    edges[mask == IGNORE] = IGNORE
-    return edges
 
 
 def scores(truth: Mask, prediction: Mask) -> dict[str, dict[str, float]]:

@@ -9,7 +9,8 @@ from cerraseg.config.scenario import Scenario
 from cerraseg.core.layout import edge_layer
 from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import LEVELS
-from cerraseg.data.packed import Store, open_array, read_split, rows_of
+from cerraseg.data.packed import Store, open_array
+from cerraseg.data.tables import read_split, rows_of
 from cerraseg.evaluation import edges, leakage, metrics, score_files
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.evaluation import bootstrap
@@ -63,10 +63,10 @@ def write(
     _write_csv(folder / "classes.csv", ["id", "abbreviation", "name", *PER_CLASS], by_class)
     rows = [[place, *row] for place, row in enumerate(matrix.tolist())]
     _write_csv(folder / "confusion.csv", ["Class", *range(len(matrix))], rows)
-    with replacing(folder / "patches.npz") as part:
+    with atomic_write(folder / "patches.npz") as part:
         np.savez_compressed(part, ids=np.asarray(ids, dtype=np.str_), confusion=counts)
     for name, content in (("summary", json.dumps(summary, indent=2) + "\n"), ("metrics", text)):
-        with replacing(folder / f"{name}.json") as part:
+        with atomic_write(folder / f"{name}.json") as part:
             part.write_text(content, encoding="utf-8")
     return result
 
@@ -112,7 +112,7 @@ def read_confusion(path: str | Path) -> Counts:
 
 
 def _write_csv(path: Path, header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 

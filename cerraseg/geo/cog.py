@@ -18,7 +18,7 @@ from rasterio import Affine
 from rasterio.shutil import copy as raster_copy
 from rasterio.windows import Window
 
-from cerraseg.core.storage import writing
+from cerraseg.core.storage import explain_disk_errors
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.geo.tiff_integrity import written
 
@@ -82,7 +82,7 @@ def new_map(
     # The overviews lie in files beside the base level: a user's own READDIR setting must not hide them from GDAL.
     options = {"GDAL_CACHEMAX": 64, "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE"}
     try:
-        with writing(work), rasterio.Env(**options):
+        with explain_disk_errors(work), rasterio.Env(**options):
             work.mkdir(parents=True)
             count = 1 if classes else len(bands)
             with written(base), _create(base, shape, count, crs=crs, transform=transform) as dataset:

@@ -12,7 +12,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform
 
 from cerraseg.core.errors import DataError
-from cerraseg.data.index import SIZE
+from cerraseg.core.layout import SIZE
 
 COLUMNS = ["id", "crs", "left", "bottom", "right", "top"]
 """What it takes of the patch table."""
@@ -121,3 +121,8 @@ def utm_zone(degrees: Floats) -> Ints:
     """EPSG code of the UTM zone (6° wide, WGS 84, of the hemisphere) that holds each longitude and latitude (N, 2)."""
     zone = np.floor((degrees[:, 0] + 180) / 6) % 60 + 1
     return np.asarray(np.where(degrees[:, 1] < 0, 32700, 32600) + zone, dtype=np.int64)
+
+
+def equal_area_around(longitude: float, latitude: float) -> CRS:
+    """The Lambert azimuthal equal-area projection around a place, in metres."""
+    return CRS.from_string(f"+proj=laea +lat_0={latitude!r} +lon_0={longitude!r} +datum=WGS84 +units=m")

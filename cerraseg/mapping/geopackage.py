@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyogrio
 import shapely
 
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LandCover
 
 LAYER = "land_cover"
@@ -40,7 +40,7 @@ def write_geopackage(
         "crs": ":".join(authority) if authority else crs.to_wkt(),
         "dataset_options": {"VERSION": "1.2"},  # GDAL before 3.7 warns of later ones
     }
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _CHANGED})
         try:
             for geometry, fields in batches:

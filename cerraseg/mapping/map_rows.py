@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import progress
-from cerraseg.core.storage import writing
+from cerraseg.core.storage import explain_disk_errors
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.geo.cog import CHUNK, new_map
 from cerraseg.mapping.scene import SceneGrid
@@ -32,7 +32,7 @@ class MapRows:
         text = json.dumps([dict(key), width, self._layers], sort_keys=True)
         if not note.is_file() or note.read_text(encoding="utf-8") != text:
             shutil.rmtree(folder, ignore_errors=True)
-            with replacing(note) as part:
+            with atomic_write(note) as part:
                 part.write_text(text, encoding="utf-8")
         self.done = min(self._size(name) // self._row(name) for name in layers)
         """Rows that every layer has."""
@@ -43,12 +43,12 @@ class MapRows:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with writing(self._folder / "rows"):
+        with explain_disk_errors(self._folder / "rows"):
             self._stack.close()
 
     def append(self, layers: Mapping[str, NDArray[np.uint8]]) -> None:
         """Add rows, (rows, bands, width) of each layer."""
-        with writing(self._folder / "rows"):
+        with explain_disk_errors(self._folder / "rows"):
             for name, file in self._files.items():
                 file.write(np.ascontiguousarray(layers[name]).data)
             for file in self._files.values():

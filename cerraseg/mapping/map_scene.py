@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
+from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import log, progress
-from cerraseg.core.memory import enough, keep_memory, smaller
+from cerraseg.core.memory import batch_size_hint, explain_out_of_memory, keep_memory
 from cerraseg.core.taxonomy import LEVELS
-from cerraseg.data.index import SIZE
 from cerraseg.geo.cog import NO_DATA
 from cerraseg.mapping import scene, tiling
 from cerraseg.mapping.map_rows import MapRows
@@ -94,11 +94,11 @@ def map_scene(
         fill = np.array([band_statistics[band]["mean"] for band in image.bands], np.float32)
         key = _key(model_file, files, settings, fill, code)
         with MapRows(unfinished, image.grid.shape[1], bands_of, key) as rows, torch.inference_mode():
-            at_once = smaller("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
-            with enough(at_once), inference.arithmetic(device, settings.precision):
+            at_once = batch_size_hint("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
+            with explain_out_of_memory(at_once), inference.arithmetic(device, settings.precision):
                 _map_rows(segmenter, image, rows, fill, len(classes), settings, device)
             tags = {**tags, **_said(image, settings)}
-            with replacing(folder) as part:
+            with atomic_write(folder) as part:
                 for name in bands_of:
                     labels = [c.name for c in classes] if name == "probabilities" else [name]
                     legend = {"classes": classes} if name == "classes" else {"bands": labels}

@@ -10,9 +10,9 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import Affine
 
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
+from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import progress
-from cerraseg.data.index import SIZE
 from cerraseg.geo.tiff_integrity import written
 
 
@@ -32,7 +32,7 @@ def export_geotiffs(
         weighting: second part of the names.
     """
     prefix = f"parrot_beak_{model}_{weighting}"
-    with replacing(folder) as temporary:
+    with atomic_write(folder) as temporary:
         for name, prediction in predictions.items():
             target = temporary / name if len(predictions) > 1 else temporary
             target.mkdir(parents=True)

@@ -20,9 +20,9 @@ from rasterio.warp import transform as reproject
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import LandCover
-from cerraseg.evaluation.areas import equal_area_around
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import CHUNK, NO_DATA, new_map
+from cerraseg.geo.positions import equal_area_around
 from cerraseg.mapping.geopackage import write_geopackage
 
 _BATCH = 2000  # polygons at a time

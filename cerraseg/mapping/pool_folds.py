@@ -7,8 +7,9 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
-from cerraseg.data.packed import open_array, read_split, rows_of
+from cerraseg.core.files import atomic_write
+from cerraseg.data.packed import open_array
+from cerraseg.data.tables import read_split, rows_of
 
 
 def pool(splits: Sequence[str | Path], folds: Sequence[str | Path], pooled: str | Path) -> None:
@@ -31,7 +32,7 @@ def pool(splits: Sequence[str | Path], folds: Sequence[str | Path], pooled: str 
             f"{', '.join(map(str, folds))} hold {[len(array) for array in arrays]} patches, the folds test "
             f"{[len(part) for part in rows]} of {patches}; expected every patch in one of them: predict the folds again"
         )
-    with replacing(pooled) as temporary:
+    with atomic_write(pooled) as temporary:
         start = open_memmap(temporary, "w+", np.uint8, (patches, *arrays[0].shape[1:])).offset
         with temporary.open("r+b") as file:  # a mapped page for which a full disk has no room would end the process
             for array, part in zip(arrays, rows, strict=True):

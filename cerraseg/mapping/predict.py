@@ -11,13 +11,13 @@ from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
+from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import log, progress
-from cerraseg.core.memory import enough, keep_memory, smaller
+from cerraseg.core.memory import batch_size_hint, explain_out_of_memory, keep_memory
 from cerraseg.core.storage import need_room
-from cerraseg.data.index import SIZE
+from cerraseg.data.masks import derive_edges
 from cerraseg.data.packed import Store, batches
-from cerraseg.evaluation.edges import derive
 from cerraseg.models import checkpoint, inference
 from cerraseg.training.batches import PackedPatches, Streamed
 
@@ -61,7 +61,7 @@ def predict(
     need_room(Path(prediction).parent, 3 * len(rows) * SIZE * SIZE, "prediction")
     patches, order = PackedPatches(store, rows, blueprint.modality, []), batches(np.arange(len(rows)), batch_size)
     with (
-        enough(smaller("predict.batch_size", batch_size)),
+        explain_out_of_memory(batch_size_hint("predict.batch_size", batch_size)),
         ExitStack() as stack,
         torch.inference_mode(),
         inference.arithmetic(device, precision),
@@ -78,7 +78,7 @@ def predict(
 @contextmanager
 def _growing(path: str | Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
     """A ``.npy`` file of uint8 that is written from its start to its end: a mapped one would grow in memory."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         yield file
 
@@ -89,4 +89,4 @@ def _tiles(semantic: Tensor, edge: Tensor | None = None, *, top_down: bool = Fal
     if edge is not None:
         parts.append(((edge[:, 1] > edge[:, 0]) & (edge[:, 1] == edge.amax(1))).to(torch.uint8))
     classes, percent, *edges = torch.stack(parts).cpu().numpy()  # one copy from the GPU, so one wait
-    return classes, percent, edges[0] if edges else derive(classes)
+    return classes, percent, edges[0] if edges else derive_edges(classes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import IGNORE, LEVELS, MODALITIES, PARENTS
 from cerraseg.geo.cog import CHUNK, NO_DATA, new_map
@@ -68,7 +68,7 @@ def survey(
         "bands": bands,
         "sha256": {layer: _digest(file) for layer, file in (("msi", files.msi), ("sar", files.sar)) if file},
     }
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n")
     return grid
 

@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform as reproject
 
 from cerraseg.core.errors import ConfigError, DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LEVELS, LandCover
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import NO_DATA
@@ -90,7 +90,7 @@ def write_item(
         if key in files and files[key].exists():
             item.add_asset(key, _asset(files[key], kind, path.parent, legends.get(key)))
     text = json.dumps(item.to_dict(include_self_link=False, transform_hrefs=False), indent=2, ensure_ascii=False)
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(text + "\n", encoding="utf-8")
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cerraseg.data.index import SIZE
+from cerraseg.core.layout import SIZE
 
 WINDOWS = ("cosine", "flat")
 """How a tile counts by the distance to its edge: ``cosine`` (squared sine, 0 at the edge) or everywhere alike."""

@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import MemoryFile
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import BLOCK
@@ -209,5 +209,5 @@ def _write(path: Path, values: Floats, stretch: Stretch, tags: Mapping[str, str]
             dataset.update_tags(**tags)
             dataset.write(colours, (1, 2, 3))
             dataset.write(valid.astype(np.uint8) * np.uint8(255), 4)
-        with replacing(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(memory.getbuffer())

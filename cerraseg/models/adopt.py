@@ -12,7 +12,7 @@ from torch import Tensor
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import AXES, Scenario
 from cerraseg.core.errors import ConfigError, DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.models import checkpoint
@@ -69,7 +69,7 @@ def adopt(
         ) from None
     facts = {"file": file.name, "bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     checkpoint.save(output, blueprint, parameters, {"scenario": scenario.id, "origin": facts})
-    with replacing(origin) as temporary:
+    with atomic_write(origin) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n")
     log.info("%s taken as %s", file.name, scenario.id)
 

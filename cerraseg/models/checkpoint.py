@@ -16,8 +16,8 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from cerraseg.config.recipes import Recipe, model_settings
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
-from cerraseg.core.signals import unbroken
+from cerraseg.core.files import atomic_write
+from cerraseg.core.signals import delay_signals
 from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.models.factory import build
 
@@ -107,7 +107,7 @@ def amend(source: Path, path: str | Path, **facts: Any) -> None:
 
 def write(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write tensors and plain values as torch does; a signal to end is heard when the file is whole."""
-    with unbroken(), replacing(path) as temporary, temporary.open("wb") as file:
+    with delay_signals(), atomic_write(path) as temporary, temporary.open("wb") as file:
         torch.save(content, file)  # given a name, torch would write it into the file
 
 

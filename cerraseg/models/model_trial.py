@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.core.layout import SIZE
 from cerraseg.core.taxonomy import LEVELS, MODALITIES
-from cerraseg.data.index import SIZE
 from cerraseg.models.factory import build
 from cerraseg.models.pretrained import start
 

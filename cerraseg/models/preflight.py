@@ -13,7 +13,7 @@ from typing import Any
 from cerraseg.config import custom_models
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.errors import ConfigError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SOURCE
 from cerraseg.core.logs import log
 from cerraseg.core.versions import versions
@@ -42,7 +42,7 @@ def check(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:
         return
     if faults := _faults(trials):
         raise ConfigError("the models have faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
-    with replacing(tried) as temporary:
+    with atomic_write(tried) as temporary:
         temporary.touch()
 
 

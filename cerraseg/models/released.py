@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ def write_listing(path: Path, folder: Path, origin: Mapping[str, object]) -> Non
         name = file.relative_to(folder).as_posix()
         checkpoints["-".join(key)] = {"file": name, "bytes": file.stat().st_size, "sha256": digest}
     listing = {"origin": origin, "folder": folder.as_posix(), "checkpoints": checkpoints}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(listing, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
 
 

@@ -18,7 +18,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from cerraseg.core.errors import CerraSegError
-from cerraseg.core.files import alive, replacing
+from cerraseg.core.files import alive, atomic_write
 
 LOCK = Path(".snakemake/alive")
 """Held, shared, by every Snakemake of the folder."""
@@ -170,7 +170,7 @@ def _note() -> None:
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]).replace("__main__.py", "snakemake", 1)
     since = datetime.now().astimezone().isoformat(" ", "seconds")
     run = Run(os.getpid(), _user(), platform.node(), since, _SECRET.sub("//***@", command))
-    with replacing(note) as temporary:
+    with atomic_write(note) as temporary:
         temporary.write_text(json.dumps(asdict(run)) + "\n")
     _held.append(_open(note))
     with suppress(OSError):

@@ -18,7 +18,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LandCover
 
 _STYLE: dict[Any, Any] = {
@@ -206,7 +206,7 @@ def drawn(
             figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
         yield figure
         # A date or a program version would make two equal figures differ.
-        with replacing(path) as part:
+        with atomic_write(path) as part:
             if part.suffix == ".svg":
                 figure.savefig(part, metadata={"Date": None})
             else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cerraseg.config.recipes import model_settings
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LEVELS, MODALITIES, SAR_BANDS
 from cerraseg.core.versions import versions
 from cerraseg.report.card_origin import PUBLISHED, data, giver, split, training
@@ -58,7 +58,7 @@ def write(card: Path, sources: Sources, run: Run, repository: Path) -> None:
         _software,
     )
     text = "\n\n".join(part for section in sections for part in section(run, facts))
-    with replacing(card) as part:
+    with atomic_write(card) as part:
         part.write_text(f"{_front_matter(run)}\n\n{text}\n", encoding="utf-8")
 
 
@@ -110,7 +110,7 @@ def _model(run: Run, facts: Facts) -> Iterator[str]:
     classes = "inference.decide(inference.probabilities(logits), top_down=True)[0]" if top_down else "logits.argmax(1)"
     snippet = [
         "import torch",
-        f"from cerraseg import checkpoint{', inference' if top_down else ''}",
+        f"from cerraseg.models import checkpoint{', inference' if top_down else ''}",
         "",
         'model, blueprint, training = checkpoint.load("checkpoint.pt")',
         f"images = torch.zeros(1, {len(MODALITIES[scenario.modality])}, 128, 128)  # your patches, raw pixels",

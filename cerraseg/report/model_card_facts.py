@@ -14,7 +14,7 @@ from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.errors import DataError
 from cerraseg.core.versions import commit
-from cerraseg.data.packed import read_split
+from cerraseg.data.tables import read_split
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from cerraseg.core.taxonomy import LandCover
-from cerraseg.data.packed import read_patches, read_split
 from cerraseg.data.splits.distances import connected
 from cerraseg.data.splits.groups import outline
+from cerraseg.data.tables import read_patch_table, read_split
 from cerraseg.geo.positions import COLUMNS, Ints, Places, locate
 from cerraseg.report.figures import INK, drawn
 from cerraseg.report.map_marks import Ground, draw_marks, ground
@@ -64,7 +64,7 @@ def draw(
         source: what the data is called.
         block_km: side of the blocks in km, whose outlines are drawn; None: there are none.
     """
-    places, parts = locate(read_patches(table, COLUMNS)), read_split(split)
+    places, parts = locate(read_patch_table(table, COLUMNS)), read_split(split)
     legend, colours = _coloured(parts)
     found = _areas(places)
     areas = [_area(places, members) for members in found[:PANELS]]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.evaluation.benchmark import (
     GROUP,
     PAPER_DATA,
@@ -60,7 +60,7 @@ def write_csv(table: pd.DataFrame, path: str | Path) -> None:
     """
     if "comparable" in table and not table["comparable"].all():
         table = table.drop(columns=[*PAPER, *DIFFERENCE], errors="ignore")
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         table.to_csv(part, index=False, lineterminator="\n")
 
 
@@ -90,7 +90,7 @@ def write_markdown(
             "the two tables must not be read against each other.",
             _table(published[[*PAPER_KEY, *PAPER]], PAPER),
         ]
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
@@ -240,7 +240,7 @@ def write_latex(table: pd.DataFrame, path: str | Path, *, title: str, source: st
         r"  \end{tabular}",
         r"\end{table}",
     ]
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 

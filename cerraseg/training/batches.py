@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cerraseg.core.errors import ConfigError
+from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import log
-from cerraseg.data.index import SIZE
 from cerraseg.data.packed import Store, batches
 
 Loading = Literal["auto", "resident", "streamed"]

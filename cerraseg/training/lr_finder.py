@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
-from cerraseg.core.memory import enough
+from cerraseg.core.memory import explain_out_of_memory
 from cerraseg.core.signals import Stop, Stopped, stoppable
 from cerraseg.data.packed import Store
 from cerraseg.report.figures import learning_rates
@@ -63,7 +63,7 @@ def find(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outpu
         Stopped: on SIGTERM or SIGINT.
     """
     try:
-        with stoppable(), enough(fewer_at_once(plan)):
+        with stoppable(), explain_out_of_memory(fewer_at_once(plan)):
             loop, trained, _ = prepared(Team(), store, plan, split, statistics, outputs.picture.parent)
             tried = sweep(loop, trained)
     except Stop as stop:
@@ -71,9 +71,9 @@ def find(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outpu
     chosen = suggestion(tried["learning_rate"].to_numpy(), tried["smoothed"].to_numpy())
     own = plan.recipe.learning_rate
     said = {"scenario": plan.scenario.id, "suggestion": chosen, "recipe": own, "steps": len(tried)}
-    with replacing(outputs.table) as temporary:
+    with atomic_write(outputs.table) as temporary:
         tried.to_csv(temporary, index=False, float_format="%.6g")
-    with replacing(outputs.suggestion) as temporary:
+    with atomic_write(outputs.suggestion) as temporary:
         temporary.write_text(json.dumps(said, indent=2) + "\n")
     columns = {str(name): tried[name].to_numpy() for name in tried}
     title = f"Range test of the learning rate, {plan.scenario.id}: {chosen:.1e} suggested"

@@ -7,7 +7,7 @@ from typing import Any
 
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
-from cerraseg.core.memory import smaller
+from cerraseg.core.memory import batch_size_hint
 from cerraseg.training.batches import Loading
 from cerraseg.training.determinism import Determinism
 
@@ -66,7 +66,7 @@ def fewer_at_once(plan: Plan) -> str:
     more = next((n for n in range(parts + 1, size + 1) if size % n == 0), 0)
     resident = ", or training.loading to streamed" if plan.loading == "resident" else ""
     if not more:
-        return smaller("training.batch_size", size) + resident
+        return batch_size_hint("training.batch_size", size) + resident
     return (
         f"training.batch_size is {size} and training.accumulate {parts}, so {size // parts} patches are computed at a "
         f"time; expected as many as fit: set training.accumulate to {more}, which leaves the optimiser its batch, or "

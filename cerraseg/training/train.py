@@ -19,13 +19,14 @@ import torch
 from numpy.typing import NDArray
 
 from cerraseg.core.errors import ConfigError, DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import edge_layer
 from cerraseg.core.logs import log
-from cerraseg.core.memory import enough, keep_memory
+from cerraseg.core.memory import explain_out_of_memory, keep_memory
 from cerraseg.core.signals import Stop, Stopped, ignore, stoppable
 from cerraseg.core.storage import need_room
-from cerraseg.data.packed import Header, Store, batches, open_array, read_split, rows_of
+from cerraseg.data.packed import Header, Store, batches, open_array
+from cerraseg.data.tables import read_split, rows_of
 from cerraseg.models import checkpoint
 from cerraseg.training.batches import Batches, EpochBatches, PackedPatches, loaders
 from cerraseg.training.determinism import named
@@ -145,7 +146,7 @@ def _fit(
     state: Path | None,
     watch: Watch | None,
 ) -> None:
-    with named(plan.determinism), enough(fewer_at_once(plan)):
+    with named(plan.determinism), explain_out_of_memory(fewer_at_once(plan)):
         loop, trained, validated = prepared(team, store, plan, split, statistics, resume, watch)
         if team.rank == 0:
             need_room(resume, _state_bytes(loop), "the state of a training")
@@ -229,7 +230,7 @@ def _resume_state(resume: Path, described: str) -> Path | None:
     if resume.exists():
         log.info("the state in %s is of another plan or other data; starting anew", resume)
         shutil.rmtree(resume)
-    with replacing(note) as temporary:
+    with atomic_write(note) as temporary:
         temporary.write_text(described, encoding="utf-8")
     return None
 
@@ -252,13 +253,13 @@ def _is_of(resume: Path, described: str) -> bool:
 def _write(outputs: Outputs, loop: Loop, resume: Path) -> None:
     history = pd.DataFrame(loop.history)
     history["selected"] = history["epoch"] == loop.best_epoch
-    with replacing(outputs.history) as temporary:
+    with atomic_write(outputs.history) as temporary:
         history.to_csv(temporary, index=False, float_format="%.6g")
     if loop.hopeless:
         log.warning("%s", loop.hopeless)
         checkpoint.amend(resume / "best.pt", outputs.best, hopeless=loop.hopeless)
     else:
-        with replacing(outputs.best) as temporary:
+        with atomic_write(outputs.best) as temporary:
             shutil.copyfile(resume / "best.pt", temporary)
     loop.save(outputs.last)
     best = loop.history[loop.best_epoch - 1]

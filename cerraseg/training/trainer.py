@@ -14,7 +14,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.logs import Teller
+from cerraseg.core.logs import ProgressLog
 from cerraseg.models.checkpoint import write
 from cerraseg.training.determinism import FLAGS
 from cerraseg.training.distributed.sync import Team
@@ -55,16 +55,17 @@ class _Teller(L.Callback):
     """What the bar shows on a terminal, for the log: an epoch of a large training takes long."""
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        self.teller = Teller(f"epoch {trainer.current_epoch + 1}, batch", int(trainer.num_training_batches))
+        self.progress_log = ProgressLog(f"epoch {trainer.current_epoch + 1}, batch", int(trainer.num_training_batches))
 
     def on_train_batch_start(self, trainer: L.Trainer, loop: Any, batch: Any, index: int) -> None:
-        self.teller.tell(index)
+        self.progress_log.update(index)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        self.teller = Teller(f"validation of epoch {trainer.current_epoch + 1}, batch", int(trainer.num_val_batches[0]))
+        what = f"validation of epoch {trainer.current_epoch + 1}, batch"
+        self.progress_log = ProgressLog(what, int(trainer.num_val_batches[0]))
 
     def on_validation_batch_start(self, trainer: L.Trainer, loop: Any, batch: Any, index: int, *_: Any) -> None:
-        self.teller.tell(index)
+        self.progress_log.update(index)
 
 
 def build_trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:

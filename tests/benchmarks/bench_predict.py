@@ -23,9 +23,9 @@ from reporting import measured, result, row
 from torch.utils.flop_counter import FlopCounterMode
 
 from cerraseg.config.recipes import RECIPES, model_settings
+from cerraseg.core.layout import SIZE
 from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.data import packed as store
-from cerraseg.data.index import SIZE
 from cerraseg.mapping.predict import predict
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, Segmenter

@@ -8,6 +8,7 @@ first run, best of 3.
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,8 +19,7 @@ from statistics import median
 import yaml
 from bench_tracking import finished
 from reporting import ROOT, row
-from test_project import LAYER
-from test_project import imports as imported
+from test_project import LIGHT
 from test_tracking import Tracked
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -34,7 +34,7 @@ def imports(script: Path) -> str:
 def light() -> list[Path]:
     """The scripts of the steps that do not load torch."""
     scripts = sorted((ROOT / "workflow/scripts").glob("*.py"))
-    return [path for path in scripts if all(LAYER.get(name, 0) < 2 for name in imported(path, LAYER))]
+    return [path for path in scripts if set(re.findall(r"from cerraseg\.(\w+)", path.read_text())) <= LIGHT]
 
 
 def best(times: int, command: list[str], folder: Path) -> float:

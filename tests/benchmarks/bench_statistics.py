@@ -18,9 +18,8 @@ import numpy as np
 import pandas as pd
 from reporting import measured, result, row
 
-from cerraseg.core.layout import count_columns
+from cerraseg.core.layout import SIZE, count_columns
 from cerraseg.core.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
-from cerraseg.data.index import SIZE
 from cerraseg.data.packed import Header, Store
 from cerraseg.data.statistics import band_statistics, class_counts, class_weights
 

@@ -24,7 +24,7 @@ MATRIX = {
 FILL = """
 from os import urandom
 from pathlib import Path
-from cerraseg.tracking.workflow import bless, jobs
+from cerraseg.orchestration.dvc_sync.snakemake import bless, jobs
 for path in (Path(path) for job in jobs() if job.rule != "digests" for path in job.outputs):
     files = [path] if path.suffix else [path / "a.tif", path / "b.tif"]
     for file in files:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 
 HEADERS = {
     "performance": "| what | ours | against | ratio | reach |",
@@ -37,7 +37,7 @@ class Page:
             return
         kept = {key: value for key, value in known.items() if key not in old and _script(key[1]) in self.order}
         table = self._table(block, kept | {(machine, command): list(rows) for command, rows in printed})
-        with replacing(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             temporary.write_text(text[:start] + table + text[end:])
 
     def _table(self, block: str, rows: Rows) -> str:

@@ -47,8 +47,8 @@ def test_turkish_letters_do_not_hide_options_from_gdal(tmp_path):
         pytest.skip("this system has no source of the Turkish locale")
     code = f"""
 from rasterio.crs import CRS
-from cerraseg.geopackage import write_geopackage
-from cerraseg.taxonomy import LEVELS
+from cerraseg.mapping.geopackage import write_geopackage
+from cerraseg.core.taxonomy import LEVELS
 import numpy, pathlib, shapely
 square = numpy.array([shapely.box(0, 0, 1, 1)])
 batches = [(square, {{"class_id": numpy.array([1])}})]

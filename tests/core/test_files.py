@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
-    with replacing(tmp_path / "new" / "a.txt") as temporary:
+    with atomic_write(tmp_path / "new" / "a.txt") as temporary:
         temporary.write_text("whole")
         assert not (tmp_path / "new" / "a.txt").exists()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.txt"]
@@ -23,7 +23,7 @@ def test_file_appears_when_the_block_ends(tmp_path):
 
 def test_exception_leaves_the_old_file_and_nothing_else(tmp_path):
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(RuntimeError), replacing(tmp_path / "a.txt") as temporary:
+    with pytest.raises(RuntimeError), atomic_write(tmp_path / "a.txt") as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert (tmp_path / "a.txt").read_text() == "old"
@@ -33,7 +33,7 @@ def test_exception_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_folder_replaces_the_older_one(tmp_path):
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps/old").touch()
-    with replacing(tmp_path / "maps") as temporary:
+    with atomic_write(tmp_path / "maps") as temporary:
         temporary.mkdir()
         (temporary / "new").touch()
     assert [path.name for path in (tmp_path / "maps").iterdir()] == ["new"]
@@ -47,7 +47,7 @@ def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
         living,
     ):
         (tmp_path / name).touch()
-    with replacing(tmp_path / "a.txt") as temporary:
+    with atomic_write(tmp_path / "a.txt") as temporary:
         temporary.touch()
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", living}
 
@@ -60,7 +60,7 @@ def test_leftovers_of_other_machines_go_by_their_age(tmp_path):
         (tmp_path / name / "half").touch()
     week = time.time() - 8 * 24 * 3600
     os.utime(tmp_path / lost, (week, week))
-    with replacing(tmp_path / "maps") as temporary:
+    with atomic_write(tmp_path / "maps") as temporary:
         temporary.mkdir()
     assert {path.name for path in tmp_path.iterdir()} == {"maps", *lately}
 
@@ -71,7 +71,7 @@ def test_files_of_others_are_no_leftovers(tmp_path):
     for name in (*theirs, f".[a].txt.{platform.node()}.{ended()}.part.txt"):
         (tmp_path / name).touch()
     for name in ("a.txt", "[a].txt"):
-        with replacing(tmp_path / name) as temporary:
+        with atomic_write(tmp_path / name) as temporary:
             temporary.touch()
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "[a].txt", *theirs}
 
@@ -85,7 +85,7 @@ def test_content_is_on_disk_before_the_name_is(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", lambda handle: (seen.append(path_of(handle)), sync(handle))[1])
     monkeypatch.setattr(Path, "replace", lambda self, to: (seen.append("renamed"), replace(self, to))[1])
-    with replacing(tmp_path / "a") as temporary:
+    with atomic_write(tmp_path / "a") as temporary:
         if folder:
             (temporary / "deep").mkdir(parents=True)
             (temporary / "deep/b").touch()
@@ -102,12 +102,12 @@ def test_a_folder_is_never_half_removed_under_its_name(tmp_path, monkeypatch):
     process = os.fork()
     if process == 0:
         monkeypatch.setattr(shutil, "rmtree", lambda _: os.kill(os.getpid(), signal.SIGKILL))
-        with replacing(tmp_path / "maps") as temporary:
+        with atomic_write(tmp_path / "maps") as temporary:
             temporary.mkdir()
             (temporary / "new").touch()
     assert os.WTERMSIG(os.waitpid(process, 0)[1]) == signal.SIGKILL
     assert [path.name for path in (tmp_path / "maps").iterdir()] == ["new"] and len(list(tmp_path.iterdir())) == 2
-    with replacing(tmp_path / "maps") as temporary:
+    with atomic_write(tmp_path / "maps") as temporary:
         temporary.mkdir()
     assert [path.name for path in tmp_path.iterdir()] == ["maps"]
 

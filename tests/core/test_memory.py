@@ -13,7 +13,7 @@ from test_search_worker import Training, search
 from test_train import plan, run
 
 from cerraseg.core.errors import DataError, MemoryShortage, StorageError
-from cerraseg.core.memory import enough, smaller
+from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
 from cerraseg.mapping import predict
 from cerraseg.mapping.map_scene import Settings, map_scene
 from cerraseg.models.checkpoint import Segmenter
@@ -39,21 +39,22 @@ def cuda():
     ],
 )
 def test_errors_of_every_kind_of_memory_are_told_alike(use, said):
-    with pytest.raises(MemoryShortage, match=rf"^Too little memory: lower x\. \(.*{said}"), enough("lower x"):
+    expected = pytest.raises(MemoryShortage, match=rf"^Too little memory: lower x\. \(.*{said}")
+    with expected, explain_out_of_memory("lower x"):
         use()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), DataError("out of memory, says a file's name")])
 def test_other_errors_stay(error):
-    with pytest.raises(type(error)) as caught, enough("lower x"):
+    with pytest.raises(type(error)) as caught, explain_out_of_memory("lower x"):
         raise error
     assert caught.value is error
 
 
 @pytest.mark.parametrize(("size", "remedy"), [(32, "set it to 16"), (1, "cannot be lower: take a smaller model")])
 def test_remedy_halves_until_one(size, remedy):
-    assert smaller("predict.batch_size", size).startswith(f"predict.batch_size is {size}; expected ")
-    assert remedy in smaller("predict.batch_size", size)
+    assert batch_size_hint("predict.batch_size", size).startswith(f"predict.batch_size is {size}; expected ")
+    assert remedy in batch_size_hint("predict.batch_size", size)
 
 
 def short(*_):

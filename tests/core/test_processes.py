@@ -11,15 +11,15 @@ import pytest
 
 from cerraseg.core import processes as workers
 from cerraseg.core.errors import DataError
-from cerraseg.core.processes import spread
+from cerraseg.core.processes import process_map
 
 SLEEPER = """
 import time
 from test_processes import nap
-from cerraseg import workers
+from cerraseg.core import processes as workers
 if __name__ == "__main__":
     workers._START = 0
-    list(workers.spread(nap, list(range(100)), 2))
+    list(workers.process_map(nap, list(range(100)), 2))
 """
 
 
@@ -42,27 +42,27 @@ def refuse(chunk):
 
 def test_order_is_kept_and_processes_are_used(monkeypatch):
     monkeypatch.setattr(workers, "_START", 0)
-    chunks, processes = zip(*spread(where, range(9), 2), strict=True)
+    chunks, processes = zip(*process_map(where, range(9), 2), strict=True)
     assert chunks == tuple(range(9))
     assert set(processes[:2]) == {os.getpid()} and os.getpid() not in processes[2:]
 
 
 def test_little_work_stays_here():
-    assert {process for _, process in spread(where, range(50), 8)} == {os.getpid()}
-    assert list(spread(where, [], 2)) == []
+    assert {process for _, process in process_map(where, range(50), 8)} == {os.getpid()}
+    assert list(process_map(where, [], 2)) == []
 
 
 @pytest.mark.parametrize("count", [1, 9])
 def test_errors_of_a_chunk_arrive(count, monkeypatch):
     monkeypatch.setattr(workers, "_START", 0)
     with pytest.raises(DataError, match="chunk 0 is bad"):
-        list(spread(refuse, range(count), 2))
+        list(process_map(refuse, range(count), 2))
 
 
 def test_a_killed_worker_is_named(monkeypatch):
     monkeypatch.setattr(workers, "_START", 0)
     with pytest.raises(DataError, match=r"worker processes was killed.*run the step again, or with fewer threads"):
-        list(spread(die, range(9), 2))
+        list(process_map(die, range(9), 2))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from cerraseg.core.errors import DataError, StorageError
-from cerraseg.core.files import replacing
-from cerraseg.core.logs import log, step
-from cerraseg.core.storage import ensure_folder, need_room, writing
+from cerraseg.core.files import atomic_write
+from cerraseg.core.logs import log
+from cerraseg.core.storage import ensure_folder, explain_disk_errors, need_room
+from cerraseg.orchestration.step import step
 
 
 def test_full_disk_is_named_with_what_is_free(small_disk):
@@ -20,12 +21,12 @@ def test_full_disk_is_named_with_what_is_free(small_disk):
     said = (
         rf"disk of {small_disk.folder}/new is full \(No space left on device; 0.0 MB free\); expected .* same command"
     )
-    with pytest.raises(StorageError, match=said) as caught, replacing(small_disk.folder / "new/a.bin") as temporary:
+    with pytest.raises(StorageError, match=said) as caught, atomic_write(small_disk.folder / "new/a.bin") as temporary:
         temporary.write_bytes(bytes(10**6))
     assert caught.value.errno == errno.ENOSPC
     assert small_disk.left() == []
     small_disk.empty()
-    with replacing(small_disk.folder / "new/a.bin") as temporary:
+    with atomic_write(small_disk.folder / "new/a.bin") as temporary:
         temporary.write_bytes(bytes(10**6))
     assert small_disk.left() == ["new/a.bin"]
 
@@ -33,20 +34,20 @@ def test_full_disk_is_named_with_what_is_free(small_disk):
 def test_old_file_outlives_a_full_disk(small_disk):
     (small_disk.folder / "a.txt").write_text("old")
     small_disk.fill()
-    with pytest.raises(StorageError), replacing(small_disk.folder / "a.txt") as temporary:
+    with pytest.raises(StorageError), atomic_write(small_disk.folder / "a.txt") as temporary:
         temporary.write_bytes(bytes(10**5))
     assert (small_disk.folder / "a.txt").read_text() == "old"
 
 
 def test_error_without_a_reason_is_put_down_to_a_full_disk_alone(small_disk, tmp_path):
     """As GDAL's: what it says is kept."""
-    with pytest.raises(RuntimeError, match="it failed"), replacing(small_disk.folder / "a"):
+    with pytest.raises(RuntimeError, match="it failed"), atomic_write(small_disk.folder / "a"):
         raise RuntimeError("it failed")
     small_disk.fill()
     said = r"is full \(it failed; 0.0 MB free\)"
-    with pytest.raises(StorageError, match=said), replacing(small_disk.folder / "a"):
+    with pytest.raises(StorageError, match=said), atomic_write(small_disk.folder / "a"):
         raise RuntimeError("it failed")
-    with pytest.raises(DataError, match="our own"), replacing(small_disk.folder / "a"):
+    with pytest.raises(DataError, match="our own"), atomic_write(small_disk.folder / "a"):
         raise DataError("our own")
 
 
@@ -54,11 +55,11 @@ def test_read_only_folder_is_named(small_disk):
     small_disk.read_only()
     with (
         pytest.raises(StorageError, match=rf"{small_disk.folder}/new is read-only .* point `results` at another disk"),
-        replacing(small_disk.folder / "new/a.txt"),
+        atomic_write(small_disk.folder / "new/a.txt"),
     ):
         pass
     small_disk.writable()
-    with replacing(small_disk.folder / "new/a.txt") as temporary:
+    with atomic_write(small_disk.folder / "new/a.txt") as temporary:
         temporary.touch()
     assert small_disk.left() == ["new/a.txt"]
 
@@ -69,11 +70,11 @@ def test_what_is_no_folder_is_named(kind, tmp_path):
     results.touch() if kind == "file" else results.symlink_to(tmp_path / "nowhere")
     with (
         pytest.raises(StorageError, match=f"^{results} is no folder, perhaps a broken link.* move it away"),
-        replacing(results / "logs/a.txt"),
+        atomic_write(results / "logs/a.txt"),
     ):
         pass
     results.unlink()
-    with replacing(results / "logs/a.txt") as temporary:
+    with atomic_write(results / "logs/a.txt") as temporary:
         temporary.touch()
 
 
@@ -89,19 +90,19 @@ def test_what_is_no_folder_is_named(kind, tmp_path):
     ],
 )
 def test_each_fault_has_its_remedy(code, said):
-    with pytest.raises(StorageError, match=said), writing(Path("/r/file")):
+    with pytest.raises(StorageError, match=said), explain_disk_errors(Path("/r/file")):
         raise OSError(code, os.strerror(code))
 
 
 def test_other_errors_of_the_system_stay():
-    with pytest.raises(FileNotFoundError), writing(Path("/r/file")):
+    with pytest.raises(FileNotFoundError), explain_disk_errors(Path("/r/file")):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/input")
-    with pytest.raises(FileExistsError), writing(Path("/a/file")):  # an archive's two entries of one name
+    with pytest.raises(FileExistsError), explain_disk_errors(Path("/a/file")):  # an archive's two entries of one name
         raise FileExistsError(errno.EEXIST, "File exists", "/a/b")
 
 
 def test_denied_input_is_named_not_the_output(tmp_path):
-    with pytest.raises(StorageError, match=r"^/in/a.tif: Permission denied"), replacing(tmp_path / "out"):
+    with pytest.raises(StorageError, match=r"^/in/a.tif: Permission denied"), atomic_write(tmp_path / "out"):
         raise PermissionError(errno.EACCES, "Permission denied", "/in/a.tif")
 
 
@@ -132,13 +133,14 @@ STEP = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from cerraseg.files import replacing
-from cerraseg.logs import log, step
+from cerraseg.core.files import atomic_write
+from cerraseg.core.logs import log
+from cerraseg.orchestration.step import step
 folder = Path(sys.argv[1])
 with step(SimpleNamespace(log=[folder / "logs/a.log"], output=SimpleNamespace())):
     for _ in range(50):
         log.info("a line %s", "x" * 200)
-    with replacing(folder / "a.bin") as temporary:
+    with atomic_write(folder / "a.bin") as temporary:
         temporary.write_bytes(bytes(10**6))
 """
 

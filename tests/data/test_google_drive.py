@@ -162,7 +162,7 @@ def test_a_failed_connection_is_tried_again(server: Drive, tmp_path: Path, monke
 def test_a_killed_process_goes_on_where_it_stopped(server: Drive, tmp_path: Path) -> None:
     server.stall_after = HALF
     code = (
-        "import sys, pathlib; from cerraseg import drive;"
+        "import sys, pathlib; from cerraseg.data import google_drive as drive;"
         "drive.fetch(sys.argv[1], pathlib.Path(sys.argv[2]), server=sys.argv[3])"
     )
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}

@@ -6,6 +6,7 @@ import pytest
 import rasterio
 from conftest import IDS, PIXEL, arrays, opened, patch_file, write_patch, write_tif
 
+from cerraseg.data import masks
 from cerraseg.evaluation import edges
 from cerraseg.data import index as patches, packed as store
 from cerraseg.core import processes
@@ -216,4 +217,4 @@ def test_table_says_where_edges_come_from(root, tmp_path, caplog):
     packed = opened(tmp_path)
     row = table["row"].loc["42"]
     np.testing.assert_array_equal(packed.masks[row, packed.layer("edge_l1")], drawn[0])
-    np.testing.assert_array_equal(packed.masks[row, packed.layer("edge_l2")], edges.derive(packed.masks[row, 1]))
+    np.testing.assert_array_equal(packed.masks[row, packed.layer("edge_l2")], masks.derive_edges(packed.masks[row, 1]))

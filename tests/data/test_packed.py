@@ -16,9 +16,10 @@ from conftest import arrays, opened, patch_file, write_tif
 
 from cerraseg.data import index, packed as store
 from cerraseg.core import storage, processes as workers
-from cerraseg.evaluation.edges import derive
+from cerraseg.data.masks import derive_edges
 from cerraseg.core.errors import DataError, StorageError
-from cerraseg.data.packed import batches, digest, open_store, pack, rows_of
+from cerraseg.data.packed import batches, digest, open_store, pack
+from cerraseg.data.tables import rows_of
 from cerraseg.core.taxonomy import MSI_BANDS, SAR_BANDS
 
 
@@ -59,7 +60,7 @@ def naive(table):
                 layers[layer] = source.read()
         images.append(np.concatenate([layers["msi"], layers["sar"]]))
         classes = np.concatenate([layers["l1"], layers["l2"]]).astype(np.uint8)
-        masks.append(np.concatenate([classes, derive(classes)]))
+        masks.append(np.concatenate([classes, derive_edges(classes)]))
     return np.stack(images), np.stack(masks)
 
 

@@ -10,7 +10,7 @@ from conftest import opened
 
 from cerraseg.core.errors import DataError
 from cerraseg.data.statistics import band_statistics, class_weights, write_statistics
-from cerraseg.data.packed import rows_of
+from cerraseg.data.tables import rows_of
 
 
 def test_bands_and_counts_are_those_of_the_training_split(packed):

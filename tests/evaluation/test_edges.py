@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cerraseg.data import masks
 from cerraseg.evaluation import edges
 
 
@@ -10,18 +11,18 @@ def test_both_sides_of_a_class_change_are_edge():
     mask = np.zeros((5, 5), np.uint8)
     mask[1:3, 2:] = 3
     expected = np.array([[0, 0, 1, 1, 1], [0, 1, 1, 1, 1], [0, 1, 1, 1, 1], [0, 0, 1, 1, 1], [0, 0, 0, 0, 0]])
-    np.testing.assert_array_equal(edges.derive(mask), expected)
-    np.testing.assert_array_equal(edges.derive(np.stack([mask, mask.T]))[1], expected.T)
+    np.testing.assert_array_equal(masks.derive_edges(mask), expected)
+    np.testing.assert_array_equal(masks.derive_edges(np.stack([mask, mask.T]))[1], expected.T)
 
 
 def test_diagonal_neighbours_make_no_edge():
     mask = np.array([[0, 0, 0], [0, 0, 0], [0, 0, 1]], np.uint8)
-    np.testing.assert_array_equal(edges.derive(mask), [[0, 0, 0], [0, 0, 1], [0, 1, 1]])
+    np.testing.assert_array_equal(masks.derive_edges(mask), [[0, 0, 0], [0, 0, 1], [0, 1, 1]])
 
 
 def test_ignored_pixels_stay_ignored_and_make_no_edge():
     mask = np.array([[0, 255, 1], [0, 0, 1]], np.uint8)
-    np.testing.assert_array_equal(edges.derive(mask), [[0, 255, 0], [0, 1, 1]])
+    np.testing.assert_array_equal(masks.derive_edges(mask), [[0, 255, 0], [0, 1, 1]])
 
 
 def line(column, height=9, width=9):

@@ -7,7 +7,7 @@ from conftest import opened
 from test_train import SMALL
 
 from cerraseg.core.errors import DataError
-from cerraseg.evaluation.edges import derive
+from cerraseg.data.masks import derive_edges
 from cerraseg.mapping.predict import _tiles, predict
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, Segmenter
@@ -41,7 +41,7 @@ def test_equals_the_model_on_each_patch(model_file, packed, tmp_path):
 
 def test_edges_of_a_model_without_an_edge_decoder_are_those_of_its_classes(model_file, packed, tmp_path):
     classes, _ = run(model_file, packed, np.array([3, 7]), tmp_path)
-    np.testing.assert_array_equal(np.load(tmp_path / "e.npy"), derive(classes))
+    np.testing.assert_array_equal(np.load(tmp_path / "e.npy"), derive_edges(classes))
 
 
 def test_edges_are_written_beside_the_classes(packed, tmp_path):
@@ -93,7 +93,7 @@ def test_tiles_are_those_of_softmax_and_max(classes, change):
     np.testing.assert_array_equal(found[0], ids)
     np.testing.assert_array_equal(found[1], (best * 100).round())
     np.testing.assert_array_equal(found[2], edge.argmax(1) == 1)
-    np.testing.assert_array_equal(_tiles(semantic)[2], derive(ids.numpy().astype(np.uint8)))
+    np.testing.assert_array_equal(_tiles(semantic)[2], derive_edges(ids.numpy().astype(np.uint8)))
 
 
 def test_bfloat16_predicts_nearly_the_same(model_file, packed, tmp_path):

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from cerraseg.core import logs, versions
+from cerraseg.core import versions
 from cerraseg.orchestration.provenance import records
 from cerraseg.orchestration.provenance.content import Content, content
+from cerraseg.orchestration.step import step
 
 
 class Named(SimpleNamespace):
@@ -222,10 +223,10 @@ def test_the_youngest_maker_counts():
 
 def test_a_step_that_fails_leaves_no_record():
     out = put("results/best")
-    with pytest.raises(ValueError), logs.step(job(output={"best": out})):
+    with pytest.raises(ValueError), step(job(output={"best": out})):
         raise ValueError
     assert not Path("results/provenance").exists()
-    with logs.step(job(output={"best": out})):
+    with step(job(output={"best": out})):
         pass
     assert read()["outputs"][0]["bytes"] == 5
 
@@ -240,7 +241,7 @@ def test_a_step_that_fails_names_inputs_that_are_not_what_their_makers_wrote(cap
     put("results/maps/a.tif", "hullo")
     Path("results/gone").unlink()
     later = job(output={}, input=[*outputs.values(), "results/strange"])
-    with pytest.raises(ValueError), logs.step(later):
+    with pytest.raises(ValueError), step(later):
         raise ValueError("1 column expected")
     told = [line for line in capsys.readouterr().err.splitlines() if "not what the step" in line]
     remedy = "not what the step index wrote; remove it and give the same command again"
@@ -248,6 +249,6 @@ def test_a_step_that_fails_names_inputs_that_are_not_what_their_makers_wrote(cap
 
 
 def test_a_step_without_an_output_for_it_writes_none():
-    with logs.step(SimpleNamespace(log=["log.txt"], output=SimpleNamespace(card="card.md"))):
+    with step(SimpleNamespace(log=["log.txt"], output=SimpleNamespace(card="card.md"))):
         pass
     assert [path.name for path in Path().iterdir()] == ["log.txt"]

@@ -18,7 +18,7 @@ from cerraseg.orchestration import run_lock
 
 GATE = "    import time\n    Path('waits').touch()\n    while not Path('go').exists():\n        time.sleep(0.05)\n"
 TARGET = "results/split.csv"
-JOIN = "import sys, time; from cerraseg import running; print(running.join(), flush=True); time.sleep(60)"
+JOIN = "import sys, time; from cerraseg.orchestration import run_lock as running; print(running.join(), flush=True); time.sleep(60)"
 
 
 @pytest.fixture(autouse=True)
@@ -173,7 +173,7 @@ def waiting(folder) -> Iterator[tuple[Project, subprocess.Popen]]:
     """A project and a run of it, in the middle of the split until there is a file "go"."""
     project = Project(folder / "project", TINY)
     script = project.folder / "workflow/scripts/split.py"
-    begin = "with logs.step(snakemake):\n"
+    begin = "with step(snakemake):\n"
     script.write_text("from pathlib import Path\n" + script.read_text().replace(begin, begin + GATE))
     command = project.command(TARGET)
     with subprocess.Popen(command, cwd=project.folder, env=project.environment(), start_new_session=True) as first:

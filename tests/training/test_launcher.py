@@ -176,7 +176,7 @@ def test_killed_at_any_moment_any_number_of_devices_goes_on(packed, tmp_path, ag
 
 STEP = """
 from types import SimpleNamespace
-from cerraseg import devices
+from cerraseg.training.distributed import launcher as devices
 devices.granted = lambda asked: asked
 class Named(dict):
     __getattr__ = dict.__getitem__

@@ -13,7 +13,7 @@ from test_faults import once_in
 from test_train import outputs, plan, run
 
 from cerraseg.core.errors import DataError
-from cerraseg.data.packed import rows_of
+from cerraseg.data.tables import rows_of
 from cerraseg.training import module, nan_guard
 from cerraseg.training.nan_guard import Bad, FirstBad
 from cerraseg.training.train import train

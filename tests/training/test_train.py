@@ -17,8 +17,8 @@ from cerraseg.config.scenario import parse
 from cerraseg.core import logs
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.taxonomy import CHILDREN, PARENTS
-from cerraseg.data.packed import rows_of
-from cerraseg.evaluation.edges import derive
+from cerraseg.data.masks import derive_edges
+from cerraseg.data.tables import rows_of
 from cerraseg.evaluation.metrics import confusion_matrix, scores
 from cerraseg.mapping import predict
 from cerraseg.models import checkpoint
@@ -311,7 +311,7 @@ def test_model_of_both_levels_is_selected_and_predicts_from_the_top(packed, tmp_
     np.testing.assert_allclose(
         confidence, 100 * np.take_along_axis(probabilities, classes[:, None].astype(int), 1)[:, 0], atol=0.51
     )
-    np.testing.assert_array_equal(edges, derive(classes))
+    np.testing.assert_array_equal(edges, derive_edges(classes))
     found = scores(confusion_matrix(store.masks[rows, store.layer("l2")], classes, 14))
     assert found.macro_f1 == pytest.approx(about["val_macro_f1"], abs=1e-9)
 

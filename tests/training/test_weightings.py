@@ -7,8 +7,8 @@ import pytest
 from conftest import opened
 
 from cerraseg.config.scenario import AXES
-from cerraseg.data.packed import rows_of
 from cerraseg.data.statistics import class_weights
+from cerraseg.data.tables import rows_of
 from cerraseg.training.weightings import (
     WEIGHTINGS,
     draw_shares,

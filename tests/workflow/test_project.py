@@ -1,4 +1,4 @@
-"""The house rules that a machine can hold: layers, light steps, one truth each, environments in step."""
+"""The house rules that a machine can hold beside the import contracts: light steps, one truth each, environments."""
 
 import ast
 import csv
@@ -17,46 +17,7 @@ from cerraseg.core import taxonomy
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "cerraseg"
-LAYERS = {
-    0: "errors surroundings taxonomy scenario recipes hopeless logs records content software files layout config "
-    "config_schema plain_config stopping slurm running memory storage endings clock workers wording own_models "
-    "search_space search_check storage_url",
-    1: "simulate simulated_scene spectra landscape regions sites courses noise ground geotiff rasters tiff_check "
-    "download kaggle kaggle_client drive archive released patches edges split pooling store statistics metrics "
-    "score_files bootstrap evaluation model_card card_facts card_origin card_text places distances groups "
-    "stratify spatial leakage leakage_chart split_map export grids mosaic cog true_colour figures map_figures "
-    "map_marks benchmark tables benchmark_chart model_check scene scale survey tiling map_rows areas "
-    "area_estimates area_tables polygons geopackage stac provenance reproduce overview overview_charts "
-    "overview_maps overview_scores overview_views weightings parent_maps study trials search_report search_figure "
-    "orchestration orchestration.code_digest tracking tracking.workflow tracking.stages "
-    "tracking.commands tracking.__main__",
-    2: "inference dataset losses models models.unet models.transnuseg models.swin models.own models.fusion "
-    "parameters pretrained augmentation checkpoint team devices nodes averaging determinism finite",
-    3: "plan loop trainer training learning_rate prediction mapping adoption model_trial",
-    4: "search",
-}
-LAYER = {f"cerraseg.{name}".removesuffix(".__init__"): n for n, names in LAYERS.items() for name in names.split()}
-SIDEWAYS = {
-    ("cerraseg.training.module", "cerraseg.training.plan"),
-    ("cerraseg.training.trainer", "cerraseg.training.plan"),
-    ("cerraseg.training.train", "cerraseg.training.plan"),
-    ("cerraseg.training.train", "cerraseg.training.module"),
-    ("cerraseg.training.train", "cerraseg.training.trainer"),
-    ("cerraseg.training.distributed.launcher", "cerraseg.training.distributed.sync"),
-    ("cerraseg.training.distributed.slurm_nodes", "cerraseg.training.distributed.launcher"),
-    ("cerraseg.training.lr_finder", "cerraseg.training.plan"),
-    ("cerraseg.training.lr_finder", "cerraseg.training.module"),
-    ("cerraseg.training.lr_finder", "cerraseg.training.trainer"),
-    ("cerraseg.training.lr_finder", "cerraseg.training.train"),
-    ("cerraseg.models.factory", "cerraseg.models.unet"),
-    ("cerraseg.models.factory", "cerraseg.models.transnuseg"),
-    ("cerraseg.models.factory", "cerraseg.models.smp"),
-    ("cerraseg.models.smp", "cerraseg.models.late_fusion"),
-    ("cerraseg.models.transnuseg", "cerraseg.models.transnuseg_blocks"),
-    ("cerraseg.models.pretrained", "cerraseg.models.late_fusion"),
-    ("cerraseg.models.pretrained", "cerraseg.models.state_dict"),
-    ("cerraseg.models.checkpoint", "cerraseg.models.factory"),
-}
+LIGHT = {"core", "config", "geo", "data", "evaluation", "report", "orchestration"}
 
 
 def modules():
@@ -75,19 +36,9 @@ def imports(path, known):
             yield from (alias.name for alias in node.names)
 
 
-def test_every_module_has_a_layer():
-    assert {name for name, _ in modules()} == set(LAYER)
-
-
-@pytest.mark.parametrize(("name", "path"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
-def test_imports_go_down(name, path):
-    for imported in set(imports(path, LAYER)) & set(LAYER):
-        below = LAYER[imported] < LAYER[name] or (LAYER[imported] == LAYER[name] <= 1) or (name, imported) in SIDEWAYS
-        assert below, f"{name} imports {imported}: layer {LAYER[name]} may not import layer {LAYER[imported]}"
-
-
-def test_light_modules_do_not_load_torch():
-    light = ", ".join(sorted(name for name, layer in LAYER.items() if layer < 2))
+def test_light_wings_do_not_load_torch():
+    """Beside the import contracts: no library that they load brings it in."""
+    light = ", ".join(name for name, _ in modules() if name.split(".")[1] in LIGHT and not name.endswith("__main__"))
     code = f"import sys, {light}\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
 
@@ -117,6 +68,7 @@ def test_conda_environments_hold_what_their_steps_import():
         "torch": "pytorch",
         "yaml": "pyyaml",
     }
+    known = {name for name, _ in modules()}
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
     steps = re.findall(r"conda:\s+(CONDA_\w+)(?:(?!conda:).)*?script:\s+\"../scripts/(\w+).py\"", rules, re.DOTALL)
     assert {script for _, script in steps} == {path.stem for path in (REPOSITORY / "workflow/scripts").glob("*.py")}
@@ -124,8 +76,8 @@ def test_conda_environments_hold_what_their_steps_import():
         environment = (REPOSITORY / f"envs/{constant.removeprefix('CONDA_').lower()}.yaml").read_text()
         todo, seen = [REPOSITORY / f"workflow/scripts/{script}.py"], set()
         while todo:
-            for name in imports(todo.pop(), LAYER):
-                if name in LAYER and name not in seen:
+            for name in imports(todo.pop(), known):
+                if name in known and name not in seen:
                     stem = REPOSITORY / name.replace(".", "/")
                     todo.append(stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py"))
                 seen.add(name)

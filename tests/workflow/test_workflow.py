@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from cerraseg.config import recipes, scenario
 from cerraseg.core.taxonomy import CHILDREN, LEVELS, PARENTS
 from cerraseg.data import packed
+from cerraseg.data.masks import derive_edges
 from cerraseg.evaluation import benchmark
-from cerraseg.evaluation.edges import derive
 from cerraseg.evaluation.metrics import confusion_matrix, scores
 from cerraseg.models import checkpoint
 from cerraseg.training import plan, train
@@ -104,7 +104,7 @@ def test_edges_are_mapped_and_scored(project):
         assert (np.isin(found.read(1), [0, 1]) == mapped).all()
         assert 0 < truth.read(1)[mapped].mean() < 0.5
     classes, edges = (np.load(results / f"scenarios/{TUNED}/{name}.npy") for name in ("prediction", "edges"))
-    np.testing.assert_array_equal(edges, derive(classes))
+    np.testing.assert_array_equal(edges, derive_edges(classes))
     assert pd.read_csv(results / "benchmark.csv")["edge_f1_2"].between(0, 100).all()
 
 

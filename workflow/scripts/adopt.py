@@ -5,11 +5,11 @@ from pathlib import Path
 
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
-from cerraseg.core import logs
 from cerraseg.models import released
 from cerraseg.models.adopt import adopt
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake):
+with step(snakemake):
     scenario = Scenario(**snakemake.params.scenario)
     listing = snakemake.input.get("listing")
     adopt(

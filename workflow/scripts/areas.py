@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import area_tables
 from cerraseg.evaluation.score_files import read_patches
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake):
+with step(snakemake):
     maps = sorted(Path(snakemake.input.mosaic).glob("prediction_*.tif"))
     _, counts = read_patches(snakemake.input.patches)
     classes = LEVELS[snakemake.params.scenario["level"]]

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.evaluation import benchmark, score_files
+from cerraseg.orchestration.step import step
 from cerraseg.report import benchmark_chart, tables
 
-with logs.step(snakemake):
+with step(snakemake):
     files, out = snakemake.input.metrics, snakemake.output
     labels = {"title": "Benchmark", "source": snakemake.params.label}
     score_files.set_aside_others(Path(files[0]).parents[1], snakemake.params.scenarios)

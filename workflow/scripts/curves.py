@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from cerraseg.core import logs
+from cerraseg.orchestration.step import step
 from cerraseg.report import figures
 
-with logs.step(snakemake):
+with step(snakemake):
     history = np.genfromtxt(snakemake.input.history, delimiter=",", names=True, dtype=None, encoding="utf-8", ndmin=1)
     figures.curves(
         {column: history[column] for column in history.dtype.names},

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from cerraseg.core import logs
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake), replacing(Path(snakemake.output.digests)) as temporary:
+with step(snakemake), atomic_write(Path(snakemake.output.digests)) as temporary:
     temporary.write_text(json.dumps(snakemake.params.digests, indent=2) + "\n")

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.data.download import download_kaggle, write_manifest
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake):
+with step(snakemake):
     settings = dict(snakemake.params.settings)
     roots = download_kaggle(settings["dataset"], settings["version"], Path(settings.pop("folder")))
     write_manifest(Path(snakemake.output.manifest), source=snakemake.params.label, roots=roots, **settings)

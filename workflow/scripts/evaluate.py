@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from cerraseg.config.scenario import Scenario
-from cerraseg.core import logs
 from cerraseg.data import packed
 from cerraseg.evaluation.evaluate import evaluate
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake):
+with step(snakemake):
     history = snakemake.input.get("history")
     evaluate(
         Scenario(**snakemake.params.scenario),

@@ -1,9 +1,9 @@
 """Write the split table of one fold of a cross-validation."""
 
-from cerraseg.core import logs
 from cerraseg.data.splits import assign
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake):
+with step(snakemake):
     settings = dict(snakemake.params.settings)
     assign.write_fold(
         snakemake.input.table,

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.data import index
+from cerraseg.orchestration.step import step
 
 if __name__ == "__main__":
-    with logs.step(snakemake):
+    with step(snakemake):
         roots = [root["path"] for root in json.loads(Path(snakemake.input.manifest).read_text())["roots"]]
         index.index(
             roots,

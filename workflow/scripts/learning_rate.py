@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.data import packed
+from cerraseg.orchestration.step import step
 from cerraseg.training.lr_finder import Outputs, find
 from cerraseg.training.plan import plan_of
 
 if __name__ == "__main__":
     told, read, out = snakemake.params, snakemake.input, snakemake.output
-    with logs.step(snakemake):
+    with step(snakemake):
         find(
             plan_of(
                 dict(told.items()),

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.data.download import write_manifest
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake):
+with step(snakemake):
     roots = [Path(root) for root in snakemake.params.roots]
     write_manifest(Path(snakemake.output.manifest), source=snakemake.params.label, roots=roots)

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.data import statistics
 from cerraseg.mapping.map_scene import Settings, map_scene
 from cerraseg.mapping.scene import SceneFiles
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake):
+with step(snakemake):
     map_scene(
         Path(snakemake.input.checkpoint),
         SceneFiles.of(snakemake.params.scene),

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
-from cerraseg.core import logs
 from cerraseg.core.layout import SOURCE
+from cerraseg.orchestration.step import step
 from cerraseg.report import model_card, model_card_facts
 
-with logs.step(snakemake):
+with step(snakemake):
     model_card.write(
         Path(snakemake.output.card),
         model_card_facts.Sources(**{name: Path(file) if file else None for name, file in snakemake.input.items()}),

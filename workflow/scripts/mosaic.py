@@ -1,16 +1,16 @@
 """Merge a scenario's predicted patches to one map per coordinate system, with confidence and edges beside it."""
 
-from cerraseg.core import logs
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import EDGES, LEVELS
-from cerraseg.data import packed
+from cerraseg.data import packed, tables
 from cerraseg.mapping.mosaic import mosaic
 from cerraseg.mapping.parent_maps import write_parents
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake), replacing(snakemake.output.folder) as folder:
+with step(snakemake), atomic_write(snakemake.output.folder) as folder:
     folder.mkdir()
-    rows = packed.rows_of(snakemake.input.split, snakemake.params.patches)
-    patches = packed.read_patches(snakemake.input.table).iloc[rows]
+    rows = tables.rows_of(snakemake.input.split, snakemake.params.patches)
+    patches = tables.read_patch_table(snakemake.input.table).iloc[rows]
     tags = {"SCENARIO": snakemake.wildcards.scenario, "SOURCE": snakemake.params.label}
     legends = {"prediction": LEVELS[snakemake.params.scenario["level"]], "confidence": None, "edges": EDGES}
     for name, legend in legends.items():

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import yaml
 
-from cerraseg.core import logs, versions
+from cerraseg.core import versions
 from cerraseg.core.layout import SOURCE
-from cerraseg.data.packed import read_split
+from cerraseg.data.tables import read_split
 from cerraseg.evaluation import area_tables
+from cerraseg.orchestration.step import step
 from cerraseg.report.overview import page
 from cerraseg.report.overview.scores import Scored
 from cerraseg.report.overview.views import find_views
 
-with logs.step(snakemake):
+with step(snakemake):
     results, params, read = Path(snakemake.input.benchmark).parent, snakemake.params, snakemake.input
     histories = {Path(file).parent.name: Path(file) for file in read.histories}
     page.write(

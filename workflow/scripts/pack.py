@@ -1,10 +1,10 @@
 """Pack all patches into memory-mapped arrays."""
 
-from cerraseg.core import logs
 from cerraseg.data import packed
+from cerraseg.orchestration.step import step
 
 if __name__ == "__main__":
-    with logs.step(snakemake):
+    with step(snakemake):
         packed.pack(
             snakemake.input.table,
             snakemake.output.images,

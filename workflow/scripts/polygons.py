@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.mapping.polygons import polygons
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake):
+with step(snakemake):
     folder = Path(snakemake.input.map)
     polygons(
         folder / "classes.tif",

@@ -1,14 +1,14 @@
 """Predict patches with a scenario's best checkpoint."""
 
-from cerraseg.core import logs
-from cerraseg.data import packed
+from cerraseg.data import packed, tables
 from cerraseg.mapping.predict import predict
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake):
+with step(snakemake):
     predict(
         snakemake.input.checkpoint,
         packed.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
-        packed.rows_of(snakemake.input.split, snakemake.params.patches),
+        tables.rows_of(snakemake.input.split, snakemake.params.patches),
         snakemake.output.prediction,
         snakemake.output.confidence,
         snakemake.output.edges,

@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import score_files
+from cerraseg.orchestration.step import step
 from cerraseg.report import figures, leakage_chart, map_figures
 
-with logs.step(snakemake):
+with step(snakemake):
     level = snakemake.params.scenario["level"]
     classes = LEVELS[level]
     named = {"title": snakemake.wildcards.scenario, "source": snakemake.params.label}

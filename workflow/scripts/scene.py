@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.data import statistics
 from cerraseg.mapping import scene_check
 from cerraseg.mapping.scene import SceneFiles
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake), replacing(snakemake.output.truth) as folder:
+with step(snakemake), atomic_write(snakemake.output.truth) as folder:
     folder.mkdir()
     scene = snakemake.params.scene
     files, tags = SceneFiles.of(scene), {"SCENE": scene["name"], "SOURCE": snakemake.params.label}

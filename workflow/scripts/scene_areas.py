@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import area_tables
 from cerraseg.evaluation.areas import confusion_blocks
 from cerraseg.evaluation.score_files import read_patches
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake):
+with step(snakemake):
     level = snakemake.params.scenario["level"]
     scene, truth = Path(snakemake.input.map) / "classes.tif", Path(snakemake.input.truth) / level / "truth.tif"
     if truth.exists():

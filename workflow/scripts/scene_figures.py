@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.core.taxonomy import LEVELS
+from cerraseg.orchestration.step import step
 from cerraseg.report import map_figures
 
-with logs.step(snakemake):
+with step(snakemake):
     level = snakemake.params.scenario["level"]
     scene, truth = Path(snakemake.input.map), Path(snakemake.input.truth)
     labels = truth / level / "truth.tif"

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.data.download import write_manifest
 from cerraseg.data.simulation.patches import simulate
+from cerraseg.orchestration.step import step
 
 if __name__ == "__main__":
-    with logs.step(snakemake):
+    with step(snakemake):
         settings = dict(snakemake.params.settings)
         folder = Path(settings.pop("folder")) / "cerradata_4mm"
         simulate(folder, workers=snakemake.threads, **settings)

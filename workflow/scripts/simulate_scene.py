@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.data.simulation.scene import simulate_scene
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake):
+with step(snakemake):
     simulate_scene(Path(snakemake.output.msi).parent, **snakemake.params.settings)

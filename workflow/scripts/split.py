@@ -1,9 +1,9 @@
 """Assign every patch to training, validation or test."""
 
-from cerraseg.core import logs
 from cerraseg.data.splits import assign
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake):
+with step(snakemake):
     settings = dict(snakemake.params.settings)
     shares = {part: settings.pop(part) for part in assign.PARTS}
     assign.write_split(snakemake.input.table, snakemake.output.split, shares=shares, **settings)

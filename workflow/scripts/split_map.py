@@ -1,9 +1,9 @@
 """Draw where the parts of the split lie."""
 
-from cerraseg.core import logs
+from cerraseg.orchestration.step import step
 from cerraseg.report import split_map
 
-with logs.step(snakemake):
+with step(snakemake):
     split_map.draw(
         snakemake.input.table,
         snakemake.input.split,

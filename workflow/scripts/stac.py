@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.mapping.stac import write_item
+from cerraseg.orchestration.step import step
 
 RASTERS = ("classes", "classes_l1", "confidence", "probabilities", "margin", "entropy")
 BY_SUFFIX = {".tif": "sieved", ".gpkg": "polygons"}
 
-with logs.step(snakemake):
+with step(snakemake):
     folder = Path(snakemake.input.map)
     files = {name: folder / f"{name}.tif" for name in RASTERS}
     files |= {name: Path(snakemake.input[name]) for name in ("areas", "figure")}

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from cerraseg.core import logs
 from cerraseg.data import packed
+from cerraseg.orchestration.step import step
 from cerraseg.training.distributed import launcher, slurm_nodes
 from cerraseg.training.plan import plan_of
 from cerraseg.training.train import Outputs, train
 
 if __name__ == "__main__":
     told, read, out = snakemake.params, snakemake.input, snakemake.output
-    with logs.step(snakemake):
+    with step(snakemake):
         train(
             plan_of(
                 dict(told.items()),

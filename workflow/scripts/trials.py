@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from cerraseg.config.storage_url import storage_of
-from cerraseg.core import logs
 from cerraseg.data import packed
+from cerraseg.orchestration.step import step
 from cerraseg.training.distributed import launcher
 from cerraseg.training.plan import plan_of
 from cerraseg.training.tuning.objective import Data, work
 
 if __name__ == "__main__":
     told, read = snakemake.params, snakemake.input
-    with logs.step(snakemake):
+    with step(snakemake):
         work(
             plan_of(
                 dict(told.items()),

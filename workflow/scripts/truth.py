@@ -1,17 +1,18 @@
 """Merge the mapped patches to one picture per coordinate system, and their masks and edges to maps of each level."""
 
-from cerraseg.core import logs
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import edge_layer
 from cerraseg.core.taxonomy import EDGES, LEVELS
 from cerraseg.data import packed as store
+from cerraseg.data import tables
 from cerraseg.mapping.mosaic import mosaic
 from cerraseg.mapping.true_colour import patches_images
+from cerraseg.orchestration.step import step
 
-with logs.step(snakemake), replacing(snakemake.output.folder) as folder:
+with step(snakemake), atomic_write(snakemake.output.folder) as folder:
     packed = store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header)
-    rows = store.rows_of(snakemake.input.split, snakemake.params.patches)
-    patches = store.read_patches(snakemake.input.table).iloc[rows]
+    rows = tables.rows_of(snakemake.input.split, snakemake.params.patches)
+    patches = tables.read_patch_table(snakemake.input.table).iloc[rows]
     tags = {"SOURCE": snakemake.params.label}
     patches_images(patches, packed.images, packed.header.bands, folder, rows=rows, tags=tags)
     for level in (level for level in LEVELS if level in packed.header.layers):

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from cerraseg.config.storage_url import storage_of
-from cerraseg.core import logs
+from cerraseg.orchestration.step import step
 from cerraseg.training.tuning.report import Report, write_search
 
-with logs.step(snakemake):
+with step(snakemake):
     write_search(
         Path(snakemake.input.workers[0]),
         snakemake.params.scenario,

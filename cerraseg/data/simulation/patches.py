@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cerraseg.core.errors import ConfigError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.data.simulation.tiff_template import Template, template
 from cerraseg.data.simulation.window import Bools, Window, salts
 from cerraseg.data.simulation.landscape import landscape
 from cerraseg.core.logs import log, progress
 from cerraseg.data.simulation.spectra import images
 from cerraseg.core.taxonomy import LEVELS, MSI_BANDS, PARENTS, SAR_BANDS
-from cerraseg.core.processes import spread
+from cerraseg.core.processes import process_map
 
 _PAD = 1  # px around a block that the blur and the edges look at; both are written for 1
 PIXEL = 8.983e-5  # degrees: 10 m on the ground
@@ -92,12 +92,12 @@ def simulate(
     _check(patches=patches, scenes=scenes, size=size, workers=workers, seed=seed)
     layout = list(_lay_out(patches, seed, scenes, size))
     blocks = [block for scene in layout for block in _blocks(scene, size)]
-    with replacing(folder) as unfinished:
+    with atomic_write(folder) as unfinished:
         for name in _PATTERNS:
             (unfinished / name).mkdir(parents=True)
         templates = {name: template(*_BANDS[name], size, PIXEL) for name in _PATTERNS}
         job = partial(_write_block, unfinished, templates, seed, size, drift)
-        counts = sum(progress(spread(job, blocks, workers), "simulate", len(blocks)), np.zeros(len(PARENT), np.int64))
+        counts = sum(progress(process_map(job, blocks, workers), "simulate", len(blocks)), np.zeros(len(PARENT), np.int64))
     shares = (f"{c.abbreviation} {n / counts.sum():.2%}" for c, n in zip(LEVELS["l2"], counts, strict=True))
     log.info("simulated %d patches in %d scene(s) under %s: %s", patches, scenes, folder, ", ".join(shares))
 

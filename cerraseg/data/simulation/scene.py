@@ -13,7 +13,7 @@ from rasterio.warp import Resampling, calculate_default_transform, reproject, tr
 
 from cerraseg.geo.cog import new_map
 from cerraseg.core.errors import ConfigError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.data.simulation.window import Bools, Floats, Window, salts
 from cerraseg.data.simulation.landscape import landscape
 from cerraseg.core.logs import log
@@ -57,7 +57,7 @@ def simulate_scene(folder: Path, *, width: int, height: int, seed: int, drift: f
     beyond = _beyond_swath(height, width)
     msi[:, beyond] = _NO_DATA
     grid = _grid(height)
-    with replacing(folder) as unfinished:
+    with atomic_write(folder) as unfinished:
         unfinished.mkdir(parents=True)
         _write(unfinished / "msi.tif", msi, MSI_BANDS, _CRS, grid)
         _write_sar(unfinished / "sar.tif", sar, grid)

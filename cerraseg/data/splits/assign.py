@@ -12,10 +12,10 @@ import pandas as pd
 import splitfolders
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.data.splits.spatial import BUFFER, Patches, by_blocks, by_folds, by_sites, in_groups
-from cerraseg.data.packed import read_patches, read_split
+from cerraseg.data.tables import read_patch_table, read_split
 
 PARTS = ("train", "validation", "test")
 
@@ -47,7 +47,7 @@ def write_split(
     Raises:
         DataError: if a part would be empty, or the scheme cannot keep to the shares.
     """
-    frame = _split(read_patches(table), SCHEMES[scheme], shares, seed, validation_seed, **settings)
+    frame = _split(read_patch_table(table), SCHEMES[scheme], shares, seed, validation_seed, **settings)
     sizes = frame["split"].value_counts()
     if empty := [part for part in PARTS if part not in sizes and scheme != "kfold"]:
         raise DataError(
@@ -93,7 +93,7 @@ def write_fold(
         seeds = None, (validation_seed, fold)
         return in_groups(Patches(patches), names, shares, seeds, buffer_km, tolerance, fixed)
 
-    _write(_split(read_patches(table), of_fold), path, f"fold {fold}")
+    _write(_split(read_patch_table(table), of_fold), path, f"fold {fold}")
 
 
 def _split(table: pd.DataFrame, scheme: Callable[..., dict[str, Sequence[object]]], *args: Any, **settings: Any) -> Any:
@@ -105,7 +105,7 @@ def _split(table: pd.DataFrame, scheme: Callable[..., dict[str, Sequence[object]
 
 
 def _write(frame: pd.DataFrame, path: str | Path, what: str) -> None:
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         frame.to_csv(temporary, index=False)
     sizes = frame["split"].value_counts()
     listed = ", ".join(f"{sizes[part]} {part}" for part in (*PARTS, BUFFER) if part in sizes)

@@ -9,10 +9,10 @@ import shapely
 from numpy.typing import NDArray
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.geo.positions import COLUMNS, TRUE_SCALE, Floats, Ints, Places, locate
-from cerraseg.data.packed import read_patches, read_split
+from cerraseg.data.tables import read_patch_table, read_split
 
 TOUCHING = 0.5
 """Patches touch where no pixel fits between them: rounded coordinates, and the steps of 128.25 px of CerraData-4MM."""
@@ -38,7 +38,7 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
     Raises:
         DataError: if a split table has no training or no test patch, or a patch has no place on Earth.
     """
-    places = locate(read_patches(table, COLUMNS))
+    places = locate(read_patch_table(table, COLUMNS))
     found = []
     for split in splits:
         parts = read_split(split)["split"].to_numpy(np.str_)
@@ -55,7 +55,7 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
         }
         found.append(pd.DataFrame(columns | {"touches": metres == 0}))
     frame = pd.concat(found, ignore_index=True)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         frame.to_csv(temporary, index=False)
     log.info(
         "%d of %d test patches touch a training patch; the median gap is %.0f m",

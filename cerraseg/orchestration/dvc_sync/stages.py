@@ -12,7 +12,7 @@ from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dump_yaml, load_yaml
 
 from cerraseg.core.errors import CerraSegError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 
 Stage = Any
 """A DVC stage; DVC has no types."""
@@ -129,6 +129,6 @@ def _lock(repo: Repo, stages: Iterable[Stage]) -> None:
     content: dict[str, Any] = load_yaml(lock) if lock.exists() else {"schema": "2.0", "stages": {}}
     for stage in stages:
         content["stages"].update(to_lockfile(stage))
-    with replacing(lock) as temporary:
+    with atomic_write(lock) as temporary:
         dump_yaml(temporary, content)
     repo.scm_context.track_file(lock.name)

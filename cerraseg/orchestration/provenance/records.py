@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cerraseg.config.storage_url import masked
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SOURCE
 from cerraseg.core.versions import versions
 from cerraseg.orchestration.provenance.content import Content, content
@@ -78,7 +78,7 @@ def keep(configuration: Mapping[str, Any]) -> None:
     tune = {**configuration["tune"], "storage": masked(configuration["tune"]["storage"])}
     text = json.dumps({**configuration, "tune": tune}, indent=2, sort_keys=True) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 
@@ -187,7 +187,7 @@ def write(job: Any) -> None:
         "threads": job.threads,
         "versions": versions(),
     }
-    with replacing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from bokeh.resources import Resources
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation.benchmark import PAPER_DATA
 from cerraseg.report.benchmark_chart import MODALITY_COLOURS
@@ -66,7 +66,7 @@ def write(
         "data": _json(_data(source, table, scenarios, views) | {"maps": maps}),
         "figures": _json(charts.document()),
     }
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(_page(parts), encoding="utf-8", newline="\n")
 
 

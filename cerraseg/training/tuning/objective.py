@@ -15,7 +15,7 @@ import torch
 
 from cerraseg.config.recipes import check_fit
 from cerraseg.config.search_space import change, inside
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.data.packed import Store
 from cerraseg.training.plan import Plan
@@ -62,7 +62,7 @@ def work(
     log.info("study %s", search.study)
     done = take_trials(search, worker, _training(plan, data), folder)
     log.info("worker %d is done: %d trials", worker, len(done))
-    with replacing(marker) as temporary:
+    with atomic_write(marker) as temporary:
         temporary.write_text(json.dumps({"study": search.study, "worker": worker, "trials": done}, indent=2) + "\n")
 
 

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cerraseg.config.scenario import PLURALS, parse
 from cerraseg.config.search_space import Change, Space, change
 from cerraseg.core.errors import DataError
-from cerraseg.core.files import replacing
+from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.report.search_figure import search_progress
 from cerraseg.training.tuning.study import best, finished, taken, values
@@ -71,7 +71,7 @@ def write_search(
     study = finished(json.loads(marker.read_text())["study"], storage)
     trials = [trial for trial in study.get_trials() if taken(trial)]
     rows = trial_table(trials, space)
-    with replacing(report.table) as temporary:
+    with atomic_write(report.table) as temporary:
         rows.to_csv(temporary, index=False, float_format="%.6g")
     leader = best(trials)
     if leader is None:
@@ -79,7 +79,7 @@ def write_search(
     search_progress(rows, space, _importances(study), report.figure, title=f"Search from {scenario}", source=source)
     found = configuration(config, scenario, change(values(leader.params, space)))
     told = _heading(study.study_name, leader, rows, scenario, source, report.winner)
-    with replacing(report.winner) as temporary:
+    with atomic_write(report.winner) as temporary:
         temporary.write_text(told + yaml.safe_dump(found, sort_keys=False, width=120), encoding="utf-8")
     shutil.rmtree(states, ignore_errors=True)
     log.info("best of %d trials: %d, validation macro F1 %.2f %%", len(rows), leader.number, 100 * (leader.value or 0))

@@ -121,9 +121,9 @@ def page() -> tuple[Reader, list[bytes]]:
 
 def split() -> tuple[Reader, list[bytes]]:
     """A split table."""
-    from cerraseg.data import packed
+    from cerraseg.data import tables
 
-    return partial(packed.rows_of, patches="train"), [b"id,split\n1,train\n2,test\n"]
+    return partial(tables.rows_of, patches="train"), [b"id,split\n1,train\n2,test\n"]
 
 
 KINDS = {kind.__name__: kind for kind in (archive, array, checkpoint, configuration, counts, geotiff, page, split)}

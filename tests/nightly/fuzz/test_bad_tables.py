@@ -14,7 +14,7 @@ from conftest import patch_file, write_patch
 from hypothesis import given
 
 from cerraseg.core.errors import DataError
-from cerraseg.data import index, statistics
+from cerraseg.data import index, statistics, tables
 from cerraseg.data import packed as store
 from cerraseg.evaluation import benchmark, leakage, score_files
 from cerraseg.models import released
@@ -34,8 +34,8 @@ READERS = {
     "images.npy": opened,
     "masks.npy": opened,
     "header.json": opened,
-    "patches.parquet": lambda folder: store.read_patches(folder / "patches.parquet"),
-    "split.csv": lambda folder: store.rows_of(folder / "split.csv", "train"),
+    "patches.parquet": lambda folder: tables.read_patch_table(folder / "patches.parquet"),
+    "split.csv": lambda folder: tables.rows_of(folder / "split.csv", "train"),
     "statistics.json": lambda folder: statistics.read_bands(folder / "statistics.json"),
 }
 JSONS = {
@@ -136,7 +136,7 @@ def test_damaged_counts_are_refused(cell: Cell, tmp_path_factory, data: st.DataO
 
 def test_an_id_that_reads_as_missing_is_one(tmp_path: Path) -> None:
     pd.DataFrame({"id": ["NA", "nan", "null", "7"], "split": ["train"] * 4}).to_csv(tmp_path / "s.csv", index=False)
-    assert store.read_split(tmp_path / "s.csv")["id"].tolist() == ["NA", "nan", "null", "7"]
+    assert tables.read_split(tmp_path / "s.csv")["id"].tolist() == ["NA", "nan", "null", "7"]
     table = {"id": ["NA", "7"], "metres": [1.0, 2.0], "centre_metres": [3.0, 4.0], "touches": [True, False]}
     pd.DataFrame(table).to_csv(tmp_path / "d.csv", index=False)
     assert leakage.section(np.ones((2, 7, 7), int), ["NA", "7"], tmp_path / "d.csv")["median_metres"] == 1.5

@@ -1,0 +1,26 @@
+"""Masks of class ids, and the edges between classes that follow from them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cerraseg.core.taxonomy import IGNORE
+
+Mask = NDArray[np.uint8]
+"""Class ids (..., H, W), 255 = ignore."""
+
+
+def derive_edges(mask: Mask) -> Mask:
+    """Edges of a mask (..., H, W): 1 where one of the four neighbours has another class, else 0.
+
+    Pixels to ignore (255) stay so and make no edge of their neighbours.
+    """
+    edges = np.zeros(mask.shape, np.uint8)
+    for here, there in (
+        ((..., slice(1, None), slice(None)), (..., slice(None, -1), slice(None))),
+        ((..., slice(1, None)), (..., slice(None, -1))),
+    ):
+        change = (mask[here] != mask[there]) & (mask[here] != IGNORE) & (mask[there] != IGNORE)
+        edges[here] |= change
+        edges[there] |= change
+    edges[mask == IGNORE] = IGNORE
+    return edges

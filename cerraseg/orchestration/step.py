@@ -1,0 +1,71 @@
+"""Run one workflow step: its log, its errors, its record."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from cerraseg.core.errors import CerraSegError
+from cerraseg.core.logs import log
+from cerraseg.core.storage import explain_disk_errors
+from cerraseg.orchestration import run_lock
+from cerraseg.orchestration.provenance import records
+
+
+@contextmanager
+def step(job: Any) -> Iterator[None]:
+    """Run one workflow step, Snakemake's ``job``: log to its log file and standard error; at a good end write its
+    record (:mod:`provenance.records`); end with exit code 1 and no traceback on a :class:`CerraSegError`, on storage
+    that fails and on a lack of memory, with the traceback in the log on anything else, after which inputs are named
+    that are not what their makers wrote."""
+    handlers = [_attached(logging.StreamHandler())]
+    log.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        with explain_disk_errors(), run_lock.taking_part():
+            handlers.append(_attached(_file(Path(job.log[0]))))
+            logging.getLogger("py.warnings").addHandler(handlers[1])
+            yield
+            records.write(job)
+    except CerraSegError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except MemoryError as error:
+        log.error("%s", _NO_MEMORY.format(why=error or "MemoryError"))
+        sys.exit(1)
+    except Exception:
+        log.exception("the step failed; looking whether its inputs are whole")
+        for line in records.changed(job):
+            log.error("%s", line)
+        raise
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            with suppress(OSError):  # a full disk, of which the step has told
+                handler.close()
+
+
+_NO_MEMORY = (
+    "The memory is used up ({why}); expected enough for what this step holds: give it fewer threads (--set-threads), "
+    "let fewer steps run side by side (--cores), or take a machine with more; then give the same command again"
+)
+
+
+class _Log(logging.FileHandler):
+    """A log that a full disk cuts short: the lines still come out at standard error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: logging would print a traceback for each line."""
+
+
+def _file(path: Path) -> logging.Handler:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _Log(path, mode="w", encoding="utf-8")
+
+
+def _attached(handler: logging.Handler) -> logging.Handler:
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)
+    return handler
