@@ -18,7 +18,7 @@ from cerraseg.orchestration import run_lock
 
 GATE = "    import time\n    Path('waits').touch()\n    while not Path('go').exists():\n        time.sleep(0.05)\n"
 TARGET = "results/split.csv"
-JOIN = "import sys, time; from cerraseg.orchestration import run_lock as running; print(running.join(), flush=True); time.sleep(60)"
+JOIN = "import sys, time; from cerraseg.orchestration.run_lock import join; print(join(), flush=True); time.sleep(60)"
 
 
 @pytest.fixture(autouse=True)
