@@ -191,7 +191,7 @@ def _edges(path: str, layer: str, first: dict[str, Any]) -> NDArray[Any]:
 def _read(path: str, layer: str) -> tuple[NDArray[Any], dict[str, Any]]:
     bands = len(MODALITIES[layer]) if layer in MODALITIES else 1
     try:
-        with rasters.opened(path) as source:
+        with rasters.open_raster(path) as source:
             if unlike := unlike_patch(source, bands):
                 raise DataError(f"{path}: {unlike[0]} pixels; expected {unlike[1]}")
             array = source.read()

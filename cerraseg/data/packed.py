@@ -196,7 +196,7 @@ def _fill(files: dict[str, Any], image: NDArray[np.float32], mask: NDArray[np.ui
 
 def _read(path: str, bands: int) -> NDArray[Any]:
     try:
-        with rasters.opened(path) as source:
+        with rasters.open_raster(path) as source:
             if unlike := unlike_patch(source, bands):
                 found = f"{unlike[0]} pixels, expected {unlike[1]}"
                 raise DataError(f"{path}: {_CHANGED.format(found)}")

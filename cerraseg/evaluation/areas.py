@@ -79,7 +79,7 @@ def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCov
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE), rasters.opened(path) as file:
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE), rasters.open_raster(path) as file:
             if file.dtypes[0] != "uint8":
                 raise DataError(f"{path} holds {file.dtypes[0]}; expected class ids in uint8: make the map again.")
             yield file

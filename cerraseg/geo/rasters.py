@@ -30,7 +30,7 @@ _MAX_BLOCK = 1 << 27  # pixels of all bands that GDAL decodes at a time: 512 MB 
 
 
 @contextmanager
-def opened(path: str | Path, driver: str = "GTiff") -> Iterator[Any]:
+def open_raster(path: str | Path, driver: str = "GTiff") -> Iterator[Any]:
     """Open a file for reading by one of GDAL's drivers.
 
     Raises:

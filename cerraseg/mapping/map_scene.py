@@ -90,7 +90,7 @@ def map_scene(
     bands_of = {"classes": 1, "confidence": 1} | {name: 1 for name in settings.layers}
     if "probabilities" in bands_of:
         bands_of["probabilities"] = len(classes)
-    with scene.opened(files, blueprint.modality, settings.resampling) as image:
+    with scene.open_scene(files, blueprint.modality, settings.resampling) as image:
         fill = np.array([band_statistics[band]["mean"] for band in image.bands], np.float32)
         key = _key(model_file, files, settings, fill, code)
         with MapRows(unfinished, image.grid.shape[1], bands_of, key) as rows, torch.inference_mode():

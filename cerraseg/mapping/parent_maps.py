@@ -20,7 +20,7 @@ def write_parents(classes: Path, target: Path, tags: Mapping[str, str], threads:
     Chunk by chunk, on the same grid; ``tags`` and ``threads`` as in :func:`cog.new_map`. The decision from the
     top down (:func:`cerraseg.models.inference.decide`) makes this the predicted L1 class at every pixel.
     """
-    with rasters.opened(classes) as source:
+    with rasters.open_raster(classes) as source:
         place = {"shape": source.shape, "crs": source.crs, "transform": source.transform}
         corners = ((top, left) for top in range(0, source.height, CHUNK) for left in range(0, source.width, CHUNK))
         with new_map(target, **place, classes=LEVELS["l1"], tags=tags, threads=threads) as draft:

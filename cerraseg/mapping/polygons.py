@@ -106,7 +106,7 @@ def polygons(
 
 def _read(path: Path, largest: int) -> _Map:
     try:
-        with rasters.opened(path) as file:
+        with rasters.open_raster(path) as file:
             if file.count != 1 or file.dtypes[0] != "uint8":
                 raise DataError(f"{path} has {file.count} bands of {file.dtypes[0]}; expected one of uint8: map again.")
             found = _Map(file.read(1), file.crs, file.transform, file.tags())

@@ -136,7 +136,7 @@ def _spread(length: int) -> list[tuple[int, int]]:
 
 
 @contextmanager
-def opened(files: SceneFiles, modality: str, resampling: str) -> Iterator[Scene]:
+def open_scene(files: SceneFiles, modality: str, resampling: str) -> Iterator[Scene]:
     """Open the bands of ``modality`` of a scene; ``resampling`` (a name of rasterio's) is used where grids differ.
 
     Raises:
@@ -146,7 +146,7 @@ def opened(files: SceneFiles, modality: str, resampling: str) -> Iterator[Scene]
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_MB))
         found = {
-            layer: (stack.enter_context(open_raster(files.name, layer, path)), names)
+            layer: (stack.enter_context(open_scene_raster(files.name, layer, path)), names)
             for layer, path, names in (("msi", files.msi, files.msi_bands), ("sar", files.sar, files.sar_bands))
             if path
         }
@@ -170,12 +170,12 @@ def opened(files: SceneFiles, modality: str, resampling: str) -> Iterator[Scene]
 
 
 @contextmanager
-def open_raster(scene: str, layer: str, path: Path) -> Iterator[Any]:
+def open_scene_raster(scene: str, layer: str, path: Path) -> Iterator[Any]:
     """A georeferenced raster of a scene, or a :class:`DataError`."""
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(**rasters.OFFLINE))
         try:
-            dataset = stack.enter_context(rasters.opened(path, rasters.driver_of(path)))
+            dataset = stack.enter_context(rasters.open_raster(path, rasters.driver_of(path)))
         except RasterioError as error:
             raise DataError(
                 f"scene {scene}: its {layer} raster cannot be opened ({path}: {error}); expected a GeoTIFF, or "

@@ -39,7 +39,7 @@ def survey(
     Raises:
         DataError: if the scene cannot be mapped, or with ``scale`` is not on the scale of the training patches.
     """
-    with scene.opened(files, modality, resampling) as image:
+    with scene.open_scene(files, modality, resampling) as image:
         sample = image.sample()
         if not sample.size:
             raise DataError(
@@ -82,7 +82,7 @@ def write_picture(files: SceneFiles, path: Path, *, tags: Mapping[str, str]) -> 
     """Write the picture of a scene (:func:`true_colour.scene_image`): in true colour if it has MSI bands."""
     layers = (("msi", files.msi, files.msi_bands), ("sar", files.sar, files.sar_bands))
     layer, file, names = next((layer, file, names) for layer, file, names in layers if file)
-    with scene.open_raster(files.name, layer, file) as dataset:
+    with scene.open_scene_raster(files.name, layer, file) as dataset:
         indexes = scene.band_indexes(files.name, dataset, layer, names)
     scene_image(file, dict(zip(MODALITIES[layer], indexes, strict=True)), path, tags=tags)
 
@@ -101,7 +101,7 @@ def write_reference(
     if level == "l2":
         tables["l1"] = np.array(PARENTS, np.uint8)
     with ExitStack() as stack:
-        dataset = stack.enter_context(scene.open_raster(name, "reference", reference))
+        dataset = stack.enter_context(scene.open_scene_raster(name, "reference", reference))
         scene.check_overlap(name, dataset, grid)
         warped = stack.enter_context(scene.warp(dataset, grid, "nearest"))
         georeference: dict[str, Any] = {"shape": grid.shape, "crs": grid.crs, "transform": grid.transform}

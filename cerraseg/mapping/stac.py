@@ -101,7 +101,7 @@ def _asset(file: Path, kind: _Kind, folder: Path, classes: Sequence[LandCover] |
     media = MediaType[_MEDIA[file.suffix]] if file.suffix in _MEDIA else "text/csv"
     fields: dict[str, Any] = {}
     if file.suffix == ".tif":
-        with rasters.opened(file) as raster:
+        with rasters.open_raster(file) as raster:
             fields["data_type"] = raster.dtypes[0]
             if raster.nodata is not None:
                 fields["nodata"] = raster.nodata if np.isfinite(raster.nodata) else str(raster.nodata)
@@ -142,7 +142,7 @@ def _time(date: str | None, sources: Sequence[Path]) -> tuple[datetime | None, d
 def _place(path: Path) -> tuple[dict[str, Any], list[float], dict[str, Any]]:
     """Footprint (GeoJSON), its bounding box and the projection fields of a raster."""
     try:
-        with rasters.opened(path) as file:
+        with rasters.open_raster(path) as file:
             crs, transform, (height, width) = file.crs, file.transform, file.shape
     except RasterioError as error:
         raise DataError(f"{path} cannot be read ({error}); expected a GeoTIFF: map the scene again.") from error

@@ -111,7 +111,7 @@ def scene_image(
     names = _composite(bands)
     indexes, driver = [bands[name] for name in names], rasters.driver_of(Path(scene))
     try:
-        with rasterio.Env(GDAL_CACHEMAX=64, **rasters.OFFLINE), rasters.opened(scene, driver) as file:
+        with rasterio.Env(GDAL_CACHEMAX=64, **rasters.OFFLINE), rasters.open_raster(scene, driver) as file:
             if max(indexes) > file.count:
                 raise DataError(
                     f"{scene} has {file.count} bands; expected {', '.join(names)} as bands "

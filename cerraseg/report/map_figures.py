@@ -120,7 +120,7 @@ def _read(path: str | Path, name: str) -> _Raster:
     bands = [1, 2, 3, 4] if name == "image" else [1]
     resampling = Resampling.average if name in ("image", "confidence") else Resampling.nearest
     try:
-        with rasters.opened(path) as file:
+        with rasters.open_raster(path) as file:
             scale = max(1, max(file.shape) / LARGEST_SIDE)
             shape = (len(bands), *(max(1, round(side / scale)) for side in file.shape))
             pixels = file.read(bands, out_shape=shape, resampling=resampling)

@@ -10,13 +10,13 @@ from scenes import CORNER, UTM, pixels, write_raster, write_scene
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import MSI_BANDS, SAR_BANDS
-from cerraseg.mapping.scene import SceneFiles, opened
+from cerraseg.mapping.scene import SceneFiles, open_scene
 
 ALL = Window(0, 0, 90, 70)
 
 
 def read(files, modality="concat", window=ALL, resampling="bilinear"):
-    with opened(files, modality, resampling) as scene:
+    with open_scene(files, modality, resampling) as scene:
         return scene.read(window)
 
 
@@ -111,7 +111,7 @@ def test_radar_in_another_coordinate_system_lands_on_its_ground(tmp_path):
 
 
 def test_without_optical_bands_the_radar_gives_the_grid(tmp_path):
-    with opened(SceneFiles("s", sar=write_scene(tmp_path, 33, 44).sar), "sar", "bilinear") as scene:
+    with open_scene(SceneFiles("s", sar=write_scene(tmp_path, 33, 44).sar), "sar", "bilinear") as scene:
         assert (scene.grid.shape, scene.grid.transform, scene.bands) == ((33, 44), CORNER, SAR_BANDS)
         assert scene.sample().shape == (2, 33 * 44)
 
@@ -120,10 +120,10 @@ def test_the_sample_of_a_large_scene_is_spread_over_it_and_never_empty(tmp_path)
     image = np.zeros((2, 1500, 600), np.float32)
     image[:, 700:704, 100] = 5
     path = write_raster(tmp_path / "sar.tif", image, SAR_BANDS, nodata=0)
-    with opened(SceneFiles("s", sar=path), "sar", "bilinear") as scene:
+    with open_scene(SceneFiles("s", sar=path), "sar", "bilinear") as scene:
         np.testing.assert_array_equal(scene.sample(), np.full((2, 4), 5))
     path = write_raster(tmp_path / "full.tif", image + 1, SAR_BANDS)
-    with opened(SceneFiles("s", sar=path), "sar", "bilinear") as scene:
+    with open_scene(SceneFiles("s", sar=path), "sar", "bilinear") as scene:
         assert scene.sample().shape == (2, 64 * 64**2)
 
 

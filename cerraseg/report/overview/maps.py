@@ -131,7 +131,7 @@ def _axes(crs: Any) -> list[str]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        with rasters.opened(path) as file:
+        with rasters.open_raster(path) as file:
             yield file
     except RasterioError as error:
         raise DataError(f"{path} cannot be read ({error}); expected a GeoTIFF: make the map again.") from error
