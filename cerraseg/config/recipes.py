@@ -181,11 +181,6 @@ def check_training(training: Mapping[str, Any]) -> None:
             f"training.accumulate: {training['accumulate']} does not divide batch_size {training['batch_size']}; "
             "expected equal parts: change one of them"
         )
-    if bool(training["hopeless_epoch"]) != bool(training["hopeless_below"]):
-        raise ConfigError(
-            f"training: hopeless_epoch {training['hopeless_epoch']} with hopeless_below {training['hopeless_below']:g} "
-            "stops nothing; expected both above 0, or neither: set the other one, too"
-        )
 
 
 def with_custom(custom: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Recipe]]:

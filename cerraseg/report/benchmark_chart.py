@@ -54,7 +54,7 @@ def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source:
 
 def _weightings(names: Collection[str]) -> str:
     """What stands below the bars, and what those of its weightings mean that are there."""
-    meanings = "; ".join(f"{name}: {entry.says}" for name, entry in WEIGHTINGS.items() if name in set(names))
+    meanings = "; ".join(f"{name}: {entry.description}" for name, entry in WEIGHTINGS.items() if name in set(names))
     return textwrap.fill(f"model, weighting ({meanings}) and recipe", 120)
 
 

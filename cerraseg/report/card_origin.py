@@ -77,7 +77,7 @@ def training(run: Run, facts: Facts) -> Iterator[str]:
         "best epoch, the one kept": int(best["epoch"]),
         "its macro F1 on the validation patches": f"{100 * best['val_macro_f1']:.2f} %",
         **{name.replace("_", " "): value for name, value in run.training.items() if name != "epochs"},
-        "for rare classes": weighting.says,
+        "for rare classes": weighting.description,
         "class weights in the loss": _by_class_id(weights),
     }
     yield "## Training"

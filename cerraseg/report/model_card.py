@@ -15,7 +15,6 @@ from cerraseg.core.versions import versions
 from cerraseg.report.card_origin import PUBLISHED, data, giver, split, training
 from cerraseg.report.markdown import plain, table
 from cerraseg.report.model_card_facts import Facts, Run, Sources, gather
-from cerraseg.training.early_stopping import verdict
 
 RARE = 0.01
 """A class with a smaller share of the scored pixels is named as rare."""
@@ -160,12 +159,6 @@ def _output(run: Run, facts: Facts) -> Iterator[str]:
         yield "Then logits of the edges between classes: a pixel is an edge where channel 1 is the largest."
 
 
-def _given_up(run: Run, facts: Facts) -> str:
-    """Why the training was given up; empty if it was not."""
-    limits = run.training.get("hopeless_epoch", 0), run.training.get("hopeless_below", 0.0)
-    return verdict(facts.history["val_macro_f1"].tolist(), *limits) if facts.history is not None else ""
-
-
 def _scores(run: Run, facts: Facts) -> Iterator[str]:
     metrics = facts.metrics
     warning = " **Simulated: they say nothing about real land.**" if run.simulated else ""
@@ -212,8 +205,6 @@ def _use(run: Run, facts: Facts) -> Iterator[str]:
 
 def _limits(run: Run, facts: Facts) -> Iterator[str]:
     yield "Not for legal or enforcement decisions without checks on the ground."
-    if given_up := _given_up(run, facts):
-        yield f"The training was {given_up}. Nothing is known of what it would have come to."
     if run.simulated:
         yield "The data is simulated: nothing here was tried on real land."
     if facts.history is None:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from cerraseg.config.recipes import Recipe
 from cerraseg.core.taxonomy import CHILDREN, IGNORE
-from cerraseg.training.weightings import EVEN, Balance
+from cerraseg.training.weightings import UNWEIGHTED, Balance
 
 
 def cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = None) -> Tensor:
@@ -74,7 +74,7 @@ def dice(logits: Tensor, masks: Tensor, absent: bool = False) -> Tensor:
     return ((1 - score) * counted).sum() / counted.sum().clamp(min=1)
 
 
-class Task(nn.Module):
+class TaskLoss(nn.Module):
     """The loss of one task: cross-entropy and Dice added as the recipe says, the former balanced between classes.
 
     An adjustment is added to the logits before all else of the cross-entropy, a softmax of the recipe's included; the
@@ -84,7 +84,7 @@ class Task(nn.Module):
     class_weights: Tensor | None
     adjustment: Tensor | None
 
-    def __init__(self, recipe: Recipe, balance: Balance = EVEN) -> None:
+    def __init__(self, recipe: Recipe, balance: Balance = UNWEIGHTED) -> None:
         super().__init__()
         self.recipe, self.gamma = recipe, balance.gamma
         for name in ("class_weights", "adjustment"):
@@ -111,7 +111,7 @@ class Task(nn.Module):
         return loss
 
 
-class Semantic(nn.Module):
+class SemanticLoss(nn.Module):
     """The loss of the classes: of the model's level and, for a hierarchical recipe, ``hierarchy`` times that of L1.
 
     The latter compares the L2 probabilities added up by L1 class (:func:`roll_up`) with the masks of L1, by the same
@@ -119,10 +119,10 @@ class Semantic(nn.Module):
     the training split at either level, so that both losses want the same logits.
     """
 
-    def __init__(self, recipe: Recipe, balance: Balance = EVEN, of_l1: Balance = EVEN) -> None:
+    def __init__(self, recipe: Recipe, balance: Balance = UNWEIGHTED, of_l1: Balance = UNWEIGHTED) -> None:
         super().__init__()
-        self.hierarchy, self.own = recipe.hierarchy, Task(recipe, balance)
-        self.l1 = Task(recipe, of_l1)
+        self.hierarchy, self.own = recipe.hierarchy, TaskLoss(recipe, balance)
+        self.l1 = TaskLoss(recipe, of_l1)
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Loss of logits (B, classes, H, W).

@@ -20,14 +20,14 @@ from cerraseg.core.taxonomy import IGNORE, LEVELS, MODALITIES
 from cerraseg.evaluation.metrics import Scores, confusion_matrix, scores
 from cerraseg.models import checkpoint, inference, pretrained
 from cerraseg.models.checkpoint import Segmenter, draw
-from cerraseg.training import early_stopping, losses
+from cerraseg.training import losses
 from cerraseg.training.augmentation import augment
 from cerraseg.training.batches import EpochBatches
 from cerraseg.training.distributed.sync import Team
 from cerraseg.training.ema import follow
 from cerraseg.training.nan_guard import LOOK_EVERY, FirstBad, Names, lost, numbered
 from cerraseg.training.plan import Plan
-from cerraseg.training.weightings import EVEN, WEIGHTINGS
+from cerraseg.training.weightings import UNWEIGHTED, WEIGHTINGS
 
 _LOSS = "the training loss"
 Watch = Callable[[Mapping[str, float]], bool]
@@ -61,9 +61,9 @@ class Loop(L.LightningModule):
         if plan.compile:
             self.segmenter.net.compile()
         balance, levels = WEIGHTINGS[scenario.weighting].balance, statistics["levels"]
-        of_l1 = balance(levels["l1"]) if plan.recipe.hierarchy else EVEN
-        self.semantic = losses.Semantic(plan.recipe, balance(levels[scenario.level]), of_l1)
-        self.edge = losses.Task(plan.recipe)
+        of_l1 = balance(levels["l1"]) if plan.recipe.hierarchy else UNWEIGHTED
+        self.semantic = losses.SemanticLoss(plan.recipe, balance(levels[scenario.level]), of_l1)
+        self.edge = losses.TaskLoss(plan.recipe)
         self.history: list[dict[str, float]] = []
 
     def configure_optimizers(self) -> Any:
@@ -236,22 +236,15 @@ class Loop(L.LightningModule):
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, patience has run out, there is no hope or the watch has ended it."""
+        """Whether all epochs are done, patience has run out or the watch has ended it."""
         done = len(self.history)
         impatient = done > 0 and done - self.best_epoch >= self.recipe.patience
-        return self.ended or done >= self.plan.epochs or impatient or bool(self.hopeless)
-
-    @property
-    def hopeless(self) -> str:
-        """Why the training is given up; empty if it is not."""
-        scores = [row["val_macro_f1"] for row in self.history]
-        return early_stopping.verdict(scores, self.plan.hopeless_epoch, self.plan.hopeless_below)
+        return self.ended or done >= self.plan.epochs or impatient
 
     def save(self, path: Path) -> None:
         """Write the present parameters as a checkpoint."""
         row = self.history[-1]
-        given_up = {"hopeless": self.hopeless} if self.hopeless else {}
-        training = {"scenario": self.plan.scenario.id, **row, **given_up}
+        training = {"scenario": self.plan.scenario.id, **row}
         checkpoint.save(path, self.blueprint, self.kept.net.state_dict(), training)
 
     def _save_best(self) -> None:

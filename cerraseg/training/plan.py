@@ -30,8 +30,6 @@ class Plan:
         compile: let ``torch.compile`` fuse the model's operations; needs a C++ compiler.
         pretrained: file of encoder parameters to start from, of a configuration's own model.
         determinism: see :mod:`cerraseg.training.determinism`.
-        hopeless_epoch: see :func:`cerraseg.training.early_stopping.verdict`.
-        hopeless_below: likewise.
         code: digest of the code, so that a resumed training never mixes two versions.
     """
 
@@ -42,14 +40,12 @@ class Plan:
     batch_size: int
     accumulate: int = 1
     compile: bool = False
-    threads: int = field(default=1, repr=False)  # the next seven: nothing that a resumed training must agree with
+    threads: int = field(default=1, repr=False)  # the next six: nothing that a resumed training must agree with
     devices: int = field(default=1, repr=False)
     nodes: int = field(default=1, repr=False)
     loading: Loading = field(default="auto", repr=False)
     pretrained: Path | None = field(default=None, repr=False)  # a resumed training must agree with what it holds
     determinism: Determinism = field(default="warn", repr=False)
-    hopeless_epoch: int = field(default=0, repr=False)
-    hopeless_below: float = field(default=0.0, repr=False)
     code: str = ""
 
 

@@ -255,12 +255,8 @@ def _write(outputs: Outputs, loop: Loop, resume: Path) -> None:
     history["selected"] = history["epoch"] == loop.best_epoch
     with atomic_write(outputs.history) as temporary:
         history.to_csv(temporary, index=False, float_format="%.6g")
-    if loop.hopeless:
-        log.warning("%s", loop.hopeless)
-        checkpoint.amend(resume / "best.pt", outputs.best, hopeless=loop.hopeless)
-    else:
-        with atomic_write(outputs.best) as temporary:
-            shutil.copyfile(resume / "best.pt", temporary)
+    with atomic_write(outputs.best) as temporary:
+        shutil.copyfile(resume / "best.pt", temporary)
     loop.save(outputs.last)
     best = loop.history[loop.best_epoch - 1]
     log.info(

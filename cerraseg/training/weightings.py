@@ -47,7 +47,7 @@ class Balance:
     gamma: float = 0.0
 
 
-EVEN = Balance()
+UNWEIGHTED = Balance()
 """Each labelled pixel counts alike."""
 
 
@@ -56,13 +56,13 @@ class Weighting:
     """One value of the axis.
 
     Attributes:
-        says: what it is, in a few words.
+        description: what it is, in a few words.
         balance: from what ``statistics.json`` says of a level (``counts``, ``class_weights``) to that level's loss.
         resampled: whether patches are drawn by :func:`repeat_factors`.
     """
 
-    says: str
-    balance: Callable[[Mapping[str, Any]], Balance] = lambda level: EVEN
+    description: str
+    balance: Callable[[Mapping[str, Any]], Balance] = lambda level: UNWEIGHTED
     resampled: bool = False
 
 

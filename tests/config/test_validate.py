@@ -96,10 +96,6 @@ def test_demo_holds_the_scenarios_it_promises():
             "training.accumulate: 5 does not divide batch_size 8; expected equal parts: change one of them",
         ),
         (
-            changed(training__hopeless_epoch=5),
-            "training: hopeless_epoch 5 with hopeless_below 0 stops nothing; expected both above 0, or neither",
-        ),
-        (
             changed(training__determinism="strikt"),
             "training.determinism: 'strikt' is not allowed; did you mean 'strict'",
         ),

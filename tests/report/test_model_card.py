@@ -194,13 +194,6 @@ def test_training_and_the_whole_recipe(home):
     assert "digest `0123456789ab`" in section(card, "Software")
 
 
-def test_training_that_was_given_up_says_so(home):
-    limits = {"epochs": 30, "batch_size": 4, "hopeless_epoch": 3, "hopeless_below": 0.6}
-    said = "The training was stopped as hopeless after epoch 3: its best validation macro F1, 50.90 %, is below"
-    assert said in section(written(home, run(training=limits)), "Intended use and limits")
-    assert "as hopeless" not in written(home, run(training=limits | {"hopeless_below": 0.5}))
-
-
 def test_edges_and_fourteen_classes(home):
     what = replace(run("transnuseg-msi-nw-l2-tuned-1"), settings=SMALL["transnuseg"])
     card = written(home, what, edges=EDGES)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from cerraseg.config.recipes import RECIPES
 from cerraseg.core.taxonomy import LEVELS
-from cerraseg.training.losses import Semantic, Task, cross_entropy, dice, focal, roll_up
+from cerraseg.training.losses import SemanticLoss, TaskLoss, cross_entropy, dice, focal, roll_up
 from cerraseg.training.weightings import Balance
 
 torch.manual_seed(0)
@@ -39,7 +39,7 @@ def test_cross_entropy_is_torchs_mean(masks, class_weights):
     torch.testing.assert_close(cross_entropy(LOGITS, masks, class_weights), expected)
 
 
-@pytest.mark.parametrize("loss", [cross_entropy, dice, focused, Task(PLAIN, ADJUSTED), Task(TWICE, ADJUSTED)])
+@pytest.mark.parametrize("loss", [cross_entropy, dice, focused, TaskLoss(PLAIN, ADJUSTED), TaskLoss(TWICE, ADJUSTED)])
 def test_ignored_pixels_reach_neither_value_nor_gradient(loss):
     logits = LOGITS.clone().requires_grad_()
     value = loss(logits, with_ignored())
@@ -52,7 +52,7 @@ def test_ignored_pixels_reach_neither_value_nor_gradient(loss):
     torch.testing.assert_close(loss(other, with_ignored()), value.detach())
 
 
-@pytest.mark.parametrize("loss", [cross_entropy, dice, focused, Task(PLAIN, ADJUSTED), Task(TWICE, ADJUSTED)])
+@pytest.mark.parametrize("loss", [cross_entropy, dice, focused, TaskLoss(PLAIN, ADJUSTED), TaskLoss(TWICE, ADJUSTED)])
 def test_batch_without_labels_gives_zero_and_a_gradient(loss):
     logits = LOGITS.clone().requires_grad_()
     value = loss(logits, torch.full_like(MASKS, 255))
@@ -95,25 +95,25 @@ def test_focal_loss_of_sure_pixels_is_zero_and_has_a_gradient():
 def test_adjustment_known_answer():
     """Logits of zero: the probabilities are the prior, 0.7 of class 0 and 0.1 of class 2."""
     masks = torch.tensor([[[0, 2]]])
-    value = Task(PLAIN, ADJUSTED)(torch.zeros(1, 3, 1, 2), masks)
+    value = TaskLoss(PLAIN, ADJUSTED)(torch.zeros(1, 3, 1, 2), masks)
     assert value.item() == pytest.approx(-(np.log(0.7) + np.log(0.1)) / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("recipe", [PLAIN, TWICE, replace(PLAIN, dice=1.0)])
 def test_uniform_prior_changes_nothing(recipe):
     even = Balance(adjustment=np.full(3, np.log(1 / 3)))
-    torch.testing.assert_close(Task(recipe, even)(LOGITS, MASKS), Task(recipe)(LOGITS, MASKS))
+    torch.testing.assert_close(TaskLoss(recipe, even)(LOGITS, MASKS), TaskLoss(recipe)(LOGITS, MASKS))
 
 
 def test_adjustment_comes_before_a_softmax_of_the_recipe():
     prior = torch.tensor([0.7, 0.2, 0.1]).log().view(3, 1, 1)
     expected = F.cross_entropy((LOGITS + prior).softmax(1), MASKS)
-    torch.testing.assert_close(Task(TWICE, ADJUSTED)(LOGITS, MASKS), expected)
+    torch.testing.assert_close(TaskLoss(TWICE, ADJUSTED)(LOGITS, MASKS), expected)
 
 
 @pytest.mark.parametrize("balance", [ADJUSTED, Balance(gamma=2.0), Balance([1.0, 0.0, 0.3])])
 def test_dice_sees_no_weighting(balance):
-    both, alone = (Task(replace(PLAIN, dice=factor), balance)(LOGITS, MASKS) for factor in (1.0, 0.0))
+    both, alone = (TaskLoss(replace(PLAIN, dice=factor), balance)(LOGITS, MASKS) for factor in (1.0, 0.0))
     torch.testing.assert_close(both - alone, dice(LOGITS, MASKS))
 
 
@@ -150,16 +150,16 @@ def test_loss_of_both_levels_is_their_sum(dice_factor):
     expected += 0.5 * F.nll_loss(summed.log(), masks[:, 1], coarse, ignore_index=255)
     if dice_factor:
         expected += dice(logits, masks[:, 0]) + 0.5 * dice(summed.log(), masks[:, 1])
-    loss = Semantic(recipe, Balance(fine.tolist()), Balance(coarse.tolist()))
+    loss = SemanticLoss(recipe, Balance(fine.tolist()), Balance(coarse.tolist()))
     torch.testing.assert_close(loss(logits, masks), expected)
-    alone = Semantic(replace(recipe, hierarchy=0.0), Balance(fine.tolist()))
-    torch.testing.assert_close(alone(logits, masks), Task(recipe, Balance(fine.tolist()))(logits, masks[:, 0]))
+    alone = SemanticLoss(replace(recipe, hierarchy=0.0), Balance(fine.tolist()))
+    torch.testing.assert_close(alone(logits, masks), TaskLoss(recipe, Balance(fine.tolist()))(logits, masks[:, 0]))
 
 
 @pytest.mark.parametrize("balance", [Balance(), Balance(gamma=2.0), Balance(adjustment=np.full(14, -3.0))])
 def test_levels_ignore_pixels_apart(balance):
     """Without a label at either level the loss is 0; without one at L1 it is that of L2 alone."""
-    loss = Semantic(replace(PLAIN, dice=1.0, hierarchy=1.0), balance)
+    loss = SemanticLoss(replace(PLAIN, dice=1.0, hierarchy=1.0), balance)
     logits, masks = l2_batch()
     logits.requires_grad_()
     nothing = loss(logits, torch.full_like(masks, 255))
@@ -176,6 +176,6 @@ def test_adjusted_logits_are_added_up_as_they_are():
     parents = torch.tensor([entry.parent for entry in LEVELS["l2"]])
     prior = (counts / counts.sum()).log()
     shared = torch.zeros(1, 14, 1, 1, requires_grad=True)
-    loss = Semantic(replace(PLAIN, hierarchy=1.0), Balance(adjustment=prior.numpy()))
+    loss = SemanticLoss(replace(PLAIN, hierarchy=1.0), Balance(adjustment=prior.numpy()))
     loss(shared.expand(1, 14, 1, fine.shape[-1]), torch.stack([fine, parents[fine]], 1)).backward()
     torch.testing.assert_close(shared.grad, torch.zeros(1, 14, 1, 1), atol=1e-6, rtol=0)

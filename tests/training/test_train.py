@@ -164,21 +164,6 @@ def test_mean_of_the_parameters_is_what_is_validated_and_kept(packed, tmp_path, 
     assert all(torch.equal(last[name], value) for name, value in kept[-1].net.state_dict().items())
 
 
-def test_hopeless_training_stops_as_finished_and_says_so(packed, tmp_path, caplog):
-    what = plan(epochs=9, hopeless_epoch=2, hopeless_below=0.99)
-    made = run(packed, tmp_path, what)
-    history = pd.read_csv(made.history)
-    assert len(history) == 2 and not (tmp_path / "resume").exists()
-    best = history["val_macro_f1"].max()
-    said = f"stopped as hopeless after epoch 2: its best validation macro F1, {100 * best:.2f} %, is below"
-    assert any(message.startswith(said) for message in caplog.messages)
-    for file in (made.best, made.last):
-        assert checkpoint.load(file)[2]["hopeless"].startswith(said)
-    hopeful = run(packed, tmp_path / "hopeful", dataclasses.replace(what, epochs=3, hopeless_below=best / 2))
-    assert len(pd.read_csv(hopeful.history)) == 3
-    assert "hopeless" not in checkpoint.load(hopeful.best)[2]
-
-
 def test_operation_without_a_deterministic_form(packed, tmp_path, monkeypatch):
     original = module.losses.cross_entropy
 
@@ -389,7 +374,7 @@ def test_mean_of_batches_or_of_pixels():
     half[:, :, 1] = 255
     for recipe, expected in (("paper", (0.5 * (1 + 3), 2)), ("tuned", ((4 * 1 + 2 * 3) / 6, 6))):
         bare.recipe = dataclasses.replace(recipes.RECIPES[recipe]["unet"], dice=0.0, softmax_in_loss=False)
-        bare.losses, bare.semantic = {}, losses.Semantic(bare.recipe)
+        bare.losses, bare.semantic = {}, losses.SemanticLoss(bare.recipe)
         for mask, value in ((masks, 1.0), (half, 3.0)):
             # Two classes with logits 0 and log(e^value − 1): the loss of class 0 is `value` at every pixel.
             logits = torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), float(np.log(np.expm1(value))))], 1)
@@ -416,8 +401,8 @@ def test_two_tasks_are_weighed_as_published():
     torch.nn.Module.__init__(bare)
     bare.recipe, bare.losses = recipes.RECIPES["paper"]["transnuseg"], {}
     class_weights = torch.tensor([1.0, 3.0, 0.0])
-    bare.semantic = losses.Semantic(bare.recipe, Balance([1.0, 3.0, 0.0]))
-    bare.edge = losses.Task(bare.recipe)
+    bare.semantic = losses.SemanticLoss(bare.recipe, Balance([1.0, 3.0, 0.0]))
+    bare.edge = losses.TaskLoss(bare.recipe)
     torch.manual_seed(0)
     semantic, edge = torch.randn(2, 2, 3, 4, 4)
     masks = torch.randint(2, (2, 2, 4, 4))

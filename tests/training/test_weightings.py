@@ -44,7 +44,7 @@ def test_each_changes_one_thing(name, weights, adjusted, gamma):
     assert (balance.class_weights is not None, balance.adjustment is not None) == (weights, adjusted)
     assert balance.gamma == gamma
     assert WEIGHTINGS[name].resampled == (name == "rare")
-    assert WEIGHTINGS[name].says
+    assert WEIGHTINGS[name].description
 
 
 def test_w_is_what_the_statistics_hold():
