@@ -1,9 +1,8 @@
-"""A stand-in for Kaggle on the loopback interface, for the real kagglehub client.
+"""A server on the loopback interface in place of Kaggle, for the real kagglehub client, and of Google Drive.
 
-``serving(archive)`` listens on a free port; :func:`send_client_to` points kagglehub's production address there, so that
-the client streams as it does in earnest. With ``serving(archive, port=7777)`` an unchanged client comes by itself when
-``KAGGLE_API_ENVIRONMENT=TEST``; in that mode it reads and prints every answer whole before it stores it, so a transfer
-that breaks leaves no part of an archive there.
+``serving(archive)`` listens on a free port; :func:`lead_client_to` leads kagglehub there. With the environment variable
+``KAGGLE_API_ENVIRONMENT=TEST`` an unchanged client asks port 7777; in that mode it reads every answer whole before it
+stores it, so a transfer that breaks leaves no part of an archive.
 """
 
 import base64
@@ -42,14 +41,10 @@ class Kaggle:
     archive: bytes
     url: str = ""
     version: int = 1
-    size: bool = True
-    """Announce the length of the archive."""
     md5: bool = True
     """Announce the MD5 of ``archive``, as Google's storage does for most objects."""
     cut_after: int | None = None
     """Close the connection after that many bytes of an answer that promised more."""
-    stall_after: int | None = None
-    """Send that many bytes, then nothing until ``released`` is set."""
     corrupt: bool = False
     """Send other bytes than those of the MD5."""
     status: int | None = None
@@ -70,17 +65,15 @@ def zip_of(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def send_client_to(url: str) -> None:
-    """Point this process's kagglehub at ``url`` in place of api.kaggle.com, for a process of its own (no undoing)."""
+def lead_client_to(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Send kagglehub's requests for api.kaggle.com to ``url``."""
     from kagglesdk import kaggle_env
 
-    kaggle_env._env_to_endpoint[kaggle_env.KaggleEnv.PROD] = url
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, url)
 
 
 def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     """Leave the test no home, no credentials, no proxy and no notebook but its own, and no Kaggle at all."""
-    from kagglesdk import kaggle_env
-
     for name in [*os.environ]:
         if "KAGGLE" in name or "proxy" in name.lower() or name == "TBE_RUNTIME_ADDR":
             monkeypatch.delenv(name)
@@ -91,7 +84,7 @@ def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("KAGGLE_USERNAME", "nobody")
     monkeypatch.setenv("KAGGLE_KEY", "0")
     monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
-    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, "http://localhost:9")
+    lead_client_to(monkeypatch, "http://localhost:9")
 
 
 @contextlib.contextmanager
@@ -132,8 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if wanted else 200)
         # The charset keeps a client in TEST mode, which prints what it gets, from guessing one for minutes.
         self.send_header("Content-Type", "application/zip; charset=latin-1")
-        if kaggle.size:
-            self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(len(content)))
         self.send_header("Accept-Ranges", "bytes")
         if wanted:
             self.send_header("Content-Range", f"bytes {start}-{len(kaggle.archive) - 1}/{len(kaggle.archive)}")
@@ -146,12 +138,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(bytes(reversed(content)) if kaggle.corrupt else content)
 
     def _send(self, content: bytes) -> None:
-        stop = self.stand_in.cut_after if self.stand_in.cut_after is not None else self.stand_in.stall_after
+        stop = self.stand_in.cut_after
         end = len(content) if stop is None else stop
         for at in range(0, end, CHUNK):
             self.wfile.write(content[at : min(at + CHUNK, end)])
-        if self.stand_in.stall_after is not None:
-            self.stand_in.released.wait(30)
 
     def _json(self, answer: Mapping[str, Any], status: int = 200) -> None:
         content = json.dumps(answer).encode()

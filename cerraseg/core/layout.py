@@ -1,9 +1,12 @@
 """Places and names: of the source tree, of the layer folders under each root, of the id in each file's name, and of the
 patch table's columns."""
 
+import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import FOLDERS, LEVELS
 
 SOURCE = Path(__file__).parents[2]
@@ -32,8 +35,17 @@ def count_columns(level: str) -> list[str]:
 
 
 def layer_folder(root: str | Path, layer: str) -> Path | None:
-    """The folder of ``layer`` under ``root``, whichever of its names it goes by; None where there is none."""
-    return next((path for name in FOLDERS[layer] if (path := Path(root) / name).is_dir()), None)
+    """The folder of ``layer`` under ``root``, whichever of its names it goes by; None where there is none.
+
+    Raises:
+        DataError: if it is a broken link.
+    """
+    for path in (Path(root) / name for name in FOLDERS[layer]):
+        if path.is_dir():
+            return path
+        if path.is_symlink():
+            raise DataError(f"{path}: a link that leads to no folder; expected one with files: mend or remove the link")
+    return None
 
 
 def available_layers(roots: Iterable[str | Path]) -> set[str]:
@@ -46,7 +58,24 @@ def patch_id(path: str | Path) -> str:
     return Path(path).stem.rsplit("_", 1)[-1]
 
 
+def list_tifs(folder: Path) -> dict[str, os.stat_result]:
+    """Name → status of each ``.tif`` of ``folder``, sorted by name; of a broken link, its own status."""
+    found = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".tif"):
+                try:
+                    found[entry.name] = entry.stat()
+                except OSError:
+                    found[entry.name] = entry.stat(follow_symlinks=False)
+    return dict(sorted(found.items()))
+
+
 def fingerprint(roots: Iterable[str | Path]) -> list[str]:
-    """One line per layer folder that changes when a file is added or removed, without listing the files."""
-    folders = (folder for root in roots for layer in FOLDERS if (folder := layer_folder(root, layer)))
-    return [f"{folder} {folder.stat().st_mtime_ns}" for folder in folders]
+    """One line per layer folder that changes with the name, size or time of any of its ``.tif`` files."""
+    lines = []
+    for folder in (Path(root) / name for root in roots for names in FOLDERS.values() for name in names):
+        if folder.is_dir():
+            states = [(name, found.st_size, found.st_mtime_ns) for name, found in list_tifs(folder).items()]
+            lines.append(f"{folder} {hashlib.sha256(repr(states).encode()).hexdigest()}")
+    return lines

@@ -1,21 +1,22 @@
 """Get the dataset and the released checkpoints, and write down which data a run stands on."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cerraseg.data import google_drive, kaggle
 from cerraseg.core.errors import DataError, DownloadError
 from cerraseg.core.files import atomic_write
+from cerraseg.core.layout import layer_folder, list_tifs
 from cerraseg.core.taxonomy import FOLDERS
+from cerraseg.data.google_drive import download_archive
+from cerraseg.data.kaggle import download_dataset
 
-DATASET_BYTES = 30_291 * 128 * 128 * 4 * (12 + 2 + 1 + 1 + 1 + 1)
-"""Size of CerraData-4MM unpacked, in bytes (about 36 GB): 12 MSI and 2 SAR bands, two masks and two edge maps, 4 bytes
-a pixel each. An estimate: Kaggle announces the size of the archive alone."""
-
-CHECKPOINT_BYTES = 12 * (91_300_000 + 130_200_000)
-"""Size of the 24 released checkpoints unpacked, in bytes (about 2.7 GB), from the models' parameters, 4 bytes each."""
+ROOM = {
+    "cerranet/cerradata-4mm": 30_291 * 128 * 128 * 4 * (12 + 2 + 1 + 1 + 1 + 1),
+    "cerranet/trained-models-on-cerradata-4mm": 12 * (91_300_000 + 130_200_000),
+}
+"""Kaggle dataset → size of its contents in bytes: of the patches by their bands, masks and edge maps (36 GB), of the 24
+checkpoints by the models' parameters (2.7 GB), 4 bytes each. Kaggle announces no sizes; those of others are not checked."""
 
 LOCAL = (
     "If the data is on disk already, set `source: local` in the configuration, with "
@@ -28,13 +29,14 @@ LOCAL_CHECKPOINTS = (
 
 
 def download_kaggle(dataset: str, version: int | None, folder: Path) -> list[Path]:
-    """Download ``dataset`` (``owner/name``) into ``folder``; return its root folders, those that hold the MSI images.
+    """Download a Kaggle dataset (``owner/name``) and return its root folders, those that hold the MSI images.
 
-    How it resumes, what ``version`` means and what else it raises: see :func:`cerraseg.data.kaggle.fetch`.
+    See :func:`cerraseg.data.kaggle.download_dataset`.
 
-    Raises :class:`DownloadError` also when the dataset holds no MSI folder.
+    Raises:
+        DownloadError: also if the dataset holds no MSI folder.
     """
-    found = kaggle.fetch(dataset, version, folder, unpacked=DATASET_BYTES, otherwise=LOCAL)
+    found = download_dataset(dataset, version, folder, room=ROOM.get(dataset, 0), alternative=LOCAL)
     roots = find_roots(found)
     if not roots:
         raise DownloadError(
@@ -47,15 +49,22 @@ def download_kaggle(dataset: str, version: int | None, folder: Path) -> list[Pat
 def download_checkpoints(*, source: str, dataset: str, version: int | None, drive_id: str, folder: Path) -> Path:
     """Get the released checkpoints and return the folder that holds them.
 
-    ``kaggle`` downloads ``version`` of ``dataset`` into ``folder``, ``drive`` the zip ``drive_id`` on Google Drive, see
-    :func:`cerraseg.data.kaggle.fetch` and :func:`cerraseg.data.google_drive.fetch`; ``local`` takes ``folder`` as it is.
+    Args:
+        source: ``kaggle``: ``version`` of ``dataset``; ``drive``: the archive ``drive_id``; ``local``: ``folder``.
+        dataset: Kaggle handle.
+        version: of the dataset, from 1; None: the current one.
+        drive_id: file id on Google Drive.
+        folder: where downloads are kept, or the folder of the checkpoints.
 
-    Raises :class:`DownloadError` from a download and :class:`DataError` if a local folder does not exist.
+    Raises:
+        DownloadError: from a download.
+        DataError: if a local folder does not exist.
     """
     if source == "kaggle":
-        return kaggle.fetch(dataset, version, folder, unpacked=CHECKPOINT_BYTES, otherwise=LOCAL_CHECKPOINTS)
+        room = ROOM.get(dataset, 0)
+        return download_dataset(dataset, version, folder, room=room, alternative=LOCAL_CHECKPOINTS)
     if source == "drive":
-        return google_drive.fetch(drive_id, folder)
+        return download_archive(drive_id, folder)
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder} for the released checkpoints. {LOCAL_CHECKPOINTS}")
     return folder
@@ -70,10 +79,12 @@ def find_roots(folder: Path, levels: int = 3) -> list[Path]:
 
 
 def write_manifest(path: Path, *, source: str, roots: Sequence[Path], **origin: object) -> None:
-    """Write a JSON manifest: the ``source`` label, its ``origin``, and files (.tif) and bytes per folder of each root.
+    """Write a JSON manifest: the ``source`` label, its ``origin``, and files (.tif) and bytes per layer folder.
 
-    The same data and arguments give the same bytes: roots stand as given, keys are sorted, there is no time stamp.
-    Raises :class:`DataError` if a root holds none of the known folders.
+    The same data and arguments give the same bytes.
+
+    Raises:
+        DataError: if a root holds none of the known folders, or one is a broken link.
     """
     counted = [{"path": root.as_posix(), "folders": _count(root)} for root in roots]
     manifest = {"source": source, "origin": origin, "roots": counted}
@@ -82,15 +93,16 @@ def write_manifest(path: Path, *, source: str, roots: Sequence[Path], **origin: 
 
 
 def _count(root: Path) -> dict[str, dict[str, int]]:
-    """Count the .tif files of each known folder of ``root`` and their bytes."""
-    known = [name for names in FOLDERS.values() for name in names]
+    """Number and bytes of the .tif files of each layer folder of ``root``."""
     counts = {}
-    for folder in (root / name for name in known if (root / name).is_dir()):
-        sizes = [entry.stat().st_size for entry in os.scandir(folder) if entry.name.endswith(".tif")]
-        counts[folder.name] = {"files": len(sizes), "bytes": sum(sizes)}
+    for folder in (layer_folder(root, layer) for layer in FOLDERS):
+        if folder:
+            files = list_tifs(folder).values()
+            counts[folder.name] = {"files": len(files), "bytes": sum(file.st_size for file in files)}
     if not counts:
+        known = ", ".join(name for names in FOLDERS.values() for name in names)
         raise DataError(
-            f"{root} holds none of the dataset's folders; found {_names(root)}, expected {', '.join(known)}. "
+            f"{root} holds none of the dataset's folders; found {_names(root)}, expected {known}. "
             "Point `roots` at the folder that contains them."
         )
     return counts

@@ -1,107 +1,197 @@
-"""The trained models' data set with the real kagglehub client against a stand-in for Kaggle; see test_download.py."""
+"""The real kagglehub client against a server on the loopback interface."""
 
-import shutil
+import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from disks import Disk
-from kaggle_server import Kaggle, isolate, serving, zip_of
-from kagglesdk import kaggle_env
+from kaggle_server import Kaggle, isolate, lead_client_to, serving, zip_of
 
-from cerraseg.data import download
+from cerraseg.core import storage
+from cerraseg.core.errors import DownloadError, StorageError
+from cerraseg.data.download import download_checkpoints, download_kaggle
 from cerraseg.models import released
-from cerraseg.data import kaggle as kaggle_module
-from cerraseg.core.errors import DownloadError
 
-DATASET = "cerranet/trained-models-on-cerradata-4mm"
+DATASET = "cerranet/cerradata-4mm"
+MODELS = "cerranet/trained-models-on-cerradata-4mm"
 FILES = {
-    "concat/unet_14cMSISAR_W_model_epoch_92.pt": b"1" * (3 << 20),
-    "concat/unet_7cMSISAR_2nonW_model_epoch_29.pt": b"2" * 1000,
-    "concat/transnuseg_7cMSISAR_w_epoch:12_lossx.pt": b"3" * 1000,
-    "msi/transnuseg_14cMSI_nw_epoch:3_lossx.pt": b"4" * 1000,
-    "sar/unet_7cSAR_W_model_epoch_8.pt": b"5" * 1000,
+    "cerradata_4mm/msi_images/parrot_beak_ms_7.tif": random.Random(0).randbytes(2 << 20),
+    "cerradata_4mm/sar_images/parrot_beak_7.tif": random.Random(1).randbytes(2 << 20),
+    "cerradata_4mm/semantic_7c/mask_parrot_beak_7classes_7.tif": b"mask",
 }
 ARCHIVE = zip_of(FILES)
+HALF = len(ARCHIVE) // 2
+
+
+@pytest.fixture(autouse=True)
+def room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cerraseg.data.download.ROOM", {DATASET: len(ARCHIVE)})
 
 
 @pytest.fixture
 def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kaggle]:
     isolate(monkeypatch, tmp_path / "home")
     with serving(ARCHIVE) as server:
-        monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, server.url)
+        lead_client_to(monkeypatch, server.url)
         yield server
 
 
-def fetch(folder: Path) -> Path:
-    return download.download_checkpoints(source="kaggle", dataset=DATASET, version=1, drive_id="", folder=folder)
+def archive_in(folder: Path) -> Path:
+    """Where kagglehub keeps the archive of version 1 until it is unpacked."""
+    return folder / "datasets" / DATASET / "1.archive"
 
 
-def test_the_released_checkpoints_are_downloaded_and_found(kaggle: Kaggle, tmp_path: Path) -> None:
-    folder = fetch(tmp_path / "data")
-    assert folder == tmp_path / "data/datasets" / DATASET / "versions/1"
-    assert {request.body["datasetSlug"] for request in kaggle.asked("DownloadDataset")} == {DATASET.split("/")[1]}
-    found = released.find(folder)
-    assert {key: path.relative_to(folder).as_posix() for key, path in found.items()} == {
-        ("transnuseg", "concat", "w", "l1"): "concat/transnuseg_7cMSISAR_w_epoch:12_lossx.pt",
-        ("transnuseg", "msi", "nw", "l2"): "msi/transnuseg_14cMSI_nw_epoch:3_lossx.pt",
-        ("unet", "concat", "nw", "l1"): "concat/unet_7cMSISAR_2nonW_model_epoch_29.pt",
-        ("unet", "concat", "w", "l2"): "concat/unet_14cMSISAR_W_model_epoch_92.pt",
-        ("unet", "sar", "w", "l1"): "sar/unet_7cSAR_W_model_epoch_8.pt",
-    }
-    listing = tmp_path / "listing.json"
-    released.write_listing(listing, folder, {"dataset": DATASET})
-    chosen = released.choose(released.read_listing(listing), "unet", "concat", "w", "l2")
-    assert chosen.file.read_bytes() == FILES["concat/unet_14cMSISAR_W_model_epoch_92.pt"]
+def assert_complete(folder: Path) -> None:
+    """Download, and check that the contents are there and the archive is gone."""
+    contents = folder / "datasets" / DATASET / "versions/1"
+    assert download_kaggle(DATASET, 1, folder) == [contents / "cerradata_4mm"]
+    assert {path.relative_to(contents).as_posix(): path.read_bytes() for path in contents.rglob("*.tif")} == FILES
+    assert not archive_in(folder).exists()
+
+
+def failure(folder: Path, version: int | None = 1) -> str:
+    with pytest.raises(DownloadError) as caught:
+        download_kaggle(DATASET, version, folder)
+    assert DATASET in str(caught.value) and "`source: local`" in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_download_is_complete_and_asks_for_the_pinned_version_once(kaggle: Kaggle, tmp_path: Path) -> None:
+    kaggle.version = 9
+    assert_complete(tmp_path / "data")
+    (asked,) = kaggle.asked("DownloadDataset")
+    assert (asked.body["ownerSlug"], asked.body["datasetSlug"]) == ("cerranet", "cerradata-4mm")
+    assert asked.body["datasetVersionNumber"] == 1
     kaggle.requests.clear()
-    assert fetch(tmp_path / "data") == folder and kaggle.requests == []
+    assert_complete(tmp_path / "data")
+    assert kaggle.requests == []
+    assert list((tmp_path / "home").rglob("*")) == [] and "KAGGLEHUB_CACHE" not in os.environ
 
 
-def test_an_interrupted_download_goes_on(kaggle: Kaggle, tmp_path: Path) -> None:
-    kaggle.cut_after = len(ARCHIVE) // 2
-    with pytest.raises(DownloadError, match="bytes are kept: run it again"):
-        fetch(tmp_path)
+def test_without_a_version_or_credentials_the_current_one_is_taken(
+    kaggle: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KAGGLE_USERNAME")
+    kaggle.version = 9
+    (root,) = download_kaggle(DATASET, None, tmp_path / "data")
+    assert root.parent.name == "9"
+
+
+def test_an_interrupted_transfer_is_resumed(kaggle: Kaggle, tmp_path: Path) -> None:
+    kaggle.cut_after = HALF
+    assert "it goes on from what arrived" in failure(tmp_path)
+    kept = archive_in(tmp_path).stat().st_size
+    assert 0 < kept <= HALF
     kaggle.cut_after = None
-    assert len(released.find(fetch(tmp_path))) == len(FILES)
-    assert kaggle.asked("archive")[-1].range is not None
+    assert_complete(tmp_path)
+    assert kaggle.asked("archive")[-1].range == f"bytes={kept}-"
 
 
-def test_the_way_round_kaggle_is_that_of_the_checkpoints(kaggle: Kaggle, tmp_path: Path) -> None:
-    kaggle.status = 404
-    with pytest.raises(DownloadError, match=r"\(404\).* If the checkpoints are on disk already") as caught:
-        fetch(tmp_path)
-    assert DATASET in str(caught.value) and "msi_images" not in str(caught.value)
+def test_an_unfinished_extraction_is_redone_without_a_transfer(kaggle: Kaggle, tmp_path: Path) -> None:
+    contents = archive_in(tmp_path).with_name("versions") / "1"
+    for name in FILES:
+        (contents / name).parent.mkdir(parents=True)
+        (contents / name).write_bytes(b"short")
+    archive_in(tmp_path).write_bytes(ARCHIVE)
+    assert_complete(tmp_path)
+    assert all(request.range is None for request in kaggle.asked("archive"))
 
 
-@pytest.mark.parametrize("announced", [True, False])
-def test_the_space_asked_for_is_that_of_the_checkpoints(
-    kaggle: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announced: bool
+DAMAGE = {
+    "other bytes than the MD5's": {"corrupt": True},
+    "short": {"archive": ARCHIVE[:HALF], "md5": False},
+    "a changed byte": {"archive": ARCHIVE[:5000] + b"?!" + ARCHIVE[5002:]},
+    "no archive": {"archive": b"<html>sign in</html>"},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_archive_is_removed(kaggle: Kaggle, tmp_path: Path, damage: dict[str, bool | bytes]) -> None:
+    for name, value in damage.items():
+        setattr(kaggle, name, value)
+    assert "is damaged" in failure(tmp_path / "data")
+    assert not archive_in(tmp_path / "data").exists()
+    kaggle.archive, kaggle.corrupt = ARCHIVE, False
+    assert_complete(tmp_path / "data")
+
+
+def test_an_entry_cannot_leave_the_folder(kaggle: Kaggle, tmp_path: Path) -> None:
+    kaggle.archive = zip_of({**FILES, "../../../../../../evil.tif": b"", "/evil_too.tif": b""})
+    (root,) = download_kaggle(DATASET, 1, tmp_path / "data")
+    assert all(path.is_relative_to(root.parent) for path in tmp_path.rglob("evil*"))
+
+
+def test_another_dataset_is_refused(kaggle: Kaggle, tmp_path: Path) -> None:
+    kaggle.archive = zip_of({"cats/1.jpg": b""})
+    with pytest.raises(DownloadError, match=r"no folder msi_images or opt_images .* found cats"):
+        download_kaggle(DATASET, 1, tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, ["KAGGLE_API_TOKEN", "~/.kaggle/access_token", "~/.kaggle/kaggle.json"]),
+        (403, ["private", "consent", "KAGGLE_API_TOKEN"]),
+        (404, ["`version`"]),
+        (429, ["wait"]),
+        (503, ["again later"]),
+    ],
+)
+@pytest.mark.parametrize("version", [1, None])
+def test_a_refusal_says_what_to_do(
+    kaggle: Kaggle, tmp_path: Path, status: int, words: list[str], version: int | None
 ) -> None:
-    """Where no size is announced, archive and contents are taken to have the expected one: not the images' 36 GB."""
-    kaggle.size, unpacked = announced, 2 * len(ARCHIVE)
-    need, usage = 3 * len(ARCHIVE) if announced else 2 * unpacked, shutil.disk_usage(tmp_path)
-    assert download.CHECKPOINT_BYTES < 3e9
-    monkeypatch.setattr(download, "CHECKPOINT_BYTES", unpacked)
-    monkeypatch.setattr(kaggle_module.shutil, "disk_usage", lambda folder: usage._replace(free=need - 1))
-    with pytest.raises(DownloadError, match="Free some space"):
-        fetch(tmp_path)
-    monkeypatch.setattr(kaggle_module.shutil, "disk_usage", lambda folder: usage._replace(free=need))
-    assert len(released.find(fetch(tmp_path))) == len(FILES)
+    kaggle.status = status
+    message = failure(tmp_path / "data", version)
+    assert [word for word in [*words, f"({status})"] if word not in message] == []
 
 
-@pytest.mark.parametrize("leaving", [10**6, 5 * 10**6])
-def test_a_disk_that_fills_up_costs_nothing_of_what_arrived(
-    kaggle: Kaggle, small_disk: Disk, monkeypatch: pytest.MonkeyPatch, leaving: int
+def test_a_broken_credentials_file_is_named_and_costs_nothing(
+    kaggle: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the archive or in its contents."""
+    monkeypatch.delenv("KAGGLE_KEY")
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "kaggle.json").write_text("{")
+    archive_in(tmp_path).parent.mkdir(parents=True)
+    archive_in(tmp_path).write_bytes(ARCHIVE[:HALF])
+    assert str(tmp_path / "kaggle.json") in failure(tmp_path)
+    assert archive_in(tmp_path).exists()
+
+
+def test_a_small_disk_is_refused_before_the_transfer(
+    kaggle: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: type("Usage", (), {"free": len(ARCHIVE) - 1}))
+    with pytest.raises(StorageError, match=DATASET):
+        download_kaggle(DATASET, 1, tmp_path)
+    assert kaggle.requests == []
+
+
+@pytest.mark.parametrize("leaving", [10**6, 5 * 10**6], ids=["in the archive", "in its contents"])
+def test_a_disk_that_fills_up_costs_nothing_of_what_arrived(kaggle: Kaggle, small_disk: Disk, leaving: int) -> None:
     small_disk.fill(leaving)
-    with monkeypatch.context() as patch:
-        patch.setattr(kaggle_module, "_check_space", lambda *_: None)  # others fill the disk after it
-        with pytest.raises(
-            DownloadError,
-            match=r"No space left on device.*it goes on from the [\d,]+ bytes|Not enough space.*arrived is kept",
-        ):
-            fetch(small_disk.folder)
+    with pytest.raises(OSError, match="No space left on device"):
+        download_checkpoints(source="kaggle", dataset=MODELS, version=1, drive_id="", folder=small_disk.folder)
     small_disk.empty()
-    assert len(released.find(fetch(small_disk.folder))) == len(FILES)
-    assert not list(small_disk.folder.rglob("*.archive"))
+    download_checkpoints(source="kaggle", dataset=MODELS, version=1, drive_id="", folder=small_disk.folder)
+    assert any(request.range for request in kaggle.asked("archive")) == (leaving < len(ARCHIVE))
+
+
+def test_no_network_and_no_password_of_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    isolate(monkeypatch, tmp_path / "home")
+    assert "Connection refused" in failure(tmp_path) and "HTTPS_PROXY" in failure(tmp_path)
+    monkeypatch.setenv("HTTPS_PROXY", "http://ana:s3cret@127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY")
+    lead_client_to(monkeypatch, "https://api.kaggle.com")
+    assert "proxy" in failure(tmp_path) and "s3cret" not in failure(tmp_path)
+
+
+def test_the_released_checkpoints_are_found_in_a_download(kaggle: Kaggle, tmp_path: Path) -> None:
+    kaggle.archive = zip_of({"msi/unet_14cMSI_W_model_epoch_92.pt": b"2", "sar/transnuseg_7cSAR_nw_epoch:3_l.pt": b"3"})
+    folder = download_checkpoints(source="kaggle", dataset=MODELS, version=1, drive_id="", folder=tmp_path / "data")
+    assert {key: path.name for key, path in released.find(folder).items()} == {
+        ("unet", "msi", "w", "l2"): "unet_14cMSI_W_model_epoch_92.pt",
+        ("transnuseg", "sar", "nw", "l1"): "transnuseg_7cSAR_nw_epoch:3_l.pt",
+    }

@@ -55,7 +55,7 @@ else:
         params:
             code=package_digest("local"),
             roots=config["roots"],
-            folders=layout.fingerprint(config["roots"]),
+            folders=lambda wildcards: layout.fingerprint(config["roots"]),
             label=LABEL,
         script:
             "../scripts/local.py"

@@ -1,7 +1,7 @@
 """A second search for bytes that a reader trips over, by atheris, which follows how far they come in its code.
 
     make fuzz-guided                       two minutes for each kind of file
-    make fuzz-guided ARGS="geotiff page" SECONDS=600
+    make fuzz-guided ARGS="geotiff split" SECONDS=600
 
 It pays for readers written in Python; what C reads (GDAL, Parquet), hypothesis damages in the tests beside this file. A
 find is printed with its bytes; they then become a case of that reader's tests.
@@ -19,26 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 Reader = Callable[[Path], Any]
 SECONDS = int(os.environ.get("CERRASEG_SECONDS", "120"))
-LOOKED_INTO = ("cerraseg", "_markupbase", "csv", "html", "json", "numpy.lib", "torch._weights_only_unpickler", "yaml")
+LOOKED_INTO = ("cerraseg", "csv", "json", "numpy.lib", "torch._weights_only_unpickler", "yaml")
 LIMITS = ("-timeout=30", "-rss_limit_mb=4000", "-max_len=8000", "-print_final_stats=1")
-
-
-def archive() -> tuple[Reader, list[bytes]]:
-    """A zip from the network."""
-    from test_bad_archives import GOOD, removed, whole_or_absent
-
-    def read(path: Path) -> None:
-        try:
-            whole_or_absent(path)
-        finally:
-            removed(path)
-
-    return read, [GOOD]
 
 
 def array() -> tuple[Reader, list[bytes]]:
@@ -104,21 +90,6 @@ def geotiff() -> tuple[Reader, list[bytes]]:
     return tiff_integrity.is_whole, seeds
 
 
-def page() -> tuple[Reader, list[bytes]]:
-    """A page of Google's in place of a file; an address that is none is told by the caller."""
-    from drive_server import FORM, LINK, QUOTA
-
-    from cerraseg.data import google_drive
-
-    def read(path: Path) -> None:
-        answer: Any = SimpleNamespace(ok=True, status_code=200, url=google_drive.SERVER)
-        answer.iter_content = lambda size: iter([path.read_bytes()])
-        with suppress(ValueError):
-            google_drive._Link(None, google_drive.SERVER, "1aB-c_D2eF3gH4")._next(answer)  # type: ignore[arg-type]
-
-    return read, [text.encode() for text in (FORM, LINK, QUOTA)]
-
-
 def split() -> tuple[Reader, list[bytes]]:
     """A split table."""
     from cerraseg.data import tables
@@ -126,7 +97,7 @@ def split() -> tuple[Reader, list[bytes]]:
     return partial(tables.rows_of, patches="train"), [b"id,split\n1,train\n2,test\n"]
 
 
-KINDS = {kind.__name__: kind for kind in (archive, array, checkpoint, configuration, counts, geotiff, page, split)}
+KINDS = {kind.__name__: kind for kind in (array, checkpoint, configuration, counts, geotiff, split)}
 
 
 def search(kind: str, folder: Path) -> None:
