@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test drills fuzz fuzz-guided lint audit format record restore repro check provenance reproduce hooks slurm-recover pictures ablation recipes splits performance lock clean
+.PHONY: help demo test nightly fuzz fuzz-guided lint audit format record restore repro check provenance reproduce hooks slurm-recover pictures ablation recipes splits performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -30,8 +30,8 @@ demo: $(READY) ## Train, score and map the demo scenarios; then the report
 test: $(READY) ## Run the test suite
 	@$(BIN)/python -m pytest
 
-drills: $(READY) ## Run the tests that take minutes: real SLURM, real DVC, a real browser, lost processes
-	@$(BIN)/python -m pytest -m drill
+nightly: $(READY) ## Run the tests that take minutes: SLURM, a browser, kills, fuzz, benchmarks; ARGS="-m ci" for those of CI
+	@$(BIN)/python -m pytest -m "" tests/nightly $(ARGS)
 
 fuzz: $(READY) ## Try thousands of damaged and absurd files and configurations; CASES=5000 a property
 	@CERRASEG_CASES=$(or $(CASES),5000) $(BIN)/python -m pytest -m '' tests/nightly/fuzz
