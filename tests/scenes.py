@@ -57,12 +57,12 @@ def write_scene(folder: Path, height: int, width: int, *, nodata: float | None =
     return SceneFiles("somewhere", **files)
 
 
-def write_model(path: Path, modality: str = "concat", level: str = "l1", top_down: bool = False) -> Path:
+def write_model(path: Path, modality: str = "concat", level: str = "l1", hierarchical: bool = False) -> Path:
     """A checkpoint of a small U-Net with random parameters."""
     torch.manual_seed(0)
     mean, std = ([TRAINED[band][key] for band in MODALITIES[modality]] for key in ("mean", "std"))
     settings = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": [16, 16, 8]}
-    blueprint = Blueprint("unet", settings, modality, level, tuple(mean), tuple(std), top_down)
+    blueprint = Blueprint("unet", settings, modality, level, tuple(mean), tuple(std), hierarchical)
     checkpoint.save(path, blueprint, Segmenter(blueprint).net.state_dict(), {})
     return path
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cerraseg.config.scenario import AXES, RELEASED, Scenario
-from cerraseg.config.suggestions import expanded, nearest
+from cerraseg.config.suggestions import expand_path, nearest
 from cerraseg.core.errors import ConfigError
 
 _GIVEN = {
@@ -25,7 +25,7 @@ _GIVEN = {
 """Arguments of segmentation-models-pytorch and timm that are no options → why."""
 
 
-def check(models: Mapping[str, Mapping[str, Any]], chosen: Iterable[str]) -> dict[str, dict[str, Any]]:
+def complete_models(models: Mapping[str, Mapping[str, Any]], chosen: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The section ``models`` with its paths expanded; ``chosen`` are the models that the scenarios name.
 
     Raises:
@@ -52,7 +52,7 @@ def _checked(where: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         )
     if "pretrained" not in given:
         return dict(given)
-    file = expanded(f"{where}.pretrained", given["pretrained"])
+    file = expand_path(f"{where}.pretrained", given["pretrained"])
     if not Path(file).is_file():
         raise ConfigError(f"{where}.pretrained: {file}: no such file; expected an encoder's parameters")
     return {**given, "pretrained": file}
@@ -93,6 +93,6 @@ def check_scenarios(
             )
 
 
-def settings(model: Mapping[str, Any]) -> dict[str, Any]:
+def build_settings(model: Mapping[str, Any]) -> dict[str, Any]:
     """What a model of the section is built from; what it starts from is apart, and no checkpoint asks for it."""
     return {key: value for key, value in model.items() if key != "pretrained"}

@@ -60,6 +60,11 @@ class Recipe:
     edge_outputs: int
     ema: float
 
+    @property
+    def hierarchical(self) -> bool:
+        """Whether a model of L2 is trained for L1, too, and decides from L1 down."""
+        return self.hierarchy > 0
+
 
 # As published with CerraData-4MM (reference/README.md, "The published recipe").
 _PAPER = Recipe(
@@ -142,7 +147,7 @@ def recipe_of(scenario: Scenario, recipes: Mapping[str, Mapping[str, Recipe]]) -
     return by_model.get(scenario.model, by_model["unet"])
 
 
-def check_fit(scenario: Scenario, recipe: Recipe) -> None:
+def check_recipe(scenario: Scenario, recipe: Recipe) -> None:
     """Raise :class:`ConfigError` unless a recipe makes sense, in itself and with its scenario's level and weighting."""
     where, name = f"scenarios: {scenario.id}", scenario.recipe
     if name == RELEASED and scenario.weighting not in PUBLISHED_WEIGHTINGS:
@@ -150,12 +155,12 @@ def check_fit(scenario: Scenario, recipe: Recipe) -> None:
             f"{where}: the authors released no model with weighting {scenario.weighting}; expected one of "
             f"{', '.join(PUBLISHED_WEIGHTINGS)}: take the scenario out, or train it with another recipe"
         )
-    if recipe.hierarchy and scenario.level != "l2":
+    if recipe.hierarchical and scenario.level != "l2":
         raise ConfigError(
             f"{where}: recipe {name} has hierarchy {recipe.hierarchy:g}, which adds a loss at l1 to a model of l2; "
             f"expected level l2: take l1 out for it, or set recipes.{name}.hierarchy to 0"
         )
-    if recipe.hierarchy and recipe.softmax_in_loss:
+    if recipe.hierarchical and recipe.softmax_in_loss:
         raise ConfigError(
             f"{where}: recipe {name} has hierarchy {recipe.hierarchy:g} and softmax_in_loss, but what a softmax has "
             f"passed twice is no probability to add up by class; expected one of them: set recipes.{name}."

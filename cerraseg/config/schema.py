@@ -12,7 +12,7 @@ from jsonschema.exceptions import ValidationError
 from cerraseg.config.suggestions import nearest
 
 
-def faults(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+def schema_errors(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     """What the schema refuses: path, value and what is allowed, a text each."""
     return [_describe(error) for error in Draft202012Validator(schema).iter_errors(config)]
 
@@ -29,13 +29,13 @@ def typed(value: Any, schema: Mapping[str, Any]) -> Any:
     if isinstance(value, datetime.date):  # as YAML reads a date without quotes
         return value.isoformat()
     if isinstance(value, str) and schema.get("type") in ("integer", "number", "boolean"):
-        return plain(value)
+        return number_or_text(value)
     if isinstance(value, float) and schema.get("type") == "integer" and value.is_integer():  # 5.0 counts nothing
         return int(value)
     return value
 
 
-def plain(text: str) -> Any:
+def number_or_text(text: str) -> Any:
     """The number or truth value that a text stands for; the text itself where it stands for neither."""
     try:
         value = yaml.safe_load(text)

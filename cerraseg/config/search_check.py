@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 from cerraseg.config.recipes import check_heads
 from cerraseg.config.scenario import RELEASED, Scenario
-from cerraseg.config.schema import plain
+from cerraseg.config.schema import number_or_text
 from cerraseg.config.search_space import OF_MODEL
 from cerraseg.config.storage_url import expanded
 from cerraseg.config.suggestions import nearest
@@ -85,7 +85,7 @@ def _fitting(where: str, value: Any, part: Mapping[str, Any]) -> Any:
     """The value in the type that the schema gives it."""
     kind = part.get("type", "")
     if isinstance(value, str) and kind in (*_NUMBERS, "boolean"):  # as Snakemake's command line gives it
-        value = plain(value)
+        value = number_or_text(value)
     for error in Draft202012Validator(part).iter_errors(value):
         if error.validator == "enum":
             raise ConfigError(f"{where}: {value!r} is not allowed{nearest(str(value), part['enum'])}")

@@ -27,7 +27,7 @@ _TURNING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 """Code points that turn the direction of writing: text then reads as another one."""
 
 
-def check_file(path: Path) -> None:
+def check_yaml(path: Path) -> None:
     """Read a configuration file again, strictly: Snakemake takes the last of two equal keys without a word.
 
     Raises:

@@ -19,7 +19,7 @@ def meant(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def expanded(key: str, path: str) -> str:
+def expand_path(key: str, path: str) -> str:
     """A path of the configuration with its environment variables filled in.
 
     Raises:

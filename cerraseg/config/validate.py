@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from cerraseg.config import custom_models
-from cerraseg.config.recipes import RECIPES, Recipe, check_fit, check_heads, check_training, recipe_of, with_custom
+from cerraseg.config.recipes import RECIPES, Recipe, check_heads, check_recipe, check_training, recipe_of, with_custom
 from cerraseg.config.scenario import AXES, PLURALS, RELEASED, Scenario, expand
-from cerraseg.config.schema import faults, typed, with_defaults
+from cerraseg.config.schema import schema_errors, typed, with_defaults
 from cerraseg.config.search_check import check_tune
 from cerraseg.config.strict_yaml import check_values
-from cerraseg.config.suggestions import expanded, nearest
+from cerraseg.config.suggestions import expand_path, nearest
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.layout import available_layers
 from cerraseg.core.taxonomy import FOLDERS
@@ -28,7 +28,7 @@ SPLIT_KEYS: dict[str, tuple[str, ...]] = {
 """Scheme of the split → the keys of its own; ``kfold`` has the first of its unit, too."""
 
 
-def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[Scenario]]:
+def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[Scenario]]:
     """Complete a configuration with the schema's defaults and expand its scenarios.
 
     Raises:
@@ -36,7 +36,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     """
     check_values(config)
     config = typed(config, schema)
-    if found := faults(config, schema):
+    if found := schema_errors(config, schema):
         raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in found))
     complete = with_defaults(config, schema)
     complete["split"] = _split(complete["split"])
@@ -48,7 +48,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[st
     custom_models.check_scenarios(complete["models"], scenarios, complete["checkpoints"])
     recipes = {scenario: recipe_of(scenario, with_custom(complete["recipes"])) for scenario in scenarios}
     for scenario, recipe in recipes.items():
-        check_fit(scenario, recipe)
+        check_recipe(scenario, recipe)
     complete["checkpoints"] = _checkpoints(complete["checkpoints"], scenarios)
     _check_released(complete["released"], scenarios)
     _check_folds(complete, scenarios)
@@ -96,7 +96,7 @@ def _check_folds(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> No
 def _models(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The configuration's own models, completed."""
     models = {name: with_defaults(given, schema) for name, given in config["models"].items()}
-    return custom_models.check(models, config["scenarios"]["models"])
+    return custom_models.complete_models(models, config["scenarios"]["models"])
 
 
 def _recipes(config: Mapping[str, Any]) -> list[str]:
@@ -131,7 +131,7 @@ def _checkpoints(given: Mapping[str, str], scenarios: Iterable[Scenario]) -> dic
     for id_, path in given.items():
         if id_ not in ids:
             raise ConfigError(f"checkpoints.{id_}: no such scenario in this configuration{nearest(id_, ids)}")
-        files[id_] = expanded(f"checkpoints.{id_}", path)
+        files[id_] = expand_path(f"checkpoints.{id_}", path)
         if not Path(files[id_]).is_file():
             raise ConfigError(f"checkpoints.{id_}: {files[id_]}: no such file; expected a checkpoint")
     return files
@@ -158,7 +158,7 @@ def _scenes(
             raise ConfigError(f"{where}: two scenes have this name; expected one a name: rename one of them")
         mapped = Path(config["results"], "scenes", scene["name"], "scene.json").is_file()  # e.g. by dvc pull
         for key in (key for key in ("msi", "sar", "reference") if key in scene):
-            scene[key] = expanded(f"{where}.{key}", scene[key])
+            scene[key] = expand_path(f"{where}.{key}", scene[key])
             if not (mapped or scene[key] in simulated.values() or Path(scene[key]).is_file()):
                 raise ConfigError(f"{where}.{key}: {scene[key]}: no such file; expected a raster")
         scene["scenarios"] = _mapped_by(scene, where, scenarios)
@@ -195,7 +195,7 @@ def _roots(config: Mapping[str, Any]) -> list[str]:
             "roots: missing; source local needs the folder that holds msi_images, sar_images, semantic_7c, ... "
             "Set it in the configuration, or on the command line: --config roots=/path/to/patches"
         )
-    roots = [expanded("roots", root) for root in ([given] if isinstance(given, str) else given)]
+    roots = [expand_path("roots", root) for root in ([given] if isinstance(given, str) else given)]
     packed = Path(config["results"], "packed/header.json").is_file()  # e.g. by dvc pull: the patches are not needed
     for root in roots:
         if not packed and not Path(root).is_dir():
@@ -205,7 +205,7 @@ def _roots(config: Mapping[str, Any]) -> list[str]:
 
 def _check_layers(available: set[str], recipes: Mapping[Scenario, Recipe]) -> None:
     for scenario, recipe in recipes.items():
-        levels = {scenario.level, *(["l1"] if recipe.hierarchy else [])}
+        levels = {scenario.level, *(["l1"] if recipe.hierarchical else [])}
         for layer in sorted((_NEEDS[scenario.modality] | levels) - available):
             raise ConfigError(
                 f"scenarios: {scenario.id} needs {' or '.join(FOLDERS[layer])}, which not every root has; "

@@ -1,4 +1,4 @@
-"""How a long step ends before its time: SIGTERM and SIGINT become an exception, no child outlives its parent."""
+"""SIGTERM and SIGINT as an exception, so that a long step can save its state; child processes that end with it."""
 
 import ctypes
 import faulthandler
@@ -14,38 +14,39 @@ from types import FrameType
 from cerraseg.core.errors import CerraSegError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_BOUND = 15  # seconds for putting things away; SLURM grants 30 between SIGTERM and SIGKILL
+_SHUTDOWN_SECONDS = 15  # for saving; SLURM grants 30 between SIGTERM and SIGKILL
 _PR_SET_PDEATHSIG = 1
 
 _received: list[str] = []
-_unbroken = False
+_delayed = False
 
 
-class Stop(BaseException):
-    """A signal, which the text names, asks to end. Not an ``Exception``, so that nobody takes it for an error."""
+class StopSignal(BaseException):
+    """A signal, named in the text, asks the process to end. No ``Exception``, so that no handler of errors takes it."""
 
 
-class Stopped(CerraSegError):
-    """The step was told to end before it had finished."""
+class StepStopped(CerraSegError):
+    """A signal ended the step before it had finished."""
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGTERM and SIGINT raise :class:`Stop` here, once; who then hangs is ended hard, with a traceback.
+    """Raise :class:`StopSignal` in the block on the first SIGTERM or SIGINT.
 
-    Outside the main thread, which alone may handle signals, this does nothing.
+    A process that has not left the block 15 seconds later is ended with a traceback. Outside the main thread, which
+    alone may handle signals, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # a shell's background jobs are not meant to hear Ctrl-C
-            signal.signal(number, _stop)
+        if handler is not signal.SIG_IGN:  # as a shell sets SIGINT for its background jobs
+            signal.signal(number, _handle)
     try:
         yield
     except BaseException:
-        check()  # whatever else broke after the signal, a data loader whose workers got it too: it was the signal
+        raise_pending_signal()  # an error after a signal, as of data loader workers that got it too, follows from it
         raise
     finally:
         faulthandler.cancel_dump_traceback_later()
@@ -54,43 +55,43 @@ def stoppable() -> Iterator[None]:
         _received.clear()
 
 
-def _stop(number: int, _: FrameType | None) -> None:
+def _handle(number: int, _: FrameType | None) -> None:
     if not _received:
         _received.append(signal.Signals(number).name)
-        faulthandler.dump_traceback_later(_BOUND, exit=True, file=2)
-        if not _unbroken:
-            check()
+        faulthandler.dump_traceback_later(_SHUTDOWN_SECONDS, exit=True, file=2)
+        if not _delayed:
+            raise_pending_signal()
 
 
 @contextmanager
 def delay_signals() -> Iterator[None]:
-    """Let :class:`Stop` wait for the end of a short block, a file that torch writes, say: broken off, it aborts."""
-    global _unbroken
-    _unbroken = True
+    """Raise :class:`StopSignal` only at the end of the block: torch aborts the process if interrupted in a write."""
+    global _delayed
+    _delayed = True
     try:
         yield
     finally:
-        _unbroken = False
-    check()
+        _delayed = False
+    raise_pending_signal()
 
 
-def check() -> None:
-    """Raise :class:`Stop` if a signal has come: in a finaliser, say, Python would have dropped the first one."""
+def raise_pending_signal() -> None:
+    """Raise :class:`StopSignal` if a signal has come; Python drops an exception that is raised in a finaliser."""
     if _received:
-        raise Stop(_received[0]) from None
+        raise StopSignal(_received[0]) from None
 
 
-def ignore() -> None:
-    """Hear no signal any more: what follows is quicker than an end would be."""
+def ignore_signals() -> None:
+    """Ignore SIGTERM and SIGINT from now on, for the last, short part of a step."""
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
 
 def end_with_parent(_: int = 0) -> None:
-    """In a child: leave Ctrl-C to the parent and, on Linux, die when it dies, even of SIGKILL."""
+    """In a child process: leave SIGINT to the parent and, on Linux, end when it ends, even by SIGKILL."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if (parent := parent_process()) and not parent.is_alive():  # it died before that
+        if (parent := parent_process()) and not parent.is_alive():  # it ended before the call
             os._exit(1)

@@ -11,7 +11,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.evaluation.area_estimates import estimate, intervals
-from cerraseg.evaluation.areas import mapped
+from cerraseg.evaluation.areas import mapped_areas
 from cerraseg.evaluation.metrics import Counts, Vector
 
 ASSUMPTION = (
@@ -33,24 +33,28 @@ _TYPES = {"id": "Int64", "name": "str", "pixels": "int64", "hectares": "float64"
 _Z = 1.96  # standard errors to either end of a 95 % interval
 
 
-def table(
+def area_table(
     maps: Sequence[Path], counts: NDArray[np.integer] | None, classes: Sequence[LandCover], basis: str
 ) -> pd.DataFrame:
-    """Mapped and estimated areas, one row a class in id order and a row ``Total``, whose id is empty.
+    """Tabulate mapped and estimated areas: one row per class in id order, and a row ``Total`` without id.
 
-    ``id``, ``name``, ``pixels``, ``hectares`` and ``share`` (percent of the mapped area) are those of the maps
-    (:func:`mapped`). With ``counts`` ``(N, K, K)`` (rows truth, columns map) of N patches or blocks follow ``basis``
-    (where they come from: :data:`TEST_PATCHES` or :data:`REFERENCE_MASK`), ``sample_blocks`` and ``sample_pixels`` (how
-    many blocks and pixels of them the map gives the class) and the estimates: ``adjusted_hectares``,
-    ``users_accuracy`` and ``producers_accuracy`` (0 to 1), each with ``_ci95`` (± 1.96 standard errors of the formula)
-    and ``_low`` and ``_high`` (95 % bootstrap over the blocks). What is undefined is NaN
-    (:mod:`cerraseg.evaluation.area_estimates`). :data:`ASSUMPTION` says what the estimates rest on.
+    Args:
+        maps: class maps, whose ``pixels``, ``hectares`` and ``share`` (percent of the mapped area) are counted by
+            :func:`mapped_areas`.
+        counts: ``(N, K, K)`` (rows truth, columns map) of N patches or blocks; None leaves the estimates out.
+        classes: of the maps.
+        basis: where the counts come from, :data:`TEST_PATCHES` or :data:`REFERENCE_MASK`.
 
-    The total of both accuracies is the overall accuracy: their mean by mapped and by adjusted area.
+    Returns:
+        With counts also ``basis``, ``sample_blocks`` and ``sample_pixels`` (blocks and pixels that the map gives the
+        class), ``adjusted_hectares``, ``users_accuracy`` and ``producers_accuracy`` (0 to 1), each with ``_ci95``
+        (± 1.96 standard errors) and ``_low`` and ``_high`` (95 % bootstrap over the blocks); NaN where undefined, see
+        :mod:`cerraseg.evaluation.area_estimates`. The total of both accuracies is the overall accuracy.
 
-    Raises :class:`DataError` as :func:`mapped` does, and if ``counts`` do not fit the classes.
+    Raises:
+        DataError: as :func:`mapped_areas` does, and if ``counts`` do not fit the classes.
     """
-    pixels, hectares = mapped(maps, classes)
+    pixels, hectares = mapped_areas(maps, classes)
     total = hectares.sum()
     areas = np.append(hectares, total)
     columns = {
@@ -88,8 +92,8 @@ def _estimates(counts: NDArray[np.integer], hectares: Vector) -> dict[str, Vecto
     return columns
 
 
-def write(path: str | Path, areas: pd.DataFrame) -> None:
-    """Write a :func:`table` as CSV: hectares and percent with four decimals, accuracies with six, NaN empty."""
+def write_area_table(path: str | Path, areas: pd.DataFrame) -> None:
+    """Write a :func:`area_table` as CSV: hectares and percent with four decimals, accuracies with six, NaN empty."""
     shown = areas.copy()
     for column in map(str, shown.select_dtypes("float")):
         decimals = _DECIMALS[column.partition("_")[0]]
@@ -98,8 +102,8 @@ def write(path: str | Path, areas: pd.DataFrame) -> None:
         shown.to_csv(part, index=False, lineterminator="\n")
 
 
-def read(path: str | Path) -> pd.DataFrame:
-    """Read what :func:`write` wrote.
+def read_area_table(path: str | Path) -> pd.DataFrame:
+    """Read what :func:`write_area_table` wrote.
 
     Raises :class:`DataError` if the file cannot be read as such a table.
     """

@@ -26,7 +26,7 @@ _CACHE = 256  # MB: a row of blocks of a wide map
 _SAME_GRID = 0.01  # pixels; less is the rounding of a stored coordinate
 
 
-def mapped(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Counts, Vector]:
+def mapped_areas(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Counts, Vector]:
     """Pixels, int64 ``(K,)``, and hectares, float64 ``(K,)``, of each class over class maps; 255 is left out.
 
     The ground of a cell of 64 × 64 pixels is the polygon of its corners in a Lambert azimuthal equal-area projection
@@ -41,7 +41,7 @@ def mapped(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Counts, 
         raise DataError("there is no class map to measure; expected at least one GeoTIFF: make the map again.")
     pixels, hectares = np.zeros(len(classes), np.int64), np.zeros(len(classes))
     for path in maps:
-        with _opened(path) as file:
+        with _open_map(path) as file:
             plane = _plane(file)
             for window, chunk in _chunks(file):
                 counts = _count_cells(chunk)
@@ -64,7 +64,7 @@ def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCov
     Raises :class:`DataError` if a file cannot be read, the grids differ or a value is no class id.
     """
     blocks = []
-    with _opened(map_file) as file, _opened(truth_file) as reference:
+    with _open_map(map_file) as file, _open_map(truth_file) as reference:
         _check_grids(file, reference)
         for top in range(0, file.height, side):
             window = Window(0, top, file.width, min(side, file.height - top))
@@ -77,7 +77,7 @@ def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCov
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open_map(path: Path) -> Iterator[Any]:
     try:
         with rasterio.Env(GDAL_CACHEMAX=_CACHE), rasters.open_raster(path) as file:
             if file.dtypes[0] != "uint8":

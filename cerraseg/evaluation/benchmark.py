@@ -168,7 +168,7 @@ def roll_up(confusions: NDArray[np.integer]) -> NDArray[np.int64]:
 def _as_l1(run: _Run) -> dict[str, float]:
     if run.fields["level"] != "l2":
         return {}
-    scores = metrics.scores(roll_up(run.patches()[1].sum(axis=0)))
+    scores = metrics.compute_scores(roll_up(run.patches()[1].sum(axis=0)))
     return {f"{score}_as_l1": round(100 * getattr(scores, score), 2) for score in PAPER_SCORES}
 
 

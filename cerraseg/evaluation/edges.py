@@ -14,7 +14,7 @@ TOLERANCES = (0, 1, 2)
 _BLOCK = 32  # patches at a time: temporary arrays of about 20 MB
 
 
-def scores(truth: Mask, prediction: Mask) -> dict[str, dict[str, float]]:
+def edge_scores(truth: Mask, prediction: Mask) -> dict[str, dict[str, float]]:
     """Precision, recall and F1 (0-1) of the edge class by tolerance in pixels (``"0"``, ``"1"``, ``"2"``).
 
     Precision is the share of predicted edge pixels that have a true one within the tolerance (Euclidean distance,

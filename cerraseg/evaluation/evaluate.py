@@ -25,7 +25,7 @@ def evaluate(
     folder: Path,
     info: Mapping[str, object],
 ) -> None:
-    """Write the scores of the test patches into ``folder``, see :func:`cerraseg.evaluation.score_files.write`.
+    """Write the scores of the test patches into ``folder``, see :func:`cerraseg.evaluation.score_files.write_scores`.
 
     Args:
         scenario: whose prediction it is.
@@ -49,9 +49,9 @@ def evaluate(
     facts = {
         "scenario": {"id": scenario.id, **vars(scenario)},
         "patches": len(test),
-        "edges": edges.scores(edge_truth, open_array(edge_prediction, len(rows))[places]),
-        "leakage": leakage.section(confusions, ids, distances),
+        "edges": edges.edge_scores(edge_truth, open_array(edge_prediction, len(rows))[places]),
+        "leakage": leakage.leakage_summary(confusions, ids, distances),
         **info,
     }
-    scores = score_files.write(folder, confusions, ids, classes, facts)
+    scores = score_files.write_scores(folder, confusions, ids, classes, facts)
     log.info("%d test patches: macro F1 %.2f %%, mIoU %.2f %%", len(test), 100 * scores.macro_f1, 100 * scores.miou)

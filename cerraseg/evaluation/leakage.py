@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cerraseg.core.errors import DataError
 from cerraseg.evaluation import bootstrap
-from cerraseg.evaluation.metrics import DECIMALS, Vector, class_scores, scores
+from cerraseg.evaluation.metrics import DECIMALS, Vector, class_scores, compute_scores
 
 BINS = 5
 """Most bins of distance beside that of the patches that touch."""
@@ -19,7 +19,7 @@ FEWEST = 20
 """Patches that a bin of distance has on average at least, where there are as many."""
 
 
-def section(confusions: NDArray[np.integer], ids: list[str], distances: str | Path) -> dict[str, Any]:
+def leakage_summary(confusions: NDArray[np.integer], ids: list[str], distances: str | Path) -> dict[str, Any]:
     """The section ``leakage`` of a scenario's metrics.
 
     ``touching`` is the share of the test patches that touch a training patch; ``median_metres`` and
@@ -69,7 +69,7 @@ def _bins(gaps: Vector, touches: NDArray[np.bool_], labelled: NDArray[np.bool_])
 
 
 def _row(confusions: NDArray[np.integer], gaps: Vector, touches: bool) -> dict[str, Any]:
-    found = scores(confusions.sum(axis=0, dtype=np.int64))
+    found = compute_scores(confusions.sum(axis=0, dtype=np.int64))
     return {
         "from": float(gaps.min()),
         "to": float(gaps.max()),

@@ -137,7 +137,7 @@ def _square(counts: NDArray[Any], classes: int) -> NDArray[Any]:
     return counts.reshape(*counts.shape[:-1], 16, 16)[..., 1 : classes + 1, :classes].copy()
 
 
-def scores(confusion: ArrayLike) -> Scores:
+def compute_scores(confusion: ArrayLike) -> Scores:
     """Every score of a confusion matrix ``(classes, classes)`` of pixel counts, rows truth, columns prediction.
 
     The averaging rule is the published benchmark's: ``macro_f1``, ``macro_precision``, ``macro_recall`` and ``miou``

@@ -14,7 +14,7 @@ from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.evaluation import bootstrap
-from cerraseg.evaluation.metrics import DECIMALS, PER_CLASS, Counts, Scores, scores
+from cerraseg.evaluation.metrics import DECIMALS, PER_CLASS, Counts, Scores, compute_scores
 
 RULE = (
     "Counts over all labelled pixels of the test patches. macro_f1, macro_precision, macro_recall and miou are plain "
@@ -28,7 +28,7 @@ HEADLINES = ("accuracy", "macro_f1", "miou", "kappa")
 """The scores that the published benchmark gives."""
 
 
-def write(
+def write_scores(
     folder: Path, confusions: ArrayLike, ids: Sequence[str], classes: Sequence[LandCover], info: Mapping[str, object]
 ) -> Scores:
     """Score patches; write ``metrics.json``, ``summary.json``, ``patches.npz``, ``classes.csv`` and ``confusion.csv``
@@ -51,7 +51,7 @@ def write(
             "counts (patches, classes, classes): count them with patch_confusions()."
         )
     matrix = counts.sum(axis=0)
-    result = scores(matrix)
+    result = compute_scores(matrix)
     if [entry.id for entry in classes] != list(range(len(matrix))):
         raise DataError(
             f"{len(classes)} classes were given for a confusion matrix of {len(matrix)}; expected one a row in id "

@@ -105,7 +105,7 @@ def map_scene(
                     rows.write_map(
                         name, part / f"{name}.tif", image.grid, **legend, tags=tags, threads=settings.threads
                     )
-                if blueprint.top_down:
+                if blueprint.hierarchical:
                     write_parents(part / "classes.tif", part / "classes_l1.tif", tags, settings.threads)
     shutil.rmtree(unfinished)
 
@@ -138,7 +138,7 @@ def _map_rows(
                     sums[:, :, lefts[n] : lefts[n] + SIZE].addcmul_(tile, down[k][:, None] * across[n])
             first, finished = max(rows.done - tops[k], 0), min(ends[k], height) - tops[k]
             if finished > first:
-                layers = _layers(sums[:, first:finished, :width], rows.names, segmenter.top_down)
+                layers = _layers(sums[:, first:finished, :width], rows.names, segmenter.hierarchical)
                 rows.append(_masked(layers, valid[first:finished, :width]))
             kept = sums[:, ends[k] - tops[k] :].clone()
             sums[:, : kept.shape[1]], sums[:, kept.shape[1] :] = kept, 0
@@ -197,9 +197,9 @@ def _probabilities(segmenter: checkpoint.Segmenter, images: Tensor, augment: boo
     return torch.stack(found).sum(0) / 8
 
 
-def _layers(probabilities: Tensor, names: Sequence[str], top_down: bool) -> dict[str, Tensor]:
+def _layers(probabilities: Tensor, names: Sequence[str], hierarchical: bool) -> dict[str, Tensor]:
     """Layers by name, (bands, H, W) uint8, of probabilities (classes, H, W)."""
-    ids, confidence = inference.decide(probabilities[None], top_down)
+    ids, confidence = inference.decide(probabilities[None], hierarchical)
     layers = {"classes": ids, "confidence": confidence}
     if "probabilities" in names:
         layers["probabilities"] = inference.percent(probabilities)

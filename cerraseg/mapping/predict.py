@@ -70,7 +70,9 @@ def predict(
             stack.enter_context(_growing(path, (len(rows), SIZE, SIZE))) for path in (prediction, confidence, edges)
         ]
         for images, _ in progress(Streamed(patches, order, device, segmenter.normalise), "predict", len(order)):
-            for file, tiles in zip(files, _tiles(*segmenter.logits(images), top_down=segmenter.top_down), strict=True):
+            for file, tiles in zip(
+                files, _tiles(*segmenter.logits(images), hierarchical=segmenter.hierarchical), strict=True
+            ):
                 file.write(tiles.data)
     log.info("predicted %d patches on %s in %s", len(rows), device, precision)
 
@@ -83,9 +85,11 @@ def _growing(path: str | Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
         yield file
 
 
-def _tiles(semantic: Tensor, edge: Tensor | None = None, *, top_down: bool = False) -> tuple[NDArray[np.uint8], ...]:
+def _tiles(
+    semantic: Tensor, edge: Tensor | None = None, *, hierarchical: bool = False
+) -> tuple[NDArray[np.uint8], ...]:
     """Class ids, confidence in percent, and where edges are: each (B, H, W)."""
-    parts = list(inference.decide(inference.probabilities(semantic), top_down))
+    parts = list(inference.decide(inference.probabilities(semantic), hierarchical))
     if edge is not None:
         parts.append(((edge[:, 1] > edge[:, 0]) & (edge[:, 1] == edge.amax(1))).to(torch.uint8))
     classes, percent, *edges = torch.stack(parts).cpu().numpy()  # one copy from the GPU, so one wait

@@ -16,8 +16,8 @@ from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.models import checkpoint
-from cerraseg.models.checkpoint import Blueprint, assembled, draw
-from cerraseg.models.state_dict import read
+from cerraseg.models.checkpoint import Blueprint, build_model, make_blueprint
+from cerraseg.models.state_dict import read_parameters
 from cerraseg.models.transnuseg import dimensions, import_published
 
 
@@ -45,17 +45,17 @@ def adopt(
     Raises:
         DataError: if the file is unsafe, no checkpoint, or another scenario's; the error says which it would fit.
     """
-    content = read(file)
+    content = read_parameters(file)
     try:
         if "blueprint" in content:
-            blueprint, parameters = Blueprint(**content["blueprint"]), content["parameters"]
+            blueprint, parameters = Blueprint.from_checkpoint(content["blueprint"]), content["parameters"]
             _check_fit(file, scenario, (blueprint.model, blueprint.modality, blueprint.level))
         else:
             if scenario.model not in AXES["model"]:
                 raise DataError(f"{file}: a bare state dict; expected a CerraSeg checkpoint for {scenario.id}")
             _check_fit(file, scenario, _kind(file, content))
             blueprint, parameters = _from_state(scenario, recipe, settings, statistics, content)
-        assembled(blueprint, parameters)
+        build_model(blueprint, parameters)
     except TypeError as error:
         raise DataError(
             f"{file}: not a checkpoint that CerraSeg wrote ({error}); fetch or write the file again"
@@ -111,7 +111,7 @@ def _from_state(
     state: Mapping[str, Tensor],
 ) -> tuple[Blueprint, Mapping[str, Tensor]]:
     if scenario.model == "unet":
-        return draw(scenario, recipe, settings, statistics), state
+        return make_blueprint(scenario, recipe, settings, statistics), state
     found = {name: value for name, value in dimensions(state).items() if name not in ("channels", "classes")}
-    blueprint = draw(scenario, recipe, settings, statistics)
+    blueprint = make_blueprint(scenario, recipe, settings, statistics)
     return replace(blueprint, settings=dict(sorted({**found, "sharing": "published"}.items()))), import_published(state)

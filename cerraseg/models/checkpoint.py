@@ -36,7 +36,7 @@ class Blueprint:
         level: its output classes.
         mean: subtracted from each band; empty for raw input.
         std: divides each band; empty for raw input.
-        top_down: whether its classes are decided from L1 down, see :func:`cerraseg.models.inference.decide`.
+        hierarchical: whether its classes are decided from L1 down, see :func:`cerraseg.models.inference.decide`.
     """
 
     model: str
@@ -45,10 +45,17 @@ class Blueprint:
     level: str
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    top_down: bool = False
+    hierarchical: bool = False
+
+    @classmethod
+    def from_checkpoint(cls, values: Mapping[str, Any]) -> "Blueprint":
+        """Make a blueprint from the values in a checkpoint; earlier ones name ``hierarchical`` ``top_down``."""
+        return cls(**{"hierarchical" if key == "top_down" else key: value for key, value in values.items()})
 
 
-def draw(scenario: Scenario, recipe: Recipe, settings: Mapping[str, Any], statistics: Mapping[str, Any]) -> Blueprint:
+def make_blueprint(
+    scenario: Scenario, recipe: Recipe, settings: Mapping[str, Any], statistics: Mapping[str, Any]
+) -> Blueprint:
     """The blueprint of a scenario's model, with the band statistics where its recipe normalises by them."""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -58,7 +65,7 @@ def draw(scenario: Scenario, recipe: Recipe, settings: Mapping[str, Any], statis
         std = tuple(band["std"] or 1.0 for band in bands)
     complete = model_settings(scenario.model, settings, recipe)
     return Blueprint(
-        scenario.model, complete, scenario.modality, scenario.level, mean, std, top_down=recipe.hierarchy > 0
+        scenario.model, complete, scenario.modality, scenario.level, mean, std, hierarchical=recipe.hierarchical
     )
 
 
@@ -75,7 +82,7 @@ class Segmenter(nn.Module):
         super().__init__()
         bands, classes = MODALITIES[blueprint.modality], LEVELS[blueprint.level]
         self.net = build(blueprint.model, len(bands), len(classes), blueprint.settings)
-        self.top_down = blueprint.top_down
+        self.hierarchical = blueprint.hierarchical
         self.register_buffer("mean", torch.tensor(blueprint.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(blueprint.std).view(1, -1, 1, 1), persistent=False)
 
@@ -95,23 +102,23 @@ class Segmenter(nn.Module):
 
 def save(path: str | Path, blueprint: Blueprint, parameters: Mapping[str, Tensor], training: Mapping[str, Any]) -> None:
     """Write a checkpoint. ``training`` says how it came about, in plain values: scenario, epoch, scores."""
-    write(path, {"blueprint": vars(blueprint), "parameters": dict(parameters), "training": dict(training)})
+    atomic_save(path, {"blueprint": vars(blueprint), "parameters": dict(parameters), "training": dict(training)})
 
 
-def amend(source: Path, path: str | Path, **facts: Any) -> None:
+def add_facts(source: Path, path: str | Path, **facts: Any) -> None:
     """Copy a checkpoint, with further facts about its training."""
     content = torch.load(source, map_location="cpu", weights_only=True)
     content["training"] |= facts
-    write(path, content)
+    atomic_save(path, content)
 
 
-def write(path: str | Path, content: Mapping[str, Any]) -> None:
+def atomic_save(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write tensors and plain values as torch does; a signal to end is heard when the file is whole."""
     with delay_signals(), atomic_write(path) as temporary, temporary.open("wb") as file:
         torch.save(content, file)  # given a name, torch would write it into the file
 
 
-def damage(path: str | Path) -> str:
+def integrity_error(path: str | Path) -> str:
     """What is wrong with the bytes of a file that torch wrote; empty where each part matches its checksum.
 
     torch writes the checksums and passes over them when it reads: a changed byte would be a changed parameter.
@@ -130,13 +137,13 @@ def load(path: str | Path) -> tuple[Segmenter, Blueprint, dict[str, Any]]:
     Raises:
         DataError: if the file is not a CerraSeg checkpoint or a byte of it has changed.
     """
-    fault = damage(path)
+    fault = integrity_error(path)
     try:
         if fault:
             raise BadZipFile(fault)
         content = torch.load(path, map_location="cpu", weights_only=True)
-        blueprint = Blueprint(**content["blueprint"])
-        segmenter = assembled(blueprint, content["parameters"])
+        blueprint = Blueprint.from_checkpoint(content["blueprint"])
+        segmenter = build_model(blueprint, content["parameters"])
         training = dict(content["training"])
     except Exception as error:  # a damaged file makes the readers trip over anything
         raise DataError(
@@ -146,7 +153,7 @@ def load(path: str | Path) -> tuple[Segmenter, Blueprint, dict[str, Any]]:
     return segmenter.eval(), blueprint, training
 
 
-def assembled(blueprint: Blueprint, parameters: Mapping[str, Tensor]) -> Segmenter:
+def build_model(blueprint: Blueprint, parameters: Mapping[str, Tensor]) -> Segmenter:
     """The model of a blueprint, which may be a stranger's, with these parameters.
 
     Raises what the model's builder does, RuntimeError where names or shapes differ, and ValueError where the blueprint

@@ -26,14 +26,14 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.float().contiguous().softmax(1)
 
 
-def decide(probabilities: Tensor, top_down: bool = False) -> tuple[Tensor, Tensor]:
+def decide(probabilities: Tensor, hierarchical: bool = False) -> tuple[Tensor, Tensor]:
     """Class ids and confidence in percent, uint8 (B, H, W), of probabilities (B, classes, H, W).
 
-    With ``top_down`` they are those of L2: first the L1 class with the largest sum over the L2 classes that it holds is
-    taken, then the best of these, so that the map of L1 is the parent of that of L2 at every pixel. The confidence is
-    that of the L2 class. The first of equal classes counts, at either level.
+    With ``hierarchical`` they are those of L2: first the L1 class with the largest sum over its L2 classes is taken,
+    then the best of these, so that the map of L1 is the parent of that of L2 at every pixel. The confidence is that of
+    the L2 class. The first of equal classes counts, at either level.
     """
-    if top_down:
+    if hierarchical:
         probabilities = _of_best_parent(probabilities)
     ids, best = _first_best(probabilities)
     return ids, percent(best)

@@ -12,7 +12,7 @@ from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.layout import SIZE
 from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.models.factory import build
-from cerraseg.models.pretrained import start
+from cerraseg.models.pretrained import load_encoder
 
 
 def fault(model: str, modality: str, level: str, settings: Mapping[str, Any], pretrained: str | None) -> str:
@@ -24,7 +24,7 @@ def fault(model: str, modality: str, level: str, settings: Mapping[str, Any], pr
         return str(error)
     try:
         if pretrained:
-            start(built, bands, Path(pretrained))
+            load_encoder(built, bands, Path(pretrained))
     except DataError as error:
         return f"models.{model}.pretrained: {error}"
     try:

@@ -22,7 +22,7 @@ TRIED = Path(".snakemake/cerraseg-models")
 """Holds an empty file for each set of models that was found well."""
 
 
-def check(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:
+def check_models(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:
     """Try the own models that the scenarios name, and the U-Net beside them, unless the same ones were tried before.
 
     A fault of the U-Net alone shows in its training: without own models nothing is tried, so that nobody waits.
@@ -52,7 +52,7 @@ def _trials(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> list[di
     for scenario in scenarios:
         own = config["models"].get(scenario.model)
         if own is not None or scenario.model == "unet":
-            settings = config["unet"] if own is None else custom_models.settings(own)
+            settings = config["unet"] if own is None else custom_models.build_settings(own)
             named = {"model": scenario.model, "modality": scenario.modality, "level": scenario.level}
             file = (own or {}).get("pretrained")
             found.setdefault((scenario.model, scenario.modality), {**named, "settings": settings, "pretrained": file})

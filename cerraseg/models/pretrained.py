@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cerraseg.core.errors import DataError
 from cerraseg.core.logs import log
 from cerraseg.models.late_fusion import LateFusion
-from cerraseg.models.state_dict import read
+from cerraseg.models.state_dict import read_parameters
 
 LEAST = 0.9
 """Share of an encoder's tensors that a file must hold."""
@@ -19,7 +19,7 @@ _COLOURS = ("B04", "B03", "B02")  # red, green, blue
 _PREFIXES = ("module.", "net.", "encoder.", "model.")
 
 
-def start(model: nn.Module, bands: Sequence[str], file: Path) -> None:
+def load_encoder(model: nn.Module, bands: Sequence[str], file: Path) -> None:
     """Load the encoder's parameters from a file; of late fusion, those of each encoder.
 
     Args:
@@ -32,7 +32,7 @@ def start(model: nn.Module, bands: Sequence[str], file: Path) -> None:
     Raises:
         DataError: if the file is unsafe or holds less than :data:`LEAST` of the encoder's tensors.
     """
-    content = read(file)
+    content = read_parameters(file)
     given = {_bare(name): tensor for name, tensor in content.get("parameters", content).items()}
     encoder = model.encoder
     if not isinstance(encoder, LateFusion):

@@ -34,7 +34,7 @@ class Released(NamedTuple):
     sha256: str
 
 
-def find(folder: Path) -> dict[Key, Path]:
+def find_checkpoints(folder: Path) -> dict[Key, Path]:
     """Return the checkpoint file of every scenario that ``folder`` holds, at any depth, in the order of the keys.
 
     The modality stands in the file's name, else in that of the nearest folder above it. Of several files for one
@@ -60,12 +60,14 @@ def find(folder: Path) -> dict[Key, Path]:
     return found
 
 
-def checkpoint_of(listing: Path, scenario: Scenario) -> Path:
-    """The file that a listing names for a scenario; raises as :func:`read_listing` and :func:`choose` do."""
-    return choose(read_listing(listing), scenario.model, scenario.modality, scenario.weighting, scenario.level).file
+def released_checkpoint(listing: Path, scenario: Scenario) -> Path:
+    """The file that a listing names for a scenario; raises as :func:`read_listing` and :func:`choose_checkpoint` do."""
+    return choose_checkpoint(
+        read_listing(listing), scenario.model, scenario.modality, scenario.weighting, scenario.level
+    ).file
 
 
-def choose(found: Mapping[Key, T], model: str, modality: str, weighting: str, level: str) -> T:
+def choose_checkpoint(found: Mapping[Key, T], model: str, modality: str, weighting: str, level: str) -> T:
     """Return what ``found`` holds for the scenario; raise :class:`DataError` that lists the nearest if it has none."""
     wanted = (model, modality, weighting, level)
     if wanted in found:
@@ -84,7 +86,7 @@ def write_listing(path: Path, folder: Path, origin: Mapping[str, object]) -> Non
     Files stand relative to ``folder``, keys are sorted and there is no time stamp: the same files give the same bytes.
     Raises :class:`DataError` if ``folder`` holds no checkpoint.
     """
-    found = find(folder)
+    found = find_checkpoints(folder)
     if not found:
         raise DataError(
             f"{folder} holds no released checkpoint; expected files such as unet_14cMSISAR_W_model_epoch_92.pt, "

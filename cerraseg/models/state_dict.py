@@ -15,7 +15,7 @@ from cerraseg.core.errors import DataError
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
-def read(file: Path) -> dict[str, Any]:
+def read_parameters(file: Path) -> dict[str, Any]:
     """A CerraSeg checkpoint as it is, or the tensors of a state dict by name, out of what is wrapped around it.
 
     Raises:

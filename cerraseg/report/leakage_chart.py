@@ -14,7 +14,7 @@ _TOUCHING, _APART = "#D55E00", "#0072B2"
 def by_distance(leakage: Mapping[str, Any], path: str | Path, *, title: str, source: str) -> None:
     """Macro F1 (percent, over the classes present) of each bin of distance, with its interval and its patches.
 
-    ``leakage`` is that section of a scenario's metrics, see :func:`cerraseg.evaluation.leakage.section`.
+    ``leakage`` is that section of a scenario's metrics, see :func:`cerraseg.evaluation.leakage.leakage_summary`.
     """
     bins: Sequence[Mapping[str, Any]] = leakage["by_distance"]
     values = 100 * np.array([row["macro_f1_present"] for row in bins])

@@ -105,11 +105,15 @@ def _model(run: Run, facts: Facts) -> Iterator[str]:
     if facts.history is not None and run.pretrained:
         yield f"Its encoder started from the parameters in `{run.pretrained}`, the first layer adapted to the bands."
     yield "To use it, beside the file and with the package `cerraseg` (the folder of its repository will do):"
-    top_down = run.recipe.hierarchy > 0
-    classes = "inference.decide(inference.probabilities(logits), top_down=True)[0]" if top_down else "logits.argmax(1)"
+    hierarchical = run.recipe.hierarchical
+    classes = (
+        "inference.decide(inference.probabilities(logits), hierarchical=True)[0]"
+        if hierarchical
+        else "logits.argmax(1)"
+    )
     snippet = [
         "import torch",
-        f"from cerraseg.models import checkpoint{', inference' if top_down else ''}",
+        f"from cerraseg.models import checkpoint{', inference' if hierarchical else ''}",
         "",
         'model, blueprint, training = checkpoint.load("checkpoint.pt")',
         f"images = torch.zeros(1, {len(MODALITIES[scenario.modality])}, 128, 128)  # your patches, raw pixels",
@@ -150,7 +154,7 @@ def _output(run: Run, facts: Facts) -> Iterator[str]:
     yield "### Output"
     yield f"Logits `(patches, {len(classes)}, 128, 128)`, before any softmax, the classes as channels in this order:"
     yield table(("Id", "Class", "Name"), ((entry.id, entry.abbreviation, entry.name) for entry in classes))
-    if run.recipe.hierarchy:
+    if run.recipe.hierarchical:
         yield (
             "The model was trained for both levels. The class is decided from the top: first the L1 class whose L2 "
             "classes have the largest sum of probabilities, then the best of these."

@@ -21,7 +21,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
 from cerraseg.core.memory import explain_out_of_memory
-from cerraseg.core.signals import Stop, Stopped, stoppable
+from cerraseg.core.signals import StepStopped, StopSignal, stoppable
 from cerraseg.data.packed import Store
 from cerraseg.report.figures import learning_rates
 from cerraseg.training.batches import Batch, Batches
@@ -60,14 +60,14 @@ def find(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outpu
     Raises:
         DataError: if the loss is not finite before anything can be said.
         MemoryShortage: if a batch is too large for the memory.
-        Stopped: on SIGTERM or SIGINT.
+        StepStopped: on SIGTERM or SIGINT.
     """
     try:
         with stoppable(), explain_out_of_memory(fewer_at_once(plan)):
             loop, trained, _ = prepared(Team(), store, plan, split, statistics, outputs.picture.parent)
             tried = sweep(loop, trained)
-    except Stop as stop:
-        raise Stopped(f"stopped by {stop}; nothing was written") from None
+    except StopSignal as stop:
+        raise StepStopped(f"stopped by {stop}; nothing was written") from None
     chosen = suggestion(tried["learning_rate"].to_numpy(), tried["smoothed"].to_numpy())
     own = plan.recipe.learning_rate
     said = {"scenario": plan.scenario.id, "suggestion": chosen, "recipe": own, "steps": len(tried)}

@@ -15,11 +15,11 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.logs import log
-from cerraseg.core.signals import check
+from cerraseg.core.signals import raise_pending_signal
 from cerraseg.core.taxonomy import IGNORE, LEVELS, MODALITIES
-from cerraseg.evaluation.metrics import Scores, confusion_matrix, scores
+from cerraseg.evaluation.metrics import Scores, compute_scores, confusion_matrix
 from cerraseg.models import checkpoint, inference, pretrained
-from cerraseg.models.checkpoint import Segmenter, draw
+from cerraseg.models.checkpoint import Segmenter, make_blueprint
 from cerraseg.training import losses
 from cerraseg.training.augmentation import augment
 from cerraseg.training.batches import EpochBatches
@@ -52,16 +52,16 @@ class Loop(L.LightningModule):
         self.watch, self.ended, self.names = watch, False, names
         scenario, self.plan, self.order, self.resume, self.team = plan.scenario, plan, order, resume, team
         self.recipe = plan.recipe
-        self.blueprint = draw(scenario, plan.recipe, plan.settings, statistics)
+        self.blueprint = make_blueprint(scenario, plan.recipe, plan.settings, statistics)
         self.segmenter = Segmenter(self.blueprint).to(memory_format=torch.channels_last)
         if plan.pretrained:
-            pretrained.start(self.segmenter.net, MODALITIES[scenario.modality], plan.pretrained)
+            pretrained.load_encoder(self.segmenter.net, MODALITIES[scenario.modality], plan.pretrained)
         self.averaged = deepcopy(self.segmenter).requires_grad_(False) if self.recipe.ema else None
         team.join(self.segmenter)
         if plan.compile:
             self.segmenter.net.compile()
         balance, levels = WEIGHTINGS[scenario.weighting].balance, statistics["levels"]
-        of_l1 = balance(levels["l1"]) if plan.recipe.hierarchy else UNWEIGHTED
+        of_l1 = balance(levels["l1"]) if plan.recipe.hierarchical else UNWEIGHTED
         self.semantic = losses.SemanticLoss(plan.recipe, balance(levels[scenario.level]), of_l1)
         self.edge = losses.TaskLoss(plan.recipe)
         self.history: list[dict[str, float]] = []
@@ -91,7 +91,7 @@ class Loop(L.LightningModule):
 
     def logits(self, images: Tensor, patches: int) -> list[Tensor]:
         """Logits of the whole batch of so many patches, a tensor a task; ``images`` are those that this rank holds."""
-        check()
+        raise_pending_signal()
         self.team.patches = patches
         return [self.team.whole(task) for task in (self.segmenter if self.training else self.kept).logits(images)]
 
@@ -172,8 +172,8 @@ class Loop(L.LightningModule):
         self.predicted.append([masks.clone(), *(task.byte() for task in best)])  # counted at the epoch's end
 
     def _decided(self, logits: Tensor) -> Tensor:
-        top_down = self.segmenter.top_down
-        return inference.decide(inference.probabilities(logits), top_down)[0] if top_down else logits.argmax(1)
+        hierarchical = self.segmenter.hierarchical
+        return inference.decide(inference.probabilities(logits), hierarchical)[0] if hierarchical else logits.argmax(1)
 
     def on_train_epoch_end(self) -> None:
         row = self.team.agree(self._row())
@@ -213,7 +213,7 @@ class Loop(L.LightningModule):
         """Validation scores of the classes and, where the model predicts them, of the edges."""
         masks, *tasks = (torch.cat(parts).cpu().numpy() for parts in zip(*self.predicted, strict=True))
         classes = (len(LEVELS[self.plan.scenario.level]), 2)
-        return [scores(confusion_matrix(masks[:, k], task, classes[k])) for k, task in enumerate(tasks)]
+        return [compute_scores(confusion_matrix(masks[:, k], task, classes[k])) for k, task in enumerate(tasks)]
 
     @property
     def best_epoch(self) -> int:

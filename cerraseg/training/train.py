@@ -23,7 +23,7 @@ from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import edge_layer
 from cerraseg.core.logs import log
 from cerraseg.core.memory import explain_out_of_memory, keep_memory
-from cerraseg.core.signals import Stop, Stopped, ignore, stoppable
+from cerraseg.core.signals import StepStopped, StopSignal, ignore_signals, stoppable
 from cerraseg.core.storage import need_room
 from cerraseg.data.packed import Header, Store, batches, open_array
 from cerraseg.data.tables import read_split, rows_of
@@ -76,7 +76,7 @@ def train(
         DeviceError: if one of several devices' processes ended before its time.
         MemoryShortage: if a batch is too large for the memory.
         StorageError: if the disk is full or cannot be written; the state after the last epoch is kept.
-        Stopped: on SIGTERM or SIGINT.
+        StepStopped: on SIGTERM or SIGINT.
     """
     what = described(plan, store, split, statistics)
     try:
@@ -92,10 +92,10 @@ def train(
                 slurm_nodes.run(_fit_in_team, plan.nodes, plan.devices, arrays, store.header, job)
             else:
                 _fit(Team(), store, *job)
-            ignore()
+            ignore_signals()
             shutil.rmtree(resume)
-    except Stop as stop:
-        raise Stopped(f"stopped by {stop} {_progress(plan, resume, what)}") from None
+    except StopSignal as stop:
+        raise StepStopped(f"stopped by {stop} {_progress(plan, resume, what)}") from None
 
 
 def described(plan: Plan, store: Store, split: Path, statistics: Path) -> str:
@@ -173,7 +173,7 @@ def prepared(
     torch.set_num_threads(max(1, plan.threads // plan.devices))
     L.seed_everything(plan.scenario.seed, verbose=False)
     level = plan.scenario.level
-    edges, above = [edge_layer(level)] * plan.scenario.edges, ["l1"] * (plan.recipe.hierarchy > 0)
+    edges, above = [edge_layer(level)] * plan.scenario.edges, ["l1"] * plan.recipe.hierarchical
     layers = [level, *edges, *above]
     train, validation = (
         PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers) for part in ("train", "validation")
@@ -237,7 +237,7 @@ def _resume_state(resume: Path, described: str) -> Path | None:
 
 def _ensure_undamaged(resume: Path) -> None:
     for file in (resume / "last.ckpt", resume / "best.pt"):
-        fault = checkpoint.damage(file) if file.exists() else ""
+        fault = checkpoint.integrity_error(file) if file.exists() else ""
         if fault:
             raise DataError(
                 f"{file}, which the training would go on from, is damaged: {fault}; expected the file as it was "

@@ -15,7 +15,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment  # type:
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.logs import ProgressLog
-from cerraseg.models.checkpoint import write
+from cerraseg.models.checkpoint import atomic_save
 from cerraseg.training.determinism import FLAGS
 from cerraseg.training.distributed.sync import Team
 from cerraseg.training.plan import Plan
@@ -39,7 +39,7 @@ class _WholeFiles(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        write(path, checkpoint)
+        atomic_save(path, checkpoint)
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         try:

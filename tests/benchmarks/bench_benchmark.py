@@ -3,7 +3,7 @@
 Usage: python tests/benchmarks/bench_benchmark.py [patches] [seeds]
 Counts are simulated: patches differ in their classes, scenarios in how often they are right. Collecting, the pairs, the
 classes, all writers and the chart run in a process of their own; its time without imports and its peak memory count.
-The peer is a plain loop that draws whole patches again and scores each draw with ``metrics.scores``, for the
+The peer is a plain loop that draws whole patches again and scores each draw with ``metrics.compute_scores``, for the
 same intervals and pairs: a few draws are timed and scaled up, which is said beside the number.
 """
 
@@ -44,7 +44,7 @@ def simulate(folder: Path, patches: int, seeds: int) -> list[Path]:
         scenario = Scenario(model, modality, weighting, level, "paper", seed)
         counts = confusions(patches, len(LEVELS[level]), 0.5 + place / 250, np.random.default_rng(seed))
         info = {"scenario": {"id": scenario.id, **vars(scenario)}, "source": SIMULATED, "patches": patches}
-        score_files.write(folder / scenario.id, counts, ids, LEVELS[level], info)
+        score_files.write_scores(folder / scenario.id, counts, ids, LEVELS[level], info)
         files.append(folder / scenario.id / "metrics.json")
     return files
 
@@ -73,9 +73,9 @@ def loop(files: list[Path]) -> float:
     for _ in range(PEER_DRAWS):
         drawn = random.integers(0, len(counts[0]), len(counts[0]))
         for each in counts:
-            metrics.scores(each[drawn].sum(axis=0, dtype=np.int64))
+            metrics.compute_scores(each[drawn].sum(axis=0, dtype=np.int64))
             if each.shape[1] == len(LEVELS["l2"]):
-                metrics.scores(benchmark.roll_up(each[drawn].sum(axis=0, dtype=np.int64)))
+                metrics.compute_scores(benchmark.roll_up(each[drawn].sum(axis=0, dtype=np.int64)))
     return (time.perf_counter() - start) / PEER_DRAWS
 
 

@@ -156,11 +156,11 @@ def floor(job, _):
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from cerraseg.models.checkpoint import Segmenter, draw
+    from cerraseg.models.checkpoint import Segmenter, make_blueprint
 
     what = plan(job)
     torch.set_num_threads(what.threads)
-    segmenter = Segmenter(draw(what.scenario, what.recipe, what.settings, statistics()))
+    segmenter = Segmenter(make_blueprint(what.scenario, what.recipe, what.settings, statistics()))
     with FlopCounterMode(display=False) as counter:
         sum(part.sum() for part in segmenter.logits(torch.randn(2, 14, 128, 128))).backward()
     half = device().type == "cuda" and what.recipe.mixed_precision

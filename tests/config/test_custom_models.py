@@ -7,9 +7,9 @@ import segmentation_models_pytorch as smp
 import yaml
 from test_validate import REPOSITORY, SCHEMA, changed, fault
 
-from cerraseg.config.custom_models import settings
+from cerraseg.config.custom_models import build_settings
 from cerraseg.config.recipes import RECIPES, recipe_of
-from cerraseg.config.validate import check
+from cerraseg.config.validate import check_config
 
 LATE = {"architecture": "Unet", "encoder": "resnet18", "fusion": "late"}
 
@@ -27,7 +27,7 @@ def test_own_models_are_completed_and_name_scenarios(tmp_path, monkeypatch):
     (tmp_path / "resnet18.safetensors").touch()
     monkeypatch.setenv("PARAMETERS", str(tmp_path))
     mine = {"architecture": "FPN", "encoder": "resnet18", "pretrained": "$PARAMETERS/resnet18.safetensors"}
-    config, scenarios = check(
+    config, scenarios = check_config(
         with_models("unet", "mine", extra=["late-concat-w-l2-tuned-3"], mine=mine, late=LATE | {"depth": "4"}), SCHEMA
     )
     assert [scenario.id for scenario in scenarios if scenario.model != "unet"] == [
@@ -36,7 +36,7 @@ def test_own_models_are_completed_and_name_scenarios(tmp_path, monkeypatch):
     ]
     assert not any(scenario.edges for scenario in scenarios)
     assert config["models"]["mine"]["pretrained"] == str(tmp_path / "resnet18.safetensors")
-    assert settings(config["models"]["mine"]) == {
+    assert build_settings(config["models"]["mine"]) == {
         "architecture": "FPN", "encoder": "resnet18", "options": {}, "fusion": "early"
     }  # fmt: skip
     assert config["models"]["late"]["depth"] == 4
@@ -48,12 +48,12 @@ def test_example_of_the_readme_is_valid(tmp_path, monkeypatch):
     text = (REPOSITORY / "config/README.md").read_text()
     given = yaml.safe_load(re.search("## Models of your own.*?```yaml\n(.*?)```", text, re.DOTALL)[1])
     models, extra = (given["scenarios"][key] for key in ("models", "extra"))
-    _, scenarios = check(with_models(*models, extra=extra, **given["models"]), SCHEMA)
+    _, scenarios = check_config(with_models(*models, extra=extra, **given["models"]), SCHEMA)
     assert {scenario.model for scenario in scenarios} == {"unet", *given["models"]}
 
 
 def test_own_models_train_as_the_unet_does():
-    _, scenarios = check(with_models("mine", mine=LATE | {"fusion": "early"}), SCHEMA)
+    _, scenarios = check_config(with_models("mine", mine=LATE | {"fusion": "early"}), SCHEMA)
     for scenario in scenarios:
         if scenario.model == "mine":
             assert recipe_of(scenario, RECIPES) == RECIPES[scenario.recipe]["unet"]

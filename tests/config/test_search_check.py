@@ -3,7 +3,7 @@
 import pytest
 from test_validate import SCHEMA, changed, fault
 
-from cerraseg.config.validate import check
+from cerraseg.config.validate import check_config
 
 FROM = "unet-concat-nw-l1-tuned-666"
 
@@ -23,7 +23,7 @@ def test_space_is_completed_in_the_types_of_the_schema():
         "schedule": ["constant", "cosine"],
         "model.decoder_channels": [[16, 16, 8], [32, 16, 8]],
     }
-    complete = check(tuned(space), SCHEMA)[0]["tune"]
+    complete = check_config(tuned(space), SCHEMA)[0]["tune"]
     assert complete["space"] == space | {
         "learning_rate": {"low": 0.0001, "high": 1.0, "log": True},
         "dice": {"low": 0.0, "high": 2.0, "log": False},
@@ -36,8 +36,8 @@ def test_space_is_completed_in_the_types_of_the_schema():
 
 
 def test_no_scenario_is_no_search():
-    assert check(changed(), SCHEMA)[0]["tune"]["scenario"] == ""
-    assert check(changed(tune={"space": {"no": [1]}}), SCHEMA)[0]["tune"]["space"] == {"no": [1]}
+    assert check_config(changed(), SCHEMA)[0]["tune"]["scenario"] == ""
+    assert check_config(changed(tune={"space": {"no": [1]}}), SCHEMA)[0]["tune"]["space"] == {"no": [1]}
 
 
 @pytest.mark.parametrize(
@@ -92,4 +92,4 @@ def test_every_pair_of_channels_and_heads_is_checked():
     config["tune"] = {"scenario": "transnuseg-msi-nw-l1-tuned-1", "space": space}
     assert "stage 0 has 100 channels for 3 heads" in fault(config)
     space["model.heads"] = [[2, 4, 4]]
-    assert check(config, SCHEMA)[0]["tune"]["space"] == space
+    assert check_config(config, SCHEMA)[0]["tune"]["space"] == space

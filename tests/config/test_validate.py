@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cerraseg.config.recipes import RECIPES, with_custom
-from cerraseg.config.validate import check
+from cerraseg.config.validate import check_config
 from cerraseg.core.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def changed(**changes):
 
 def fault(config):
     with pytest.raises(ConfigError) as caught:
-        check(config, SCHEMA)
+        check_config(config, SCHEMA)
     return str(caught.value)
 
 
@@ -44,7 +44,7 @@ def fault(config):
     [("config", 6), ("benchmark", 24), ("matrix", 24), ("ablation", 18), ("recipes", 30), ("splits", 1)],
 )
 def test_shipped_configurations_are_valid(name, count):
-    config, scenarios = check(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()), SCHEMA)
+    config, scenarios = check_config(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()), SCHEMA)
     paper = {"scheme": "paper", "train": 0.72, "validation": 0.18, "test": 0.1, "seed": 42, "validation_seed": 666}
     blocks = paper | {"scheme": "blocks", "block_km": 5, "buffer_km": 0, "tolerance": 0.1}
     quarter = blocks | {"train": 0.6, "validation": 0.15, "test": 0.25}
@@ -67,7 +67,7 @@ def test_benchmark_file_quotes_the_papers_scores():
 
 
 def test_demo_holds_the_scenarios_it_promises():
-    assert {scenario.id for scenario in check(DEMO, SCHEMA)[1]} == {
+    assert {scenario.id for scenario in check_config(DEMO, SCHEMA)[1]} == {
         "unet-msi-nw-l1-tuned-666",
         "unet-sar-nw-l1-tuned-666",
         "unet-concat-nw-l1-tuned-666",
@@ -184,11 +184,13 @@ def test_fault_is_named_with_path_value_and_remedy(config, message, tmp_path, mo
 def test_order_of_keys_does_not_matter():
     config = changed(training={"epochs": 3, "batch_size": 4})
     turned = {key: dict(reversed(part.items())) if isinstance(part, dict) else part for key, part in config.items()}
-    assert json.dumps(check(config, SCHEMA)[0]) == json.dumps(check(dict(reversed(turned.items())), SCHEMA)[0])
+    assert json.dumps(check_config(config, SCHEMA)[0]) == json.dumps(
+        check_config(dict(reversed(turned.items())), SCHEMA)[0]
+    )
 
 
 def test_text_from_the_command_line_is_read_as_the_key_wants():
-    config, scenarios = check(
+    config, scenarios = check_config(
         changed(training__epochs="3", predict__geotiffs="true", index__max_rejected="0.5", scenarios__seeds=["1", "2"]),
         SCHEMA,
     )
@@ -205,7 +207,7 @@ def test_weightings_and_both_levels_go_with_recipes_that_suit_them():
         recipes={"both": {"from": "tuned", "hierarchy": "0.5"}},
         scenarios__extra=["unet-sar-logit-l1-paper-1", "transnuseg-sar-focal-l1-paper-1", "unet-msi-sqrt-l2-both-1"],
     )
-    complete, scenarios = check(config, SCHEMA)
+    complete, scenarios = check_config(config, SCHEMA)
     assert with_custom(complete["recipes"])["both"]["transnuseg"].hierarchy == 0.5
     assert {scenario.id for scenario in scenarios} >= set(config["scenarios"]["extra"])
 
@@ -220,21 +222,21 @@ def test_model_of_both_levels_needs_the_masks_of_both(tmp_path):
         scenarios__levels=["l2"],
         scenarios__extra=[],
     )
-    assert len(check(config, SCHEMA)[1]) == 3
+    assert len(check_config(config, SCHEMA)[1]) == 3
     config["scenarios"]["recipes"] = ["both"]
     assert "unet-msi-nw-l2-both-666 needs semantic_7c, which not every root has" in fault(config)
 
 
 def test_off_needs_no_quotes():
     config = changed(training__determinism=yaml.safe_load("off"))
-    assert check(config, SCHEMA)[0]["training"]["determinism"] == "off"
+    assert check_config(config, SCHEMA)[0]["training"]["determinism"] == "off"
 
 
 def test_recipes_of_ones_own_build_on_each_other():
     config = changed(recipes={"soft": {"from": "paper", "softmax_in_loss": "false"}, "soft_d4": {"from": "soft"}})
     config["recipes"]["soft_d4"]["augment"] = True
     config["scenarios"]["recipes"] = ["soft_d4"]
-    complete, scenarios = check(config, SCHEMA)
+    complete, scenarios = check_config(config, SCHEMA)
     assert "unet-sar-nw-l1-soft_d4-666" in {scenario.id for scenario in scenarios}
     own = with_custom(complete["recipes"])["soft_d4"]
     assert own["unet"] == dataclasses.replace(RECIPES["paper"]["unet"], softmax_in_loss=False, augment=True)
@@ -242,7 +244,7 @@ def test_recipes_of_ones_own_build_on_each_other():
 
 
 def test_released_checkpoints_count_once_whatever_the_seeds():
-    scenarios = check(changed(scenarios__recipes=["released", "paper"], scenarios__seeds=[1, 2]), SCHEMA)[1]
+    scenarios = check_config(changed(scenarios__recipes=["released", "paper"], scenarios__seeds=[1, 2]), SCHEMA)[1]
     assert [s.id for s in scenarios if s.recipe == "released"] == [
         f"unet-{modality}-nw-l1-released-0" for modality in ("msi", "sar", "concat")
     ]
@@ -274,11 +276,11 @@ def test_roots_take_environment_variables_and_a_single_path(tmp_path, monkeypatc
     for folder in ("opt_images", "sar_images", "semantic_7c", "semantic_14c"):
         (tmp_path / folder).mkdir()
     monkeypatch.setenv("MY_PATCHES", str(tmp_path))
-    assert check(changed(source="local", roots="$MY_PATCHES"), SCHEMA)[0]["roots"] == [str(tmp_path)]
+    assert check_config(changed(source="local", roots="$MY_PATCHES"), SCHEMA)[0]["roots"] == [str(tmp_path)]
 
 
 def test_extra_scenario_that_is_crossed_already_runs_once():
-    scenarios = check(changed(scenarios__extra=["unet-msi-nw-l1-tuned-666"]), SCHEMA)[1]
+    scenarios = check_config(changed(scenarios__extra=["unet-msi-nw-l1-tuned-666"]), SCHEMA)[1]
     assert [s.id for s in scenarios].count("unet-msi-nw-l1-tuned-666") == 1
 
 
@@ -316,7 +318,7 @@ def rows(schema, prefix=""):
 
 def test_dates_need_no_quotes():
     config = scenes(DEMO["scenes"][0] | {"date": yaml.safe_load("2024-07-23")})
-    assert check(config, SCHEMA)[0]["scenes"][0]["date"] == "2024-07-23"
+    assert check_config(config, SCHEMA)[0]["scenes"][0]["date"] == "2024-07-23"
 
 
 def scenes(*given, **further):
@@ -326,13 +328,13 @@ def scenes(*given, **further):
 def test_scenes_are_mapped_by_the_scenarios_whose_bands_they_have(tmp_path, monkeypatch):
     monkeypatch.setenv("SCENES", str(tmp_path))
     (tmp_path / "a.tif").touch()
-    complete, all_ = check(scenes({"name": "a", "sar": "$SCENES/a.tif"}, *DEMO["scenes"]), SCHEMA)
+    complete, all_ = check_config(scenes({"name": "a", "sar": "$SCENES/a.tif"}, *DEMO["scenes"]), SCHEMA)
     radar, unseen = complete["scenes"]
     assert radar["sar"] == str(tmp_path / "a.tif") and radar["scenarios"] == ["unet-sar-nw-l1-tuned-666"]
     assert (radar["sar_bands"], radar["reference_level"]) == ([], "l1")
     assert unseen["scenarios"] == [scenario.id for scenario in all_]
     one = scenes(DEMO["scenes"][0] | {"scenarios": ["unet-msi-nw-l1-tuned-666"]})
-    assert check(one, SCHEMA)[0]["scenes"][0]["scenarios"] == ["unet-msi-nw-l1-tuned-666"]
+    assert check_config(one, SCHEMA)[0]["scenes"][0]["scenarios"] == ["unet-msi-nw-l1-tuned-666"]
 
 
 @pytest.mark.parametrize(
@@ -361,7 +363,7 @@ def test_maps_of_a_scene_need_no_raster_any_more(tmp_path, monkeypatch):
     facts = tmp_path / "results/scenes/a/scene.json"
     facts.parent.mkdir(parents=True)
     facts.touch()
-    assert check(scenes({"name": "a", "sar": "/no/such.tif"}), SCHEMA)[0]["scenes"][0]["sar"] == "/no/such.tif"
+    assert check_config(scenes({"name": "a", "sar": "/no/such.tif"}), SCHEMA)[0]["scenes"][0]["sar"] == "/no/such.tif"
 
 
 @pytest.mark.parametrize(
@@ -383,7 +385,7 @@ def test_maps_of_a_scene_need_no_raster_any_more(tmp_path, monkeypatch):
 def test_a_scheme_of_the_split_has_its_own_keys_alone(split, own):
     """So that another scheme's key, changed, makes nobody split and train again."""
     common = {"scheme", "train", "validation", "test", "seed", "validation_seed"}
-    found = check(changed(split=split, scenes=[]), SCHEMA)[0]["split"]
+    found = check_config(changed(split=split, scenes=[]), SCHEMA)[0]["split"]
     assert {key: value for key, value in found.items() if key not in common} == own
     assert found.keys() >= common
 
@@ -421,7 +423,7 @@ def test_examples_of_the_splits_are_valid(example):
     pages = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs/splits.md").read_text(), re.DOTALL)
     assert len(pages) == 4
     given = yaml.safe_load(pages[example])["split"]
-    assert given.items() <= check(changed(split=given, scenes=[]), SCHEMA)[0]["split"].items()
+    assert given.items() <= check_config(changed(split=given, scenes=[]), SCHEMA)[0]["split"].items()
 
 
 def test_readme_describes_every_key_as_the_schema_does():
@@ -435,5 +437,5 @@ def test_packed_patches_need_no_folders(tmp_path, monkeypatch):
     header = tmp_path / "results/packed/header.json"
     header.parent.mkdir(parents=True)
     header.write_text("{}")
-    complete, _ = check(changed(source="local", roots="/no/such"), SCHEMA)
+    complete, _ = check_config(changed(source="local", roots="/no/such"), SCHEMA)
     assert complete["roots"] == ["/no/such"]

@@ -191,7 +191,7 @@ def test_no_network_and_no_password_of_a_proxy(tmp_path: Path, monkeypatch: pyte
 def test_the_released_checkpoints_are_found_in_a_download(kaggle: Kaggle, tmp_path: Path) -> None:
     kaggle.archive = zip_of({"msi/unet_14cMSI_W_model_epoch_92.pt": b"2", "sar/transnuseg_7cSAR_nw_epoch:3_l.pt": b"3"})
     folder = download_checkpoints(source="kaggle", dataset=MODELS, version=1, drive_id="", folder=tmp_path / "data")
-    assert {key: path.name for key, path in released.find(folder).items()} == {
+    assert {key: path.name for key, path in released.find_checkpoints(folder).items()} == {
         ("unet", "msi", "w", "l2"): "unet_14cMSI_W_model_epoch_92.pt",
         ("transnuseg", "sar", "nw", "l1"): "transnuseg_7cSAR_nw_epoch:3_l.pt",
     }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cerraseg.data.splits.stratify import Task, share_out
+from cerraseg.data.splits.stratify import Partition, share_out
 
 
 def groups(seed, count=60):
@@ -30,7 +30,7 @@ def test_shares_are_about_the_wanted(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_better_than_chance(seed):
     random, counts, patches = groups(seed)
-    task = Task(counts, patches, [0.2] * 5, [1] * 5, 0.1)
+    task = Partition(counts, patches, [0.2] * 5, [1] * 5, 0.1)
     found = task.cost(share_out(counts, patches, [0.2] * 5, tolerance=0.1, random=random))
     assert found < min(task.cost(random.integers(0, 5, 60)) for _ in range(200))
 
@@ -48,7 +48,7 @@ def test_a_class_of_few_groups_is_in_each_part_that_it_can_be_in(holding, holder
 def test_the_gain_of_a_move_is_the_change_of_the_cost(seed):
     random, counts, patches = groups(seed, 12)
     counts[3:, 4] = 0
-    task = Task(counts, patches, [0.1, 0.3, 0.6], [1, 1, 2], 0.05)
+    task = Partition(counts, patches, [0.1, 0.3, 0.6], [1, 1, 2], 0.05)
     parts = random.integers(0, 3, 12)
     gains = task.gains(parts)
     for group in range(12):

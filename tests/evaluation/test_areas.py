@@ -10,7 +10,7 @@ from rasterio import Affine
 from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import areas
-from cerraseg.evaluation.areas import confusion_blocks, mapped
+from cerraseg.evaluation.areas import confusion_blocks, mapped_areas
 from cerraseg.geo.cog import new_map
 
 L1 = LEVELS["l1"]
@@ -51,22 +51,22 @@ def test_degrees_against_the_exact_ellipsoid(tmp_path, west, north):
     """Also across the antimeridian and the equator; every row of pixels has its own size."""
     values = classes_of(300, 450)
     path = write(tmp_path / "map.tif", values, Affine(DEGREES, 0, west, 0, -DEGREES, north), "EPSG:4326")
-    pixels, hectares = mapped([path], L1)
+    pixels, hectares = mapped_areas([path], L1)
     assert pixels.tolist() == [(values == k).sum() for k in range(7)]
     rows = [ellipsoid_hectares(north - (r + 1) * DEGREES, north - r * DEGREES, DEGREES) for r in range(300)]
     exact = [((values == k).sum(axis=1) * rows).sum() for k in range(7)]
     assert hectares == pytest.approx(exact, rel=1e-5)  # pixels of one cell are not quite alike
     whole = np.zeros_like(values)
     write(path, whole, Affine(DEGREES, 0, west, 0, -DEGREES, north), "EPSG:4326")
-    assert mapped([path], L1)[1][0] == pytest.approx(450 * sum(rows), rel=1e-8)
+    assert mapped_areas([path], L1)[1][0] == pytest.approx(450 * sum(rows), rel=1e-8)
 
 
 def test_utm_has_the_scale_of_its_place(tmp_path):
     """On the central meridian a pixel of 10 m stands for 1 / 0.9996² of 0.01 ha, some 300 km off for less."""
     full = np.zeros((100, 100), np.uint8)
-    centre = mapped([write(tmp_path / "centre.tif", full, Affine(10, 0, 499_500, 0, -10, 8_100_000))], L1)[1][0]
+    centre = mapped_areas([write(tmp_path / "centre.tif", full, Affine(10, 0, 499_500, 0, -10, 8_100_000))], L1)[1][0]
     assert centre == pytest.approx(100 / 0.9996**2, rel=1e-7)
-    aside = mapped([write(tmp_path / "aside.tif", full, Affine(10, 0, 799_500, 0, -10, 8_100_000))], L1)[1][0]
+    aside = mapped_areas([write(tmp_path / "aside.tif", full, Affine(10, 0, 799_500, 0, -10, 8_100_000))], L1)[1][0]
     squared = E2 * sin(radians(17.18)) ** 2
     radius = RADIUS * sqrt(1 - E2) / (1 - squared)  # Gaussian mean, at the latitude of the map
     scale = 0.9996 * (1 + (300_000 / 0.9996 / radius) ** 2 / 2)
@@ -77,7 +77,7 @@ def test_utm_has_the_scale_of_its_place(tmp_path):
 def test_rotated_maps(tmp_path, turn):
     values = classes_of(200, 130)
     transform = Affine.translation(500_000, 8_100_000) @ Affine.rotation(turn) @ Affine.scale(10, -10)
-    pixels, hectares = mapped([write(tmp_path / "map.tif", values, transform)], L1)
+    pixels, hectares = mapped_areas([write(tmp_path / "map.tif", values, transform)], L1)
     assert hectares == pytest.approx(pixels * 0.01 / 0.9996**2, rel=1e-6)
 
 
@@ -86,19 +86,19 @@ def test_maps_add_up_whatever_their_system_and_the_pieces_read(tmp_path, monkeyp
     degrees = write(
         tmp_path / "degrees.tif", classes_of(70, 64, 2), Affine(DEGREES, 0, 9, 0, -DEGREES, 50), "EPSG:4326"
     )
-    each = [mapped([path], L1) for path in (utm, degrees)]
-    together = mapped([utm, degrees], L1)
+    each = [mapped_areas([path], L1) for path in (utm, degrees)]
+    together = mapped_areas([utm, degrees], L1)
     assert together[0].tolist() == (each[0][0] + each[1][0]).tolist()
     assert together[1].tolist() == pytest.approx((each[0][1] + each[1][1]).tolist(), rel=1e-15)
     monkeypatch.setattr(areas, "CHUNK", 64)
-    assert mapped([utm, degrees], L1)[1].tolist() == pytest.approx(together[1].tolist(), rel=1e-9)
+    assert mapped_areas([utm, degrees], L1)[1].tolist() == pytest.approx(together[1].tolist(), rel=1e-9)
 
 
 def test_the_maps_of_the_workflow_with_their_holes(tmp_path):
     values = classes_of(100, 130)
     with new_map(tmp_path / "map.tif", shape=(2500, 4500), crs="EPSG:32722", transform=NORTH_UP, classes=L1) as draft:
         draft.write(1, 2, values)
-    pixels, hectares = mapped([tmp_path / "map.tif"], L1)
+    pixels, hectares = mapped_areas([tmp_path / "map.tif"], L1)
     assert pixels.tolist() == draft.counts.tolist()
     assert hectares == pytest.approx(pixels * 0.01 / 0.9996**2, rel=1e-4)
 
@@ -107,24 +107,24 @@ def test_the_maps_of_the_workflow_with_their_holes(tmp_path):
 def test_a_map_that_lies_nowhere(tmp_path, crs):
     path = write(tmp_path / "map.tif", classes_of(10, 10), crs=crs)
     with pytest.raises(DataError, match=r"map\.tif cannot be measured in its coordinate reference system"):
-        mapped([path], L1)
+        mapped_areas([path], L1)
 
 
 def test_a_map_off_its_projection(tmp_path):
     path = write(tmp_path / "map.tif", classes_of(10, 10), Affine(1e9, 0, 0, 0, -1e9, 0))
     with pytest.raises(DataError, match="cannot be measured"):
-        mapped([path], L1)
+        mapped_areas([path], L1)
 
 
 def test_faulty_maps(tmp_path):
     with pytest.raises(DataError, match="there is no class map to measure"):
-        mapped([], L1)
+        mapped_areas([], L1)
     with pytest.raises(DataError, match=r"gone\.tif cannot be read"):
-        mapped([tmp_path / "gone.tif"], L1)
+        mapped_areas([tmp_path / "gone.tif"], L1)
     with pytest.raises(DataError, match=r"wide\.tif holds int16; expected class ids in uint8"):
-        mapped([write(tmp_path / "wide.tif", np.zeros((4, 4), np.int16))], L1)
+        mapped_areas([write(tmp_path / "wide.tif", np.zeros((4, 4), np.int16))], L1)
     with pytest.raises(DataError, match=r"l2\.tif holds the value 9; expected 0 to 6, or 255"):
-        mapped([write(tmp_path / "l2.tif", np.full((4, 4), 9, np.uint8))], L1)
+        mapped_areas([write(tmp_path / "l2.tif", np.full((4, 4), 9, np.uint8))], L1)
 
 
 @pytest.mark.parametrize(("height", "width", "side"), [(256, 384, 128), (300, 450, 128), (40, 30, 64), (100, 100, 7)])
@@ -180,7 +180,7 @@ def test_real_scenes(real_sample):
     scenes = sorted((real_sample / "scenes").glob("*/semantic_7c.tif"))
     assert len(scenes) == 6
     for scene in scenes:
-        pixels, hectares = mapped([scene], L1)
+        pixels, hectares = mapped_areas([scene], L1)
         with rasterio.open(scene) as file:
             values, degrees, bounds = file.read(1), file.crs.is_geographic, file.bounds
         assert pixels.tolist() == [(values == k).sum() for k in range(7)]

@@ -46,7 +46,7 @@ def evaluated(
     counts = in_patches(published(f"unet_concat_w_{scenario.level}")) if counts is None else counts
     ids = [f"{patch:02}" for patch in range(len(counts))] if ids is None else ids
     fields = {"scenario": {"id": name, **vars(scenario)}, "source": source, "patches": 3028}
-    score_files.write(folder / name, counts, ids, LEVELS[scenario.level], {**fields, **info})
+    score_files.write_scores(folder / name, counts, ids, LEVELS[scenario.level], {**fields, **info})
     return folder / name / "metrics.json"
 
 
@@ -125,7 +125,7 @@ def test_rolling_up_equals_counting_rolled_masks(tmp_path):
     assert np.array_equal(benchmark.roll_up(counts), recounted)
     files = [evaluated(tmp_path, IDS[0], "x", counts), evaluated(tmp_path, IDS[1], "x")]
     table = benchmark.collect(files, PAPER_SCORES, comparable=False).set_index("id")
-    scores = metrics.scores(recounted.sum(axis=0, dtype=np.int64))
+    scores = metrics.compute_scores(recounted.sum(axis=0, dtype=np.int64))
     assert table.loc[IDS[0], "macro_f1_as_l1"] == round(100 * scores.macro_f1, 2)
     assert table.loc[IDS[0], "miou_as_l1"] == round(100 * scores.miou, 2)
     assert table.loc[IDS[1], ["macro_f1_as_l1", "miou_as_l1"]].isna().all()
@@ -259,7 +259,7 @@ def test_seeds_are_one_entrant(tmp_path):
     files = [evaluated(tmp_path, name, "x", each) for name, each in zip(names, counts, strict=True)]
     (pair,) = benchmark.pairs(files).itertuples()
     assert (pair.first, pair.second) == ("transnuseg-msi-w-l1-released-0", "unet-msi-w-l1-paper")
-    scores = [100 * metrics.scores(each.sum(axis=0)).macro_f1 for each in counts]
+    scores = [100 * metrics.compute_scores(each.sum(axis=0)).macro_f1 for each in counts]
     assert pair.difference == pytest.approx(scores[2] - (scores[0] + scores[1]) / 2, abs=0.0051)
     drawn = [100 * bootstrap.draws(each)["macro_f1"] for each in counts]
     expected = bootstrap.interval(drawn[2] - (drawn[0] + drawn[1]) / 2)

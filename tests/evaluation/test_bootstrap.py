@@ -21,7 +21,7 @@ def test_draws_score_like_the_metrics():
     assert weights.shape == (50, 40) and (weights.sum(axis=1) == 40).all()
     for draw, weight in enumerate(weights.astype(int)):
         repeated = np.repeat(counts, weight, axis=0)
-        expected = metrics.scores(repeated.sum(axis=0, dtype=np.int64))
+        expected = metrics.compute_scores(repeated.sum(axis=0, dtype=np.int64))
         for score in bootstrap.SCORES:
             assert drawn[score][draw] == pytest.approx(getattr(expected, score), abs=1e-12)
 
@@ -37,7 +37,7 @@ def test_a_class_absent_from_a_draw_counts_as_zero():
 
 def test_identical_patches_leave_no_doubt():
     counts = np.repeat(patches()[1:2], 30, axis=0)
-    expected = metrics.scores(counts.sum(axis=0, dtype=np.int64))
+    expected = metrics.compute_scores(counts.sum(axis=0, dtype=np.int64))
     for score, values in bootstrap.draws(counts).items():
         low, high = bootstrap.interval(values)
         assert low == high == pytest.approx(getattr(expected, score), abs=1e-12)
@@ -125,7 +125,7 @@ def test_seeds_are_averaged_before_they_are_compared():
     first, second, other = (patches(seed=seed) for seed in (1, 2, 3))
     entrants = {"two": [first, second], "one": [other]}
     (result,) = bootstrap.compare_all(entrants, [("two", "one")])
-    scores = [metrics.scores(counts.sum(axis=0, dtype=np.int64)).macro_f1 for counts in (first, second, other)]
+    scores = [metrics.compute_scores(counts.sum(axis=0, dtype=np.int64)).macro_f1 for counts in (first, second, other)]
     assert result.difference == pytest.approx((scores[0] + scores[1]) / 2 - scores[2])
     drawn = [bootstrap.draws(counts)["macro_f1"] for counts in (first, second, other)]
     assert result == bootstrap.compare(result.difference, (drawn[0] + drawn[1]) / 2, drawn[2])

@@ -33,35 +33,35 @@ def line(column, height=9, width=9):
 
 @pytest.mark.parametrize(("shift", "f1"), [(0, (1, 1, 1)), (1, (0, 1, 1)), (2, (0, 0, 1)), (3, (0, 0, 0))])
 def test_tolerance_is_a_distance_in_pixels(shift, f1):
-    found = edges.scores(line(4), line(4 + shift))
+    found = edges.edge_scores(line(4), line(4 + shift))
     assert tuple(found[str(tolerance)]["f1"] for tolerance in edges.TOLERANCES) == f1
 
 
 def test_precision_and_recall_are_told_apart():
     truth, prediction = line(4), line(4) | line(8)
-    assert edges.scores(truth, prediction)["1"] == {"precision": 0.5, "recall": 1.0, "f1": 0.666667}
-    assert edges.scores(prediction, truth)["1"] == {"precision": 1.0, "recall": 0.5, "f1": 0.666667}
+    assert edges.edge_scores(truth, prediction)["1"] == {"precision": 0.5, "recall": 1.0, "f1": 0.666667}
+    assert edges.edge_scores(prediction, truth)["1"] == {"precision": 1.0, "recall": 0.5, "f1": 0.666667}
 
 
 def test_tolerance_two_is_a_disc():
     truth, corner, knight = (np.zeros((1, 9, 9), np.uint8) for _ in range(3))
     truth[0, 4, 4] = corner[0, 5, 5] = knight[0, 6, 5] = 1
-    assert [edges.scores(truth, corner)[t]["f1"] for t in "012"] == [0, 0, 1]
-    assert [edges.scores(truth, knight)[t]["f1"] for t in "012"] == [0, 0, 0]
+    assert [edges.edge_scores(truth, corner)[t]["f1"] for t in "012"] == [0, 0, 1]
+    assert [edges.edge_scores(truth, knight)[t]["f1"] for t in "012"] == [0, 0, 0]
 
 
 def test_ignored_pixels_count_on_neither_side():
     truth = line(4)
     truth[:, :, 6:] = 255
-    assert edges.scores(truth, line(4) | line(7))["0"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert edges.edge_scores(truth, line(4) | line(7))["0"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
 
 
 def test_blocks_and_patches_add_up():
     rng = np.random.default_rng(0)
     truth, prediction = (rng.integers(0, 2, (70, 8, 8), dtype=np.uint8) for _ in range(2))
     hits, found, true = (truth & prediction).sum(), prediction.sum(), truth.sum()
-    assert edges.scores(truth, prediction)["0"]["f1"] == pytest.approx(2 * hits / (found + true), abs=1e-6)
+    assert edges.edge_scores(truth, prediction)["0"]["f1"] == pytest.approx(2 * hits / (found + true), abs=1e-6)
 
 
 def test_nothing_predicted_scores_zero():
-    assert edges.scores(line(4), np.zeros((1, 9, 9), np.uint8))["2"] == {"precision": 0, "recall": 0, "f1": 0}
+    assert edges.edge_scores(line(4), np.zeros((1, 9, 9), np.uint8))["2"] == {"precision": 0, "recall": 0, "f1": 0}

@@ -32,7 +32,7 @@ def test_scores_by_distance(tmp_path):
     gaps = np.array([0.0] * 30 + [1280.0] * 40 + list(np.linspace(1300, 9000, 90)))
     wrong = np.repeat([0, 20, 50], [30, 40, 90])
     counts = confused(wrong)
-    found = leakage.section(counts, *tabled(tmp_path, gaps))
+    found = leakage.leakage_summary(counts, *tabled(tmp_path, gaps))
     json.dumps(found, allow_nan=False)
     assert found["touching"] == 30 / 160
     assert (found["median_metres"], found["median_centre_metres"]) == (2121.9, 3401.9)
@@ -52,17 +52,17 @@ def test_intervals_are_over_the_classes_that_a_draw_holds(tmp_path):
     random = np.random.default_rng(0)
     counts = random.integers(1, 40, (12, 3, 3)).astype(np.uint16)
     counts[1:, 2] = 0  # class 2 is in one patch alone
-    low, high = leakage.section(counts, *tabled(tmp_path, np.zeros(12)))["by_distance"][0]["interval"]
+    low, high = leakage.leakage_summary(counts, *tabled(tmp_path, np.zeros(12)))["by_distance"][0]["interval"]
     drawn = []
     for weights in np.concatenate(list(bootstrap.times_drawn(12))):
-        drawn.append(metrics.scores((counts * weights[:, None, None].astype(int)).sum(axis=0)).macro_f1_present)
+        drawn.append(metrics.compute_scores((counts * weights[:, None, None].astype(int)).sum(axis=0)).macro_f1_present)
     assert (low, high) == pytest.approx(bootstrap.interval(np.array(drawn)), abs=1e-6)
 
 
 def test_few_patches_and_patches_without_labels(tmp_path):
     counts = confused(np.array([10, 20, 30]))
     counts[1] = 0
-    found = leakage.section(counts, *tabled(tmp_path, np.array([0.0, 0.0, 700.0])))
+    found = leakage.leakage_summary(counts, *tabled(tmp_path, np.array([0.0, 0.0, 700.0])))
     assert found["touching"] == pytest.approx(2 / 3, abs=1e-6)
     assert [(row["patches"], row["interval"]) for row in found["by_distance"]] == [(1, None), (1, None)]
 
@@ -70,7 +70,7 @@ def test_few_patches_and_patches_without_labels(tmp_path):
 def test_a_table_of_another_split_is_refused(tmp_path):
     ids, distances = tabled(tmp_path, np.zeros(3))
     with pytest.raises(DataError, match="no row for 1 scored patches, such as x; expected all"):
-        leakage.section(confused(np.zeros(3, int)), [*ids[:2], "x"], distances)
+        leakage.leakage_summary(confused(np.zeros(3, int)), [*ids[:2], "x"], distances)
 
 
 def row(start, end, value, patches, interval=None):

@@ -121,7 +121,7 @@ def test_other_types_and_class_numbers_are_refused():
 
 
 def test_known_answers():
-    result = metrics.scores(HAND_MADE)
+    result = metrics.compute_scores(HAND_MADE)
     assert result.precision == pytest.approx([6 / 11, 3 / 5, 0])
     assert result.recall == pytest.approx([6 / 8, 3 / 4, 0])
     assert result.f1 == pytest.approx([12 / 19, 6 / 9, 0])
@@ -139,7 +139,7 @@ def test_known_answers():
 
 
 def test_a_class_absent_from_the_truth_counts_only_in_the_published_mean():
-    result = metrics.scores([[3, 0, 1], [0, 4, 0], [0, 0, 0]])
+    result = metrics.compute_scores([[3, 0, 1], [0, 4, 0], [0, 0, 0]])
     assert result.f1 == pytest.approx([6 / 7, 1, 0])
     assert result.macro_f1 == pytest.approx((6 / 7 + 1) / 3)
     assert result.macro_f1_present == pytest.approx((6 / 7 + 1) / 2)
@@ -148,14 +148,14 @@ def test_a_class_absent_from_the_truth_counts_only_in_the_published_mean():
 
 
 def test_one_class_only_has_no_agreement_beyond_chance():
-    result = metrics.scores([[5, 0], [0, 0]])
+    result = metrics.compute_scores([[5, 0], [0, 0]])
     assert (result.accuracy, result.kappa, result.macro_f1) == (1.0, 0.0, 0.5)
 
 
 @pytest.mark.parametrize("matrix", [[[1, 2, 3]], [[0, 0], [0, 0]], [[2, -1], [0, 1]], [[0.5, 0], [0, 1]]])
 def test_unusable_matrices_are_refused(matrix):
     with pytest.raises(DataError, match="expected"):
-        metrics.scores(matrix)
+        metrics.compute_scores(matrix)
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
@@ -164,7 +164,7 @@ def test_published_confusion_matrices_give_the_published_scores(path):
     key = {"model": model, "modality": modality, "weighting": weighting, "level": level}
     with (REFERENCE / "paper_scores.csv").open() as file:
         (row,) = [row for row in csv.DictReader(file) if key.items() <= row.items()]
-    result = metrics.scores(score_files.read_confusion(path))
+    result = metrics.compute_scores(score_files.read_confusion(path))
     assert len(result.f1) == len(LEVELS[level])
     assert 100 * result.macro_f1 == pytest.approx(float(row["macro_f1"]), abs=0.02)
     assert 100 * result.miou == pytest.approx(float(row["miou"]), abs=0.02)

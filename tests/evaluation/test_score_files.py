@@ -31,7 +31,7 @@ def patches(classes: int = 7) -> tuple[np.ndarray, list[str]]:
 
 def test_write_gives_strict_json_and_two_tables(tmp_path):
     matrix = score_files.read_confusion(REFERENCE / "confusion_matrices" / "unet_concat_w_l1.csv")
-    score_files.write(tmp_path, matrix[None], ["1"], LEVELS["l1"], INFO)
+    score_files.write_scores(tmp_path, matrix[None], ["1"], LEVELS["l1"], INFO)
     content = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert {key: content[key] for key in INFO} == INFO
     assert content["rule"] == score_files.RULE
@@ -51,8 +51,8 @@ def test_write_gives_strict_json_and_two_tables(tmp_path):
 
 def test_write_sums_the_patches_and_keeps_them(tmp_path):
     counts, ids = patches()
-    result = score_files.write(tmp_path, counts, ids, LEVELS["l1"], INFO)
-    assert result.summary() == metrics.scores(counts.sum(axis=0)).summary()
+    result = score_files.write_scores(tmp_path, counts, ids, LEVELS["l1"], INFO)
+    assert result.summary() == metrics.compute_scores(counts.sum(axis=0)).summary()
     assert np.array_equal(score_files.read_confusion(tmp_path / "confusion.csv"), counts.sum(axis=0))
     kept_ids, kept = score_files.read_patches(tmp_path / "patches.npz")
     assert kept_ids.tolist() == ids
@@ -61,7 +61,7 @@ def test_write_sums_the_patches_and_keeps_them(tmp_path):
 
 def test_intervals_are_those_of_the_bootstrap(tmp_path):
     counts, ids = patches()
-    result = score_files.write(tmp_path, counts, ids, LEVELS["l1"], INFO)
+    result = score_files.write_scores(tmp_path, counts, ids, LEVELS["l1"], INFO)
     intervals = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["intervals"]
     assert list(intervals) == ["accuracy", "macro_f1", "miou"]
     for score, (low, high) in intervals.items():
@@ -72,9 +72,9 @@ def test_intervals_are_those_of_the_bootstrap(tmp_path):
 
 def test_write_is_deterministic(tmp_path, monkeypatch):
     counts, ids = patches()
-    score_files.write(tmp_path / "a", counts, ids, LEVELS["l1"], INFO)
+    score_files.write_scores(tmp_path / "a", counts, ids, LEVELS["l1"], INFO)
     monkeypatch.setattr("time.time", lambda: 2e9)  # another day: archives may hold the date
-    score_files.write(tmp_path / "b", counts, ids, LEVELS["l1"], dict(reversed(INFO.items())))
+    score_files.write_scores(tmp_path / "b", counts, ids, LEVELS["l1"], dict(reversed(INFO.items())))
     for name in FILES:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -91,24 +91,24 @@ def test_write_is_deterministic(tmp_path, monkeypatch):
 )
 def test_unusable_info_writes_nothing(tmp_path, info, message):
     with pytest.raises(DataError, match=message):
-        score_files.write(tmp_path, *patches(), LEVELS["l1"], info)
+        score_files.write_scores(tmp_path, *patches(), LEVELS["l1"], info)
     assert not list(tmp_path.iterdir())
 
 
 def test_classes_of_another_level_are_refused(tmp_path):
     with pytest.raises(DataError, match="14 classes were given for a confusion matrix of 7"):
-        score_files.write(tmp_path, *patches(), LEVELS["l2"], INFO)
+        score_files.write_scores(tmp_path, *patches(), LEVELS["l2"], INFO)
 
 
 def test_ids_must_fit_the_counts(tmp_path):
     counts, ids = patches()
     for wrong in (ids[1:], [*ids[1:], ids[1]]):
         with pytest.raises(DataError, match=r"19 different ids were given for counts of shape \(20, 7, 7\)"):
-            score_files.write(tmp_path, counts, wrong, LEVELS["l1"], INFO)
+            score_files.write_scores(tmp_path, counts, wrong, LEVELS["l1"], INFO)
     with pytest.raises(DataError, match=r"shape \(7, 7\)"):
-        score_files.write(tmp_path, counts[0], ids[:7], LEVELS["l1"], INFO)
+        score_files.write_scores(tmp_path, counts[0], ids[:7], LEVELS["l1"], INFO)
     with pytest.raises(DataError, match="expected whole numbers"):
-        score_files.write(tmp_path, counts / 2, ids, LEVELS["l1"], INFO)
+        score_files.write_scores(tmp_path, counts / 2, ids, LEVELS["l1"], INFO)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut"])

@@ -78,7 +78,7 @@ def test_equals_brute_force(model, tmp_path, overlap, window):
 
 def test_model_of_both_levels_decides_from_the_top_and_maps_both(tmp_path):
     """On a scene with a hole, of which no pixel's classes contradict each other."""
-    model = write_model(tmp_path / "model.pt", level="l2", top_down=True)
+    model = write_model(tmp_path / "model.pt", level="l2", hierarchical=True)
     content = torch.load(model, weights_only=True)
     for name in ("weight", "bias"):
         content["parameters"][f"segmentation_head.0.{name}"] *= 5  # else all classes are about as likely everywhere

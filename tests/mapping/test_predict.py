@@ -69,9 +69,10 @@ def test_checkpoint_of_before_both_levels_loads(model_file, packed, tmp_path):
     """And predicts as it did: the best class of each pixel."""
     expected, _ = run(model_file, packed, np.arange(3), tmp_path)
     content = torch.load(model_file, weights_only=True)
-    assert content["blueprint"].pop("top_down") is False
-    torch.save(content, tmp_path / "old.pt")
-    np.testing.assert_array_equal(run(tmp_path / "old.pt", packed, np.arange(3), tmp_path)[0], expected)
+    assert content["blueprint"].pop("hierarchical") is False
+    for names in ({}, {"top_down": False}):
+        torch.save(content | {"blueprint": content["blueprint"] | names}, tmp_path / "old.pt")
+        np.testing.assert_array_equal(run(tmp_path / "old.pt", packed, np.arange(3), tmp_path)[0], expected)
 
 
 def test_not_a_checkpoint_is_refused(packed, tmp_path):

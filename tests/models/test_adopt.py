@@ -14,7 +14,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import MODALITIES
 from cerraseg.models import checkpoint
 from cerraseg.models.adopt import adopt
-from cerraseg.models.checkpoint import Segmenter, draw
+from cerraseg.models.checkpoint import Segmenter, make_blueprint
 from cerraseg.models.transnuseg import build_transnuseg, export_published
 from cerraseg.models.unet import build_unet
 
@@ -77,7 +77,7 @@ def test_published_transnuseg_is_taken_with_its_own_dimensions(tmp_path):
 def test_cerraseg_checkpoint_keeps_its_normalisation(tmp_path):
     scenario = parse("unet-sar-nw-l1-tuned-5")
     statistics = {"bands": {"VV": {"mean": 3.0, "std": 2.0}, "VH": {"mean": 1.0, "std": 4.0}}}
-    blueprint = draw(scenario, recipes.RECIPES["tuned"]["unet"], UNET, statistics)
+    blueprint = make_blueprint(scenario, recipes.RECIPES["tuned"]["unet"], UNET, statistics)
     checkpoint.save(tmp_path / "own.pt", blueprint, Segmenter(blueprint).net.state_dict(), {"epoch": 3})
     (_, taken, _), _ = take(tmp_path / "own.pt", "unet-sar-nw-l1-paper-1")
     assert taken == blueprint
@@ -89,7 +89,7 @@ def test_cerraseg_checkpoint_keeps_its_normalisation(tmp_path):
 def test_own_model_is_taken_from_a_cerraseg_checkpoint_alone(tmp_path):
     scenario, recipe = parse("mine-sar-nw-l1-tuned-5", {"model": ["mine"]}), recipes.RECIPES["tuned"]["unet"]
     settings = {"architecture": "Linknet", "encoder": "resnet18", "options": {}, "fusion": "early"}
-    blueprint = draw(scenario, recipe, settings, STATISTICS)
+    blueprint = make_blueprint(scenario, recipe, settings, STATISTICS)
     state = Segmenter(blueprint).net.state_dict()
     checkpoint.save(tmp_path / "own.pt", blueprint, state, {"epoch": 3})
     torch.save(state, tmp_path / "bare.pt")

@@ -38,9 +38,9 @@ def case(kind, seed):
 
 @pytest.mark.parametrize("kind", ["random", "ties", "equal"])
 @pytest.mark.parametrize("seed", range(3))
-def test_top_down_is_the_best_child_of_the_best_parent(kind, seed):
+def test_hierarchical_is_the_best_child_of_the_best_parent(kind, seed):
     values = case(kind, seed)
-    ids, confidence = decide(torch.from_numpy(values), top_down=True)
+    ids, confidence = decide(torch.from_numpy(values), hierarchical=True)
     assert (ids.dtype, confidence.dtype) == (torch.uint8, torch.uint8)
     for place in np.ndindex(2, 8, 8):
         coarse, best, share = by_pixel(values[place[0], :, *place[1:]].tolist())
@@ -53,4 +53,4 @@ def test_both_ways_differ_where_a_class_beats_the_sum_of_none():
     values = torch.zeros(1, 14, 1, 1)
     values[0, :3, 0, 0] = torch.tensor([0.4, 0.3, 0.3])
     assert [part.item() for part in decide(values)] == [0, 40]
-    assert [part.item() for part in decide(values, top_down=True)] == [1, 30]
+    assert [part.item() for part in decide(values, hierarchical=True)] == [1, 30]

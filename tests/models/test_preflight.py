@@ -16,7 +16,7 @@ WELL = LATE | {"encoder": "tu-mobilenetv3_small_100", "options": {"decoder_chann
 
 def check(**models):
     extra = [f"{name}-concat-nw-l1-tuned-1" for name in models]
-    preflight.check(*validate.check(with_models(extra=extra, **models), SCHEMA))
+    preflight.check_models(*validate.check_config(with_models(extra=extra, **models), SCHEMA))
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 def test_without_own_models_nothing_is_started(monkeypatch):
     monkeypatch.setattr(subprocess, "run", None)
-    preflight.check(*validate.check(with_models("unet", a=WELL), SCHEMA))
+    preflight.check_models(*validate.check_config(with_models("unet", a=WELL), SCHEMA))
 
 
 def test_faults_come_at_once_with_the_keys_and_the_librarys_words(tmp_path):

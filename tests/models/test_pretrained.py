@@ -15,7 +15,7 @@ from cerraseg.config.scenario import parse
 from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import MODALITIES
 from cerraseg.models import checkpoint
-from cerraseg.models.pretrained import adapt, start
+from cerraseg.models.pretrained import adapt, load_encoder
 from cerraseg.models.smp import build_own
 from cerraseg.training import train as training
 from cerraseg.training.plan import Plan
@@ -53,7 +53,7 @@ def test_every_tensor_of_the_encoder_is_the_files(tmp_path, caplog, wrap):
     caplog.set_level("INFO", "cerraseg")
     state, net = resnet().state_dict(), linknet()
     torch.save(WRAPPED[wrap](state), tmp_path / "resnet18.pth")
-    start(net, MSI, tmp_path / "resnet18.pth")
+    load_encoder(net, MSI, tmp_path / "resnet18.pth")
     exact = {"rtol": 1e-3, "atol": 1e-3} if "half" in wrap else {"rtol": 0, "atol": 0}
     for name, tensor in net.encoder.state_dict().items():
         expected = adapt(state[name], MSI) if name == "conv1.weight" else state[name]
@@ -83,7 +83,7 @@ def test_timms_own_names_are_understood(tmp_path, encoder):
     whole = timm.create_model(encoder, in_chans=12)
     save_file(whole.state_dict(), tmp_path / "timm.safetensors")
     net = build_own(12, 7, architecture="FPN", encoder=f"tu-{encoder}")
-    start(net, MSI, tmp_path / "timm.safetensors")
+    load_encoder(net, MSI, tmp_path / "timm.safetensors")
     images = torch.randn(1, 12, 64, 64)
     with torch.no_grad():
         expected = whole.eval().forward_intermediates(images, intermediates_only=True)
@@ -95,7 +95,7 @@ def test_timms_own_names_are_understood(tmp_path, encoder):
 def test_late_fusion_starts_both_encoders(tmp_path):
     save_file(resnet().state_dict(), tmp_path / "resnet18.safetensors")
     net, kernels = linknet(14, fusion="late"), resnet().conv1.weight
-    start(net, MODALITIES["concat"], tmp_path / "resnet18.safetensors")
+    load_encoder(net, MODALITIES["concat"], tmp_path / "resnet18.safetensors")
     msi, sar = net.encoder.encoders
     assert torch.equal(msi.conv1.weight, adapt(kernels, MSI))
     assert torch.equal(sar.conv1.weight, adapt(kernels, ("VV", "VH")))
@@ -104,11 +104,11 @@ def test_late_fusion_starts_both_encoders(tmp_path):
 
 def test_another_encoders_file_is_refused_and_changes_nothing(tmp_path):
     torch.save(smp.encoders.get_encoder("resnet34", weights=None).state_dict(), tmp_path / "resnet34.pt")
-    start(linknet(), MSI, tmp_path / "resnet34.pt")  # it holds all that a ResNet-18 has
+    load_encoder(linknet(), MSI, tmp_path / "resnet34.pt")  # it holds all that a ResNet-18 has
     torch.save(smp.encoders.get_encoder("mobilenet_v2", weights=None).state_dict(), tmp_path / "other.pt")
     net, before = linknet(), linknet().state_dict()
     with pytest.raises(DataError, match=r"other.pt: holds 0 of the encoder's 100 tensors by name and shape, not conv1"):
-        start(net, MSI, tmp_path / "other.pt")
+        load_encoder(net, MSI, tmp_path / "other.pt")
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
@@ -121,9 +121,9 @@ def test_no_code_in_a_file_is_run(tmp_path, capsys):
     (tmp_path / "evil.pt").write_bytes(pickle.dumps(Harmful()))
     (tmp_path / "evil.safetensors").write_bytes(pickle.dumps(Harmful()))
     with pytest.raises(DataError, match="could run code when it is read"):
-        start(linknet(), MSI, tmp_path / "evil.pt")
+        load_encoder(linknet(), MSI, tmp_path / "evil.pt")
     with pytest.raises(DataError, match="not a checkpoint"):
-        start(linknet(), MSI, tmp_path / "evil.safetensors")
+        load_encoder(linknet(), MSI, tmp_path / "evil.safetensors")
     assert capsys.readouterr().out == ""
 
 

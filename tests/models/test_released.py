@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cerraseg.core.errors import DataError
-from cerraseg.models.released import Key, choose, find, read_listing, write_listing
+from cerraseg.models.released import Key, choose_checkpoint, find_checkpoints, read_listing, write_listing
 
 
 def put(folder: Path, *names: str) -> None:
@@ -41,7 +41,7 @@ def put(folder: Path, *names: str) -> None:
 )
 def test_names(tmp_path: Path, name: str, key: Key) -> None:
     put(tmp_path, name)
-    assert find(tmp_path) == {key: tmp_path / name}
+    assert find_checkpoints(tmp_path) == {key: tmp_path / name}
 
 
 @pytest.mark.parametrize(
@@ -61,22 +61,22 @@ def test_names(tmp_path: Path, name: str, key: Key) -> None:
 )
 def test_names_that_tell_too_little_are_skipped(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
     put(tmp_path, name)
-    assert find(tmp_path) == {}
+    assert find_checkpoints(tmp_path) == {}
     assert f"skipped {tmp_path / name}" in caplog.text
 
 
 def test_other_files_are_passed_over_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     put(tmp_path, "README.md", "__MACOSX/._unet_7cMSI_W.pt", "msi/._unet_7c_W.pt", ".half.part/unet_7cMSI_W.pt")
     (tmp_path / "folder.pt").mkdir()
-    assert find(tmp_path) == {}
+    assert find_checkpoints(tmp_path) == {}
     assert caplog.text == ""
 
 
 def test_the_folder_itself_may_name_the_modality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "sar", "unet_7c_W_model_epoch_1.pt")
-    assert [*find(tmp_path / "sar")] == [("unet", "sar", "w", "l1")]
+    assert [*find_checkpoints(tmp_path / "sar")] == [("unet", "sar", "w", "l1")]
     monkeypatch.chdir(tmp_path / "sar")
-    assert find(Path()) == {("unet", "sar", "w", "l1"): Path("unet_7c_W_model_epoch_1.pt")}
+    assert find_checkpoints(Path()) == {("unet", "sar", "w", "l1"): Path("unet_7c_W_model_epoch_1.pt")}
 
 
 @pytest.mark.parametrize("name", ["sar/unet_7cMSI_W_model_epoch_1.pt", "msi/x/unet_7cMSISAR_W_model_epoch_1.pt"])
@@ -85,7 +85,7 @@ def test_name_and_folder_must_agree(tmp_path: Path, name: str) -> None:
     with pytest.raises(
         DataError, match=r"is for (msi|concat) by its name, but lies in a folder for (sar|msi)"
     ) as caught:
-        find(tmp_path)
+        find_checkpoints(tmp_path)
     assert str(tmp_path / name) in str(caught.value) and "rename it" in str(caught.value)
 
 
@@ -93,7 +93,7 @@ def test_the_highest_epoch_is_taken(tmp_path: Path, caplog: pytest.LogCaptureFix
     caplog.set_level(logging.INFO)
     names = ["unet_7cMSI_W_model_epoch_9.pt", "unet_7cMSI_W_model_epoch_100.pt", "unet_7cMSI_W_model_epoch_29.pt"]
     put(tmp_path, *names, "unet_7cMSI_W.pt")
-    assert find(tmp_path) == {("unet", "msi", "w", "l1"): tmp_path / names[1]}
+    assert find_checkpoints(tmp_path) == {("unet", "msi", "w", "l1"): tmp_path / names[1]}
     assert "unet-msi-w-l1: unet_7cMSI_W_model_epoch_100.pt has the highest epoch" in caplog.text
     assert "passed over unet_7cMSI_W_model_epoch_29.pt, unet_7cMSI_W_model_epoch_9.pt, unet_7cMSI_W.pt" in caplog.text
 
@@ -106,20 +106,20 @@ def test_the_whole_release(tmp_path: Path) -> None:
                 put(tmp_path, f"{modality}/unet_{classes}c{bands}_{weighted}_model_epoch_5.pt")
             for weighted in ("w", "nw"):
                 put(tmp_path, f"{modality}/transnuseg_{classes}c{bands}_{weighted}_epoch:5_loss0.2.pt")
-    found = find(tmp_path)
+    found = find_checkpoints(tmp_path)
     assert len(found) == 24 and [*found] == sorted(found)
-    assert choose(found, "unet", "sar", "nw", "l2") == tmp_path / "sar/unet_14cSAR_2nonW_model_epoch_5.pt"
+    assert choose_checkpoint(found, "unet", "sar", "nw", "l2") == tmp_path / "sar/unet_14cSAR_2nonW_model_epoch_5.pt"
 
 
 def test_a_missing_scenario_lists_what_there_is_nearest_first() -> None:
     found = {("transnuseg", "sar", "nw", "l2"): 1, ("unet", "msi", "w", "l2"): 2, ("unet", "msi", "nw", "l2"): 3}
-    assert choose(found, "unet", "msi", "w", "l2") == 2
+    assert choose_checkpoint(found, "unet", "msi", "w", "l2") == 2
     with pytest.raises(DataError) as caught:
-        choose(found, "unet", "msi", "w", "l1")
+        choose_checkpoint(found, "unet", "msi", "w", "l1")
     assert "no released checkpoint for unet-msi-w-l1" in str(caught.value)
     assert "there is unet-msi-w-l2, unet-msi-nw-l2, transnuseg-sar-nw-l2." in str(caught.value)
     with pytest.raises(DataError, match="there is none at all"):
-        choose({}, "unet", "msi", "w", "l1")
+        choose_checkpoint({}, "unet", "msi", "w", "l1")
 
 
 def test_the_listing_is_deterministic_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,8 +140,8 @@ def test_the_listing_is_deterministic_and_read_back(tmp_path: Path, monkeypatch:
     write_listing(path, folder, {"version": 1, "source": "kaggle"})
     assert path.read_bytes() == first
     found = read_listing(path)
-    assert {key: entry.file for key, entry in found.items()} == find(folder)
-    assert choose(found, "unet", "sar", "w", "l1").sha256 == hashlib.sha256(names[0].encode()).hexdigest()
+    assert {key: entry.file for key, entry in found.items()} == find_checkpoints(folder)
+    assert choose_checkpoint(found, "unet", "sar", "w", "l1").sha256 == hashlib.sha256(names[0].encode()).hexdigest()
 
 
 def test_a_folder_without_checkpoints_is_not_listed(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from cerraseg.core import versions as software
 from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.evaluation import score_files
 from cerraseg.models import checkpoint
-from cerraseg.models.checkpoint import Segmenter, draw
+from cerraseg.models.checkpoint import Segmenter, make_blueprint
 from cerraseg.report import model_card
 from cerraseg.report.model_card_facts import Run, Sources
 
@@ -76,7 +76,7 @@ def sources(folder, what, *, manifest_origin=None, trained=True, **info):
     counts = random.multinomial(total.ravel(), random.dirichlet(np.ones(PATCHES), total.size)).T
     fields = {"scenario": {"id": scenario.id, **vars(scenario)}, "source": what.label, "patches": PATCHES, **info}
     ids = [str(k) for k in range(PATCHES)]
-    score_files.write(folder, counts.reshape(PATCHES, *total.shape), ids, LEVELS[scenario.level], fields)
+    score_files.write_scores(folder, counts.reshape(PATCHES, *total.shape), ids, LEVELS[scenario.level], fields)
     folders = {"msi_images": {"files": 120, "bytes": 5}}
     content = {
         "checkpoint.pt": "parameters",
@@ -315,7 +315,7 @@ def test_the_same_files_give_the_same_bytes(home):
 def test_the_code_to_load_it_runs(home, monkeypatch, name):
     what = run(name)
     snippet = re.search(r"```python\n(.*?)```", written(home, what), re.DOTALL)[1]
-    blueprint = draw(what.scenario, what.recipe, what.settings, STATISTICS)
+    blueprint = make_blueprint(what.scenario, what.recipe, what.settings, STATISTICS)
     checkpoint.save(home / "checkpoint.pt", blueprint, Segmenter(blueprint).net.state_dict(), {"epoch": 2})
     monkeypatch.chdir(home)
     space = {}

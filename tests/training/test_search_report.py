@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 from test_validate import DEMO, SCHEMA
 
 from cerraseg.config.search_space import change
-from cerraseg.config.validate import check
+from cerraseg.config.validate import check_config
 from cerraseg.core.errors import DataError
 from cerraseg.training.tuning.report import Report, configuration, write_search
 from cerraseg.training.tuning.study import Search, Watch, draw, opened
@@ -38,7 +38,7 @@ def filled(folder, trials=8, fail=(2,)):
 def written(folder, **changes):
     what, marker = filled(folder, **changes)
     report = Report(folder / "trials.csv", folder / "best.yaml", folder / "search.svg")
-    config = {key: value for key, value in check(DEMO, SCHEMA)[0].items() if key != "tune"}
+    config = {key: value for key, value in check_config(DEMO, SCHEMA)[0].items() if key != "tune"}
     (folder / "states").mkdir()
     write_search(marker, FROM, SPACE, what.storage, config, "simulated landscape", report, folder / "states")
     assert not (folder / "states").exists()
@@ -55,7 +55,7 @@ def test_search_is_written(tmp_path):
     text = report.winner.read_text()
     assert f"# Trial {best['number']} of study study (6 complete, 1 failed, 1 pruned)" in text
     assert f"validation macro F1 {100 * best['value']:.2f} %" in text and "on: simulated landscape" in text
-    complete, scenarios = check(yaml.safe_load(text), SCHEMA)
+    complete, scenarios = check_config(yaml.safe_load(text), SCHEMA)
     assert [scenario.id for scenario in scenarios] == [f"unet-concat-{best['weighting']}-l1-searched-666"]
     assert complete["recipes"] == {"searched": {"from": "tuned", "dice": pytest.approx(best["dice"])}}
     assert complete["training"]["batch_size"] == best["batch_size"]
@@ -84,11 +84,11 @@ def test_configuration_of_a_searched_one():
         "scenarios": DEMO["scenarios"] | {"extra": ["unet-sar-nw-l1-searched-666"]},
     }
     del given["scenes"][0]["sar"]
-    complete = check(given, SCHEMA)[0]
+    complete = check_config(given, SCHEMA)[0]
     found = configuration(complete, "unet-sar-nw-l1-searched-666", change({"edge": 1.0}))
     assert found["recipes"] == {
         "searched": {"from": "tuned", "dice": 2},
         "searched1": {"from": "searched", "edge": 1.0},
     }
     assert found["scenes"] == []
-    assert [scenario.id for scenario in check(found, SCHEMA)[1]] == ["unet-sar-nw-l1-searched1-666"]
+    assert [scenario.id for scenario in check_config(found, SCHEMA)[1]] == ["unet-sar-nw-l1-searched1-666"]

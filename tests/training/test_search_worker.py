@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.signals import Stopped
+from cerraseg.core.signals import StepStopped
 from cerraseg.training.tuning import worker
 from cerraseg.training.tuning.study import Search, opened
 from cerraseg.training.tuning.worker import take_trials
@@ -164,9 +164,9 @@ def test_parameters_that_kill_their_worker_are_given_up(tmp_path):
 
 
 def test_orderly_ends_are_not_counted(tmp_path):
-    what, stop = search(tmp_path, trials=2), Stopped("stopped by SIGTERM")
+    what, stop = search(tmp_path, trials=2), StepStopped("stopped by SIGTERM")
     for _ in range(5):
-        with pytest.raises(Stopped):
+        with pytest.raises(StepStopped):
             take_trials(what, 1, Training(constant=stop, cosine=stop), tmp_path)
     take_trials(what, 1, Training(), tmp_path)
     assert [trial.state for trial in opened(what).get_trials()] == [TrialState.COMPLETE] * 2

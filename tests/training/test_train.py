@@ -19,7 +19,7 @@ from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.taxonomy import CHILDREN, PARENTS
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.tables import rows_of
-from cerraseg.evaluation.metrics import confusion_matrix, scores
+from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
 from cerraseg.mapping import predict
 from cerraseg.models import checkpoint
 from cerraseg.training import losses, module
@@ -287,7 +287,7 @@ def test_model_of_both_levels_is_selected_and_predicts_from_the_top(packed, tmp_
     predict.predict(written.best, store, rows, *files)
     classes, confidence, edges = map(np.load, files)
     segmenter, blueprint, about = checkpoint.load(written.best)
-    assert blueprint.top_down
+    assert blueprint.hierarchical
     with torch.inference_mode():
         probabilities = segmenter(torch.from_numpy(store.images[rows]))[0].softmax(1).numpy()
     sums = np.stack([probabilities[:, list(children)].sum(1) for children in CHILDREN], 1)
@@ -297,7 +297,7 @@ def test_model_of_both_levels_is_selected_and_predicts_from_the_top(packed, tmp_
         confidence, 100 * np.take_along_axis(probabilities, classes[:, None].astype(int), 1)[:, 0], atol=0.51
     )
     np.testing.assert_array_equal(edges, derive_edges(classes))
-    found = scores(confusion_matrix(store.masks[rows, store.layer("l2")], classes, 14))
+    found = compute_scores(confusion_matrix(store.masks[rows, store.layer("l2")], classes, 14))
     assert found.macro_f1 == pytest.approx(about["val_macro_f1"], abs=1e-9)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from project import TINY, TUNED, Project
 
-from cerraseg.evaluation.metrics import confusion_matrix, scores
+from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
 
 pytestmark = pytest.mark.drill
 
@@ -60,7 +60,7 @@ def test_cross_validation_scores_every_patch_by_a_model_that_never_saw_it(tmp_pa
     metrics = json.loads(made.read(f"results/scores/{TUNED}/metrics.json"))
     assert metrics["patches"] == 24 == sum(row["patches"] for row in metrics["leakage"]["by_distance"])
     assert metrics["scores"]["macro_f1"] == pytest.approx(
-        scores(confusion_matrix(masks[:, 0], pooled, 7)).macro_f1, abs=1e-6
+        compute_scores(confusion_matrix(masks[:, 0], pooled, 7)).macro_f1, abs=1e-6
     )
     assert pd.read_csv(results / "benchmark.csv")["id"].tolist() == [TUNED]
     assert "Nothing to be done" in made.run()

@@ -17,14 +17,14 @@ from test_train import plan
 
 from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import parse
-from cerraseg.config.validate import check
+from cerraseg.config.validate import check_config
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.data import index
 from cerraseg.data import packed as store
 from cerraseg.evaluation.score_files import read_patches
 from cerraseg.models import adopt, checkpoint
 from cerraseg.models.factory import build
-from cerraseg.models.pretrained import start
+from cerraseg.models.pretrained import load_encoder
 from cerraseg.report.figures import curves
 from cerraseg.report.markdown import plain
 from cerraseg.training import train
@@ -163,7 +163,7 @@ def test_code_in_a_checkpoint_is_not_run(here, packed, how):
     net = build("mine", 12, 7, {"architecture": "Linknet", "encoder": "resnet18"})
     for suffix in (".pt", ".pth", ".safetensors"):
         with pytest.raises(DataError, match=r"could run code when it is read|not a checkpoint"):
-            start(net, [f"B{band}" for band in range(12)], file.rename(file.with_suffix(suffix)))
+            load_encoder(net, [f"B{band}" for band in range(12)], file.rename(file.with_suffix(suffix)))
         file = file.with_suffix(suffix)
     with pytest.raises(DataError, match="not a checkpoint that CerraSeg wrote"):
         checkpoint.load(file.rename("checkpoint.pt"))
@@ -201,7 +201,7 @@ def test_no_model_hub_is_asked(here, encoder, monkeypatch):
     own = {"architecture": "Unet", "encoder": encoder}
     for model in ({"unet": {"encoder": encoder}}, {"models": {"mine": own}}):
         with pytest.raises(ConfigError, match=r"hf.hub|local-dir"):
-            check(DEMO | model, SCHEMA)
+            check_config(DEMO | model, SCHEMA)
     for name, settings in (("unet", {"encoder": encoder}), ("mine", own)):
         with pytest.raises(ConfigError, match="no model hub is asked"):
             build(name, 12, 7, settings)
@@ -211,7 +211,7 @@ def test_no_model_hub_is_asked(here, encoder, monkeypatch):
 def test_timm_reads_no_file_by_itself(here, option):
     own = {"architecture": "Unet", "encoder": "tu-mobilenetv3_small_100", "options": {option: "evil.pth"}}
     with pytest.raises(ConfigError, match=rf"models\.mine\.options\.{option}: not an option: timm would fetch or read"):
-        check(DEMO | {"models": {"mine": own}}, SCHEMA)
+        check_config(DEMO | {"models": {"mine": own}}, SCHEMA)
     with pytest.raises(ConfigError, match=rf"models\.mine\.options\.{option}: not an option"):
         build("mine", 12, 7, own)
 
@@ -233,14 +233,14 @@ def test_names_that_stand_in_commands_are_refused(name):
         ({"scenarios": DEMO["scenarios"] | {"extra": [f"unet-concat-nw-l1-paper-{name}"]}}, "scenarios.extra"),
     ):
         with pytest.raises(ConfigError) as caught:
-            check(DEMO | changes, SCHEMA)
+            check_config(DEMO | changes, SCHEMA)
         found = str(caught.value)
         assert path in found or f"a key of {path.partition('.')[0]}: {name!r} holds the invisible" in found
 
 
 @pytest.mark.parametrize("name", ["results", "/scratch/ana/My Results/2.1", "résultats+a=b,c@d:e~", "a"])
 def test_ordinary_folders_are_results(name):
-    assert check(DEMO | {"results": name}, SCHEMA)[0]["results"] == name
+    assert check_config(DEMO | {"results": name}, SCHEMA)[0]["results"] == name
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_ordinary_folders_are_results(name):
 )
 def test_labels_that_would_be_markup_are_refused(label, tmp_path):
     with pytest.raises(ConfigError, match=r"label: .* (does not match|holds the invisible character)"):
-        check(DEMO | {"source": "local", "roots": str(tmp_path), "label": label}, SCHEMA)
+        check_config(DEMO | {"source": "local", "roots": str(tmp_path), "label": label}, SCHEMA)
 
 
 def test_a_file_with_braces_in_its_name_is_refused(tmp_path):
@@ -256,7 +256,7 @@ def test_a_file_with_braces_in_its_name_is_refused(tmp_path):
     file.touch()
     scene = {"name": "mine", "msi": str(file), "sar": str(file)}
     with pytest.raises(ConfigError, match=r"scenes\.mine\.msi: .*braces, which Snakemake would fill in; rename it"):
-        check(DEMO | {"scenes": [scene]}, SCHEMA)
+        check_config(DEMO | {"scenes": [scene]}, SCHEMA)
 
 
 def test_a_searchs_storage_is_not_pickled():

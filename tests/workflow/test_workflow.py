@@ -18,7 +18,7 @@ from cerraseg.core.taxonomy import CHILDREN, LEVELS, PARENTS
 from cerraseg.data import packed
 from cerraseg.data.masks import derive_edges
 from cerraseg.evaluation import benchmark
-from cerraseg.evaluation.metrics import confusion_matrix, scores
+from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
 from cerraseg.models import checkpoint
 from cerraseg.training import plan, train
 
@@ -201,7 +201,7 @@ def test_one_model_serves_both_levels(project):
         chosen = np.take_along_axis(summed, np.minimum(mapped, 6)[None].astype(int), 0)[0]
         assert (chosen + 7 >= summed.max(0))[mapped != 255].all()  # each of the 14 is rounded by half a percent
     truth = parents[np.load(results / "packed/masks.npy")[test, 1]]
-    expected = scores(confusion_matrix(truth, parents[classes[test]], 7)).macro_f1
+    expected = compute_scores(confusion_matrix(truth, parents[classes[test]], 7)).macro_f1
     files = [results / f"scores/{name}/metrics.json"]
     table = benchmark.collect(files, project.folder / "reference/paper_scores.csv", comparable=False)
     assert table["macro_f1_as_l1"].item() == pytest.approx(100 * expected, abs=0.005)

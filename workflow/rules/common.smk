@@ -11,9 +11,9 @@ from snakemake.exceptions import WorkflowError
 from cerraseg.core import layout
 from cerraseg.models import preflight
 from cerraseg.config import custom_models
-from cerraseg.config.validate import check, simulated_scene
+from cerraseg.config.validate import check_config, simulated_scene
 from cerraseg.core.errors import ConfigError, StorageError
-from cerraseg.config.strict_yaml import check_file
+from cerraseg.config.strict_yaml import check_yaml
 from cerraseg.config.recipes import recipe_of, with_custom
 from cerraseg.config.scenario import RELEASED
 from cerraseg.core.storage import ensure_folder
@@ -25,10 +25,10 @@ SCHEMA = yaml.safe_load(
 
 try:
     for file in workflow.configfiles:
-        check_file(Path(file))
-    config, scenarios = check(config, SCHEMA)
+        check_yaml(Path(file))
+    config, scenarios = check_config(config, SCHEMA)
     if workflow.is_main_process:
-        preflight.check(config, scenarios)
+        preflight.check_models(config, scenarios)
         ensure_folder(Path(config["results"]))
 except (ConfigError, StorageError) as error:
     raise WorkflowError(str(error))
@@ -112,7 +112,7 @@ def model_settings(wildcards):
     """The settings of the scenario's model; those of released ones are the published, which are the defaults."""
     scenario = scenario_of(wildcards)
     if scenario.model in config["models"]:
-        return custom_models.settings(config["models"][scenario.model])
+        return custom_models.build_settings(config["models"][scenario.model])
     return (
         defaults(scenario.model)
         if scenario.recipe == RELEASED

@@ -13,7 +13,7 @@ with step(snakemake):
     scenario = Scenario(**snakemake.params.scenario)
     listing = snakemake.input.get("listing")
     adopt(
-        released.checkpoint_of(Path(listing), scenario) if listing else Path(snakemake.input.checkpoint),
+        released.released_checkpoint(Path(listing), scenario) if listing else Path(snakemake.input.checkpoint),
         scenario,
         Recipe(**snakemake.params.recipe),
         snakemake.params.settings,

@@ -11,4 +11,6 @@ with step(snakemake):
     maps = sorted(Path(snakemake.input.mosaic).glob("prediction_*.tif"))
     _, counts = read_patches(snakemake.input.patches)
     classes = LEVELS[snakemake.params.scenario["level"]]
-    area_tables.write(snakemake.output.areas, area_tables.table(maps, counts, classes, area_tables.TEST_PATCHES))
+    area_tables.write_area_table(
+        snakemake.output.areas, area_tables.area_table(maps, counts, classes, area_tables.TEST_PATCHES)
+    )

@@ -15,4 +15,4 @@ with step(snakemake):
         counts, basis = confusion_blocks(scene, truth, LEVELS[level]), area_tables.REFERENCE_MASK
     else:
         counts, basis = read_patches(snakemake.input.patches)[1], area_tables.TEST_PATCHES
-    area_tables.write(snakemake.output.areas, area_tables.table([scene], counts, LEVELS[level], basis))
+    area_tables.write_area_table(snakemake.output.areas, area_tables.area_table([scene], counts, LEVELS[level], basis))

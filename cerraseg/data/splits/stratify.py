@@ -23,7 +23,7 @@ _LEAST = 1e-9  # gain worth a move
 _FAULT = 100.0  # what a part without patches, or off by more than the tolerance, costs beside a class that is absent
 
 
-class Task:
+class Partition:
     """What is shared out to P parts: the weight of each of G groups, by class and in patches, and the wanted shares.
 
     Args:
@@ -87,16 +87,16 @@ def share_out(
     random: np.random.Generator,
     holders: Sequence[int] | None = None,
 ) -> Ints:
-    """The part of each group, (G,) from 0 to P - 1; see :class:`Task` for the arguments. ``holders`` are 1 each.
+    """The part of each group, (G,) from 0 to P - 1; see :class:`Partition` for the arguments. ``holders`` are 1 each.
 
     The same generator gives the same parts.
     """
-    task = Task(counts, patches, shares, holders or [1] * len(shares), tolerance)
+    task = Partition(counts, patches, shares, holders or [1] * len(shares), tolerance)
     tries = [_refined(task, _stratified(task, random)) for _ in range(max(1, min(_TRIES, _EFFORT // len(patches))))]
     return min(tries, key=task.cost)
 
 
-def _stratified(task: Task, random: np.random.Generator) -> Ints:
+def _stratified(task: Partition, random: np.random.Generator) -> Ints:
     """Group after group of the class that the fewest hold goes to the part that lacks the class most."""
     features = np.column_stack([task.classes, task.patches])
     wanted = task.shares[:, None] * features.sum(axis=0)
@@ -111,7 +111,7 @@ def _stratified(task: Task, random: np.random.Generator) -> Ints:
     return parts
 
 
-def _refined(task: Task, parts: Ints) -> Ints:
+def _refined(task: Partition, parts: Ints) -> Ints:
     """Move one group at a time, the one that gains most, until none gains."""
     parts = parts.copy()
     for _ in range(max(_MOVES, _LOOKS // len(parts))):

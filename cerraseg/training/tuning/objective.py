@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from cerraseg.config.recipes import check_fit
+from cerraseg.config.recipes import check_recipe
 from cerraseg.config.search_space import change, inside
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
@@ -52,7 +52,7 @@ def work(
 
     Raises:
         ConfigError: if the storage cannot be opened.
-        Stopped: on SIGTERM or SIGINT; the next start goes on from the trial's last epoch.
+        StepStopped: on SIGTERM or SIGINT; the next start goes on from the trial's last epoch.
     """
     own = {**vars(plan.recipe), "weighting": plan.scenario.weighting, "batch_size": plan.batch_size}
     own |= {f"model.{key}": value for key, value in plan.settings.items()}
@@ -93,7 +93,7 @@ def planned(plan: Plan, values: Mapping[str, Any]) -> Plan:
     """
     changed = change(values)
     scenario, recipe = replace(plan.scenario, **changed.scenario), replace(plan.recipe, **changed.recipe)
-    check_fit(scenario, recipe)
+    check_recipe(scenario, recipe)
     settings = {**plan.settings, **changed.settings}
     return replace(plan, scenario=scenario, recipe=recipe, settings=settings, **changed.training)
 

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from cerraseg.core.errors import CerraSegError, StorageError
 from cerraseg.core.logs import log
-from cerraseg.core.signals import Stopped
+from cerraseg.core.signals import StepStopped
 from cerraseg.training.tuning.study import Search, Watch, best, draw, of, opened, taken, twin, values
 
 Objective = Callable[[Mapping[str, Any], Watch, Path], float]
@@ -39,7 +39,7 @@ def take_trials(search: Search, worker: int, objective: Objective, folder: Path)
 
     Raises:
         ConfigError: if the storage cannot be opened.
-        Stopped: as ``objective`` does; the trial is taken up again at the next start.
+        StepStopped: as ``objective`` does; the trial is taken up again at the next start.
         StorageError: likewise.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def _carry_out(search: Search, trial: Trial, objective: Objective, folder: Path)
             value = objective(values(trial.params, search.space), Watch(search, trial), folder)
             if not _frozen(study, number).user_attrs.get("pruned"):
                 study.tell(number, value)
-        except (Stopped, StorageError):
+        except (StepStopped, StorageError):
             epoch, times = trial.user_attrs["started"]
             trial.set_user_attr("started", [epoch, times - 1])  # no fault of the trial's
             raise

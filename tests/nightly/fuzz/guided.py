@@ -63,7 +63,7 @@ def configuration() -> tuple[Reader, list[bytes]]:
 
     from cerraseg.config import strict_yaml
 
-    return strict_yaml.check_file, [text.encode() for text in SAID if len(text) < 200]
+    return strict_yaml.check_yaml, [text.encode() for text in SAID if len(text) < 200]
 
 
 def counts() -> tuple[Reader, list[bytes]]:

@@ -70,7 +70,7 @@ def adopted(path):
 
 
 def started(path):
-    pretrained.start(build("mine", 2, 7, ENCODER), ("VV", "VH"), path)
+    pretrained.load_encoder(build("mine", 2, 7, ENCODER), ("VV", "VH"), path)
 
 
 def all_ways(cell, path):
@@ -96,7 +96,7 @@ odd = st.one_of(
     st.just([10**9] * 5), st.just([10**4] * 5), st.just(["a"]), st.just(10**30),
     st.just("tu-nothing"), st.sampled_from(["l2", "msi", "transnuseg", "mine"]),
 )  # fmt: skip
-KEYS = ["model", "settings", "modality", "level", "mean", "std", "top_down", "unknown"]
+KEYS = ["model", "settings", "modality", "level", "mean", "std", "hierarchical", "unknown"]
 
 
 OF_SETTINGS = ["encoder", "decoder_channels", "embed_dim", "heads", "image_size", "options", "unknown"]

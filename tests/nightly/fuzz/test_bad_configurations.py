@@ -15,8 +15,8 @@ from cell import CASES, Cell, assert_no_fault, cells
 from hypothesis import example, given, settings
 
 from cerraseg.config.scenario import parse
-from cerraseg.config.strict_yaml import check_file
-from cerraseg.config.validate import check
+from cerraseg.config.strict_yaml import check_yaml
+from cerraseg.config.validate import check_config
 from cerraseg.core.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[3]
@@ -32,14 +32,14 @@ def cell(tmp_path_factory):
 
 def loaded(path):
     """What becomes of a file: the strict reading, then the check of what Snakemake's loader makes of it."""
-    check_file(path)
+    check_yaml(path)
     text = path.read_text("utf-8-sig")
-    check(json.loads(text) if path.suffix == ".json" else yaml.load(text, yaml.FullLoader), SCHEMA)
+    check_config(json.loads(text) if path.suffix == ".json" else yaml.load(text, yaml.FullLoader), SCHEMA)
     return "taken"
 
 
 def checked(config):
-    check(config, SCHEMA)
+    check_config(config, SCHEMA)
     return "taken"
 
 
@@ -93,9 +93,9 @@ def test_files_of_other_encodings_are_refused_with_the_line(cell: Cell, tmp_path
 
 def test_anchors_and_merges_that_say_one_thing_are_taken(tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text("a: &a {b: 1}\nc: {<<: *a, d: 2}\ne: [*a, *a]\n")
-    check_file(tmp_path / "good.yaml")
+    check_yaml(tmp_path / "good.yaml")
     for path in (REPOSITORY / "config").glob("*.yaml"):
-        check_file(path)
+        check_yaml(path)
 
 
 @given(data=st.data())
@@ -229,12 +229,12 @@ def test_any_value_as_a_configuration_is_refused_in_words(cell: Cell, config) ->
 )  # fmt: skip
 def test_what_would_break_later_is_said_now(path, value, said):
     with pytest.raises(ConfigError) as caught:
-        check({**DEMO, path: value}, SCHEMA)
+        check_config({**DEMO, path: value}, SCHEMA)
     assert said in str(caught.value)
 
 
 def test_a_whole_float_counts():
-    config, _ = check({**DEMO, "training": {"epochs": 5.0}}, SCHEMA)
+    config, _ = check_config({**DEMO, "training": {"epochs": 5.0}}, SCHEMA)
     assert repr(config["training"]["epochs"]) == "5"
 
 

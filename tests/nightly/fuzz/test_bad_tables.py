@@ -139,7 +139,7 @@ def test_an_id_that_reads_as_missing_is_one(tmp_path: Path) -> None:
     assert tables.read_split(tmp_path / "s.csv")["id"].tolist() == ["NA", "nan", "null", "7"]
     table = {"id": ["NA", "7"], "metres": [1.0, 2.0], "centre_metres": [3.0, 4.0], "touches": [True, False]}
     pd.DataFrame(table).to_csv(tmp_path / "d.csv", index=False)
-    assert leakage.section(np.ones((2, 7, 7), int), ["NA", "7"], tmp_path / "d.csv")["median_metres"] == 1.5
+    assert leakage.leakage_summary(np.ones((2, 7, 7), int), ["NA", "7"], tmp_path / "d.csv")["median_metres"] == 1.5
 
 
 def test_a_file_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
