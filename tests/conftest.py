@@ -86,7 +86,7 @@ def root(_template: Path, tmp_path: Path) -> Path:
 def packed(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with patches.parquet, split.csv, packed arrays and statistics.json of the twelve patches; read only."""
     out = tmp_path_factory.mktemp("packed")
-    index.index([_template], out / "patches.parquet", out / "rejected.csv")
+    index.write_patch_table([_template], out / "patches.parquet", out / "rejected.csv")
     shares = {"train": 0.5, "validation": 0.25, "test": 0.25}
     assign.write_split(
         out / "patches.parquet", out / "split.csv", scheme="paper", shares=shares, seed=42, validation_seed=666

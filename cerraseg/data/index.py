@@ -1,24 +1,20 @@
-"""The patch table: find the files of every patch, check them, read their headers and masks once.
+"""The patch table: find the files of each patch, check them, and count the pixels of each class.
 
-Columns of the table, one row a patch, sorted by id as text:
+Columns of the table, one row per patch, sorted by id as text, which is the order of the packed arrays:
 
 ===================  =============================================================================================
 ``id``               last ``_`` token of the file names
-``row``              position in the packed arrays
 ``msi sar l1 l2``    paths of the files, for the layers that the data has
 ``edge_l1 edge_l2``  path of the edge mask of each level; empty: there is none, and edges are derived from the mask
 ``crs``              coordinate reference system, ``EPSG:n`` or WKT
 ``a b c d e f``      affine transform of the patch: x = a·column + b·row + c, y = d·column + e·row + f
 ``left … top``       bounds in units of the CRS
 ``l1_0 … l2_13``     labelled pixels of each class
-``l1_ignored …``     pixels without a label (255)
-``nonfinite``        NaN or infinite image values: 0, since a patch with any is rejected
-``content``          :func:`checksum` of its files' pixels, by which packing knows that they are still those
+``content``          :func:`cerraseg.data.reader.checksum` of the files' pixels, which packing compares
 ===================  =============================================================================================
 """
 
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -27,26 +23,21 @@ import numpy as np
 import pandas as pd
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import CRSError, RasterioError
 
-from cerraseg.core.layout import SIZE
-from cerraseg.geo import rasters
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import LAYERS, available_layers, edge_layer, layer_folder, levels_of, patch_id
 from cerraseg.core.logs import log, progress
-from cerraseg.core.taxonomy import IGNORE, LEVELS, MODALITIES
 from cerraseg.core.processes import process_map
-
-
-GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
-"""Options under which GDAL opens one of many files twice as fast: it would list the folder first."""
+from cerraseg.core.taxonomy import IGNORE, LEVELS, MODALITIES
+from cerraseg.data.reader import GDAL, checksum, open_layer
+from cerraseg.geo import rasters
 
 _FORMULA = ("=", "+", "-", "@")
 _CHUNK = 64  # patches that a worker inspects at a time
 
 
-def index(
+def write_patch_table(
     roots: Sequence[str | Path],
     table: str | Path,
     rejected: str | Path,
@@ -68,31 +59,33 @@ def index(
     Raises:
         DataError: if there is nothing to index or more patches are faulty than allowed.
     """
-    files = find(roots)
+    files = find_patches(roots)
     layers = [layer for layer in LAYERS if any(layer in found for found in files.values())]
-    chunks = _chunks(files)
+    named = [(id_, {layer: str(path) for layer, path in found.items()}) for id_, found in files.items()]
+    chunks = [named[start : start + _CHUNK] for start in range(0, len(named), _CHUNK)]
     tables, faults = [], []
-    for table_of_chunk, faults_of_chunk in progress(
-        process_map(partial(_inspect_chunk, layers), chunks, threads), "index", total=len(chunks)
-    ):
+    inspected = process_map(partial(_inspect_chunk, layers), chunks, threads)
+    for table_of_chunk, faults_of_chunk in progress(inspected, "index", total=len(chunks)):
         tables.append(table_of_chunk)
         faults += faults_of_chunk
     with atomic_write(rejected) as temporary:
-        cells = [[_harmless(cell) for cell in fault] for fault in faults]
+        cells = [[_escape_formula(cell) for cell in fault] for fault in faults]
         pd.DataFrame(cells, columns=["id", "reason"]).to_csv(temporary, index=False)
-    _judge(faults, len(files), str(rejected), on_bad_patch, max_rejected)
+    _check_share(faults, len(files), str(rejected), on_bad_patch, max_rejected)
     frame = pd.concat(tables, ignore_index=True)
-    frame.insert(1, "row", np.arange(len(frame)))
     with atomic_write(table) as temporary:
         frame.to_parquet(temporary, index=False)
     log.info("%d patches with %s; %d coordinate systems", len(frame), ", ".join(layers), frame["crs"].nunique())
     for level in levels_of(layers):
         read = int((frame[edge_layer(level)] != "").sum())
         log.info("edges of %s: %d read, %d derived from the mask", level, read, len(frame) - read)
-    _log_rejected(faults, str(rejected))
+    for id_, reason in faults[:20]:
+        log.warning("left out patch %s: %s", id_, reason)
+    if faults:
+        log.warning("%d patches left out, listed with their reasons in %s", len(faults), rejected)
 
 
-def find(roots: Sequence[str | Path]) -> dict[str, dict[str, Path]]:
+def find_patches(roots: Sequence[str | Path]) -> dict[str, dict[str, Path]]:
     """Join the files of each patch by id: id → layer → path, ids sorted as text.
 
     Raises:
@@ -123,11 +116,6 @@ def find(roots: Sequence[str | Path]) -> dict[str, dict[str, Path]]:
     return dict(sorted(files.items()))
 
 
-def _chunks(files: dict[str, dict[str, Path]]) -> list[list[tuple[str, dict[str, str]]]]:
-    named = [(id_, {layer: str(path) for layer, path in found.items()}) for id_, found in files.items()]
-    return [named[start : start + _CHUNK] for start in range(0, len(named), _CHUNK)]
-
-
 def _inspect_chunk(
     layers: Sequence[str], patches: Sequence[tuple[str, dict[str, str]]]
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
@@ -142,76 +130,44 @@ def _inspect_chunk(
     return pd.DataFrame(rows), faults
 
 
-def _harmless(cell: str) -> str:
-    """A cell that a spreadsheet shows, and does not take for a formula."""
+def _escape_formula(cell: str) -> str:
+    """A cell that a spreadsheet does not take for a formula."""
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def _inspect(id_: str, files: dict[str, str], layers: Sequence[str]) -> dict[str, Any]:
-    if _harmless(id_) != id_ or not id_.isprintable():
+    """The row of a patch in the table; raise DataError with the first fault of its files."""
+    if _escape_formula(id_) != id_ or not id_.isprintable():
         raise DataError(f"its id {id_!r} would be a formula in a table; expected letters and digits: rename its files")
     if missing := [layer for layer in layers if layer not in files]:
         raise DataError(f"no {' and no '.join(missing)} file; expected one file a patch in every layer folder")
+    edges = {layer: files.get(layer, "") for layer in map(edge_layer, levels_of(layers))}
     row: dict[str, Any] = {"id": id_, **{layer: files[layer] for layer in layers}}
-    first: dict[str, Any] = {}
-    arrays = []
-    for layer in layers:
-        array, place = _read(files[layer], layer)
-        arrays.append(array)
-        if not first:
-            first = place
+    arrays: list[NDArray[Any]] = []
+    for layer in [*layers, *(layer for layer, path in edges.items() if path)]:
+        path = files[layer]
+        with open_layer(path, layer) as source:
+            array, place = source.read(), _place(path, source)
+        if not arrays:
             row |= place
-        _check_place(files[layer], place, first)
-        row |= _count(files[layer], layer, array) if layer in LEVELS else _finite(files[layer], array)
-    for layer in map(edge_layer, levels_of(layers)):
-        row[layer] = files.get(layer, "")
-        arrays += [_edges(row[layer], layer, first)] if row[layer] else []
-    return row | {"content": checksum(arrays)}
+        _check_place(path, place, row)
+        arrays.append(array)
+        if layer in MODALITIES:
+            _check_finite(path, array)
+        else:
+            counts = _count(path, array, len(LEVELS.get(layer, "01")))
+            row |= {f"{layer}_{k}": count for k, count in enumerate(counts)} if layer in LEVELS else {}
+    return row | edges | {"content": checksum(arrays)}
 
 
-def checksum(arrays: Iterable[NDArray[Any]]) -> int:
-    """CRC-32 of the pixels of a patch's files, as they were read: MSI, SAR, levels, edges, as far as there are any."""
-    content = 0
-    for array in arrays:
-        content = zlib.crc32(array.data, content)
-    return content
-
-
-def _edges(path: str, layer: str, first: dict[str, Any]) -> NDArray[Any]:
-    edges, place = _read(path, layer)
-    _check_place(path, place, first)
-    if _tally(edges, 2) is None:
-        wrong = np.setdiff1d(edges, [0, 1, IGNORE])
-        raise DataError(
-            f"{path}: edge values {', '.join(map(str, wrong[:5]))}; expected 0 and 1, or {IGNORE} to ignore"
-        )
-    return edges
-
-
-def _read(path: str, layer: str) -> tuple[NDArray[Any], dict[str, Any]]:
-    bands = len(MODALITIES[layer]) if layer in MODALITIES else 1
-    try:
-        with rasters.open_raster(path) as source:
-            if unlike := unlike_patch(source, bands):
-                raise DataError(f"{path}: {unlike[0]} pixels; expected {unlike[1]}")
-            array = source.read()
-            crs, transform, bounds = source.crs and source.crs.to_string(), source.transform, source.bounds
-    except (RasterioError, CRSError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); fetch or write the file again") from None
-    if crs is None:
+def _place(path: str, source: Any) -> dict[str, Any]:
+    """The columns of the table on where an open file lies."""
+    if source.crs is None:
         raise DataError(f"{path}: no coordinate reference system; expected a georeferenced file")
-    place = {"crs": crs, **dict(zip("abcdef", transform[:6], strict=True)), **bounds._asdict()}
+    transform, bounds = source.transform, source.bounds
     if not (rasters.is_sound(transform) and np.isfinite(bounds).all()):
         raise DataError(f"{path}: the transform {transform[:6]}; expected finite numbers that give each pixel an area")
-    return array, place
-
-
-def unlike_patch(source: Any, bands: int) -> tuple[str, str] | None:
-    """What pixels an open file declares, and what was expected, where it is no patch. No pixel is read."""
-    if source.shape != (SIZE, SIZE) or source.count != bands:
-        return f"{source.count} bands of {source.height} x {source.width}", f"{bands} of {SIZE} x {SIZE}"
-    odd = next((dtype for dtype in source.dtypes if "complex" in dtype), None)
-    return (odd, "real numbers") if odd else None
+    return {"crs": source.crs.to_string(), **dict(zip("abcdef", transform[:6], strict=True)), **bounds._asdict()}
 
 
 def _check_place(path: str, place: dict[str, Any], first: dict[str, Any]) -> None:
@@ -223,35 +179,30 @@ def _check_place(path: str, place: dict[str, Any], first: dict[str, Any]) -> Non
         raise DataError(f"{path}: lies {off:.1f} pixels off the patch's first file; expected the same ground")
 
 
-def _count(path: str, level: str, mask: NDArray[Any]) -> dict[str, int]:
-    classes = len(LEVELS[level])
-    counts = _tally(mask, classes)
-    if counts is None:
-        wrong = np.setdiff1d(mask, [*range(classes), IGNORE])
-        raise DataError(
-            f"{path}: mask values {', '.join(map(str, wrong[:5]))}; expected 0 to {classes - 1}, or {IGNORE} to ignore"
-        )
-    return {**{f"{level}_{k}": int(counts[k]) for k in range(classes)}, f"{level}_ignored": int(counts[IGNORE])}
-
-
-def _tally(mask: NDArray[Any], classes: int) -> NDArray[np.int64] | None:
-    """Pixels of each value 0-255; None if there is a value that is neither a class nor 255."""
+def _count(path: str, mask: NDArray[Any], classes: int) -> list[int]:
+    """Pixels of each class of a mask, or of each value of an edge mask."""
     with np.errstate(invalid="ignore"):
         ids = mask.astype(np.uint8)
     counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)
-    return None if counts[classes:IGNORE].any() or not np.array_equal(ids, mask) else counts
+    if counts[classes:IGNORE].any() or not np.array_equal(ids, mask):
+        wrong = np.setdiff1d(mask, [*range(classes), IGNORE])
+        raise DataError(
+            f"{path}: values {', '.join(map(str, wrong[:5]))}; expected 0 to {classes - 1}, or {IGNORE} to ignore"
+        )
+    found: list[int] = counts[:classes].tolist()
+    return found
 
 
-def _finite(path: str, image: NDArray[Any]) -> dict[str, int]:
+def _check_finite(path: str, image: NDArray[Any]) -> None:
     with np.errstate(over="ignore"):
         packed = image.astype(np.float32, copy=False)
-    bad = image.size - int(np.count_nonzero(np.isfinite(packed)))
-    if bad:
+    if bad := image.size - int(np.count_nonzero(np.isfinite(packed))):
         raise DataError(f"{path}: {bad} NaN or infinite values; expected finite pixels only, as float32")
-    return {"nonfinite": bad}
 
 
-def _judge(faults: Sequence[tuple[str, str]], total: int, listing: str, on_bad_patch: str, allowed: float) -> None:
+def _check_share(
+    faults: Sequence[tuple[str, str]], total: int, listing: str, on_bad_patch: str, allowed: float
+) -> None:
     share = len(faults) / total
     if faults and (on_bad_patch == "fail" or share > allowed or share == 1):
         limit = "none is allowed (on_bad_patch: fail)" if on_bad_patch == "fail" else f"max_rejected is {allowed:.2%}"
@@ -259,10 +210,3 @@ def _judge(faults: Sequence[tuple[str, str]], total: int, listing: str, on_bad_p
             f"{len(faults)} of {total} patches are bad ({share:.2%}), {limit}. All are listed in {listing}; "
             f"the first: {faults[0][0]}: {faults[0][1]}. Mend the files, or raise index.max_rejected"
         )
-
-
-def _log_rejected(faults: Sequence[tuple[str, str]], listing: str) -> None:
-    for id_, reason in faults[:20]:
-        log.warning("left out patch %s: %s", id_, reason)
-    if faults:
-        log.warning("%d patches left out, listed with their reasons in %s", len(faults), listing)

@@ -14,29 +14,24 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import pandas as pd
 import rasterio
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
-from cerraseg.data.tables import read_patch_table
-from cerraseg.geo import rasters
-from cerraseg.data.masks import derive_edges
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
-from cerraseg.core.layout import edge_layer, levels_of
+from cerraseg.core.layout import SIZE, edge_layer, levels_of
 from cerraseg.core.logs import log, progress
-from cerraseg.data.index import GDAL, checksum, unlike_patch
-from cerraseg.core.layout import SIZE
+from cerraseg.core.processes import process_map
 from cerraseg.core.storage import need_room
 from cerraseg.core.taxonomy import MODALITIES
-from cerraseg.core.processes import process_map
+from cerraseg.data.masks import derive_edges
+from cerraseg.data.reader import GDAL, checksum, open_layer
+from cerraseg.data.tables import read_patch_table
 
 _REMOVE = "remove it and give the same command again, which makes it anew"
 _CHUNK = 64  # patches that a worker writes at a time
-_AGAIN = "run the index step again (snakemake --forcerun index)"
-_CHANGED = f"has changed since it was indexed: {{}}; {_AGAIN}"
+_INDEX_AGAIN = "it has changed since it was indexed: run the index step again (snakemake --forcerun index)"
 
 
 @dataclass(frozen=True)
@@ -168,7 +163,7 @@ def _write_chunk(to_images: _Target, to_masks: _Target, chunk: tuple[int, list[d
     hashes = []
     with rasterio.Env(**GDAL), to_images.at(row) as (image_file, image), to_masks.at(row) as (mask_file, mask):
         for files in patches:
-            _fill(files, image, mask)
+            _read_patch(files, image, mask)
             content = hashlib.sha256(image.data)
             content.update(mask.data)
             hashes.append(content.hexdigest())
@@ -177,35 +172,23 @@ def _write_chunk(to_images: _Target, to_masks: _Target, chunk: tuple[int, list[d
     return hashes
 
 
-def _fill(files: dict[str, Any], image: NDArray[np.float32], mask: NDArray[np.uint8]) -> None:
+def _read_patch(files: dict[str, Any], image: NDArray[np.float32], mask: NDArray[np.uint8]) -> None:
     """Read the files of a patch into ``image`` (bands, 128, 128) and ``mask`` (layers, 128, 128)."""
-    levels = levels_of(files)
-    layers = [*_modalities(files), *levels, *(edge for edge in map(edge_layer, levels) if files[edge])]
-    read = {layer: _read(files[layer], len(MODALITIES.get(layer, " "))) for layer in layers}
+    modalities, levels = _modalities(files), levels_of(files)
+    read = {}
+    for layer in (*modalities, *levels, *(edge for edge in map(edge_layer, levels) if files[edge])):
+        try:
+            with open_layer(files[layer], layer) as source:
+                read[layer] = source.read()
+        except DataError as error:
+            raise DataError(f"{error}; {_INDEX_AGAIN}") from None
     if checksum(read.values()) != files["content"]:
-        raise DataError(f"{', '.join(files[layer] for layer in layers)}: {_CHANGED.format('other pixels')}")
-    band = 0
-    for modality in _modalities(files):
-        image[band : band + len(read[modality])] = read[modality]
-        band += len(read[modality])
-    for layer, level in enumerate(levels):
-        mask[layer] = read[level][0]
+        raise DataError(f"{', '.join(files[layer] for layer in read)}: other pixels; {_INDEX_AGAIN}")
+    np.concatenate([read[modality] for modality in modalities], out=image, casting="unsafe")
+    for row, level in enumerate(levels):
+        mask[row] = read[level][0]
         edges = read.get(edge_layer(level))
-        mask[len(levels) + layer] = derive_edges(mask[layer]) if edges is None else edges[0]
-
-
-def _read(path: str, bands: int) -> NDArray[Any]:
-    try:
-        with rasters.open_raster(path) as source:
-            if unlike := unlike_patch(source, bands):
-                found = f"{unlike[0]} pixels, expected {unlike[1]}"
-                raise DataError(f"{path}: {_CHANGED.format(found)}")
-            pixels: NDArray[Any] = source.read()
-            return pixels
-    except (RasterioError, OSError) as error:
-        raise DataError(
-            f"{path}: was indexed but cannot be read now ({error}); expected the same file: put it back, or {_AGAIN}"
-        ) from None
+        mask[len(levels) + row] = derive_edges(mask[row]) if edges is None else edges[0]
 
 
 def open_store(images: str | Path, masks: str | Path, header: str | Path) -> Store:

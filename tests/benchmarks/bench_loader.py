@@ -29,13 +29,13 @@ BATCH, READERS, LAYERS = 32, 2, ("l1", "edge_l1")
 
 
 def prepare(folder: Path, patches: int) -> None:
-    from cerraseg.data.index import index
+    from cerraseg.data.index import write_patch_table
     from cerraseg.data.packed import pack
     from cerraseg.data.simulation.patches import simulate
 
     data, table = folder / "cerradata_4mm", folder / "patches.parquet"
     simulate(data, patches=patches, seed=42, workers=2)
-    index([data], table, folder / "rejected.csv", threads=2)
+    write_patch_table([data], table, folder / "rejected.csv", threads=2)
     pack(table, folder / "images.npy", folder / "masks.npy", folder / "header.json", workers=2)
     os.sync()  # what is not yet written cannot be evicted
 

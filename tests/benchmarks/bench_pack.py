@@ -30,7 +30,7 @@ def read_files(root: Path) -> None:
 
 
 def run_index(root: Path, workers: int) -> None:
-    index.index([root / "cerradata_4mm"], root / "patches.parquet", root / "rejected.csv", threads=workers)
+    index.write_patch_table([root / "cerradata_4mm"], root / "patches.parquet", root / "rejected.csv", threads=workers)
 
 
 def run_pack(root: Path, workers: int) -> None:

@@ -6,22 +6,21 @@ import pytest
 import rasterio
 from conftest import IDS, PIXEL, arrays, opened, patch_file, write_patch, write_tif
 
-from cerraseg.data import masks
-from cerraseg.evaluation import edges
-from cerraseg.data import index as patches, packed as store
 from cerraseg.core import processes
 from cerraseg.core.errors import DataError
+from cerraseg.data import index as patches
+from cerraseg.data import masks
+from cerraseg.data import packed as store
 
 
 def index(root, tmp_path, **options):
-    patches.index([root], tmp_path / "patches.parquet", tmp_path / "rejected.csv", **options)
+    patches.write_patch_table([root], tmp_path / "patches.parquet", tmp_path / "rejected.csv", **options)
     return pd.read_parquet(tmp_path / "patches.parquet")
 
 
 def test_table_holds_place_counts_and_paths(root, tmp_path):
     table = index(root, tmp_path)
     assert table["id"].tolist() == sorted(IDS)
-    assert table["row"].tolist() == list(range(len(IDS)))
     row = table.set_index("id").loc["7"]
     with rasterio.open(patch_file(root, "l2", "7")) as source:
         mask = source.read(1)
@@ -29,7 +28,6 @@ def test_table_holds_place_counts_and_paths(root, tmp_path):
         assert tuple(row[list("abcdef")]) == source.transform[:6]
     assert [row[f"l2_{k}"] for k in range(14)] == np.bincount(mask.ravel(), minlength=14).tolist()
     assert row["l1_1"] == row["l2_1"] + row["l2_2"]
-    assert (row["l2_ignored"], row["nonfinite"]) == (0, 0)
     assert row["msi"] == str(patch_file(root, "msi", "7"))
     assert pd.read_csv(tmp_path / "rejected.csv").empty
 
@@ -40,7 +38,7 @@ def test_processes_do_not_matter(root, tmp_path, monkeypatch):
     alone = index(root, tmp_path, max_rejected=0.2)
     rejected = (tmp_path / "rejected.csv").read_bytes()
     monkeypatch.setattr(patches, "_CHUNK", 1)  # so that nothing of a bad patch's chunk is left
-    monkeypatch.setattr(processes, "_START", 0)
+    monkeypatch.setattr(processes, "_START", 0, raising=False)
     pd.testing.assert_frame_equal(index(root, tmp_path, max_rejected=0.2, threads=2), alone, check_exact=True)
     assert (tmp_path / "rejected.csv").read_bytes() == rejected
     assert len(alone) == len(IDS) - 2
@@ -56,7 +54,7 @@ def test_ignored_pixels_are_counted_and_allowed(root, tmp_path):
     mask[0, 0, :5] = 3
     write_tif(patch_file(root, "l1", IDS[0]), mask)
     row = index(root, tmp_path).set_index("id").loc[IDS[0]]
-    assert (row["l1_3"], row["l1_ignored"]) == (5, 128 * 128 - 5)
+    assert [row[f"l1_{k}"] for k in range(7)] == [0, 0, 0, 5, 0, 0, 0]
 
 
 def ones(bands=1, size=128, dtype=np.int32):
@@ -69,6 +67,16 @@ def east(id_):
 
 def missing(root, id_):
     patch_file(root, "sar", id_).unlink()
+
+
+def broken_link(root, id_):
+    missing(root, id_)
+    patch_file(root, "sar", id_).symlink_to("nowhere")
+
+
+def broken_link_of_edges(root, id_):
+    (root / "edge_7c").mkdir()
+    (root / f"edge_7c/edge_{id_}.tif").symlink_to(f"edge_{id_}.tif")
 
 
 def unreadable(root, id_):
@@ -124,6 +132,8 @@ def beyond_a_byte(root, id_):
 
 FAULTS = {
     missing: "no sar file; expected one file a patch in every layer folder",
+    broken_link: "cannot be read .*no such file",
+    broken_link_of_edges: "cannot be read .*no such file",
     unreadable: "cannot be read .*fetch or write the file again",
     truncated: "cannot be read .*fetch or write the file again",
     wrong_size: "1 bands of 64 x 64 pixels; expected 1 of 128 x 128",
@@ -131,10 +141,10 @@ FAULTS = {
     wrong_crs: "CRS EPSG:32722; expected EPSG:4326 as in the patch's first file",
     no_crs: "no coordinate reference system; expected a georeferenced file",
     wrong_place: "pixels off the patch's first file; expected the same ground",
-    wrong_value: "mask values 7; expected 0 to 6, or 255 to ignore",
-    fraction: "mask values 1.5; expected 0 to 6, or 255 to ignore",
-    beyond_a_byte: "mask values 256; expected 0 to 13, or 255 to ignore",
-    wrong_edge: "edge values 2; expected 0 and 1, or 255 to ignore",
+    wrong_value: "values 7; expected 0 to 6, or 255 to ignore",
+    fraction: "values 1.5; expected 0 to 6, or 255 to ignore",
+    beyond_a_byte: "values 256; expected 0 to 13, or 255 to ignore",
+    wrong_edge: "values 2; expected 0 to 1, or 255 to ignore",
     not_finite: "3 NaN or infinite values; expected finite pixels only",
 }
 
@@ -152,25 +162,21 @@ def test_bad_patch_is_listed_and_left_out(spoil, root, tmp_path, caplog):
     assert "901" in caplog.messages[-2]
 
 
-def test_fail_stops_at_one_bad_patch_and_still_lists_it(root, tmp_path):
-    wrong_value(root, "901")
-    with pytest.raises(DataError, match=r"1 of 12 patches are bad \(8.33%\), none is allowed .*901: .*mask values 7"):
-        index(root, tmp_path, on_bad_patch="fail")
-    assert not (tmp_path / "patches.parquet").exists()
-    assert len(pd.read_csv(tmp_path / "rejected.csv")) == 1
-
-
-def test_too_many_bad_patches_fail(root, tmp_path):
-    wrong_value(root, "901")
-    with pytest.raises(DataError, match=r"max_rejected is 1.00%.*Mend the files, or raise index.max_rejected"):
-        index(root, tmp_path)
-
-
-def test_all_bad_never_passes(root, tmp_path):
-    for id_ in IDS:
+@pytest.mark.parametrize(
+    ("bad", "options", "words"),
+    [
+        (IDS[:1], {"on_bad_patch": "fail"}, r"1 of 12 patches .*\(8.33%\).*on_bad_patch: fail.*values 7"),
+        (IDS[:1], {}, r"max_rejected is 1.00%.*index.max_rejected"),
+        (IDS, {"max_rejected": 1.0}, "12 of 12 patches are bad"),
+    ],
+)
+def test_too_many_bad_patches_fail_and_are_listed(root, tmp_path, bad, options, words):
+    for id_ in bad:
         wrong_value(root, id_)
-    with pytest.raises(DataError, match="12 of 12 patches are bad"):
-        index(root, tmp_path, max_rejected=1.0)
+    with pytest.raises(DataError, match=words):
+        index(root, tmp_path, **options)
+    assert not (tmp_path / "patches.parquet").exists()
+    assert len(pd.read_csv(tmp_path / "rejected.csv")) == len(bad)
 
 
 def test_only_layers_of_every_root_are_used(root, tmp_path):
@@ -179,7 +185,7 @@ def test_only_layers_of_every_root_are_used(root, tmp_path):
     for file in (second / "semantic_14c").iterdir():
         file.unlink()
     (second / "semantic_14c").rmdir()
-    patches.index([root, second], tmp_path / "t.parquet", tmp_path / "r.csv")
+    patches.write_patch_table([root, second], tmp_path / "t.parquet", tmp_path / "r.csv")
     table = pd.read_parquet(tmp_path / "t.parquet")
     assert "l2" not in table
     assert set(table["id"]) == {*IDS, "5"}
@@ -188,20 +194,17 @@ def test_only_layers_of_every_root_are_used(root, tmp_path):
 def test_same_id_twice_is_refused(root, tmp_path):
     write_patch(tmp_path / "second", IDS[0])
     with pytest.raises(DataError, match=f"have the same id '{IDS[0]}'; rename or move one of them"):
-        patches.find([root, tmp_path / "second"])
+        patches.find_patches([root, tmp_path / "second"])
 
 
-def test_unknown_folder_names_what_was_expected(tmp_path):
-    (tmp_path / "images").mkdir()
-    with pytest.raises(DataError, match="found no known folder; expected at least one of msi_images"):
-        patches.find([tmp_path])
-
-
-def test_empty_folders_are_refused(tmp_path):
-    for name in ("msi_images", "semantic_7c"):
+@pytest.mark.parametrize(
+    ("folders", "found"), [(["images"], "no known folder"), (["msi_images", "semantic_7c"], "no .tif file")]
+)
+def test_nothing_to_index_is_refused(tmp_path, folders, found):
+    for name in folders:
         (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match=r"hold no .tif file"):
-        patches.find([tmp_path])
+    with pytest.raises(DataError, match=found):
+        patches.find_patches([tmp_path])
 
 
 def test_table_says_where_edges_come_from(root, tmp_path, caplog):
@@ -209,12 +212,13 @@ def test_table_says_where_edges_come_from(root, tmp_path, caplog):
     drawn = np.random.default_rng(0).integers(0, 2, (1, 128, 128), np.uint8)
     write_tif(root / "edge_7c/any_name_42.tif", drawn, east=east("42"))
     write_tif(root / "edge_7c/of_no_patch_777.tif", drawn)
-    table = index(root, tmp_path).set_index("id")
+    table = index(root, tmp_path)
+    row = table["id"].tolist().index("42")
+    table = table.set_index("id")
     assert table["edge_l1"].loc["42"] == str(root / "edge_7c/any_name_42.tif")
     assert (table["edge_l1"].drop("42") == "").all() and (table["edge_l2"] == "").all()
     assert "edges of l1: 1 read, 11 derived from the mask" in caplog.messages
     store.pack(tmp_path / "patches.parquet", *arrays(tmp_path))
     packed = opened(tmp_path)
-    row = table["row"].loc["42"]
     np.testing.assert_array_equal(packed.masks[row, packed.layer("edge_l1")], drawn[0])
     np.testing.assert_array_equal(packed.masks[row, packed.layer("edge_l2")], masks.derive_edges(packed.masks[row, 1]))

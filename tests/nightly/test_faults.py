@@ -96,7 +96,7 @@ def pool(folder, packed):
 
 def index(folder, packed):
     root = Path(pd.read_parquet(packed / "patches.parquet")["msi"][0]).parents[1]
-    patches.index([root], folder / "patches.parquet", folder / "rejected.csv")
+    patches.write_patch_table([root], folder / "patches.parquet", folder / "rejected.csv")
 
 
 def figure(folder, _):
@@ -323,14 +323,14 @@ def test_checkpoint_that_rotted_is_refused(rot, whole, tmp_path):
 @pytest.mark.parametrize("layer", ["msi", "l1"])
 def test_pixels_that_changed_between_index_and_pack_are_noticed(layer, root, tmp_path):
     """In a file of the same shape and size."""
-    patches.index([root], tmp_path / "t.parquet", tmp_path / "r.csv")
+    patches.write_patch_table([root], tmp_path / "t.parquet", tmp_path / "r.csv")
     bands, dtype = (12, np.float32) if layer == "msi" else (1, np.int32)
     write_tif(patch_file(root, layer, "42"), np.ones((bands, 128, 128), dtype))
     said = rf"{patch_file(root, layer, '42')}.* has changed since it was indexed: other pixels; .* --forcerun index"
     with pytest.raises(DataError, match=said):
         store.pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
     assert list((tmp_path / "out").iterdir()) == []
-    patches.index([root], tmp_path / "t.parquet", tmp_path / "r.csv")
+    patches.write_patch_table([root], tmp_path / "t.parquet", tmp_path / "r.csv")
     store.pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
 
 

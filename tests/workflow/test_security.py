@@ -284,7 +284,7 @@ def test_an_id_that_is_a_formula_is_no_patch(tmp_path, id_):
     for layer in ("msi", "sar", "l1", "l2"):
         patch_file(tmp_path / "data", layer, "4").rename(patch_file(tmp_path / "data", layer, id_))
     table, rejected = tmp_path / "patches.parquet", tmp_path / "rejected.csv"
-    index.index([tmp_path / "data"], table, rejected, max_rejected=0.5)
+    index.write_patch_table([tmp_path / "data"], table, rejected, max_rejected=0.5)
     assert pd.read_parquet(table)["id"].tolist() == ["1", "2", "3"]
     (row,) = pd.read_csv(rejected, dtype=str).itertuples(index=False)
     assert row.id == f"'{id_}" and "would be a formula in a table" in row.reason

@@ -9,7 +9,7 @@ from cerraseg.orchestration.step import step
 if __name__ == "__main__":
     with step(snakemake):
         roots = [root["path"] for root in json.loads(Path(snakemake.input.manifest).read_text())["roots"]]
-        index.index(
+        index.write_patch_table(
             roots,
             snakemake.output.table,
             snakemake.log.rejected,

@@ -45,7 +45,7 @@ def good(tmp_path_factory):
 def inspected(root):
     """What the index says of the patch: nothing, or why it is left out."""
     out = root.parent / "index"
-    index.index([root], out / "table.parquet", out / "rejected.csv", max_rejected=0)
+    index.write_patch_table([root], out / "table.parquet", out / "rejected.csv", max_rejected=0)
     return "taken"
 
 
@@ -129,7 +129,7 @@ def test_damaged_patches_are_left_out_with_a_reason(cell: Cell, good: Path, laye
 def test_patches_damaged_after_the_index_stop_the_pack(cell: Cell, good: Path, layer: str, data: st.DataObject) -> None:
     table = good.parent / "table.parquet"
     if not table.exists():
-        index.index([good], table, good.parent / "rejected.csv")
+        index.write_patch_table([good], table, good.parent / "rejected.csv")
     with damaged_patch(good, layer, data):
         assert_no_fault(cell.run(packed, good))
     assert list((good.parent / "pack").glob(".*")) == []

@@ -147,4 +147,4 @@ def test_a_file_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
     path = patch_file(tmp_path / "root", "msi", "42")
     path.rename(path.with_name(b"ms_\xff.tif".decode(errors="surrogateescape")))
     with pytest.raises(DataError, match="a name that is no text"):
-        index.find([tmp_path / "root"])
+        index.find_patches([tmp_path / "root"])
