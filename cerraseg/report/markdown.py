@@ -1,23 +1,24 @@
-"""Text of model cards: tables and cells in Markdown."""
+"""Tables in Markdown whose cells hold their content, whatever it is."""
 
 import re
 from collections.abc import Iterable, Sequence
 
 
-def table(headings: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table, with columns of numbers to the right."""
-    cells = [[plain(cell) for cell in row] for row in rows]
-    columns = list(zip(*cells, strict=True))
-    rules = ["--:" if all(re.fullmatch(r"[-\d.,]+|–", cell) for cell in column) else ":--" for column in columns]
+def markdown_table(headings: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """Format a Markdown table; columns without a letter in their cells, such as numbers, are aligned to the right."""
+    cells = [[markdown_text(value) for value in row] for row in rows]
+    columns = zip(*cells, strict=True)
+    rules = [":--" if any(map(str.isalpha, "".join(column))) else "--:" for column in columns]
     return "\n".join("| " + " | ".join(row) + " |" for row in [headings, rules, *cells])
 
 
-def plain(value: object) -> str:
-    """A value as text that stays within its line and its table cell."""
+def markdown_text(value: object) -> str:
+    """Format a value so that it stays within its line and its table cell, and starts neither HTML nor a link."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value))
-    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(")
+        return ", ".join(map(markdown_text, value))
+    text = " ".join(str(value).split()).replace("|", "\\|").replace("](", "]\\(")
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)

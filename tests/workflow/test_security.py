@@ -26,7 +26,7 @@ from cerraseg.models import adopt, checkpoint
 from cerraseg.models.factory import build
 from cerraseg.models.pretrained import load_encoder
 from cerraseg.report.figures import curves
-from cerraseg.report.markdown import plain
+from cerraseg.report.markdown import markdown_text
 from cerraseg.training import train
 
 REPOSITORY = Path(__file__).parents[2]
@@ -298,4 +298,4 @@ def test_a_title_is_no_formula(tmp_path):
 
 
 def test_a_card_has_no_link_of_a_strangers():
-    assert plain("[a](javascript:alert(1)) <script>| b\nc") == r"[a]\(javascript:alert(1)) &lt;script>\| b c"
+    assert markdown_text("[a](javascript:alert(1)) <script>| b\nc") == r"[a]\(javascript:alert(1)) &lt;script>\| b c"

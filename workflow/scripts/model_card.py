@@ -6,13 +6,14 @@ from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.layout import SOURCE
 from cerraseg.orchestration.step import step
-from cerraseg.report import model_card, model_card_facts
+from cerraseg.report.model_card.card import write_model_card
+from cerraseg.report.model_card.facts import Run, Sources
 
 with step(snakemake):
-    model_card.write(
+    write_model_card(
         Path(snakemake.output.card),
-        model_card_facts.Sources(**{name: Path(file) if file else None for name, file in snakemake.input.items()}),
-        model_card_facts.Run(
+        Sources(**{name: Path(file) if file else None for name, file in snakemake.input.items()}),
+        Run(
             Scenario(**snakemake.params.scenario),
             Recipe(**snakemake.params.recipe),
             snakemake.params.settings,

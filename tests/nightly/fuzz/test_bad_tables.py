@@ -18,7 +18,7 @@ from cerraseg.data import index, statistics, tables
 from cerraseg.data import packed as store
 from cerraseg.evaluation import benchmark, leakage, score_files
 from cerraseg.models import released
-from cerraseg.report import model_card_facts
+from cerraseg.report.model_card import facts
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ JSONS = {
     "statistics": lambda path: statistics.read_bands(path),
     "released": lambda path: released.read_listing(path),
     "metrics": lambda path: benchmark._read(path),
-    "facts": lambda path: model_card_facts._read(path),
+    "facts": lambda path: facts._read_json(path),
 }
 
 

@@ -33,15 +33,15 @@ class Sources:
 
 @dataclass(frozen=True)
 class Run:
-    """What the configuration says of a scenario.
+    """What the configuration sets for a scenario.
 
     Attributes:
-        scenario: whose card it is.
-        recipe: what the scenario's recipe means for its model.
+        scenario: the scenario of the card.
+        recipe: its training recipe for its model.
         settings: the model's own settings.
         training: ``epochs`` (at most) and ``batch_size``.
         split: ``scheme``, shares by part, ``seed`` and ``validation_seed``.
-        label: what the data is called; if it says "simulated", so does the card.
+        label: name of the data source; data whose label has "simulated" in it is marked as such.
         train_code: digest of the training code.
         pretrained: name of the file that the encoder started from; empty where there is none.
     """
@@ -63,13 +63,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the files and the machine say; the checkpoint and the split as texts with their hashes."""
+    """Contents of the files; of the checkpoint and the split the size in bytes and the SHA-256."""
 
-    checkpoint: str
+    checkpoint: tuple[int, str]
     metrics: Mapping[str, Any]
     header: Mapping[str, Any]
     manifest: Mapping[str, Any]
-    split: str
+    split: tuple[int, str]
     parts: Mapping[str, int]
     statistics: Mapping[str, Any]
     history: pd.DataFrame | None
@@ -77,29 +77,29 @@ class Facts:
     commit: str
 
 
-def gather(sources: Sources, repository: Path) -> Facts:
-    """Read the files, and the commit that ``repository`` is at now, which need not be that of the training."""
+def read_facts(sources: Sources, repository: Path) -> Facts:
+    """Read the files, and the present commit of the source tree in ``repository``."""
     return Facts(
-        checkpoint=_hashed(sources.checkpoint),
-        metrics=_read(sources.metrics),
-        header=_read(sources.header),
-        manifest=_read(sources.manifest),
-        split=_hashed(sources.split),
+        checkpoint=_size_and_hash(sources.checkpoint),
+        metrics=_read_json(sources.metrics),
+        header=_read_json(sources.header),
+        manifest=_read_json(sources.manifest),
+        split=_size_and_hash(sources.split),
         parts=Counter(read_split(sources.split)["split"]),
-        statistics=_read(sources.statistics),
+        statistics=_read_json(sources.statistics),
         history=pd.read_csv(sources.history) if sources.history else None,
-        origin=_read(sources.origin) if sources.origin else {},
+        origin=_read_json(sources.origin) if sources.origin else {},
         commit=commit(repository),
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); run the step that makes it again") from None
 
 
-def _hashed(path: Path) -> str:
+def _size_and_hash(path: Path) -> tuple[int, str]:
     with path.open("rb") as file:
-        return f"{path.stat().st_size:,} bytes, SHA-256 `{hashlib.file_digest(file, 'sha256').hexdigest()}`"
+        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()

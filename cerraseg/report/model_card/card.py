@@ -1,0 +1,221 @@
+"""A model card for each scenario: what the checkpoint is, how it was made, and what its scores are worth.
+
+Source: M. Mitchell et al., "Model Cards for Model Reporting", Conference on Fairness, Accountability, and Transparency
+(2019), 220–229. No path, host or user name of the machine gets into a card.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from cerraseg.config.recipes import Recipe, model_settings
+from cerraseg.config.scenario import RELEASED
+from cerraseg.core.files import atomic_write
+from cerraseg.core.taxonomy import LEVELS, MODALITIES, SAR_BANDS
+from cerraseg.core.versions import versions
+from cerraseg.report.markdown import markdown_table, markdown_text
+from cerraseg.report.model_card.facts import Facts, Run, Sources, read_facts
+from cerraseg.training.weightings import WEIGHTINGS
+
+PUBLISHED = "CerraData-4MM"
+RARE = 0.01
+"""A class with a smaller share of the scored pixels is named as rare."""
+
+_ORIGIN = {  # of a manifest: anything else in it might name this machine
+    "dataset": "Kaggle handle",
+    "version": "Kaggle version",
+    "patches": "simulated patches",
+    "scenes": "simulated scenes",
+    "seed": "seed of the simulation",
+}
+_MODELS = {"unet": "U-Net", "transnuseg": "TransNuSeg"}
+_SENSORS = {"msi": "Sentinel-2", "sar": "Sentinel-1", "concat": "Sentinel-2 and Sentinel-1"}
+_SCORES = {
+    "macro_f1": "Macro F1",
+    "miou": "mIoU",
+    "accuracy": "Accuracy",
+    "macro_f1_present": "Macro F1 (classes present)",
+    "miou_present": "mIoU (classes present)",
+    "weighted_f1": "Weighted F1",
+    "kappa": "Kappa × 100",
+}
+
+
+def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -> None:
+    """Write a scenario's model card in Markdown with the front matter that model hubs read.
+
+    The same files, versions and commit give the same bytes.
+
+    Args:
+        path: file to write.
+        sources: files of the scenario and of its data. Without a history, the card tells of no training.
+        run: the scenario's configuration.
+        repository: folder of the source tree, whose present commit is named; the training may have had another.
+    """
+    facts = read_facts(sources, repository)
+    scenario, metrics, trained = run.scenario, facts.metrics, facts.history is not None
+    text = _template().render(
+        run=run,
+        facts=facts,
+        scenario=scenario,
+        metrics=metrics,
+        trained=trained,
+        published=run.label == PUBLISHED,
+        front_matter=_front_matter(run),
+        title=_title(run),
+        giver="released by the authors of the data set" if scenario.recipe == RELEASED else "given by the user",
+        sensors=_SENSORS[scenario.modality],
+        settings=model_settings(scenario.model, run.settings, run.recipe),
+        bands=list(_bands(run, facts, trained)),
+        classes=[(entry.id, entry.abbreviation, entry.name) for entry in LEVELS[scenario.level]],
+        data=_data(run, facts),
+        split_rules=_split_rules(run.split),
+        parts=list(_parts(run, facts)),
+        leakage=metrics.get("leakage"),
+        training=_training(run, facts) if trained else {},
+        recipe=_recipe(run.recipe),
+        origin=_origin(facts.origin) if not trained else {},
+        scores=list(_scores(metrics)),
+        class_scores=[
+            (entry["name"], *_percent(entry, "f1", "iou", "precision", "recall"), f"{entry['support']:,}")
+            for entry in metrics["classes"]
+        ],
+        edges=_edges(metrics.get("edges") or {}),
+        rare=", ".join(_rare(metrics["classes"])),
+        versions=versions(),
+    )
+    with atomic_write(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _template() -> Any:
+    """Load the card's template, which writes every value by :func:`markdown_text`."""
+    environment = Environment(  # noqa: S701 (escaped for Markdown by finalize)
+        loader=FileSystemLoader(Path(__file__).with_name("assets")),
+        finalize=lambda value: value if hasattr(value, "__html__") else markdown_text(value),  # not after "| safe"
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["table"] = markdown_table
+    return environment.get_template("model_card.md.jinja")
+
+
+def _front_matter(run: Run) -> str:
+    scenario = run.scenario
+    tags = ["remote-sensing", "land-cover", "land-use", "semantic-segmentation", "pytorch", scenario.model]
+    tags += _SENSORS[scenario.modality].lower().split(" and ")
+    tags += ["cerrado", "cerradata-4mm"] if run.label == PUBLISHED else ["simulated-data"] if run.simulated else []
+    metrics = ["f1", "mean_iou", "accuracy"]
+    return ModelCardData(
+        library_name="cerraseg", pipeline_tag="image-segmentation", tags=tags, metrics=metrics
+    ).to_yaml()
+
+
+def _title(run: Run) -> str:
+    """Name of the model; of a user's own model, its parts."""
+    architecture = run.settings.get("architecture")
+    late = " for each modality" if run.settings.get("fusion") == "late" else ""
+    if architecture:
+        return f"{architecture} with the encoder {run.settings['encoder']}{late}"
+    return _MODELS[run.scenario.model]
+
+
+def _bands(run: Run, facts: Facts, trained: bool) -> Iterator[tuple[object, ...]]:
+    for channel, name in enumerate(MODALITIES[run.scenario.modality]):
+        row = (channel, name, _SENSORS["sar" if name in SAR_BANDS else "msi"])
+        if trained and run.recipe.zscore:
+            band = facts.statistics["bands"][name]
+            yield *row, f"{band['mean']:.6g}", f"{band['std'] or 1:.6g}"
+        else:
+            yield row
+
+
+def _data(run: Run, facts: Facts) -> dict[str, object]:
+    origin, header = facts.manifest["origin"], facts.header
+    return {
+        "source": run.label,
+        **{title: origin[name] for name, title in _ORIGIN.items() if name in origin},
+        "patches, all checked": f"{header['patches']:,}",
+        "digest of the ids": header["ids"],
+        "digest of the pixels": header["pixels"],
+    }
+
+
+def _split_rules(split: Mapping[str, Any]) -> str:
+    rules = (
+        f"{name.replace('_', ' ')} {markdown_text(value)}"
+        for name, value in split.items()
+        if name not in ("train", "validation", "test") and value != []
+    )
+    text = ", ".join(rules)
+    return text[:1].upper() + text[1:]
+
+
+def _parts(run: Run, facts: Facts) -> Iterator[tuple[object, ...]]:
+    for part in ("train", "validation", "test"):
+        yield part, run.split[part], f"{facts.parts[part]:,}"
+    if unused := facts.parts.get("buffer"):
+        yield "buffer, used by nobody", None, f"{unused:,}"
+
+
+def _training(run: Run, facts: Facts) -> dict[str, object]:
+    scenario, history = run.scenario, facts.history
+    assert history is not None
+    weighting = WEIGHTINGS[scenario.weighting]
+    weights = weighting.balance(facts.statistics["levels"][scenario.level]).class_weights
+    best = history[history["selected"]].iloc[0]
+    return {
+        "recipe": scenario.recipe,
+        "seed": scenario.seed,
+        "epochs at most": run.training["epochs"],
+        "epochs run": len(history),
+        "best epoch, the one kept": int(best["epoch"]),
+        "its macro F1 on the validation patches": f"{100 * best['val_macro_f1']:.2f} %",
+        **{name.replace("_", " "): value for name, value in run.training.items() if name != "epochs"},
+        "for rare classes": weighting.description,
+        "class weights in the loss": "none"
+        if weights is None
+        else f"by class id: {', '.join(map('{:.4g}'.format, weights))}",
+    }
+
+
+def _recipe(recipe: Recipe) -> list[tuple[str, object, str]]:
+    """Field, value and meaning, which is that of the docstring of :class:`Recipe`."""
+    found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", inspect.getdoc(Recipe) or "", re.MULTILINE)
+    meanings = {name: " ".join(text.replace("``", "`").replace(":func:", "").split()) for name, text in found}
+    return [(name, value, meanings.get(name, "")) for name, value in asdict(recipe).items()]
+
+
+def _origin(origin: Mapping[str, Any]) -> dict[str, object]:
+    return {"file": Path(origin["file"]).name, "bytes": f"{origin['bytes']:,}", "SHA-256": origin["sha256"]}
+
+
+def _scores(metrics: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    for name, title in _SCORES.items():
+        ends = metrics["intervals"].get(name)
+        span = f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}" if ends else None
+        yield title, f"{100 * metrics['scores'][name]:.2f}", span
+
+
+def _edges(edges: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    return [(pixels, *_percent(edges[pixels], "precision", "recall", "f1")) for pixels in sorted(edges, key=int)]
+
+
+def _percent(ratios: Mapping[str, Any], *names: str) -> list[str]:
+    return [f"{100 * ratios[name]:.2f}" for name in names]
+
+
+def _rare(classes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    total = sum(entry["support"] for entry in classes)
+    for entry in classes:
+        if entry["support"] < RARE * total:
+            share = f"{100 * entry['support'] / total:.3f} %" if entry["support"] else "absent"
+            yield f"{entry['name']} ({share}{'' if entry['predicted'] else ', never predicted'})"
