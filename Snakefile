@@ -1,39 +1,11 @@
 """CerraSeg: from Sentinel-1/2 patches to scored land-cover maps. `snakemake -n` shows what would run."""
 
-if (
-    not workflow.overwrite_configfiles
-):  # a configuration stands alone: it is never merged into the demo's
 
-    configfile: "config/config.yaml"
+# Included here, beside the package, so that steps import it without an installation.
+include: "workflow/Snakefile"
 
 
-include: "workflow/rules/guard.smk"
-include: "workflow/rules/common.smk"
-include: "workflow/rules/common_paths.smk"
-include: "workflow/rules/common_scenes.smk"
-include: "workflow/rules/common_search.smk"
-include: "workflow/rules/digests.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/folds.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/map.smk"
-include: "workflow/rules/scenes.smk"
-include: "workflow/rules/report.smk"
-include: "workflow/rules/search.smk"
-
-
-localrules:
-    digests,
-
-
-rule all:
+rule default:  # an included file's default does not count
     default_target: True
     input:
-        TABLES,
-        FIGURES,
-        MAPS,
-        SCENE_MAPS,
-        CHECKPOINTS,
-        SCORES,
-        CARDS,
-        f"{R}/digests.json",
+        rules.all.input,

@@ -13,6 +13,7 @@ from rasterio import Affine
 from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import area_tables, areas
+from cerraseg.report.map_description import SceneMap, write_areas
 
 L1 = LEVELS["l1"]
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
@@ -149,12 +150,14 @@ def test_step_of_a_mosaic_sums_its_maps(scene, patches, tmp_path):
 
 
 def test_step_of_a_scene_prefers_its_reference(scene, patches, tmp_path):
-    inputs = {"map": scene.parent, "truth": tmp_path / "truth", "patches": patches}
-    assert (run("scene_areas", tmp_path, **inputs)["basis"] == "test patches").all()
+    made, out = SceneMap("s", "unet", "l1", "data", scene.parent, tmp_path / "truth"), tmp_path / "areas.csv"
+    write_areas(made, patches, out)
+    assert (area_tables.read(out)["basis"] == "test patches").all()
     truth = np.full((60, 100), 255, np.uint8)
     truth[:, 50:70] = 1
     reference = write_map(tmp_path / "truth/l1/truth.tif", truth)
-    table = run("scene_areas", tmp_path, **inputs)
+    write_areas(made, patches, out)
+    table = area_tables.read(out)
     assert (table["basis"] == "reference mask").all()
     assert table["sample_pixels"].tolist() == [600, 600, 0, 0, 0, 0, 0, 1200]
     counts = areas.confusion_blocks(scene, reference, L1)

@@ -28,11 +28,10 @@ MAIN = {
     "targets": ("all", "tune", f"results/scenarios/{TUNED}/learning_rate.svg"),
 }
 RULES = {
-    *("simulate", "index", "split", "distances", "pack", "statistics", "class_shares", "split_map", "truth"),
+    *("simulate", "index", "split", "distances", "pack", "statistics", "split_figures", "truth"),
     *("train", "learning_rate", "trials", "tune", "released", "adopt", "curves", "model_card"),
     *("predict", "evaluate", "mosaic", "areas", "geotiffs", "scenario_figures"),
-    *("simulate_scene", "scene", "map", "scene_areas", "scene_figures", "polygons", "stac"),
-    *("benchmark", "overview", "digests"),
+    *("simulate_scene", "scene", "map", "polygons", "describe_map", "benchmark", "overview"),
 }
 FOLDS, SOURCES = {"fold", "pool"}, {"download", "local"}
 
@@ -68,7 +67,7 @@ def test_run_killed_in_every_rule_ends_as_an_undisturbed_one(reference, killed):
 @pytest.mark.drill
 def test_killed_job_is_reported_and_made_by_the_next_run(reference, killed):
     """Of two jobs side by side, one is killed alone, as when memory runs out: the other one is finished."""
-    struck, other = "results/class_shares.svg", "results/split.png"
+    struck, other = "results/split.png", "results/distances.csv"
     for path in (struck, other):
         (killed.folder / path).unlink()
     before = set((killed.folder / killing.SCRIPTS).iterdir())
@@ -76,12 +75,12 @@ def test_killed_job_is_reported_and_made_by_the_next_run(reference, killed):
         killed.command(struck, other), cwd=killed.folder, env=killed.environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
-        while not (job := killing.process_of("class_shares", killed, before)):
+        while not (job := killing.process_of("split_figures", killed, before)):
             assert process.poll() is None
             time.sleep(0.005)
         os.kill(job, signal.SIGKILL)
         output = process.communicate()[0]
-    assert process.returncode == 1 and "Error in rule class_shares" in output
+    assert process.returncode == 1 and "Error in rule split_figures" in output
     assert not (killed.folder / struck).exists() and (killed.folder / other).exists()
     killed.run(struck, other)
     assert killing.found(killed.folder) == reference.files

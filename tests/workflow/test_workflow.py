@@ -23,8 +23,8 @@ from cerraseg.models import checkpoint
 from cerraseg.training import plan, train
 
 AFTER_PREDICTION = ("evaluate", "mosaic", "areas", "geotiffs", "scenario_figures", "model_card")
-MAPS = ("map", "scene_areas", "scene_figures", "polygons", "stac")
-LAST = {"benchmark": 1, "overview": 1, "digests": 1, "all": 1}
+MAPS = ("map", "polygons", "describe_map")
+LAST = {"benchmark": 1, "overview": 1, "default": 1}
 
 pytestmark = pytest.mark.slow
 
@@ -247,12 +247,12 @@ def test_second_run_does_nothing(project):
         ),
         (
             "cog",
-            {"mosaic": 2, "areas": 2, "truth": 1, "scenario_figures": 2, "scene": 1, "overview": 1, "digests": 1}
-            | {**dict.fromkeys(MAPS, 2), "simulate_scene": 1, "all": 1},
+            {"mosaic": 2, "areas": 2, "truth": 1, "scenario_figures": 2, "scene": 1, "overview": 1}
+            | {**dict.fromkeys(MAPS, 2), "simulate_scene": 1, "default": 1},
         ),
         (
             "bootstrap",
-            {"evaluate": 2, "areas": 2, "scene_areas": 2, "stac": 2, "scenario_figures": 2, "model_card": 2, **LAST},
+            {"evaluate": 2, "areas": 2, "describe_map": 2, "scenario_figures": 2, "model_card": 2, **LAST},
         ),
         ("logs", {}),
     ],
@@ -276,7 +276,7 @@ def test_edited_scenario_or_setting_reruns_only_its_jobs(project):
         project.configure(TINY | {"predict": {"geotiffs": True, "batch_size": 16}})
         assert project.planned() == {"predict": 2, **dict.fromkeys(AFTER_PREDICTION + MAPS, 2), **LAST}
         project.configure(TINY | {"scenarios": TINY["scenarios"] | {"extra": []}})
-        assert project.planned() == {"class_shares": 1, **LAST}
+        assert project.planned() == {"split_figures": 1, **LAST}
     finally:
         project.configure(TINY)
 

@@ -1,132 +1,203 @@
-"""Checked configuration, scenarios and paths: what the rules share."""
+"""The checked configuration, and helpers for the rules' paths and parameters."""
 
 import os
 import shutil
-from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from cerraseg.core import layout
-from cerraseg.models import preflight
-from cerraseg.config import custom_models
-from cerraseg.config.validate import check_config, simulated_scene
-from cerraseg.core.errors import ConfigError, StorageError
+from cerraseg.config.storage_url import masked, storage_of
 from cerraseg.config.strict_yaml import check_yaml
-from cerraseg.config.recipes import recipe_of, with_custom
-from cerraseg.config.scenario import RELEASED
+from cerraseg.config.validate import check_config
+from cerraseg.core import layout
+from cerraseg.core.errors import ConfigError, StorageError
+from cerraseg.core.layout import SOURCE
 from cerraseg.core.storage import ensure_folder
+from cerraseg.models import preflight
+from cerraseg.orchestration import code_digest
+from cerraseg.orchestration.experiment import Experiment
 
-BASE = Path(workflow.basedir)
-SCHEMA = yaml.safe_load(
-    (BASE / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
-)
+SCHEMA = SOURCE / "workflow/schemas/config.schema.yaml"
 
 try:
     for file in workflow.configfiles:
         check_yaml(Path(file))
-    config, scenarios = check_config(config, SCHEMA)
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    config, scenarios = check_config(config, schema)
     if workflow.is_main_process:
         preflight.check_models(config, scenarios)
         ensure_folder(Path(config["results"]))
 except (ConfigError, StorageError) as error:
     raise WorkflowError(str(error))
 
-R = config["results"]
-FOLDS = (
-    range(1, config["split"]["folds"] + 1)
-    if config["split"]["scheme"] == "kfold"
-    else []
-)
-SCENARIOS = {scenario.id: scenario for scenario in scenarios}
-# What has a checkpoint: the scenarios or, in a cross-validation, the folds of each.
-MODELS = {
-    model.id: model
-    for scenario in scenarios
-    for model in (replace(scenario, fold=fold) for fold in FOLDS or [0])
-}
-RECIPES = with_custom(config["recipes"])
-ADOPTED = [
-    s.id for s in scenarios if s.recipe == RELEASED or s.id in config["checkpoints"]
-]
-
-
-def defaults(section):
-    """The defaults of a section of the configuration: those of kaggle and split are the published ones."""
-    keys = SCHEMA["properties"][section]["properties"]
-    return {name: part["default"] for name, part in keys.items()}
-
-
-DATASET = config["kaggle"]["dataset"]
-LABEL = {
-    "simulate": "simulated landscape",
-    "kaggle": "CerraData-4MM" if DATASET == defaults("kaggle")["dataset"] else DATASET,
-    "local": config["label"],
-}[config["source"]]
-# The checked split has no keys of other schemes.
-COMPARABLE = (
-    LABEL == "CerraData-4MM" and config["split"].items() <= defaults("split").items()
-)
-
-SPLIT = dict(config["split"])
-if SPLIT["scheme"] == "kfold":
-    del SPLIT["buffer_km"]  # the splits of the folds have it
+RUN = Experiment(config, schema, scenarios)
+TUNE = config["tune"]
 
 # Only a machine with a GPU counts trainings by GPUs; profiles set how many may run at a time.
 GPU = int(any(map(shutil.which, ("nvidia-smi", "rocm-smi"))))
 # None on a cluster, where the profile sets the threads.
 CORES = workflow.resource_settings.cores or 4
-# On CPUs several scenarios side by side are faster than several threads for each.
-TORCH_THREADS = 4 if GPU else min(4, max(1, CORES // len(MODELS)))
 CONDA_LIGHT = "../../envs/light.yaml"
 CONDA_TORCH = "../../envs/torch.yaml"
 
 
-def scenario_of(wildcards):
-    """The wildcard's scenario, or fold of one."""
-    return {**SCENARIOS, **MODELS}[wildcards.scenario]
+def share_of_cores(jobs):
+    """Threads of a job with torch: on CPUs several jobs side by side are faster than several threads for each."""
+    return 4 if GPU else min(4, max(1, CORES // max(1, jobs)))
 
 
-def fields(wildcards):
-    """The wildcard's scenario as a plain dictionary."""
-    return vars(scenario_of(wildcards))
+@cache
+def package_digest(script):
+    """Digest of a step's script and of the code of the package that it reaches, of which Snakemake sees nothing."""
+    return code_digest.package_digest(SOURCE / f"workflow/scripts/{script}.py", SOURCE)
 
 
-def predicted(wildcards):
-    """Which patches the scenario's prediction has."""
-    return "test" if scenario_of(wildcards).fold else PATCHES
+# Paths. Wildcards stay open until `each_...` or Snakemake fills them in.
 
 
-def recipe(wildcards):
-    """What the scenario's recipe means for its model, as a plain dictionary."""
-    return asdict(recipe_of(scenario_of(wildcards), RECIPES))
+def results(path):
+    """A path below the results folder."""
+    return f"{config['results']}/{path}"
 
 
-def hierarchical(wildcards):
-    """Whether the scenario's model is trained for both levels."""
-    return recipe(wildcards)["hierarchy"] > 0
+def logs(name):
+    """A step's log."""
+    return results(f"logs/{name}.log")
 
 
-def model_settings(wildcards):
-    """The settings of the scenario's model; those of released ones are the published, which are the defaults."""
-    scenario = scenario_of(wildcards)
-    if scenario.model in config["models"]:
-        return custom_models.build_settings(config["models"][scenario.model])
-    return (
-        defaults(scenario.model)
-        if scenario.recipe == RELEASED
-        else config[scenario.model]
+def timings(name):
+    """A step's time and memory."""
+    return results(f"timings/{name}.tsv")
+
+
+def of_scenario(name):
+    """A file of a scenario."""
+    return results(f"scenarios/{{scenario}}/{name}")
+
+
+def scores(name):
+    """A file of a scenario's scores; a folder apart, which DVC can hash as one."""
+    return results(f"scores/{{scenario}}/{name}")
+
+
+def of_scene(name):
+    """A file of a scene."""
+    return results(f"scenes/{{scene}}/{name}")
+
+
+def of_map(name):
+    """A file of a scene's map by a scenario."""
+    return of_scene(f"{{scenario}}/{name}")
+
+
+def each_scenario(path):
+    """The path for every scenario."""
+    return expand(path, scenario=RUN.scenarios)
+
+
+def each_model(path):
+    """The path for every model: scenario or, in a cross-validation, fold of one."""
+    return expand(path, scenario=RUN.models)
+
+
+def each_trained(path):
+    """The path for every model that is trained here."""
+    return expand(path, scenario=RUN.trained)
+
+
+def each_fold(path):
+    """The path for every fold; the path alone where there are none."""
+    return expand(path, fold=RUN.folds, allow_missing=True) if RUN.folds else [path]
+
+
+def each_map(path):
+    """The path for every map of a scene."""
+    return [path.format(scene=scene, scenario=scenario) for scene, scenario in RUN.maps]
+
+
+PACKED = dict(
+    images=results("packed/images.npy"),
+    masks=results("packed/masks.npy"),
+    header=results("packed/header.json"),
+)
+# The header has a digest of the pixels: arrays with a new time but the same pixels make nobody train again.
+AS_PACKED = dict(
+    images=ancient(PACKED["images"]),
+    masks=ancient(PACKED["masks"]),
+    header=PACKED["header"],
+)
+FOLD = "folds/{fold}/" if RUN.folds else ""  # folder of what each fold has of its own
+
+
+def only(ids):
+    """Wildcard constraint to these scenarios or scenes; to none where there are none."""
+    return "|".join(ids) or "(?!)"
+
+
+wildcard_constraints:
+    scenario=only({**RUN.models, **RUN.scenarios}),
+    fold=r"\d+",
+    scene=only(RUN.scenes),
+    worker=r"[1-9]\d*",
+
+
+# Inputs and parameters that depend on the job's wildcards.
+
+
+def by_scenario(lookup):
+    """The lookup of the job's scenario."""
+    return lambda wildcards: lookup(wildcards.scenario)
+
+
+def by_scene(lookup, *kinds):
+    """The lookup of the job's scene."""
+    return lambda wildcards: lookup(wildcards.scene, *kinds)
+
+
+def of_split(name):
+    """This file of the split that the job's model learns from, which is its fold's."""
+    return lambda wildcards: (
+        results(f"{FOLD}{name}").format(fold=fold)
+        if (fold := RUN.scenario(wildcards.scenario).fold)
+        else results(name)
     )
 
 
-def pretrained(wildcards):
-    """The file of encoder parameters that the scenario's training starts from; "" where there is none."""
-    model = config["models"].get(scenario_of(wildcards).model, {})
-    return model.get("pretrained", "")
+def where(ids, path):
+    """The path, where the job's scenario is among these."""
+    return lambda wildcards: (
+        path.format(scenario=wildcards.scenario) if wildcards.scenario in ids else []
+    )
 
 
-def pretrained_input(wildcards):
-    """That file as an input, where there is one: its digest says whether it is another one, not its time."""
-    file = pretrained(wildcards)
+def pretrained(id_):
+    """The file that the training starts from, where there is one: a digest says whether it is another, not its time."""
+    file = RUN.pretrained(id_)
     return {"pretrained": ancient(file)} if file else {}
+
+
+def checkpoint_to_adopt(id_):
+    """The user's own checkpoint, or the list of the released ones."""
+    own = config["checkpoints"].get(id_)
+    return {"checkpoint": own} if own else {"listing": results("released.json")}
+
+
+def searched(lookup):
+    """The lookup of the scenario that a search starts from."""
+    return lambda wildcards: lookup(TUNE["scenario"])
+
+
+def data_to_search(id_):
+    """What trials train on, where the configuration names a scenario to search from."""
+    if not id_:
+        raise WorkflowError(
+            "tune.scenario: missing; expected the id of a scenario to search from, see docs/search.md"
+        )
+    data = dict(
+        AS_PACKED,
+        split=results("split.csv"),
+        statistics=results("statistics.json"),
+    )
+    return data | pretrained(id_)

@@ -4,12 +4,11 @@ if config["source"] == "simulate":
 
     rule simulate:
         output:
-            manifest=f"{R}/manifest.json",
-            provenance=f"{R}/provenance/source.json",
+            manifest=results("manifest.json"),
         log:
-            f"{R}/logs/simulate.log",
+            logs("simulate"),
         benchmark:
-            f"{R}/timings/simulate.tsv"
+            timings("simulate")
         conda:
             CONDA_LIGHT
         threads: 2
@@ -23,19 +22,17 @@ elif config["source"] == "kaggle":
 
     rule download:
         output:
-            manifest=f"{R}/manifest.json",
-            provenance=f"{R}/provenance/source.json",
+            manifest=results("manifest.json"),
         log:
-            f"{R}/logs/download.log",
+            logs("download"),
         benchmark:
-            f"{R}/timings/download.tsv"
+            timings("download")
         conda:
             CONDA_LIGHT
-        threads: 1
         params:
             code=package_digest("download"),
             settings=config["kaggle"],
-            label=LABEL,
+            label=RUN.label,
         script:
             "../scripts/download.py"
 
@@ -43,35 +40,32 @@ else:
 
     rule local:
         output:
-            manifest=f"{R}/manifest.json",
-            provenance=f"{R}/provenance/source.json",
+            manifest=results("manifest.json"),
         log:
-            f"{R}/logs/local.log",
+            logs("local"),
         benchmark:
-            f"{R}/timings/local.tsv"
+            timings("local")
         conda:
             CONDA_LIGHT
-        threads: 1
         params:
             code=package_digest("local"),
             roots=config["roots"],
             folders=lambda wildcards: layout.fingerprint(config["roots"]),
-            label=LABEL,
+            label=RUN.label,
         script:
             "../scripts/local.py"
 
 
 rule index:
     input:
-        manifest=f"{R}/manifest.json",
+        manifest=results("manifest.json"),
     output:
-        table=f"{R}/patches.parquet",
-        provenance=f"{R}/provenance/index.json",
+        table=results("patches.parquet"),
     log:
-        f"{R}/logs/index.log",
-        rejected=f"{R}/rejected.csv",  # under log, so that it outlives a failure that it explains
+        logs("index"),
+        rejected=results("rejected.csv"),  # under log, so that it outlives a failure that it explains
     benchmark:
-        f"{R}/timings/index.tsv"
+        timings("index")
     conda:
         CONDA_LIGHT
     threads: 4
@@ -84,38 +78,55 @@ rule index:
 
 rule split:
     input:
-        table=f"{R}/patches.parquet",
+        table=results("patches.parquet"),
     output:
-        split=f"{R}/split.csv",
-        provenance=f"{R}/provenance/split.json",
+        split=results("split.csv"),
     log:
-        f"{R}/logs/split.log",
+        logs("split"),
     benchmark:
-        f"{R}/timings/split.tsv"
+        timings("split")
     conda:
         CONDA_TORCH
-    threads: 1
     params:
         code=package_digest("split"),
-        settings=SPLIT,
+        settings=RUN.split,
     script:
         "../scripts/split.py"
 
 
+if RUN.folds:
+
+    rule fold:
+        input:
+            table=results("patches.parquet"),
+            split=results("split.csv"),
+        output:
+            split=results(f"{FOLD}split.csv"),
+        log:
+            logs(f"{FOLD}split"),
+        benchmark:
+            timings(f"{FOLD}split")
+        conda:
+            CONDA_TORCH
+        params:
+            code=package_digest("fold"),
+            settings=RUN.fold_split,
+        script:
+            "../scripts/fold.py"
+
+
 rule distances:
     input:
-        table=f"{R}/patches.parquet",
-        splits=each_fold(f"{R}/{FOLD}split.csv"),
+        table=results("patches.parquet"),
+        splits=each_fold(results(f"{FOLD}split.csv")),
     output:
-        distances=f"{R}/distances.csv",
-        provenance=f"{R}/provenance/distances.json",
+        distances=results("distances.csv"),
     log:
-        f"{R}/logs/distances.log",
+        logs("distances"),
     benchmark:
-        f"{R}/timings/distances.tsv"
+        timings("distances")
     conda:
         CONDA_LIGHT
-    threads: 1
     params:
         code=package_digest("distances"),
     script:
@@ -124,14 +135,13 @@ rule distances:
 
 rule pack:
     input:
-        table=f"{R}/patches.parquet",
+        table=results("patches.parquet"),
     output:
         **PACKED,
-        provenance=f"{R}/provenance/pack.json",
     log:
-        f"{R}/logs/pack.log",
+        logs("pack"),
     benchmark:
-        f"{R}/timings/pack.tsv"
+        timings("pack")
     conda:
         CONDA_LIGHT
     threads: 8
@@ -144,15 +154,14 @@ rule pack:
 rule statistics:
     input:
         **AS_PACKED,
-        table=f"{R}/patches.parquet",
-        split=f"{R}/{FOLD}split.csv",
+        table=results("patches.parquet"),
+        split=results(f"{FOLD}split.csv"),
     output:
-        statistics=f"{R}/{FOLD}statistics.json",
-        provenance=f"{R}/provenance/{FOLD}statistics.json",
+        statistics=results(f"{FOLD}statistics.json"),
     log:
-        f"{R}/logs/{FOLD}statistics.log",
+        logs(f"{FOLD}statistics"),
     benchmark:
-        f"{R}/timings/{FOLD}statistics.tsv"
+        timings(f"{FOLD}statistics")
     conda:
         CONDA_LIGHT
     threads: 2

@@ -9,7 +9,7 @@ from pathlib import Path
 from snakemake import exceptions
 from snakemake.exceptions import LockException, WorkflowError
 
-from cerraseg.orchestration.provenance import records
+
 from cerraseg.orchestration import run_lock, slurm
 from cerraseg.orchestration.killed_steps import untold
 from cerraseg.core.errors import SlurmError, StorageError
@@ -65,7 +65,6 @@ onstart:
         run_lock.lead()
     if not accompanied:
         refuse_beside_slurm_jobs()
-    records.keep(config)
 
 
 def record():

@@ -1,4 +1,4 @@
-"""From a checkpoint to predictions, scores and mosaics."""
+"""From a checkpoint to predictions of patches, mosaics of them, and maps of whole scenes."""
 
 
 rule predict:
@@ -10,81 +10,73 @@ rule predict:
         prediction=of_scenario("prediction.npy"),
         confidence=of_scenario("confidence.npy"),
         edges=of_scenario("edges.npy"),
-        provenance=f"{R}/provenance/predict/{{scenario}}.json",
     log:
-        f"{R}/logs/predict/{{scenario}}.log",
+        logs("predict/{scenario}"),
     benchmark:
-        f"{R}/timings/predict/{{scenario}}.tsv"
+        timings("predict/{scenario}")
     wildcard_constraints:
-        scenario=only(MODELS),
+        scenario=only(RUN.models),
     conda:
         CONDA_TORCH
-    threads: TORCH_THREADS
+    threads: share_of_cores(len(RUN.models))
     resources:
         gpu=GPU,
     params:
         code=package_digest("predict"),
-        patches=predicted,
+        patches=by_scenario(RUN.predicted),
         batch_size=config["predict"]["batch_size"],
         precision=config["predict"]["precision"],
     script:
         "../scripts/predict.py"
 
 
-rule evaluate:
-    input:
-        **AS_PACKED,
-        prediction=of_scenario("prediction.npy"),
-        edges=of_scenario("edges.npy"),
-        history=where(others(ADOPTED), "history.csv"),
-        split=of_split("split.csv"),
-        distances=f"{R}/distances.csv",
-    output:
-        metrics=scores_of_scenario("metrics.json"),
-        summary=scores_of_scenario("summary.json"),
-        patches=scores_of_scenario("patches.npz"),
-        classes=scores_of_scenario("classes.csv"),
-        confusion=scores_of_scenario("confusion.csv"),
-        provenance=f"{R}/provenance/evaluate/{{scenario}}.json",
-    log:
-        f"{R}/logs/evaluate/{{scenario}}.log",
-    benchmark:
-        f"{R}/timings/evaluate/{{scenario}}.tsv"
-    conda:
-        CONDA_LIGHT
-    threads: 1
-    params:
-        code=package_digest("evaluate"),
-        scenario=fields,
-        patches=predicted,
-        label=LABEL,
-    script:
-        "../scripts/evaluate.py"
+if RUN.folds:
+
+    rule pool:
+        input:
+            splits=each_fold(results(f"{FOLD}split.csv")),
+            predictions=each_fold(of_scenario("fold{fold}/prediction.npy")),
+            confidences=each_fold(of_scenario("fold{fold}/confidence.npy")),
+            edges=each_fold(of_scenario("fold{fold}/edges.npy")),
+        output:
+            prediction=of_scenario("prediction.npy"),
+            confidence=of_scenario("confidence.npy"),
+            edges=of_scenario("edges.npy"),
+        log:
+            logs("pool/{scenario}"),
+        benchmark:
+            timings("pool/{scenario}")
+        wildcard_constraints:
+            scenario=only(RUN.scenarios),
+        conda:
+            CONDA_LIGHT
+        params:
+            code=package_digest("pool"),
+        script:
+            "../scripts/pool.py"
 
 
 rule mosaic:
     input:
-        table=f"{R}/patches.parquet",
+        table=results("patches.parquet"),
         split=of_split("split.csv"),
         prediction=of_scenario("prediction.npy"),
         confidence=of_scenario("confidence.npy"),
         edges=of_scenario("edges.npy"),
     output:
         folder=directory(of_scenario("mosaic")),
-        provenance=f"{R}/provenance/mosaic/{{scenario}}.json",
     log:
-        f"{R}/logs/mosaic/{{scenario}}.log",
+        logs("mosaic/{scenario}"),
     benchmark:
-        f"{R}/timings/mosaic/{{scenario}}.tsv"
+        timings("mosaic/{scenario}")
     conda:
         CONDA_LIGHT
-    threads: 1
     params:
         code=package_digest("mosaic"),
-        scenario=fields,
-        patches=predicted,
-        hierarchical=hierarchical,
-        label=LABEL,
+        scenario=by_scenario(RUN.fields),
+        patches=by_scenario(RUN.predicted),
+        hierarchical=by_scenario(RUN.hierarchical),
+        label=RUN.label,
     script:
         "../scripts/mosaic.py"
 
@@ -92,66 +84,134 @@ rule mosaic:
 rule truth:
     input:
         **AS_PACKED,
-        table=f"{R}/patches.parquet",
-        split=f"{R}/split.csv",
+        table=results("patches.parquet"),
+        split=results("split.csv"),
     output:
-        folder=directory(f"{R}/truth"),
-        provenance=f"{R}/provenance/truth.json",
+        folder=directory(results("truth")),
     log:
-        f"{R}/logs/truth.log",
+        logs("truth"),
     benchmark:
-        f"{R}/timings/truth.tsv"
+        timings("truth")
     conda:
         CONDA_LIGHT
-    threads: 1
     params:
         code=package_digest("truth"),
-        patches=PATCHES,
-        label=LABEL,
+        patches=RUN.patches,
+        label=RUN.label,
     script:
         "../scripts/truth.py"
 
 
-rule areas:
-    input:
-        mosaic=of_scenario("mosaic"),
-        patches=scores_of_scenario("patches.npz"),
-    output:
-        areas=scores_of_scenario("areas.csv"),
-        provenance=f"{R}/provenance/areas/{{scenario}}.json",
-    log:
-        f"{R}/logs/areas/{{scenario}}.log",
-    benchmark:
-        f"{R}/timings/areas/{{scenario}}.tsv"
-    conda:
-        CONDA_LIGHT
-    threads: 1
-    params:
-        code=package_digest("areas"),
-        scenario=fields,
-    script:
-        "../scripts/areas.py"
-
-
 rule geotiffs:
     input:
-        table=f"{R}/patches.parquet",
+        table=results("patches.parquet"),
         split=of_split("split.csv"),
         prediction=of_scenario("prediction.npy"),
         edges=of_scenario("edges.npy"),
     output:
         folder=directory(of_scenario("patches")),
-        provenance=f"{R}/provenance/geotiffs/{{scenario}}.json",
     log:
-        f"{R}/logs/geotiffs/{{scenario}}.log",
+        logs("geotiffs/{scenario}"),
     benchmark:
-        f"{R}/timings/geotiffs/{{scenario}}.tsv"
+        timings("geotiffs/{scenario}")
     conda:
         CONDA_LIGHT
-    threads: 1
     params:
         code=package_digest("geotiffs"),
-        scenario=fields,
-        patches=predicted,
+        scenario=by_scenario(RUN.fields),
+        patches=by_scenario(RUN.predicted),
     script:
         "../scripts/geotiffs.py"
+
+
+SIMULATED_SCENE = config["simulate"]["scene"] | {"drift": config["simulate"]["drift"]}
+
+if RUN.simulated:
+
+    rule simulate_scene:
+        output:
+            **RUN.simulated,
+        log:
+            logs("simulate_scene"),
+        benchmark:
+            timings("simulate_scene")
+        conda:
+            CONDA_LIGHT
+        params:
+            code=package_digest("simulate_scene"),
+            settings=SIMULATED_SCENE,
+        script:
+            "../scripts/simulate_scene.py"
+
+
+rule scene:
+    input:
+        unpack(by_scene(RUN.scene_files, "msi", "sar", "reference")),
+        statistics=results("statistics.json"),
+    output:
+        facts=of_scene("scene.json"),
+        truth=directory(of_scene("truth")),
+    log:
+        logs("scene/{scene}"),
+    benchmark:
+        timings("scene/{scene}")
+    priority: 1  # what is refused is refused before anything is trained
+    conda:
+        CONDA_LIGHT
+    params:
+        code=package_digest("scene"),
+        scene=by_scene(RUN.scene_settings),
+        modality=by_scene(RUN.scene_modality),
+        resampling=config["maps"]["resampling"],
+        check_scale=config["maps"]["check_scale"],
+        label=by_scene(RUN.scene_label),
+    script:
+        "../scripts/scene.py"
+
+
+rule map:
+    input:
+        unpack(by_scene(RUN.scene_files, "msi", "sar")),
+        facts=ancient(of_scene("scene.json")),
+        checkpoint=of_scenario("checkpoint.pt"),
+        statistics=results("statistics.json"),
+    output:
+        folder=directory(of_map("map")),
+    log:
+        logs("map/{scene}/{scenario}"),
+    benchmark:
+        timings("map/{scene}/{scenario}")
+    conda:
+        CONDA_TORCH
+    threads: share_of_cores(len(RUN.maps))
+    resources:
+        gpu=GPU,
+    params:
+        code=package_digest("map"),
+        scene=by_scene(RUN.scene_settings),
+        settings=RUN.map_settings,
+        label=by_scene(RUN.scene_label),
+        # Not an output: Snakemake would delete what a restart goes on from.
+        unfinished=results("resume/maps/{scene}/{scenario}"),
+    script:
+        "../scripts/map.py"
+
+
+rule polygons:
+    input:
+        map=of_map("map"),
+    output:
+        raster=of_map("sieved.tif"),
+        vector=of_map("polygons.gpkg"),
+    log:
+        logs("polygons/{scene}/{scenario}"),
+    benchmark:
+        timings("polygons/{scene}/{scenario}")
+    conda:
+        CONDA_LIGHT
+    params:
+        code=package_digest("polygons"),
+        scenario=by_scenario(RUN.fields),
+        minimum_hectares=config["maps"]["minimum_hectares"],
+    script:
+        "../scripts/polygons.py"

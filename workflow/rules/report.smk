@@ -1,79 +1,35 @@
-"""Tables and figures for people, which `snakemake --report` binds together, and digests for DVC."""
-
-TABLES = multiext(
-    f"{R}/benchmark", ".csv", ".md", ".tex", ".svg", "_classes.csv", "_pairs.csv"
-)
-FIGURES = [
-    f"{R}/class_shares.svg",
-    *each_model(of_scenario("curves.svg"), but=ADOPTED),
-    *each_scenario(of_scenario("confusion.svg")),
-    *each_scenario(of_scenario("distance.svg")),
-    *each_scenario(of_scenario("map.png")),
-    f"{R}/split.png",
-    f"{R}/overview.html",
-]
-MAPS = [
-    *each_scenario(of_scenario("mosaic")),
-    *each_scenario(scores_of_scenario("areas.csv")),
-    f"{R}/truth",
-    *(each_scenario(of_scenario("patches")) if config["predict"]["geotiffs"] else []),
-]
-CHECKPOINTS = each_model(of_scenario("checkpoint.pt"))
-SCORES = each_scenario(scores_of_scenario("summary.json"))
-CARDS = each_model(of_scenario("model_card.md"))
+"""Figures, model cards and pages for people, which `snakemake --report` binds together."""
 
 
-rule class_shares:
+rule split_figures:
     input:
-        table=f"{R}/patches.parquet",
-        split=f"{R}/split.csv",
+        table=results("patches.parquet"),
+        split=results("split.csv"),
     output:
-        report(
-            f"{R}/class_shares.svg",
+        shares=report(
+            results("class_shares.svg"),
             category="Data",
             caption="../report/class_shares.rst",
         ),
-        provenance=f"{R}/provenance/class_shares.json",
-    log:
-        f"{R}/logs/class_shares.log",
-    benchmark:
-        f"{R}/timings/class_shares.tsv"
-    conda:
-        CONDA_LIGHT
-    threads: 1
-    params:
-        code=package_digest("class_shares"),
-        level=max(scenario.level for scenario in scenarios),
-        label=LABEL,
-    script:
-        "../scripts/class_shares.py"
-
-
-rule split_map:
-    input:
-        table=f"{R}/patches.parquet",
-        split=f"{R}/split.csv",
-    output:
-        report(
-            f"{R}/split.png",
+        map=report(
+            results("split.png"),
             category="Data",
             caption="../report/split_map.rst",
         ),
-        provenance=f"{R}/provenance/split_map.json",
     log:
-        f"{R}/logs/split_map.log",
+        logs("split_figures"),
     benchmark:
-        f"{R}/timings/split_map.tsv"
+        timings("split_figures")
     conda:
         CONDA_LIGHT
-    threads: 1
     params:
-        code=package_digest("split_map"),
+        code=package_digest("split_figures"),
+        level=max(scenario.level for scenario in scenarios),
         scheme=config["split"]["scheme"],
         block_km=config["split"].get("block_km"),
-        label=LABEL,
+        label=RUN.label,
     script:
-        "../scripts/split_map.py"
+        "../scripts/split_figures.py"
 
 
 rule curves:
@@ -86,27 +42,25 @@ rule curves:
             labels={"scenario": "{scenario}"},
             caption="../report/curves.rst",
         ),
-        provenance=f"{R}/provenance/curves/{{scenario}}.json",
     log:
-        f"{R}/logs/curves/{{scenario}}.log",
+        logs("curves/{scenario}"),
     benchmark:
-        f"{R}/timings/curves/{{scenario}}.tsv"
+        timings("curves/{scenario}")
     conda:
         CONDA_LIGHT
-    threads: 1
     params:
         code=package_digest("curves"),
-        label=LABEL,
+        label=RUN.label,
     script:
         "../scripts/curves.py"
 
 
 rule scenario_figures:
     input:
-        confusion=scores_of_scenario("confusion.csv"),
-        metrics=scores_of_scenario("metrics.json"),
+        confusion=scores("confusion.csv"),
+        metrics=scores("metrics.json"),
         mosaic=of_scenario("mosaic"),
-        truth=f"{R}/truth",
+        truth=results("truth"),
     output:
         confusion=report(
             of_scenario("confusion.svg"),
@@ -126,18 +80,16 @@ rule scenario_figures:
             labels={"scenario": "{scenario}"},
             caption="../report/map.rst",
         ),
-        provenance=f"{R}/provenance/scenario_figures/{{scenario}}.json",
     log:
-        f"{R}/logs/scenario_figures/{{scenario}}.log",
+        logs("scenario_figures/{scenario}"),
     benchmark:
-        f"{R}/timings/scenario_figures/{{scenario}}.tsv"
+        timings("scenario_figures/{scenario}")
     conda:
         CONDA_LIGHT
-    threads: 1
     params:
         code=package_digest("scenario_figures"),
-        scenario=fields,
-        label=LABEL,
+        scenario=by_scenario(RUN.fields),
+        label=RUN.label,
     script:
         "../scripts/scenario_figures.py"
 
@@ -145,135 +97,111 @@ rule scenario_figures:
 rule model_card:
     input:
         checkpoint=of_scenario("checkpoint.pt"),
-        metrics=scores_of_scenario("metrics.json"),
+        metrics=scores("metrics.json"),
         header=PACKED["header"],
-        manifest=f"{R}/manifest.json",
+        manifest=results("manifest.json"),
         split=of_split("split.csv"),
         statistics=of_split("statistics.json"),
-        history=where(others(ADOPTED), "history.csv"),
-        origin=where(ADOPTED, "origin.json"),
+        history=where(RUN.trained, of_scenario("history.csv")),
+        origin=where(RUN.adopted, of_scenario("origin.json")),
     output:
         card=of_scenario("model_card.md"),
-        provenance=f"{R}/provenance/model_card/{{scenario}}.json",
     log:
-        f"{R}/logs/model_card/{{scenario}}.log",
+        logs("model_card/{scenario}"),
     benchmark:
-        f"{R}/timings/model_card/{{scenario}}.tsv"
+        timings("model_card/{scenario}")
     conda:
         CONDA_TORCH  # the card names the versions of the training's environment
-    threads: 1
     params:
         code=package_digest("model_card"),
-        train_code=trained_by,
-        scenario=fields,
-        recipe=recipe,
-        settings=model_settings,
-        pretrained=lambda wildcards: os.path.basename(pretrained(wildcards)),
+        train_code=lambda wildcards: (
+            package_digest("train") if wildcards.scenario in RUN.trained else ""
+        ),
+        scenario=by_scenario(RUN.fields),
+        recipe=by_scenario(RUN.recipe),
+        settings=by_scenario(RUN.model_settings),
+        pretrained=lambda wildcards: os.path.basename(
+            RUN.pretrained(wildcards.scenario)
+        ),
         training=config["training"],
         split=config["split"],
-        label=LABEL,
+        label=RUN.label,
     script:
         "../scripts/model_card.py"
 
 
-rule benchmark:
+POLYGONS = (
+    [of_map("sieved.tif"), of_map("polygons.gpkg")]
+    if config["maps"]["minimum_hectares"]
+    else []
+)
+
+
+rule describe_map:
     input:
-        metrics=each_scenario(scores_of_scenario("metrics.json")),
-        patches=each_scenario(scores_of_scenario("patches.npz")),
-        paper=os.path.relpath(BASE / "reference/paper_scores.csv"),
+        sources=lambda wildcards: list(
+            RUN.scene_files(wildcards.scene, "msi", "sar").values()
+        ),
+        map=of_map("map"),
+        truth=of_scene("truth"),
+        patches=scores("patches.npz"),
+        polygons=POLYGONS,
     output:
-        csv=report(
-            f"{R}/benchmark.csv",
-            category="Benchmark",
-            caption="../report/benchmark.rst",
+        areas=scores("areas_{scene}.csv"),
+        figure=report(
+            of_map("map.png"),
+            category="Maps",
+            labels={"scenario": "{scenario}", "scene": "{scene}"},
+            caption="../report/scene.rst",
         ),
-        classes=report(
-            f"{R}/benchmark_classes.csv",
-            category="Benchmark",
-            caption="../report/benchmark.rst",
-        ),
-        pairs=report(
-            f"{R}/benchmark_pairs.csv",
-            category="Benchmark",
-            caption="../report/benchmark.rst",
-        ),
-        markdown=f"{R}/benchmark.md",
-        latex=f"{R}/benchmark.tex",
-        chart=report(
-            f"{R}/benchmark.svg",
-            category="Benchmark",
-            caption="../report/benchmark.rst",
-        ),
-        provenance=f"{R}/provenance/benchmark.json",
+        item=of_map("item.json"),
     log:
-        f"{R}/logs/benchmark.log",
+        logs("describe_map/{scene}/{scenario}"),
     benchmark:
-        f"{R}/timings/benchmark.tsv"
+        timings("describe_map/{scene}/{scenario}")
     conda:
         CONDA_LIGHT
-    threads: 1
     params:
-        code=package_digest("benchmark"),
-        scenarios=list(SCENARIOS),
-        comparable=COMPARABLE,
-        label=LABEL,
+        code=package_digest("describe_map"),
+        scenario=by_scenario(RUN.fields),
+        date=lambda wildcards: RUN.scenes[wildcards.scene].get("date"),
+        label=by_scene(RUN.scene_label),
     script:
-        "../scripts/benchmark.py"
+        "../scripts/describe_map.py"
 
 
 rule overview:
     input:
-        benchmark=f"{R}/benchmark.csv",
-        metrics=each_scenario(scores_of_scenario("metrics.json")),
-        patches=each_scenario(scores_of_scenario("patches.npz")),
-        histories=each_model(of_scenario("history.csv"), but=ADOPTED),
+        benchmark=results("benchmark.csv"),
+        metrics=each_scenario(scores("metrics.json")),
+        patches=each_scenario(scores("patches.npz")),
+        histories=each_trained(of_scenario("history.csv")),
         mosaics=each_scenario(of_scenario("mosaic")),
-        areas=each_scenario(scores_of_scenario("areas.csv")),
-        truth=f"{R}/truth",
+        areas=each_scenario(scores("areas.csv")),
+        truth=results("truth"),
         maps=each_map(of_map("map")),
-        map_areas=each_map(scores_of_scenario("areas_{scene}.csv")),
-        scenes=expand(of_scene("truth"), scene=SCENES),
+        map_areas=each_map(scores("areas_{scene}.csv")),
+        scenes=expand(of_scene("truth"), scene=RUN.scenes),
         header=PACKED["header"],
-        manifest=f"{R}/manifest.json",
-        split=f"{R}/split.csv",
+        manifest=results("manifest.json"),
+        split=results("split.csv"),
     output:
         page=report(
-            f"{R}/overview.html",
+            results("overview.html"),
             category="Overview",
             caption="../report/overview.rst",
         ),
-        provenance=f"{R}/provenance/overview.json",
     log:
-        f"{R}/logs/overview.log",
+        logs("overview"),
     benchmark:
-        f"{R}/timings/overview.tsv"
+        timings("overview")
     conda:
         CONDA_LIGHT
-    threads: 1
     params:
         code=package_digest("overview"),
-        levels={id_: scenario.level for id_, scenario in SCENARIOS.items()},
-        scenes=list(SCENES),
-        maps=lambda wildcards: of_maps(),  # for DVC, see BY_DIGEST in cerraseg/orchestration/dvc_sync/commands.py
+        levels={id_: scenario.level for id_, scenario in RUN.scenarios.items()},
+        scenes=list(RUN.scenes),
         configuration=config | {"tune": TUNE | {"storage": masked(TUNE["storage"])}},
-        label=LABEL,
+        label=RUN.label,
     script:
         "../scripts/overview.py"
-
-
-rule digests:
-    output:
-        digests=f"{R}/digests.json",
-        provenance=f"{R}/provenance/digests.json",
-    log:
-        f"{R}/logs/digests.log",
-    benchmark:
-        f"{R}/timings/digests.tsv"
-    conda:
-        CONDA_LIGHT
-    threads: 1
-    params:
-        code=package_digest("digests"),
-        digests=lambda wildcards: digests(),
-    script:
-        "../scripts/digests.py"

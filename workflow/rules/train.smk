@@ -1,9 +1,9 @@
-"""A checkpoint for every scenario: trained, released by the data set's authors, or the user's own."""
+"""A checkpoint for every scenario: trained, released by the data set's authors, or the user's own; searches."""
 
 
 rule train:
     input:
-        unpack(pretrained_input),
+        unpack(by_scenario(pretrained)),
         **AS_PACKED,
         split=of_split("split.csv"),
         statistics=of_split("statistics.json"),
@@ -11,33 +11,33 @@ rule train:
         best=of_scenario("checkpoint.pt"),
         last=of_scenario("last.pt"),
         history=of_scenario("history.csv"),
-        provenance=f"{R}/provenance/train/{{scenario}}.json",
     log:
-        f"{R}/logs/train/{{scenario}}.log",
+        logs("train/{scenario}"),
     benchmark:
-        f"{R}/timings/train/{{scenario}}.tsv"
+        timings("train/{scenario}")
     wildcard_constraints:
-        scenario=only(others(ADOPTED)),
+        scenario=only(RUN.trained),
     conda:
         CONDA_TORCH
-    threads: TORCH_THREADS
+    threads: share_of_cores(len(RUN.models))
     resources:
         gpu=GPU,  # of each node; profiles/slurm may give it several: nodes
     params:
         code=package_digest("train"),
-        scenario=fields,
-        recipe=recipe,
-        settings=model_settings,
-        pretrained=pretrained_digest,
+        scenario=by_scenario(RUN.fields),
+        recipe=by_scenario(RUN.recipe),
+        settings=by_scenario(RUN.model_settings),
+        pretrained=by_scenario(RUN.pretrained_digest),
         training=config["training"],
-        resume=f"{R}/resume/{{scenario}}",  # not an output: Snakemake would delete what a restart goes on from
+        # Not an output: Snakemake would delete what a restart goes on from.
+        resume=results("resume/{scenario}"),
     script:
         "../scripts/train.py"
 
 
 rule learning_rate:  # on demand: snakemake results/scenarios/<id>/learning_rate.svg
     input:
-        unpack(pretrained_input),
+        unpack(by_scenario(pretrained)),
         **AS_PACKED,
         split=of_split("split.csv"),
         statistics=of_split("statistics.json"),
@@ -45,41 +45,38 @@ rule learning_rate:  # on demand: snakemake results/scenarios/<id>/learning_rate
         picture=of_scenario("learning_rate.svg"),
         table=of_scenario("learning_rate.csv"),
         suggestion=of_scenario("learning_rate.json"),
-        provenance=f"{R}/provenance/learning_rate/{{scenario}}.json",
     log:
-        f"{R}/logs/learning_rate/{{scenario}}.log",
+        logs("learning_rate/{scenario}"),
     benchmark:
-        f"{R}/timings/learning_rate/{{scenario}}.tsv"
+        timings("learning_rate/{scenario}")
     wildcard_constraints:
-        scenario=only(others(ADOPTED)),
+        scenario=only(RUN.trained),
     conda:
         CONDA_TORCH
-    threads: TORCH_THREADS
+    threads: share_of_cores(len(RUN.models))
     resources:
         gpu=GPU,
     params:
         code=package_digest("learning_rate"),
-        scenario=fields,
-        recipe=recipe,
-        settings=model_settings,
-        pretrained=pretrained_digest,
+        scenario=by_scenario(RUN.fields),
+        recipe=by_scenario(RUN.recipe),
+        settings=by_scenario(RUN.model_settings),
+        pretrained=by_scenario(RUN.pretrained_digest),
         training=config["training"],
-        label=LABEL,
+        label=RUN.label,
     script:
         "../scripts/learning_rate.py"
 
 
 rule released:
     output:
-        listing=f"{R}/released.json",
-        provenance=f"{R}/provenance/released.json",
+        listing=results("released.json"),
     log:
-        f"{R}/logs/released.log",
+        logs("released"),
     benchmark:
-        f"{R}/timings/released.tsv"
+        timings("released")
     conda:
         CONDA_LIGHT
-    threads: 1
     params:
         code=package_digest("released"),
         settings=config["released"],
@@ -89,31 +86,81 @@ rule released:
 
 rule adopt:
     input:
-        unpack(
-            lambda wildcards: (
-                {"checkpoint": config["checkpoints"][wildcards.scenario]}
-                if wildcards.scenario in config["checkpoints"]
-                else {"listing": f"{R}/released.json"}
-            )
-        ),
-        statistics=f"{R}/statistics.json",
+        unpack(by_scenario(checkpoint_to_adopt)),
+        statistics=results("statistics.json"),
     output:
         best=of_scenario("checkpoint.pt"),
         origin=of_scenario("origin.json"),
-        provenance=f"{R}/provenance/adopt/{{scenario}}.json",
     log:
-        f"{R}/logs/adopt/{{scenario}}.log",
+        logs("adopt/{scenario}"),
     benchmark:
-        f"{R}/timings/adopt/{{scenario}}.tsv"
+        timings("adopt/{scenario}")
     wildcard_constraints:
-        scenario=only(ADOPTED),
+        scenario=only(RUN.adopted),
     conda:
         CONDA_TORCH
-    threads: 1
     params:
         code=package_digest("adopt"),
-        scenario=fields,
-        recipe=recipe,
-        settings=model_settings,
+        scenario=by_scenario(RUN.fields),
+        recipe=by_scenario(RUN.recipe),
+        settings=by_scenario(RUN.model_settings),
     script:
         "../scripts/adopt.py"
+
+
+rule trials:
+    input:
+        unpack(searched(data_to_search)),
+    output:
+        done=results("tune/worker_{worker}.json"),
+    log:
+        logs("trials/{worker}"),
+    benchmark:
+        timings("trials/{worker}")
+    conda:
+        CONDA_TORCH
+    threads: share_of_cores(TUNE["workers"])
+    resources:
+        gpu=GPU,
+    params:
+        code=package_digest("trials"),
+        scenario=searched(RUN.fields),
+        recipe=searched(RUN.recipe),
+        settings=searched(RUN.model_settings),
+        pretrained=searched(RUN.pretrained_digest),
+        training=config["training"]
+        | {"epochs": TUNE["epochs"] or config["training"]["epochs"]},
+        tune={k: TUNE[k] for k in ("space", "trials", "workers", "pruner", "seed")},
+        # Masked, as Snakemake writes parameters down; the step takes it from the configuration.
+        storage=masked(storage_of(config)),
+        # Not an output: Snakemake would delete what a restart goes on from.
+        folder=results("resume/tune"),
+    script:
+        "../scripts/trials.py"
+
+
+rule tune:  # on demand: snakemake tune
+    input:
+        workers=expand(
+            results("tune/worker_{worker}.json"), worker=range(1, TUNE["workers"] + 1)
+        ),
+    output:
+        trials=results("tune/trials.csv"),
+        best=results("tune/best.yaml"),
+        figure=results("tune/search.svg"),
+    log:
+        logs("tune"),
+    benchmark:
+        timings("tune")
+    conda:
+        CONDA_LIGHT
+    params:
+        code=package_digest("tune"),
+        scenario=TUNE["scenario"],
+        space=TUNE["space"],
+        storage=masked(storage_of(config)),
+        config={key: value for key, value in config.items() if key != "tune"},
+        label=RUN.label,
+        folder=results("resume/tune"),
+    script:
+        "../scripts/tune.py"

@@ -1,0 +1,186 @@
+"""What a checked configuration asks for, as the workflow's rules look it up."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from cerraseg.config import custom_models
+from cerraseg.config.recipes import recipe_of, with_custom
+from cerraseg.config.scenario import RELEASED, Scenario
+from cerraseg.config.validate import simulated_scene
+
+BENCHMARK = "CerraData-4MM"
+_NOT_OF_MAPS = ("patches", "geotiffs", "check_scale", "minimum_hectares")
+_OF_SCENES = ("name", "msi", "sar", "msi_bands", "sar_bands", "reference_level")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The scenarios, models, scenes and labels of a configuration.
+
+    Attributes:
+        config: The complete configuration, see :func:`cerraseg.config.validate.check`.
+        schema: The schema of configurations.
+        expanded: The scenarios of the configuration.
+    """
+
+    config: Mapping[str, Any]
+    schema: Mapping[str, Any]
+    expanded: list[Scenario]
+
+    @cached_property
+    def scenarios(self) -> dict[str, Scenario]:
+        """The scenarios by id."""
+        return {scenario.id: scenario for scenario in self.expanded}
+
+    @cached_property
+    def folds(self) -> list[int]:
+        """The folds of a cross-validation, from 1; none without one."""
+        split = self.config["split"]
+        return list(range(1, split["folds"] + 1)) if split["scheme"] == "kfold" else []
+
+    @cached_property
+    def models(self) -> dict[str, Scenario]:
+        """What has a checkpoint, by id: the scenarios or, in a cross-validation, the folds of each."""
+        found = (replace(scenario, fold=fold) for scenario in self.expanded for fold in self.folds or [0])
+        return {model.id: model for model in found}
+
+    @cached_property
+    def adopted(self) -> list[str]:
+        """Ids of the scenarios whose checkpoint is not trained here: released, or the user's own."""
+        given = self.config["checkpoints"]
+        return [scenario.id for scenario in self.expanded if scenario.recipe == RELEASED or scenario.id in given]
+
+    @cached_property
+    def released(self) -> list[str]:
+        """Ids of the scenarios that take the checkpoint that the data set's authors released."""
+        return [id_ for id_ in self.adopted if id_ not in self.config["checkpoints"]]
+
+    @cached_property
+    def trained(self) -> list[str]:
+        """Ids of the models that are trained here."""
+        return [id_ for id_ in self.models if id_ not in self.adopted]
+
+    @cached_property
+    def scenes(self) -> dict[str, Mapping[str, Any]]:
+        """The scenes by name."""
+        return {scene["name"]: scene for scene in self.config["scenes"]}
+
+    @cached_property
+    def maps(self) -> list[tuple[str, str]]:
+        """Scene and scenario of each map of a scene."""
+        return [(name, id_) for name, scene in self.scenes.items() for id_ in scene["scenarios"]]
+
+    @cached_property
+    def simulated(self) -> dict[str, str]:
+        """Files of the simulated scene by name; none of other sources."""
+        return simulated_scene(self.config) if self.config["source"] == "simulate" else {}
+
+    @cached_property
+    def label(self) -> str:
+        """What tables and figures call the data."""
+        if self.config["source"] == "local":
+            return str(self.config["label"])
+        if self.config["source"] == "simulate":
+            return "simulated landscape"
+        dataset = self.config["kaggle"]["dataset"]
+        return BENCHMARK if dataset == self.defaults("kaggle")["dataset"] else str(dataset)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether scores may stand beside the published ones: the same data, split in the published way."""
+        # A checked split has no keys of other schemes.
+        return self.label == BENCHMARK and self.config["split"].items() <= self.defaults("split").items()
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """Settings of the split, of a cross-validation those of its folds' groups."""
+        return {key: value for key, value in self.config["split"].items() if not (self.folds and key == "buffer_km")}
+
+    @property
+    def fold_split(self) -> dict[str, Any]:
+        """Settings of the split of each fold."""
+        keys = ("train", "validation", "test", "validation_seed", "buffer_km", "tolerance")
+        return {key: self.config["split"][key] for key in keys}
+
+    @property
+    def map_settings(self) -> dict[str, Any]:
+        """Settings of the maps of scenes."""
+        settings = {**self.config["predict"], **self.config["maps"]}
+        return {key: value for key, value in settings.items() if key not in _NOT_OF_MAPS}
+
+    def defaults(self, section: str) -> dict[str, Any]:
+        """Return the defaults of a section of the configuration; of ``kaggle`` and ``split`` the published values."""
+        return {name: part["default"] for name, part in self.schema["properties"][section]["properties"].items()}
+
+    def scenario(self, id_: str) -> Scenario:
+        """Return the scenario, or the fold of one, that has this id."""
+        return {**self.scenarios, **self.models}[id_]
+
+    def fields(self, id_: str) -> dict[str, Any]:
+        """Return the scenario as plain values."""
+        return asdict(self.scenario(id_))
+
+    def predicted(self, id_: str) -> str:
+        """Return which patches the scenario's prediction holds: ``test``, ``all``, ..."""
+        return "test" if self.scenario(id_).fold else self.patches
+
+    @property
+    def patches(self) -> str:
+        """Which patches are mapped."""
+        return "all" if self.folds else str(self.config["predict"]["patches"])
+
+    def recipe(self, id_: str) -> dict[str, Any]:
+        """Return the scenario's recipe as plain values."""
+        return asdict(recipe_of(self.scenario(id_), with_custom(self.config["recipes"])))
+
+    def hierarchical(self, id_: str) -> bool:
+        """Return whether the scenario's model is trained for both levels."""
+        return bool(self.recipe(id_)["hierarchy"] > 0)
+
+    def model_settings(self, id_: str) -> dict[str, Any]:
+        """Return the settings of the scenario's model; released ones have the published settings, the defaults."""
+        scenario = self.scenario(id_)
+        if scenario.model in self.config["models"]:
+            return custom_models.build_settings(self.config["models"][scenario.model])
+        if scenario.recipe == RELEASED:
+            return self.defaults(scenario.model)
+        return dict(self.config[scenario.model])
+
+    def pretrained(self, id_: str) -> str:
+        """Return the file of encoder parameters that the scenario's training starts from, or an empty text."""
+        return str(self.config["models"].get(self.scenario(id_).model, {}).get("pretrained") or "")
+
+    def pretrained_digest(self, id_: str) -> str:
+        """Return the SHA-256 of that file, or an empty text."""
+        file = self.pretrained(id_)
+        return _sha256(file) if file else ""
+
+    def scene_settings(self, name: str) -> dict[str, Any]:
+        """Return what the configuration says of a scene's pixels."""
+        return {key: value for key, value in self.scenes[name].items() if key in _OF_SCENES}
+
+    def scene_modality(self, name: str) -> str:
+        """Return the modality that has the bands of all scenarios that map the scene."""
+        found = {self.scenarios[id_].modality for id_ in self.scenes[name]["scenarios"]}
+        return found.pop() if len(found) == 1 else "concat"
+
+    def scene_files(self, name: str, *kinds: str) -> dict[str, str]:
+        """Return the scene's files of these kinds; a user's own may be absent, as in a clone."""
+        found = {kind: self.scenes[name][kind] for kind in kinds if kind in self.scenes[name]}
+        return {kind: path for kind, path in found.items() if path in self.simulated.values() or Path(path).is_file()}
+
+    def scene_label(self, name: str) -> str:
+        """Return what figures call the scene's data."""
+        scene = self.scenes[name]
+        simulated = scene.get("msi", scene.get("sar")) in self.simulated.values()
+        return self.label if simulated else f"scene {name}, models trained on {self.label}"
+
+
+@cache
+def _sha256(file: str) -> str:
+    with Path(file).open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

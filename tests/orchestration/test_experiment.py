@@ -1,0 +1,99 @@
+"""What the rules look up of a configuration."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cerraseg.config.validate import check_config
+from cerraseg.core.layout import SOURCE
+from cerraseg.orchestration.experiment import Experiment
+
+SCHEMA = yaml.safe_load((SOURCE / "workflow/schemas/config.schema.yaml").read_text())
+TUNED, RELEASED = "unet-concat-nw-l1-tuned-1", "transnuseg-sar-nw-l2-released-0"
+SCENE = {"name": "unseen", "msi": "data/simulated/scene/msi.tif", "sar": "data/simulated/scene/sar.tif"}
+
+
+def experiment(**changes) -> Experiment:
+    lists = {"models": ["unet"], "modalities": ["concat"], "weightings": ["nw"], "levels": ["l1"], "recipes": ["tuned"]}
+    given = {"source": "simulate", "scenarios": lists | {"seeds": [1]}, **changes}
+    config, scenarios = check_config(given, SCHEMA)
+    return Experiment(config, SCHEMA, scenarios)
+
+
+def with_extra(*ids: str, **changes) -> Experiment:
+    lists = {"models": [], "modalities": [], "weightings": [], "levels": [], "recipes": [], "seeds": []}
+    return experiment(scenarios=lists | {"extra": list(ids)}, **changes)
+
+
+def test_models_are_scenarios_or_their_folds():
+    assert list(experiment().models) == [TUNED]
+    folded = experiment(split={"scheme": "kfold", "folds": 3, "buffer_km": 2})
+    assert list(folded.models) == [f"{TUNED}/fold{fold}" for fold in (1, 2, 3)] == folded.trained
+    assert list(folded.scenarios) == [TUNED] and folded.scenario(f"{TUNED}/fold2").fold == 2
+    assert folded.predicted(TUNED) == "all" and folded.predicted(f"{TUNED}/fold2") == "test"
+    assert "buffer_km" not in folded.split and folded.fold_split["buffer_km"] == 2
+    assert experiment().fields(TUNED)["fold"] == 0
+
+
+def test_checkpoints_are_trained_released_or_the_users_own(tmp_path):
+    own = tmp_path / "own.pt"
+    own.touch()
+    second = "unet-msi-nw-l1-tuned-1"
+    released = {"source": "local", "folder": str(tmp_path)}
+    run = with_extra(
+        TUNED, RELEASED, second, checkpoints={second: str(own)}, released=released, unet={"encoder": "resnet18"}
+    )
+    assert run.trained == [TUNED] and run.adopted == [RELEASED, second] and run.released == [RELEASED]
+    assert run.model_settings(TUNED)["encoder"] == "resnet18"
+    assert run.model_settings(RELEASED) == run.defaults("transnuseg")
+
+
+def test_recipes_and_own_models_are_looked_up(tmp_path):
+    file = tmp_path / "encoder.pt"
+    file.write_bytes(b"parameters")
+    model = {"architecture": "Unet", "encoder": "resnet18", "pretrained": str(file)}
+    recipes = {"both": {"from": "tuned", "hierarchy": 1.0}}
+    name = "late-concat-nw-l2-both-1"
+    run = with_extra(TUNED, name, models={"late": model}, recipes=recipes)
+    assert run.hierarchical(name) and not run.hierarchical(TUNED)
+    assert run.model_settings(name)["encoder"] == "resnet18" and "pretrained" not in run.model_settings(name)
+    assert (run.pretrained(name), run.pretrained(TUNED), run.pretrained_digest(TUNED)) == (str(file), "", "")
+    assert run.pretrained_digest(name) == hashlib.sha256(b"parameters").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("changes", "label", "comparable"),
+    [
+        ({}, "simulated landscape", False),
+        ({"source": "kaggle"}, "CerraData-4MM", True),
+        ({"source": "kaggle", "split": {"seed": 1}}, "CerraData-4MM", False),
+        ({"source": "kaggle", "kaggle": {"dataset": "a/copy"}}, "a/copy", False),
+        ({"source": "local", "roots": ".", "label": "my patches"}, "my patches", False),
+    ],
+)
+def test_data_are_labelled(changes, label, comparable, tmp_path, monkeypatch):
+    for folder in ("msi_images", "sar_images", "semantic_7c"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path)
+    run = experiment(**changes)
+    assert (run.label, run.comparable) == (label, comparable)
+
+
+def test_scenes_are_looked_up(tmp_path):
+    raster = tmp_path / "msi.tif"
+    raster.touch()
+    given = {"name": "given", "msi": str(raster), "date": "2021-08-01"}
+    run = with_extra(TUNED, "unet-msi-nw-l1-tuned-1", scenes=[SCENE, given])
+    assert run.maps == [("unseen", TUNED), ("unseen", "unet-msi-nw-l1-tuned-1"), ("given", "unet-msi-nw-l1-tuned-1")]
+    assert (run.scene_modality("unseen"), run.scene_modality("given")) == ("concat", "msi")
+    assert run.scene_label("unseen") == "simulated landscape"
+    assert run.scene_label("given") == "scene given, models trained on simulated landscape"
+    assert run.scene_settings("given").items() >= {"name": "given", "msi": str(raster)}.items()
+    assert "date" not in run.scene_settings("given")
+    assert run.scene_files("unseen", "msi", "reference") == {"msi": SCENE["msi"]}  # though not simulated yet
+    assert run.scene_files("given", "msi", "sar") == {"msi": str(raster)}
+    Path(raster).unlink()  # as in a clone that has its maps from DVC
+    assert run.scene_files("given", "msi") == {}
+    assert not run.map_settings.keys() & {"patches", "geotiffs"} and "overlap" in run.map_settings

@@ -1,0 +1,92 @@
+"""Scores, areas and the benchmark's tables."""
+
+
+rule evaluate:
+    input:
+        **AS_PACKED,
+        prediction=of_scenario("prediction.npy"),
+        edges=of_scenario("edges.npy"),
+        history=where(RUN.trained, of_scenario("history.csv")),
+        split=of_split("split.csv"),
+        distances=results("distances.csv"),
+    output:
+        metrics=scores("metrics.json"),
+        summary=scores("summary.json"),
+        patches=scores("patches.npz"),
+        classes=scores("classes.csv"),
+        confusion=scores("confusion.csv"),
+    log:
+        logs("evaluate/{scenario}"),
+    benchmark:
+        timings("evaluate/{scenario}")
+    conda:
+        CONDA_LIGHT
+    params:
+        code=package_digest("evaluate"),
+        scenario=by_scenario(RUN.fields),
+        patches=by_scenario(RUN.predicted),
+        label=RUN.label,
+    script:
+        "../scripts/evaluate.py"
+
+
+rule areas:
+    input:
+        mosaic=of_scenario("mosaic"),
+        patches=scores("patches.npz"),
+    output:
+        areas=scores("areas.csv"),
+    log:
+        logs("areas/{scenario}"),
+    benchmark:
+        timings("areas/{scenario}")
+    conda:
+        CONDA_LIGHT
+    params:
+        code=package_digest("areas"),
+        scenario=by_scenario(RUN.fields),
+    script:
+        "../scripts/areas.py"
+
+
+rule benchmark:
+    input:
+        metrics=each_scenario(scores("metrics.json")),
+        patches=each_scenario(scores("patches.npz")),
+        paper=os.path.relpath(SOURCE / "reference/paper_scores.csv"),
+    output:
+        csv=report(
+            results("benchmark.csv"),
+            category="Benchmark",
+            caption="../report/benchmark.rst",
+        ),
+        classes=report(
+            results("benchmark_classes.csv"),
+            category="Benchmark",
+            caption="../report/benchmark.rst",
+        ),
+        pairs=report(
+            results("benchmark_pairs.csv"),
+            category="Benchmark",
+            caption="../report/benchmark.rst",
+        ),
+        markdown=results("benchmark.md"),
+        latex=results("benchmark.tex"),
+        chart=report(
+            results("benchmark.svg"),
+            category="Benchmark",
+            caption="../report/benchmark.rst",
+        ),
+    log:
+        logs("benchmark"),
+    benchmark:
+        timings("benchmark")
+    conda:
+        CONDA_LIGHT
+    params:
+        code=package_digest("benchmark"),
+        scenarios=list(RUN.scenarios),
+        comparable=RUN.comparable,
+        label=RUN.label,
+    script:
+        "../scripts/benchmark.py"

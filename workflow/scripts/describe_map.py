@@ -1,0 +1,28 @@
+"""Tabulate the areas of a scene's map, draw it, and write its STAC item."""
+
+from pathlib import Path
+
+from cerraseg.orchestration.step import step
+from cerraseg.report import map_description
+
+with step(snakemake):
+    read, out = snakemake.input, snakemake.output
+    made = map_description.SceneMap(
+        snakemake.wildcards.scene,
+        snakemake.wildcards.scenario,
+        snakemake.params.scenario["level"],
+        snakemake.params.label,
+        Path(read.map),
+        Path(read.truth),
+    )
+    map_description.write_areas(made, Path(read.patches), Path(out.areas))
+    map_description.draw_map(made, Path(out.figure))
+    map_description.write_map_item(
+        made,
+        Path(out.item),
+        areas=Path(out.areas),
+        figure=Path(out.figure),
+        polygons=[Path(file) for file in read.polygons],
+        images=[Path(file) for file in read.sources],
+        date=snakemake.params.date,
+    )
