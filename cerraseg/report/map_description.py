@@ -45,10 +45,8 @@ class SceneMap:
 def write_areas(made: SceneMap, patches: Path, file: Path) -> None:
     """Tabulate the area of each class, adjusted by the scene's reference or else by the counts of the test patches."""
     classes, mapped = LEVELS[made.level], made.folder / "classes.tif"
-    if made.reference:
-        counts, basis = confusion_blocks(mapped, made.reference, classes), area_tables.REFERENCE_MASK
-    else:
-        counts, basis = read_patches(patches)[1], area_tables.TEST_PATCHES
+    counts = confusion_blocks(mapped, made.reference, classes) if made.reference else read_patches(patches)[1]
+    basis = area_tables.REFERENCE_MASK if made.reference else area_tables.TEST_PATCHES
     area_tables.write_area_table(file, area_tables.area_table([mapped], counts, classes, basis))
 
 

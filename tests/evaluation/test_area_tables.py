@@ -152,12 +152,12 @@ def test_step_of_a_mosaic_sums_its_maps(scene, patches, tmp_path):
 def test_step_of_a_scene_prefers_its_reference(scene, patches, tmp_path):
     made, out = SceneMap("s", "unet", "l1", "data", scene.parent, tmp_path / "truth"), tmp_path / "areas.csv"
     write_areas(made, patches, out)
-    assert (area_tables.read(out)["basis"] == "test patches").all()
+    assert (area_tables.read_area_table(out)["basis"] == "test patches").all()
     truth = np.full((60, 100), 255, np.uint8)
     truth[:, 50:70] = 1
     reference = write_map(tmp_path / "truth/l1/truth.tif", truth)
     write_areas(made, patches, out)
-    table = area_tables.read(out)
+    table = area_tables.read_area_table(out)
     assert (table["basis"] == "reference mask").all()
     assert table["sample_pixels"].tolist() == [600, 600, 0, 0, 0, 0, 0, 1200]
     counts = areas.confusion_blocks(scene, reference, L1)
