@@ -18,7 +18,7 @@ from cerraseg.data.splits.groups import outline
 from cerraseg.data.tables import read_patch_table, read_split
 from cerraseg.geo.positions import COLUMNS, Ints, Places, locate
 from cerraseg.report.figures import INK, drawn
-from cerraseg.report.map_marks import Ground, draw_marks, ground
+from cerraseg.report.map_figures import Ground, draw_marks, measure_ground
 
 PANELS = 6
 """Most areas that are shown, the largest."""
@@ -121,7 +121,7 @@ def _area(places: Places, members: Ints) -> _Area:
     side, end = 0.04 * max(width, height), 0.16 * max(width, height)  # at the ends lie scale bar and north arrow
     extent = left.min() - side, right.max() + side, bottom.min() - end, top.max() + end
     crs = CRS.from_user_input(str(places.crs[members[0]]))
-    return _Area(members, extent, crs, ground(crs, extent))
+    return _Area(members, extent, crs, measure_ground(crs, extent))
 
 
 def _panel(axes: Axes, places: Places, area: _Area, colours: NDArray[np.float64]) -> None:

@@ -18,13 +18,13 @@ from cerraseg.evaluation.benchmark import (
     over_seeds,
     paper_column,
 )
+from cerraseg.report.markdown import markdown_table
 
 PAPER = {paper_column(score): f"Paper's {SCORES[score]}" for score in PAPER_SCORES}
 DIFFERENCE = {difference_column(score): f"Δ {SCORES[score]}" for score in PAPER_SCORES}
 AS_L1 = {"macro_f1": "Macro F1 (L2)", "macro_f1_as_l1": "Macro F1 (as L1)", "miou_as_l1": "mIoU (as L1)"}
 """Columns and their headings."""
 
-_TEXTS = {"id", "name", "first", "second", *GROUP}
 _RULE = (
     "Scores in percent. Macro F1 and mIoU are plain means over all classes of the level, with 0 for a class never "
     "predicted; *(present)* averages over the classes that the truth holds. In brackets: 95 % bootstrap interval over "
@@ -37,11 +37,17 @@ _TEX = str.maketrans(
 
 
 def by_scenario(table: pd.DataFrame, score: str) -> pd.DataFrame:
-    """One row a scenario whatever its seeds: its fields without the seed, seeds, value, low, high and paper (percent).
+    """Summarise a score over the seeds of each scenario.
 
-    With several seeds, ``value`` is the mean and ``low`` and ``high`` lie one standard deviation off; with one, they
-    are the ends of the 95 % bootstrap interval (NaN where the score has none). ``paper`` is NaN unless all rows of
-    ``table`` (:func:`cerraseg.evaluation.benchmark.collect`) are comparable.
+    Args:
+        table: the table of :func:`cerraseg.evaluation.benchmark.collect`.
+        score: score column (percent).
+
+    Returns:
+        One row per scenario: its fields without the seed, seeds (how many), value, low, high and paper (percent). With
+        several seeds, ``value`` is their mean and ``low`` and ``high`` lie one standard deviation off; with one, they
+        are the ends of the 95 % bootstrap interval (NaN where the score has none). ``paper`` is NaN unless all rows
+        are comparable.
     """
     groups = table.groupby(GROUP, sort=False)
     result = groups.agg(seeds=("seed", "count"), value=(score, "mean"), spread=(score, "std"))
@@ -54,10 +60,7 @@ def by_scenario(table: pd.DataFrame, score: str) -> pd.DataFrame:
 
 
 def write_csv(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table of :mod:`cerraseg.evaluation.benchmark` as CSV: dot decimals, empty cells where there is no value.
-
-    Of a run that is not comparable, the paper's columns are left out.
-    """
+    """Write a table of :mod:`cerraseg.evaluation.benchmark` as CSV, without the paper's columns if not comparable."""
     if "comparable" in table and not table["comparable"].all():
         table = table.drop(columns=[*PAPER, *DIFFERENCE], errors="ignore")
     with atomic_write(path) as part:
@@ -67,12 +70,19 @@ def write_csv(table: pd.DataFrame, path: str | Path) -> None:
 def write_markdown(
     table: pd.DataFrame, classes: pd.DataFrame, pairs: pd.DataFrame, path: str | Path, *, title: str, source: str
 ) -> None:
-    """Write a Markdown page headed ``title`` and the data's ``source``.
+    """Write the benchmark as a Markdown page.
 
-    The tables are those of :func:`benchmark.collect`, ``per_class`` and ``pairs``. The paper's values stand
-    beside the run's only where both are comparable; otherwise they come in a table of their own, under a heading that
-    says so. Scenarios with several seeds get a table of mean ± standard deviation. Of the pairs, those of the best
-    scenario of each level are shown.
+    The paper's values stand beside the run's only where both are comparable, else in a table of their own. Scenarios
+    with several seeds get a table of mean ± standard deviation. Of the pairs, those of the best scenario of each level
+    are shown.
+
+    Args:
+        table: the table of :func:`cerraseg.evaluation.benchmark.collect`.
+        classes: that of :func:`cerraseg.evaluation.benchmark.per_class`.
+        pairs: that of :func:`cerraseg.evaluation.benchmark.pairs`.
+        path: file to write.
+        title: heading of the page.
+        source: name of the data source, which every section names.
     """
     comparable = bool(table["comparable"].all())
     sections = [f"# {title}", f"Data: {source}, {_patches(table)} test patches. {_RULE}", _run_table(table, comparable)]
@@ -112,7 +122,7 @@ def _run_table(table: pd.DataFrame, comparable: bool) -> str:
 
 
 def _text(seeds: int, value: float, low: float, high: float) -> str | None:
-    """A score of :func:`by_scenario`: ``45.24 ± 0.31`` over seeds, ``45.24 [44.1, 46.3]`` with the interval."""
+    """Format a score of :func:`by_scenario`: ``45.24 ± 0.31`` over seeds, ``45.24 [44.1, 46.3]`` with interval."""
     if pd.isna(value):
         return None
     if pd.isna(low):
@@ -121,7 +131,7 @@ def _text(seeds: int, value: float, low: float, high: float) -> str | None:
 
 
 def _summary(table: pd.DataFrame, scores: Iterable[str]) -> pd.DataFrame:
-    """One row a scenario: its fields without the seed, then each score as :func:`_text`."""
+    """Give one row per scenario: its fields without the seed, then each score as :func:`_text`."""
     columns: dict[str, Sequence[object]] = {}
     for score in scores:
         rows = by_scenario(table, score)
@@ -140,7 +150,7 @@ def _seed_table(seeds: pd.DataFrame) -> str:
 
 
 def _further(table: pd.DataFrame, source: str) -> Sequence[str]:
-    """Sections on L2 scored as L1 and on edges, where there are such scores."""
+    """Write the sections on L2 scored as L1 and on edges, where there are such scores."""
     sections, further = [], further_scores(table)
     if "macro_f1_as_l1" in further:
         rolled = _summary(table[table["level"] == "l2"], AS_L1)
@@ -159,7 +169,7 @@ def _further(table: pd.DataFrame, source: str) -> Sequence[str]:
 
 
 def _class_sections(classes: pd.DataFrame, source: str) -> Iterable[str]:
-    """F1 by class, one table a level, seeds averaged."""
+    """Write F1 by class, one table per level, seeds averaged."""
     for level, rows in classes.groupby("level", sort=False):
         names = dict(zip(rows["abbreviation"], rows["name"], strict=True))
         stem = rows["id"].str.rpartition("-")[0]
@@ -173,7 +183,7 @@ def _class_sections(classes: pd.DataFrame, source: str) -> Iterable[str]:
 
 
 def _pair_section(pairs: pd.DataFrame, source: str) -> Iterable[str]:
-    """The best scenario of each level against each other one."""
+    """Compare the best scenario of each level with each other one."""
     if pairs.empty:
         return
     best = pairs.groupby("level")["difference"].transform("idxmax").map(pairs["first"])
@@ -193,24 +203,27 @@ def _pair_section(pairs: pd.DataFrame, source: str) -> Iterable[str]:
 
 
 def _table(table: pd.DataFrame, headings: Mapping[str, str]) -> str:
-    """A Markdown table: numbers to the right, floats with two decimals, a dash for an empty cell."""
-    names = [headings.get(column, column.capitalize()) for column in table.columns]
-    rules = [":--" if column in _TEXTS else "--:" for column in table.columns]
-    rows = [[_cell(value) for value in row] for row in table.astype(object).itertuples(index=False)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [names, rules, *rows])
+    """Format a Markdown table with floats of two decimals and a dash for an empty cell."""
+    names = [headings.get(column, column.capitalize()) for column in map(str, table.columns)]
+    return markdown_table(names, _cells(table))
 
 
-def _cell(value: object) -> str:
-    if pd.isna(value):  # type: ignore[call-overload]
-        return "–"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+def _cells(table: pd.DataFrame) -> list[list[str]]:
+    rows = table.astype(object).where(table.notna(), "–").itertuples(index=False)
+    return [[f"{value:.2f}" if isinstance(value, float) else str(value) for value in row] for row in rows]
 
 
 def write_latex(table: pd.DataFrame, path: str | Path, *, title: str, source: str) -> None:
-    """Write the table of :func:`cerraseg.evaluation.benchmark.collect` as a LaTeX ``table``, for the package booktabs.
+    """Write the benchmark as a LaTeX ``table`` for the package booktabs, one row per scenario.
 
-    One row a scenario: macro F1 and mIoU with ± one standard deviation over its seeds or, with one seed, the bootstrap
-    interval; the paper's values only where the run is comparable. The caption names the data's ``source``.
+    Macro F1 and mIoU stand with ± one standard deviation over the seeds or, with one seed, the bootstrap interval; the
+    paper's values only where the run is comparable.
+
+    Args:
+        table: the table of :func:`cerraseg.evaluation.benchmark.collect`.
+        path: file to write.
+        title: start of the caption.
+        source: name of the data source, for the caption.
     """
     headings = {axis: axis.capitalize() for axis in GROUP} | {score: f"{SCORES[score]} (%)" for score in PAPER_SCORES}
     shown = _summary(table, PAPER_SCORES)
@@ -224,10 +237,9 @@ def write_latex(table: pd.DataFrame, path: str | Path, *, title: str, source: st
             shown[paper_column(score)] = by_scenario(table, score)["paper"]
         headings |= PAPER
         caption += f" Paper: the published scores on {PAPER_DATA}."
-    blocks = [rows.itertuples(index=False) for _, rows in shown.groupby("level", sort=False)]
     lines = [r"\toprule", _tex_row(headings.values())]
-    for block in blocks:
-        lines += [r"\midrule", *map(_tex_row, block)]
+    for _, rows in shown.groupby("level", sort=False):
+        lines += [r"\midrule", *map(_tex_row, _cells(rows))]
     numbers = "r" * (len(headings) - len(GROUP))
     text = [
         r"% for \usepackage{booktabs}",
@@ -244,5 +256,5 @@ def write_latex(table: pd.DataFrame, path: str | Path, *, title: str, source: st
         part.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
-def _tex_row(values: Iterable[object]) -> str:
-    return " & ".join(_cell(value).translate(_TEX) for value in values) + r" \\"
+def _tex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cell.translate(_TEX) for cell in cells) + r" \\"

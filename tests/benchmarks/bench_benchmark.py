@@ -19,7 +19,7 @@ from reporting import measured, result, row
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import benchmark, bootstrap, metrics, score_files
-from cerraseg.report import benchmark_chart, tables
+from cerraseg.report import charts, tables
 
 PAPER = Path(__file__).parents[2] / "reference" / "paper_scores.csv"
 PIXELS = 128 * 128
@@ -61,7 +61,7 @@ def table(folder: Path) -> None:
     tables.write_csv(pairs, folder / "benchmark_pairs.csv")
     tables.write_markdown(rows, classes, pairs, folder / "benchmark.md", **labels)
     tables.write_latex(rows, folder / "benchmark.tex", **labels)
-    benchmark_chart.benchmark_bars(rows, folder / "benchmark.svg", **labels)
+    charts.benchmark_bars(rows, folder / "benchmark.svg", **labels)
     result(seconds=time.perf_counter() - start, pairs=len(pairs))
 
 

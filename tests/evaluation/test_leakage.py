@@ -1,4 +1,4 @@
-"""What the metrics say of leakage, and that the figure shows it."""
+"""The section of the metrics on leakage."""
 
 import json
 from itertools import pairwise
@@ -9,9 +9,6 @@ import pytest
 
 from cerraseg.core.errors import DataError
 from cerraseg.evaluation import bootstrap, leakage, metrics
-from cerraseg.report import leakage_chart
-
-LABELS = {"title": "the title", "source": "simulated landscape"}
 
 
 def tabled(folder, gaps):
@@ -71,27 +68,3 @@ def test_a_table_of_another_split_is_refused(tmp_path):
     ids, distances = tabled(tmp_path, np.zeros(3))
     with pytest.raises(DataError, match="no row for 1 scored patches, such as x; expected all"):
         leakage.leakage_summary(confused(np.zeros(3, int)), [*ids[:2], "x"], distances)
-
-
-def row(start, end, value, patches, interval=None):
-    ends = {"from": start, "to": end, "touches": end == 0, "patches": patches}
-    return ends | {"accuracy": 0.5, "macro_f1_present": value, "interval": interval}
-
-
-def test_the_figure_shows_each_bin(tmp_path):
-    bins = [row(0, 0, 0.7, 1300, [0.66, 0.75]), row(400, 900, 0.655, 100, [0.6, 0.7]), row(1300, 2560, 0.5, 1)]
-    for name in ("a", "b"):
-        section = {"touching": 0.925, "by_distance": bins}
-        leakage_chart.by_distance(section, tmp_path / f"{name}.svg", **LABELS)
-    text = (tmp_path / "a.svg").read_text()
-    for shown in ("touching", "patches: 1,300", "400–900 m", "1.3–2.56 km", "70.0", "65.5", "50.0", "92.5 % touch one"):
-        assert shown in text
-    assert ">the title<" in text and ">Data: simulated landscape<" in text
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-
-
-def test_all_touching_is_one_bin(tmp_path):
-    section = {"touching": 1.0, "by_distance": [row(0, 0, 0.7, 30, [0.6, 0.8])]}
-    leakage_chart.by_distance(section, tmp_path / "a.svg", **LABELS)
-    text = (tmp_path / "a.svg").read_text()
-    assert "touching" in text and "100.0 % touch one" in text and "km" not in text

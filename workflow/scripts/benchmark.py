@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cerraseg.evaluation import benchmark, score_files
 from cerraseg.orchestration.step import step
-from cerraseg.report import benchmark_chart, tables
+from cerraseg.report import charts, tables
 
 with step(snakemake):
     files, out = snakemake.input.metrics, snakemake.output
@@ -17,4 +17,4 @@ with step(snakemake):
     tables.write_csv(pairs, out.pairs)
     tables.write_markdown(table, classes, pairs, out.markdown, **labels)
     tables.write_latex(table, out.latex, **labels)
-    benchmark_chart.benchmark_bars(table, out.chart, **labels)
+    charts.benchmark_bars(table, out.chart, **labels)

@@ -6,7 +6,7 @@ from pathlib import Path
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import score_files
 from cerraseg.orchestration.step import step
-from cerraseg.report import figures, leakage_chart, map_figures
+from cerraseg.report import charts, figures, map_figures
 
 with step(snakemake):
     level = snakemake.params.scenario["level"]
@@ -16,7 +16,7 @@ with step(snakemake):
         score_files.read_confusion(snakemake.input.confusion), classes, snakemake.output.confusion, **named
     )
     leakage = json.loads(Path(snakemake.input.metrics).read_text(encoding="utf-8"))["leakage"]
-    leakage_chart.by_distance(leakage, snakemake.output.distance, **named)
+    charts.scores_by_distance(leakage, snakemake.output.distance, **named)
     mosaic, truth = Path(snakemake.input.mosaic), Path(snakemake.input.truth)
     largest = max(mosaic.glob("prediction_*.tif"), key=lambda path: path.stat().st_size).name
     map_figures.map_panel(

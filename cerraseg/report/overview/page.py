@@ -19,7 +19,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation.benchmark import PAPER_DATA
-from cerraseg.report.benchmark_chart import MODALITY_COLOURS
+from cerraseg.report.charts import MODALITY_COLOURS
 from cerraseg.report.overview import charts, scores
 from cerraseg.report.overview import maps as overview_maps
 from cerraseg.report.overview.scores import COURSES, Scored

@@ -13,7 +13,7 @@ import pandas as pd
 from cerraseg.core.errors import DataError
 from cerraseg.evaluation import bootstrap, score_files
 from cerraseg.evaluation.benchmark import SCORES, further_scores, paper_column
-from cerraseg.report.benchmark_chart import MODALITY_COLOURS
+from cerraseg.report.charts import MODALITY_COLOURS
 from cerraseg.report.tables import DIFFERENCE, PAPER
 
 COURSES = {

@@ -1,7 +1,7 @@
-"""The benchmark as a bar chart in the style of :mod:`cerraseg.report.figures`."""
+"""Charts of scores in the style of :mod:`cerraseg.report.figures`: the benchmark, and scores by distance."""
 
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cerraseg.training.weightings import WEIGHTINGS
 MODALITY_COLOURS = {"msi": "#0072B2", "sar": "#E69F00", "concat": "#009E73"}
 """Modality → colour, from the colour-blind-safe palette of Okabe and Ito."""
 
+_TOUCHING, _APART = "#D55E00", "#0072B2"
 _LABEL: dict[str, Any] = {"ha": "center", "fontsize": 7}
 _BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 _OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1.3}
@@ -26,10 +27,17 @@ _CLUSTER = ["model", "weighting", "recipe"]
 
 
 def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source: str, metric: str = "macro_f1") -> None:
-    """Bars of ``metric`` (percent) by model, weighting and recipe, one bar a modality, one row of axes a level.
+    """Draw bars of ``metric`` by model, weighting and recipe, one bar per modality, one row of axes per level.
 
-    ``table`` is :func:`benchmark.collect`'s. Whiskers are ± one standard deviation over a scenario's seeds or,
-    where it has one seed, the 95 % bootstrap interval. The paper's value is outlined only if every row is comparable.
+    Whiskers are ± one standard deviation over a scenario's seeds or, where it has one seed, the 95 % bootstrap
+    interval. The paper's value is outlined only if every row is comparable.
+
+    Args:
+        table: the table of :func:`cerraseg.evaluation.benchmark.collect`.
+        path: SVG or PNG to write.
+        title: of the figure.
+        source: name of the data source.
+        metric: score column (percent).
     """
     bars = by_scenario(table, metric)
     levels = list(bars["level"].unique())
@@ -53,13 +61,13 @@ def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source:
 
 
 def _weightings(names: Collection[str]) -> str:
-    """What stands below the bars, and what those of its weightings mean that are there."""
+    """Label the axis of the benchmark's bars, with the meaning of their weightings."""
     meanings = "; ".join(f"{name}: {entry.description}" for name, entry in WEIGHTINGS.items() if name in set(names))
     return textwrap.fill(f"model, weighting ({meanings}) and recipe", 120)
 
 
 def _bars_of_level(axes: Axes, bars: pd.DataFrame, modalities: Sequence[str]) -> None:
-    """Draw one level's bars from the rows of :func:`cerraseg.report.tables.by_scenario`."""
+    """Draw the bars of one level from rows of :func:`cerraseg.report.tables.by_scenario`."""
     clusters = list(dict.fromkeys(bars[_CLUSTER].itertuples(index=False, name=None)))
     width = 0.8 / len(modalities)
     for bar in bars.to_dict("records"):
@@ -79,3 +87,38 @@ def _bars_of_level(axes: Axes, bars: pd.DataFrame, modalities: Sequence[str]) ->
     axes.set_xlim(middle - half - 0.1, middle + half + 0.1)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y", color=GRID, linewidth=0.6)
+
+
+def scores_by_distance(leakage: Mapping[str, Any], path: str | Path, *, title: str, source: str) -> None:
+    """Draw macro F1 of the test patches, over the classes present, by distance to the nearest training patch.
+
+    Args:
+        leakage: the section ``leakage`` of a scenario's metrics (:mod:`cerraseg.evaluation.leakage`).
+        path: SVG or PNG to write.
+        title: of the figure.
+        source: name of the data source.
+    """
+    bins: Sequence[Mapping[str, Any]] = leakage["by_distance"]
+    values = 100 * np.array([row["macro_f1_present"] for row in bins])
+    places = np.arange(len(bins))
+    with drawn(path, title, source, (max(4.4, 1.4 + 1.1 * len(bins)), 3.4)) as figure:
+        axes = figure.subplots()
+        axes.plot(places, values, color=GRID, linewidth=1.2, zorder=1)
+        for place, value, row in zip(places, values, bins, strict=True):
+            if row["interval"]:
+                axes.vlines(place, *(100 * end for end in row["interval"]), color=EDGE, linewidth=1)
+            axes.plot(place, value, "o", color=_TOUCHING if row["touches"] else _APART)
+            top = 100 * row["interval"][1] if row["interval"] else value
+            axes.annotate(f"{value:.1f}", (place, top), (0, 4), textcoords="offset points", ha="center", fontsize=7.5)
+        axes.set_xticks(places, [f"{_distance(row)}\npatches: {row['patches']:,}" for row in bins], fontsize=8)
+        axes.set(xlim=(-0.6, len(bins) - 0.4), ylim=(0, 108), ylabel="macro F1, classes present (%)")
+        axes.set_xlabel(f"gap to the nearest training patch; {100 * leakage['touching']:.1f} % touch one")
+        axes.grid(axis="y", color=GRID, linewidth=0.6)
+
+
+def _distance(row: Mapping[str, Any]) -> str:
+    if row["touches"]:
+        return "touching"
+    unit, name = (1000, "km") if row["to"] >= 1000 else (1, "m")
+    low, high = (f"{row[end] / unit:.3g}" for end in ("from", "to"))
+    return f"{low} {name}" if low == high else f"{low}–{high} {name}"

@@ -1,0 +1,97 @@
+"""Charts show the values that they were given, and the paper's beside comparable scores only."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cerraseg.evaluation.benchmark import PAPER_DATA, paper_column
+from cerraseg.report import charts
+from cerraseg.report.tables import by_scenario
+from cerraseg.training.weightings import WEIGHTINGS
+
+LABELS = {"title": "the title", "source": "simulated landscape"}
+
+
+def table(comparable: bool, seeds: tuple[int, ...] = (1,)) -> pd.DataFrame:
+    rows = [
+        {"model": "unet", "modality": modality, "weighting": "nw", "level": level, "recipe": "paper", "seed": seed}
+        | {"comparable": comparable, "macro_f1": 41.25 + seed, paper_column("macro_f1"): 36.38}
+        | {"macro_f1_low": 40.0 + seed, "macro_f1_high": 43.0 + seed}
+        for level in ("l1", "l2")
+        for modality in ("msi", "sar")
+        for seed in seeds
+    ]
+    return pd.DataFrame(rows)
+
+
+def svg(draw: Callable[..., None], data: Any, folder: Path) -> str:
+    """The text of a labelled figure, which is the same when it is drawn again."""
+    for name in ("a.svg", "b.svg"):
+        draw(data, folder / name, **LABELS)
+    assert (folder / "a.svg").read_bytes() == (folder / "b.svg").read_bytes()
+    text = (folder / "a.svg").read_text(encoding="utf-8")
+    assert ">the title<" in text and ">Data: simulated landscape<" in text
+    return text
+
+
+def bars(data: pd.DataFrame) -> Axes:
+    """The drawn axes of level l1."""
+    axes = Figure().subplots()
+    rows = by_scenario(data, "macro_f1")
+    charts._bars_of_level(axes, rows[rows["level"] == "l1"], ["msi", "sar"])
+    return axes
+
+
+def test_the_papers_bar_is_an_outline_around_the_runs():
+    run, paper = bars(table(True)).patches[:2]
+    assert run.get_height() == 42.25 and run.get_fill()
+    assert paper.get_height() == 36.38 and not paper.get_fill()
+    assert paper.get_x() < run.get_x() and paper.get_x() + paper.get_width() > run.get_x() + run.get_width()
+    assert [bar.get_fill() for bar in bars(table(False)).patches] == [True, True]
+
+
+@pytest.mark.parametrize(("seeds", "ends"), [((1,), (41, 44)), ((1, 3), (43.25 - 2**0.5, 43.25 + 2**0.5))])
+def test_whiskers_are_the_interval_or_the_deviation_over_seeds(seeds, ends):
+    for whisker in bars(table(False, seeds)).collections:
+        assert whisker.get_segments()[0][:, 1] == pytest.approx(ends)
+
+
+@pytest.mark.parametrize(
+    ("data", "paper", "deviation", "bootstrap"),
+    [
+        (table(True), True, False, True),
+        (table(False), False, False, True),
+        (pd.concat([table(True), table(False).query("level == 'l2'")]), False, True, True),
+        (table(False, (1, 2)), False, True, False),
+        (pd.concat([table(False, (1, 2)), table(False).assign(recipe="released")]), False, True, True),
+    ],
+)
+def test_legend_and_axis_name_what_is_drawn(data, paper, deviation, bootstrap, tmp_path):
+    text = svg(charts.benchmark_bars, data, tmp_path)
+    assert (f"paper ({PAPER_DATA})" in text, "standard deviation" in text) == (paper, deviation)
+    assert ("bootstrap interval" in text) == bootstrap
+    lines = charts._weightings(WEIGHTINGS).splitlines()
+    assert len(lines) > 1 and max(map(len, lines)) <= 120
+
+
+def distance_bin(start: float, end: float, value: float, patches: int, interval: Any = None) -> dict[str, Any]:
+    ends = {"from": start, "to": end, "touches": end == 0, "patches": patches}
+    return ends | {"accuracy": 0.5, "macro_f1_present": value, "interval": interval}
+
+
+def test_scores_by_distance(tmp_path):
+    bins = [
+        distance_bin(0, 0, 0.7, 1300, [0.66, 0.75]),
+        distance_bin(400, 900, 0.655, 100, [0.6, 0.7]),
+        distance_bin(1300, 2560, 0.5, 1),
+    ]
+    text = svg(charts.scores_by_distance, {"touching": 0.925, "by_distance": bins}, tmp_path)
+    for shown in ("touching", "patches: 1,300", "400–900 m", "1.3–2.56 km", "70.0", "65.5", "50.0", "92.5 % touch one"):
+        assert shown in text
+    alone = svg(charts.scores_by_distance, {"touching": 1.0, "by_distance": bins[:1]}, tmp_path)
+    assert "100.0 % touch one" in alone and "km" not in alone
