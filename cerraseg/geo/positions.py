@@ -1,10 +1,11 @@
-"""Where patches lie on the ground: corners and centres as geocentric coordinates, whatever their coordinate systems."""
+"""Where patches lie on the ground, whatever their coordinate systems."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import shapely
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
@@ -15,7 +16,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.layout import SIZE
 
 COLUMNS = ["id", "crs", "left", "bottom", "right", "top"]
-"""What it takes of the patch table."""
+"""Columns of the patch table that :func:`locate` needs."""
 
 TRUE_SCALE = 0.01
 """A projected system counts as metric where its metres are those of the ground to 1 %: UTM is, Web Mercator is not."""
@@ -38,8 +39,8 @@ class Places:
         metric: whether the system is projected, in metres of true scale, (N,) bool.
         bounds: left, bottom, right, top in units of the system, (N, 4).
         degrees: longitude and latitude of the centre, (N, 2).
-        centre: geocentric x, y, z of the centre in m, (N, 3).
-        corners: the same of the corners, one after the other around the patch, (N, 4, 3).
+        corners: the same of the corners, one after the other around the patch, (N, 4, 2).
+        pixel: side of a pixel in m, the shorter one, (N,).
     """
 
     ids: list[str]
@@ -48,23 +49,20 @@ class Places:
     metric: NDArray[np.bool_]
     bounds: Floats
     degrees: Floats
-    centre: Floats
     corners: Floats
+    pixel: Floats
 
     @cached_property
-    def sides(self) -> Floats:
-        """Length of the four sides on the ground in m, (N, 4)."""
-        return np.asarray(np.linalg.norm(self.corners - np.roll(self.corners, 1, axis=1), axis=2))
+    def plane(self) -> CRS:
+        """An equal-area projection around the middle of all patches, in metres."""
+        x, y, z = geocentric(self.degrees).mean(axis=0)
+        return equal_area_around(float(np.degrees(np.arctan2(y, x))), float(np.degrees(np.arctan2(z, np.hypot(x, y)))))
 
     @cached_property
-    def outer(self) -> Floats:
-        """Distance of the farthest corner from the centre in m, (N,)."""
-        return np.asarray(np.linalg.norm(self.corners - self.centre[:, None], axis=2).max(axis=1))
-
-    @cached_property
-    def pixel(self) -> Floats:
-        """Side of a pixel in m, the shorter one, (N,)."""
-        return np.asarray(self.sides.min(axis=1) / SIZE)
+    def shapes(self) -> NDArray[np.object_]:
+        """The patches as quadrangles on :attr:`plane`, (N,) of shapely polygons."""
+        x, y = transform(_DEGREES, self.plane, *self.corners.reshape(-1, 2).T)
+        return np.asarray(shapely.polygons(np.stack([x, y], axis=-1).reshape(-1, 4, 2)))
 
 
 def locate(table: pd.DataFrame) -> Places:
@@ -89,10 +87,10 @@ def locate(table: pd.DataFrame) -> Places:
             f"{len(lost)} patches (the first is {lost[0]}) lie outside the domain of their coordinate reference "
             "system; expected a place on Earth: correct the georeference of their files"
         )
-    ground = geocentric(degrees)
-    scale = np.linalg.norm(ground[:, 1] - ground[:, 0], axis=1) / (right - left)
-    metric = metres & (abs(scale - 1) <= TRUE_SCALE)
-    return Places(ids, texts, system, metric, bounds, degrees[:, 4], ground[:, 4], ground[:, :4])
+    corners = geocentric(degrees[:, :4])
+    sides = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=2)
+    metric = metres & (abs(sides[:, 0] / (right - left) - 1) <= TRUE_SCALE)
+    return Places(ids, texts, system, metric, bounds, degrees[:, 4], degrees[:, :4], sides.min(axis=1) / SIZE)
 
 
 def _degrees(name: str, x: Floats, y: Floats) -> tuple[Floats, bool]:

@@ -18,18 +18,17 @@ def test_geocentric_coordinates_are_those_of_proj():
     np.testing.assert_allclose(geocentric(degrees), np.stack(expected, axis=1), atol=1e-3)
 
 
-def test_a_patch_has_its_sides_on_the_ground():
+def test_a_patch_has_its_pixels_on_the_ground():
     places = locate(pd.concat([grid("EPSG:32723", 1, 2), grid("EPSG:4326", 1, 1, first=200)], ignore_index=True))
     assert places.metric.tolist() == [True, True, False]
-    np.testing.assert_allclose(places.sides[:2], 1280, rtol=1e-3)  # the scale of UTM
     np.testing.assert_allclose(places.pixel, 10, rtol=0.01)
-    np.testing.assert_allclose(np.linalg.norm(places.centre[0] - places.centre[1]), 1280, rtol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(np.subtract(*geocentric(places.degrees[:2]))), 1280, rtol=1e-3)
 
 
 def test_metres_of_web_mercator_are_none():
     far = grid("EPSG:3857", 1, 1, south=6000)  # 62° south
     assert not locate(far).metric.any()
-    np.testing.assert_allclose(locate(far).sides / 1280, np.cos(np.radians(locate(far).degrees[0, 1])), rtol=0.01)
+    np.testing.assert_allclose(locate(far).pixel / 10, np.cos(np.radians(locate(far).degrees[0, 1])), rtol=0.01)
 
 
 @pytest.mark.parametrize(
