@@ -1,12 +1,9 @@
-"""The map file: a Cloud-Optimized GeoTIFF written chunk by chunk, with colours, class names and overviews.
-
-Empty ground costs next to nothing: a chunk that is never written is a hole in the file at every overview level.
-GDAL's own overview builder visits holes too (six seconds per 10^9 pixels), so the levels are reduced here.
-"""
+"""Class and percentage maps as Cloud-Optimized GeoTIFFs, written chunk by chunk, with colours and class names."""
 
 import shutil
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,19 +11,18 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio import Affine
 from rasterio.shutil import copy as raster_copy
 from rasterio.windows import Window
 
 from cerraseg.core.storage import explain_disk_errors
 from cerraseg.core.taxonomy import LandCover
-from cerraseg.geo.tiff_integrity import written
+from cerraseg.geo.rasters import check_written
 
 NO_DATA = 255
 BLOCK = 512
 """Side of a stored block in pixels; a map that fits into one block has no overviews."""
 CHUNK = 4 * BLOCK
-"""Side of the piece that is held in memory at a time: 4 MB."""
+"""Side in pixels of the piece that is held in memory at a time: 4 MB."""
 
 Raster = NDArray[np.uint8]
 
@@ -34,22 +30,33 @@ Raster = NDArray[np.uint8]
 class MapDraft:
     """A map under construction; :meth:`write` takes its chunks in any order, each one once."""
 
-    def __init__(self, dataset: Any, class_count: int) -> None:
+    def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
-        self.occupied: set[tuple[int, int]] = set()
-        self.counts = np.zeros(class_count, np.int64)
-        self.valid_pixels = 0
+        self.checksums: dict[Window, int] = {}
+        """Window of each chunk → CRC-32 of its pixels."""
+        self.counts = np.zeros(NO_DATA + 1, np.int64)
+        """Pixels of each value in the first band, in the chunks so far."""
+
+    @property
+    def valid_pixels(self) -> int:
+        """Pixels with data in the first band, in the chunks so far."""
+        return int(self.counts[:NO_DATA].sum())
 
     def write(self, row: int, column: int, chunk: Raster) -> None:
-        """Store ``chunk``, (height, width) or (bands, height, width) uint8 with sides of at most :data:`CHUNK`, as the
-        ``row``-th and ``column``-th chunk counted from the upper-left corner; 255 is no data, in every band alike."""
+        """Store one chunk.
+
+        Args:
+            row: place of the chunk, counted in chunks from the upper-left corner.
+            column: likewise.
+            chunk: (height, width) or (bands, height, width) with sides of at most :data:`CHUNK`; 255 is no data, in
+                every band alike.
+        """
         height, width = chunk.shape[-2:]
-        layers = chunk.reshape(-1, height, width)
-        self._dataset.write(layers, window=Window(column * CHUNK, row * CHUNK, width, height))
-        self.occupied.add((row, column))
-        self.valid_pixels += int(np.count_nonzero(layers[0] != NO_DATA))
-        for value in range(len(self.counts)):
-            self.counts[value] += np.count_nonzero(chunk == value)
+        layers = np.ascontiguousarray(chunk).reshape(-1, height, width)
+        window = Window(column * CHUNK, row * CHUNK, width, height)
+        self._dataset.write(layers, window=window)
+        self.checksums[window] = zlib.crc32(layers)
+        self.counts += np.bincount(layers[0].ravel(), minlength=len(self.counts))
 
 
 @contextmanager
@@ -64,81 +71,48 @@ def new_map(
     tags: Mapping[str, str] | None = None,
     threads: int | None = None,
 ) -> Iterator[MapDraft]:
-    """Yield a draft to fill; when the block ends well, ``target`` is a complete Cloud-Optimized GeoTIFF.
+    """Yield a draft to fill; when the block ends without an error, ``target`` is a complete Cloud-Optimized GeoTIFF.
 
-    Bands of uint8 and ``shape`` (height, width) in pixels, no-data 255, blocks of 512 pixels, deflate. With ``classes``
-    it is a class map of one band: colour table, ``CLASS_<id>`` tags, overviews by majority, and a sidecar
-    ``<target>.aux.xml`` with the class names and pixel counts as GDAL and QGIS read them. Without, its ``bands`` are
-    percentages, a name each: overviews by mean. ``tags`` are added to the file's metadata. ``threads`` compress (None:
-    one a core).
+    The file has bands of uint8, no-data 255, blocks of 512 pixels and deflate compression. Chunks that are never
+    written take no room in it. GDAL's COG driver makes the overviews. The file is written in the hidden folder
+    ``.<target name>.part`` and renamed, so that a killed run leaves at most that folder, which the next run clears.
 
-    Everything is made in the hidden folder ``.<target name>.part`` and renamed, the map last: a killed run leaves at
-    most that folder, which the next run clears. On an exception nothing is left. Raises :class:`StorageError` if the
-    disk is full, also where GDAL says nothing of it.
+    Args:
+        target: file to write.
+        shape: (height, width) in pixels.
+        crs: coordinate reference system.
+        transform: affine transform of the pixels.
+        classes: legend of a class map of one band, which gets a colour table, tags ``CLASS_<id>``, overviews by
+            majority and a sidecar ``<target>.aux.xml`` with class names and pixel counts as GDAL and QGIS read them.
+            None: the bands are percentages, with overviews by mean.
+        bands: name of each band of a percentage map.
+        tags: further metadata of the file.
+        threads: threads that compress; None: one per core.
+
+    Raises:
+        StorageError: if the disk is full, also where GDAL reports nothing.
     """
     work = target.with_name(f".{target.name}.part")
     shutil.rmtree(work, ignore_errors=True)
-    base, result, sidecar = work / "levels.tif", work / target.name, work / f"{target.name}.aux.xml"
-    # The overviews lie in files beside the base level: a user's own READDIR setting must not hide them from GDAL.
-    options = {"GDAL_CACHEMAX": 64, "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE"}
+    base, result, sidecar = work / "base.tif", work / target.name, work / f"{target.name}.aux.xml"
     try:
-        with explain_disk_errors(work), rasterio.Env(**options):
+        with explain_disk_errors(work), rasterio.Env(GDAL_CACHEMAX=64):
             work.mkdir(parents=True)
-            count = 1 if classes else len(bands)
-            with written(base), _create(base, shape, count, crs=crs, transform=transform) as dataset:
+            with _create(base, shape, 1 if classes else len(bands), crs=crs, transform=transform) as dataset:
                 _describe(dataset, classes, bands, tags or {})
-                draft = MapDraft(dataset, len(classes or ()))
+                draft = MapDraft(dataset)
                 yield draft
-            _add_overviews(base, shape, draft.occupied, mean_of_four if classes is None else majority_of_four)
-            with written(result):
-                _copy_to_cog(base, result, predictor=classes is None, threads=threads)
+            _copy_to_cog(base, result, of_classes=classes is not None, threads=threads)
+            check_written(result, draft.checksums)
             final_sidecar = target.with_name(sidecar.name)
             if classes is None:
                 final_sidecar.unlink(missing_ok=True)
             else:
-                ET.ElementTree(_sidecar(classes, draft.counts)).write(sidecar, encoding="utf-8")
+                ET.ElementTree(_sidecar(classes, draft.counts[: len(classes)])).write(sidecar, encoding="utf-8")
                 sidecar.replace(final_sidecar)
             result.replace(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def majority_of_four(level: Raster) -> Raster:
-    """Halve a class map: (H, W) → (⌈H/2⌉, ⌈W/2⌉), each pixel the most common valid value of the four below it.
-
-    255 has no vote; a tie goes to the value that comes first in reading order."""
-    a, b, c, d = _quarters(level)
-    out = a.copy()
-    for later in (b, c, d):
-        _put(out, later, out == NO_DATA)
-    _put(out, c, (c == d) & (c != NO_DATA))
-    _put(out, b, ((b == c) | (b == d)) & (b != NO_DATA))
-    _put(out, a, ((a == b) | (a == c) | (a == d)) & (a != NO_DATA))
-    return out
-
-
-def mean_of_four(level: Raster) -> Raster:
-    """Halve a continuous map: (H, W) → (⌈H/2⌉, ⌈W/2⌉), each pixel the rounded mean of the valid ones below it."""
-    total: NDArray[np.uint16] | int = 0
-    count: NDArray[np.uint16] | int = 0
-    for quarter in _quarters(level):
-        valid = quarter != NO_DATA
-        total = total + np.where(valid, quarter, 0).astype(np.uint16)
-        count = count + valid.astype(np.uint16)
-    mean = (total + count // 2) // np.maximum(count, 1)
-    return np.where(count == 0, NO_DATA, mean).astype(np.uint8)
-
-
-def _put(out: Raster, values: Raster, where: NDArray[np.bool_]) -> None:
-    # out[where] = values[where], in whole-array operations: three times as fast as numpy.copyto with a mask.
-    out ^= (out ^ values) & np.negative(where.view(np.uint8))
-
-
-def _quarters(level: Raster) -> list[Raster]:
-    height, width = level.shape
-    if height % 2 or width % 2:
-        level = np.pad(level, ((0, height % 2), (0, width % 2)), constant_values=NO_DATA)
-    return [np.ascontiguousarray(level[row::2, column::2]) for row in (0, 1) for column in (0, 1)]
 
 
 def _create(path: Path, shape: tuple[int, int], count: int, **georeference: Any) -> Any:
@@ -159,43 +133,16 @@ def _describe(dataset: Any, classes: Sequence[LandCover] | None, bands: Sequence
     dataset.update_tags(**{f"CLASS_{c.id}": c.name for c in classes})
 
 
-def _add_overviews(
-    base: Path, shape: tuple[int, int], occupied: set[tuple[int, int]], reduce: Callable[[Raster], Raster]
-) -> None:
-    # GDAL takes `x.ovr` as the half-size level of `x`, and so on down the chain.
-    source = base
-    while max(shape) > BLOCK:
-        shape = ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
-        target = source.with_name(f"{source.name}.ovr")
-        with (
-            written(target),
-            rasterio.open(source) as finer,
-            _create(target, shape, finer.count, **_half_as_fine(finer)) as coarser,
-        ):
-            for row, column in sorted(occupied):
-                top, left = row * CHUNK, column * CHUNK
-                window = Window(left, top, min(CHUNK, finer.width - left), min(CHUNK, finer.height - top))
-                half = np.stack([reduce(band) for band in finer.read(window=window)])
-                coarser.write(half, window=Window(left // 2, top // 2, half.shape[2], half.shape[1]))
-        occupied = {(row // 2, column // 2) for row, column in occupied}
-        source = target
-
-
-def _half_as_fine(dataset: Any) -> dict[str, Any]:
-    a, b, c, d, e, f = dataset.transform[:6]
-    return {"crs": dataset.crs, "transform": Affine(2 * a, 2 * b, c, 2 * d, 2 * e, f)}
-
-
-def _copy_to_cog(base: Path, target: Path, *, predictor: bool, threads: int | None) -> None:
+def _copy_to_cog(base: Path, target: Path, *, of_classes: bool, threads: int | None) -> None:
     raster_copy(
         base,
         target,
         driver="COG",
         COMPRESS="DEFLATE",
         # Differences of neighbours compress a smooth surface; between class ids they mean nothing.
-        PREDICTOR="STANDARD" if predictor else "NO",
+        PREDICTOR="NO" if of_classes else "STANDARD",
+        OVERVIEW_RESAMPLING="MODE" if of_classes else "AVERAGE",
         BLOCKSIZE=BLOCK,
-        OVERVIEWS="FORCE_USE_EXISTING",
         SPARSE_OK="TRUE",
         BIGTIFF="IF_SAFER",
         NUM_THREADS=threads or "ALL_CPUS",

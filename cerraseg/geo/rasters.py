@@ -4,16 +4,20 @@ GDAL goes by a file's content, not by its name: left to itself it takes a VRT th
 files or addresses that this names, and it waits at a pipe for ever.
 """
 
+import errno
 import math
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import rasterio
 from rasterio import Affine
+from rasterio.crs import CRS
 from rasterio.enums import Interleaving
-from rasterio.errors import CRSError, RasterioIOError
+from rasterio.errors import CRSError, RasterioError, RasterioIOError
+from rasterio.windows import Window
 
 DRIVERS = {".jp2": "JP2OpenJPEG", ".img": "HFA", ".dat": "ENVI", ".vrt": "VRT"}
 """Ending of a file's name → the driver of GDAL that reads it; any other is read as a GeoTIFF. A VRT leads to other
@@ -22,6 +26,9 @@ files, so it is one for those alone who call it so."""
 OFFLINE = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none", "GDAL_HTTP_PROXY": "127.0.0.1:9"}
 """Options under which GDAL reaches no network, to which a VRT, or a mask beside a file, may lead: nothing answers at
 this address, and nothing goes past it."""
+
+WGS84 = CRS.from_epsg(4326)
+"""Longitudes and latitudes in degrees."""
 
 MAX_SIDE = 1 << 19
 """Longest side of a raster in pixels: 5,200 km at 10 m."""
@@ -70,3 +77,28 @@ def _size_fault(dataset: Any) -> str:
     if together * rows * columns > _MAX_BLOCK:
         return f"it declares blocks of {columns} x {rows} pixels in {together} bands; expected smaller ones"
     return ""
+
+
+def check_written(path: Path, checksums: Mapping[Window, int]) -> None:
+    """Read a raster back: on a full disk GDAL may close a file without its last blocks and report nothing.
+
+    Args:
+        path: raster that was written.
+        checksums: window → CRC-32 of the pixels of all bands that were written there.
+
+    Raises:
+        OSError: if other pixels are read there, or the overviews cannot be read.
+    """
+    why = "other pixels are read than were written"
+    try:
+        with rasterio.open(path) as file:
+            same = all(zlib.crc32(file.read(window=window)) == checksum for window, checksum in checksums.items())
+            levels = len(file.overviews(1))
+        for level in range(levels):
+            with rasterio.open(path, OVERVIEW_LEVEL=level) as file:
+                for _, window in file.block_windows(1):
+                    file.read(window=window)
+    except RasterioError as error:
+        same, why = False, str(error)
+    if not same:
+        raise OSError(errno.EIO, f"GDAL could not write all of it ({why})", str(path))

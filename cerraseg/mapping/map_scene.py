@@ -1,4 +1,4 @@
-"""Map a whole scene: overlapping tiles, blended, row of tiles by row of tiles, so that memory does not grow with it."""
+"""Map a whole scene with overlapping, blended tiles; memory holds one row of tiles, whatever the scene's size."""
 
 import hashlib
 import shutil
@@ -28,8 +28,8 @@ from cerraseg.mapping.scene import Scene, SceneFiles
 from cerraseg.models import checkpoint, inference
 
 LAYERS = ("probabilities", "margin", "entropy")
-"""What can be written beside classes and confidence: the probability of each class, that of the most likely class less
-that of the second, and the entropy of all as a share of the largest possible; each in percent."""
+"""Optional layers, each in percent: the probability of each class, the probability of the most likely class less that
+of the second, and the entropy as a share of the largest possible."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,15 @@ class Settings:
 
     Attributes:
         overlap: share (0 to 0.9) of a tile that its neighbour covers too.
-        window: how tiles are blended, of :data:`cerraseg.mapping.tiling.WINDOWS`.
-        augment: mean of the probabilities over the eight flips and quarter turns of each tile.
-        resampling: for a raster on another grid, a name of rasterio's.
-        layers: of :data:`LAYERS`.
-        batch_size: tiles at a time.
+        augment: whether to average the probabilities over the eight flips and quarter turns of each tile.
+        resampling: name of rasterio's resampling for a raster on another grid.
+        layers: optional layers, from :data:`LAYERS`.
+        batch_size: tiles per batch.
         precision: of the forward pass.
-        threads: CPU threads of torch, and of the compression.
+        threads: CPU threads of torch and of the compression.
     """
 
     overlap: float = 0.5
-    window: str = "cosine"
     augment: bool = False
     resampling: str = "bilinear"
     layers: Sequence[str] = ()
@@ -67,14 +65,22 @@ def map_scene(
     tags: Mapping[str, str],
     code: str = "",
 ) -> None:
-    """Write ``folder`` with the map of a scene, on the scene's grid, as Cloud-Optimized GeoTIFFs.
+    """Map a scene on its own grid as Cloud-Optimized GeoTIFFs of uint8, 255 where any band has no data.
 
-    ``classes.tif``, ``confidence.tif`` (percent) and a file for each of ``settings.layers``; for a model of both levels
-    ``classes_l1.tif``, too; 255 where any band has no data. Tiles see the training mean (``band_statistics``: band →
-    mean) where the scene has no data, and beyond the border of a scene smaller than a tile its mirror image.
+    Tiles see the training mean where the scene has no data. A scene smaller than a tile is continued by its mirror
+    image.
 
-    Finished rows are kept in ``unfinished`` until all is written: a killed run goes on after the last one, if model,
-    files, settings and ``code`` (a digest) are the same, and ends with the same bytes.
+    Args:
+        model_file: checkpoint.
+        files: rasters of the scene.
+        band_statistics: band → its statistics in training, of which the ``mean`` is used.
+        folder: folder to write: ``classes.tif``, ``confidence.tif`` (percent), a file per layer of ``settings``, and
+            ``classes_l1.tif`` for a model of both levels.
+        unfinished: folder that keeps finished rows until all is written. After a kill, the next run continues from
+            them if model, files, settings and ``code`` are the same; the result has the same bytes.
+        settings: how to map.
+        tags: further metadata of the files.
+        code: digest of the code.
 
     Raises:
         DataError: if the checkpoint or the scene cannot be used.
@@ -87,21 +93,21 @@ def map_scene(
     device = inference.device()
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
     classes = LEVELS[blueprint.level]
-    bands_of = {"classes": 1, "confidence": 1} | {name: 1 for name in settings.layers}
-    if "probabilities" in bands_of:
-        bands_of["probabilities"] = len(classes)
+    bands = {name: [name] for name in ("classes", "confidence", *settings.layers)}
+    if "probabilities" in bands:
+        bands["probabilities"] = [c.name for c in classes]
     with scene.open_scene(files, blueprint.modality, settings.resampling) as image:
         fill = np.array([band_statistics[band]["mean"] for band in image.bands], np.float32)
-        key = _key(model_file, files, settings, fill, code)
-        with MapRows(unfinished, image.grid.shape[1], bands_of, key) as rows, torch.inference_mode():
-            at_once = batch_size_hint("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
-            with explain_out_of_memory(at_once), inference.arithmetic(device, settings.precision):
+        key = _resume_key(model_file, files, settings, fill, code)
+        layers = {name: len(names) for name, names in bands.items()}
+        with MapRows(unfinished, image.grid.shape[1], layers, key) as rows, torch.inference_mode():
+            remedy = batch_size_hint("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
+            with explain_out_of_memory(remedy), inference.arithmetic(device, settings.precision):
                 _map_rows(segmenter, image, rows, fill, len(classes), settings, device)
-            tags = {**tags, **_said(image, settings)}
+            tags = {**tags, **_settings_tags(image, settings)}
             with atomic_write(folder) as part:
-                for name in bands_of:
-                    labels = [c.name for c in classes] if name == "probabilities" else [name]
-                    legend = {"classes": classes} if name == "classes" else {"bands": labels}
+                for name, names in bands.items():
+                    legend = {"classes": classes} if name == "classes" else {"bands": names}
                     rows.write_map(
                         name, part / f"{name}.tif", image.grid, **legend, tags=tags, threads=settings.threads
                     )
@@ -120,15 +126,14 @@ def _map_rows(
     device: torch.device,
 ) -> None:
     height, width = image.grid.shape
-    window = settings.window if settings.overlap else "flat"
     tops, lefts = tiling.starts(height, settings.overlap), tiling.starts(width, settings.overlap)
-    down, across = (torch.from_numpy(tiling.weights(firsts, window)).to(device) for firsts in (tops, lefts))
-    # A row of the map is finished when the next row of tiles starts below it; rows of tiles above `done` are done.
+    down, across = (torch.from_numpy(tiling.weights(firsts)).to(device) for firsts in (tops, lefts))
+    # A row of the map is complete when the next row of tiles starts below it.
     todo = [k for k, top in enumerate(tops) if min(top + SIZE, height) > rows.done]
     log.info("%d x %d pixels, %d of %d rows of tiles to do, on %s", width, height, len(todo), len(tops), device)
     ends = [*tops[1:], tops[-1] + SIZE]
     sums = torch.zeros(classes, SIZE, lefts[-1] + SIZE, device=device)
-    # Closed at an error too, so that nothing reads on when the scene is closed: GDAL would end the process.
+    # Closed after an error too: reading from a closed dataset would crash the process.
     with closing(_strips(segmenter, image, [tops[k] for k in todo], fill, device)) as strips:
         for k, (strip, valid) in progress(zip(todo, strips, strict=True), "map", len(todo)):
             inside = [n for n, left in enumerate(lefts) if valid[:, left : left + SIZE].any()]
@@ -151,9 +156,9 @@ def _strips(
     fill: NDArray[np.float32],
     device: torch.device,
 ) -> Generator[tuple[Tensor, NDArray[np.bool_]], None, None]:
-    """Normalised pixels (SIZE, W, bands) on the device and where they are data (SIZE, W), of each row of tiles.
+    """Yield of each row of tiles its normalised pixels (SIZE, W, bands) on the device, and which are data (SIZE, W).
 
-    Each row of the scene is read, sent and normalised once; the next ones are read while these are worked on.
+    Each row of the scene is read and normalised once; the next rows are read in a thread of its own.
     """
     strip = torch.empty(SIZE, max(image.grid.shape[1], SIZE), len(fill), device=device)
     valid = np.empty(strip.shape[:2], bool)
@@ -173,7 +178,7 @@ def _strips(
 def _read(
     image: Scene, top: int, bottom: int, fill: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Rows of the scene, (bands, rows, W), and where they are data; ``fill`` elsewhere, and its mirror image beyond."""
+    """Read rows of the scene, (bands, rows, W), and where they are data: ``fill`` elsewhere, mirrored at its border."""
     height, width = image.grid.shape
     pixels, valid = image.read(Window(0, top, width, min(bottom, height) - top))
     if not valid.all():
@@ -217,29 +222,21 @@ def _masked(layers: Mapping[str, Tensor], valid: NDArray[np.bool_]) -> dict[str,
     return {name: np.where(valid, layer.cpu().numpy(), NO_DATA).transpose(1, 0, 2) for name, layer in layers.items()}
 
 
-def _said(image: Scene, settings: Settings) -> dict[str, str]:
-    """What a map's metadata says of how it was made."""
+def _settings_tags(image: Scene, settings: Settings) -> dict[str, str]:
     return {
         "OVERLAP": f"{settings.overlap:g}",
-        "WINDOW": settings.window,
         "AUGMENT": str(settings.augment).lower(),
         "RESAMPLING": settings.resampling if image.warped else "none",
     }
 
 
-def _key(
+def _resume_key(
     model_file: Path, files: SceneFiles, settings: Settings, fill: NDArray[np.float32], code: str
 ) -> dict[str, Any]:
-    """What must be the same for a killed run to be gone on with."""
+    """What must be the same to continue a killed run."""
     states = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in (files.msi, files.sar) if path}
     model = hashlib.sha256(model_file.read_bytes()).hexdigest()
     bands = [list(files.msi_bands), list(files.sar_bands)]
-    of_results = {name: value for name, value in asdict(settings).items() if name != "threads"}
-    return {
-        "model": model,
-        "files": states,
-        "bands": bands,
-        "settings": of_results,
-        "fill": fill.tolist(),
-        "code": code,
-    }
+    options = {name: value for name, value in asdict(settings).items() if name != "threads"}
+    key = {"model": model, "files": states, "bands": bands, "settings": options}
+    return {**key, "fill": fill.tolist(), "code": code}

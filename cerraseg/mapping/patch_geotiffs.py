@@ -1,5 +1,6 @@
-"""One GeoTIFF a predicted patch, as the published code writes them."""
+"""One GeoTIFF per predicted patch, as the published code writes them."""
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,19 +10,20 @@ import pandas as pd
 import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import Affine
+from rasterio.windows import Window
 
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import progress
-from cerraseg.geo.tiff_integrity import written
+from cerraseg.geo.rasters import check_written
 
 
 def export_geotiffs(
     table: pd.DataFrame, predictions: Mapping[str, NDArray[np.uint8]], folder: str | Path, *, model: str, weighting: str
 ) -> None:
-    """Write one GeoTIFF a patch under the published names, ``parrot_beak_<model>_<nw or w>_<id>.tif``.
+    """Write one GeoTIFF per patch under the published names, ``parrot_beak_<model>_<nw or w>_<id>.tif``.
 
-    Where there are edges too, the classes go into the subfolder ``seg`` and the edges into ``edg``, as published.
+    With edges, the classes go into the subfolder ``seg`` and the edges into ``edg``, as published.
 
     Args:
         table: rows of the patch table, in the order of the predictions.
@@ -30,22 +32,22 @@ def export_geotiffs(
         folder: folder to write; it replaces an older one when it is complete.
         model: first part of the names.
         weighting: second part of the names.
+
+    Raises:
+        StorageError: if the disk is full.
     """
     prefix = f"parrot_beak_{model}_{weighting}"
-    with atomic_write(folder) as temporary:
+    with atomic_write(folder) as temporary, rasterio.Env():
         for name, prediction in predictions.items():
             target = temporary / name if len(predictions) > 1 else temporary
             target.mkdir(parents=True)
             for tile, patch in progress(zip(prediction, table.itertuples(), strict=True), f"export {name}", len(table)):
-                _write(target / f"{prefix}_{patch.id}.tif", tile, patch)
+                _write_patch(target / f"{prefix}_{patch.id}.tif", tile.astype(np.int32), patch)
 
 
-def _write(path: Path, tile: NDArray[np.uint8], patch: Any) -> None:
+def _write_patch(path: Path, tile: NDArray[np.int32], patch: Any) -> None:
     profile = {"driver": "GTiff", "width": SIZE, "height": SIZE, "count": 1, "dtype": "int32", "crs": patch.crs}
     transform = Affine(patch.a, patch.b, patch.c, patch.d, patch.e, patch.f)
-    with (
-        rasterio.Env(),
-        written(path),
-        rasterio.open(path, "w", **profile, compress="deflate", transform=transform) as target,
-    ):
-        target.write(tile.astype(np.int32), 1)
+    with rasterio.open(path, "w", **profile, compress="deflate", transform=transform) as target:
+        target.write(tile, 1)
+    check_written(path, {Window(0, 0, SIZE, SIZE): zlib.crc32(tile)})

@@ -1,7 +1,5 @@
-import os
-import shutil
-import subprocess
-import xml.etree.ElementTree as ET
+"""Mosaics: pixels as rasterio.merge has them, one map per coordinate system, and what is refused."""
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +10,9 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.merge import merge
-from rio_cogeo import cog_validate
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import LEVELS
-from cerraseg.geo import cog
 from cerraseg.mapping.mosaic import mosaic
 
 L1, UTM = LEVELS["l1"], "EPSG:32722"
@@ -122,106 +118,6 @@ def test_grid_is_the_first_patch_s_and_extent_the_union(tmp_path: Path) -> None:
         assert source.transform.almost_equals(Affine(10, 0, 500_000 - 46, 0, -10, 8e6 + 26))
 
 
-def test_file_is_a_complete_cloud_optimized_geotiff(tmp_path: Path) -> None:
-    patches = table([(0, 0), (0, 700), (700, 0)])
-    (path,) = mosaic(patches, numbered(3, 400), tmp_path, name="map", classes=L1, tags={"source": "simulated"})
-    valid, errors, warnings = cog_validate(path, quiet=True)
-    assert (valid, errors, warnings) == (True, [], [])
-    with rasterio.open(path) as source:
-        assert source.overviews(1) == [2, 4] and source.block_shapes == [(512, 512)]
-        assert source.compression.name == "deflate" and source.descriptions == ("land cover",)
-        assert source.colormap(1)[2] == (255, 215, 0, 255) and source.nodata == 255
-        tags = source.tags()
-    assert (tags["source"], tags["CLASS_0"], tags["CLASS_6"]) == ("simulated", "Pasture", "Other uses")
-    assert tags["AREA_OR_POINT"] == "Area"
-    with rasterio.open(path, overview_level=1) as source:
-        smallest = source.read(1)
-    assert smallest.shape == (275, 275)
-    assert [smallest[50, 50], smallest[50, 250], smallest[250, 50], smallest[250, 250]] == [0, 1, 2, 255]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["map_epsg32722.tif", "map_epsg32722.tif.aux.xml"]
-
-
-def test_sidecar_names_and_counts_the_classes(tmp_path: Path) -> None:
-    (path,) = mosaic(table([(0, 0), (0, 8), (0, 10)]), numbered(3), tmp_path, name="map", classes=L1)
-    band = ET.parse(f"{path}.aux.xml").find("PAMRasterBand")
-    assert band is not None
-    assert [c.text for c in band.iter("Category")] == [c.name for c in L1]
-    usages = {f.findtext("Name"): (f.findtext("Type"), f.findtext("Usage")) for f in band.iter("FieldDefn")}
-    assert usages["Value"] == ("0", "5") and usages["Class"] == ("2", "2") and usages["Red"] == ("0", "6")
-    rows = [[f.text for f in row] for row in band.iter("Row")]
-    assert rows[1] == ["1", "64", "Forest", "22", "152", "13"] and rows[2][1] == "16" and len(rows) == 7
-
-
-@pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="gdalinfo is not installed")
-def test_gdal_reads_the_legend(tmp_path: Path) -> None:
-    (path,) = mosaic(table([(0, 0)]), numbered(1, 600), tmp_path, name="map", classes=L1)
-    info = subprocess.run(["gdalinfo", path], check=True, capture_output=True, text=True).stdout
-    for expected in ("LAYOUT=COG", "0: Pasture", "2: 255,215,0,255", "GDALRasterAttributeTable", "Overviews: 300x300"):
-        assert expected in info
-
-
-def test_confidence_has_no_colours_and_averages(tmp_path: Path) -> None:
-    tiles = np.full((1, 600, 600), 255, np.uint8)
-    tiles[0, :, ::2] = 100
-    tiles[0, ::2, 1::2] = 41
-    stale = tmp_path / "confidence_epsg32722.tif.aux.xml"
-    stale.write_text("<PAMDataset/>")
-    (path,) = mosaic(table([(0, 0)]), tiles, tmp_path, name="confidence", classes=None)
-    with rasterio.open(path) as source, pytest.raises(ValueError, match="color"):
-        source.colormap(1)
-    with rasterio.open(path, overview_level=0) as source:
-        assert np.unique(source.read(1)).tolist() == [80]  # (100 + 41 + 100) / 3
-    with rasterio.open(path) as source:
-        assert source.descriptions == ("confidence (%)",) and source.units == ("%",) and source.nodata == 255
-    assert not stale.exists() and cog_validate(path, quiet=True)[0]
-
-
-def test_overviews_keep_the_majority(tmp_path: Path) -> None:
-    tiles = np.full((1, 1100, 1100), 2, np.uint8)
-    tiles[0, ::2, ::2] = 3  # one pixel in four
-    (path,) = mosaic(table([(0, 0)]), tiles, tmp_path, name="map", classes=L1)
-    with rasterio.open(path, overview_level=0) as source:
-        assert np.unique(source.read(1)).tolist() == [2]
-
-
-def test_majority_of_four_pixels() -> None:
-    quads = {
-        (1, 2, 2, 3): 2,
-        (1, 2, 3, 3): 3,
-        (3, 2, 1, 3): 3,
-        (1, 2, 1, 2): 1,
-        (4, 3, 2, 1): 4,
-        (255, 255, 5, 6): 5,
-        (255, 255, 255, 6): 6,
-        (1, 255, 255, 255): 1,
-        (1, 2, 255, 2): 2,
-        (255, 255, 255, 255): 255,
-    }
-    level = np.concatenate([np.array(q, np.uint8).reshape(2, 2) for q in quads], axis=1)
-    assert cog.majority_of_four(level)[0].tolist() == list(quads.values())
-    assert cog.majority_of_four(np.array([[1, 1, 7]], np.uint8)).tolist() == [[1, 7]]
-
-
-def test_overviews_of_a_wide_map_with_odd_sides(tmp_path: Path) -> None:
-    (path,) = mosaic(table([(0, 0), (333, 9000)]), numbered(2, 101), tmp_path, name="map", classes=L1)
-    assert cog_validate(path, quiet=True)[0]
-    values = read(path)
-    for level, factor in enumerate([2, 4, 8, 16, 32]):
-        values = cog.majority_of_four(values)
-        with rasterio.open(path, overview_level=level) as source:
-            np.testing.assert_array_equal(source.read(1), values)
-        assert source.width == -(-9101 // factor)
-
-
-def test_empty_ground_is_cheap(tmp_path: Path) -> None:
-    (path,) = mosaic(table([(0, 0), (20_000, 20_000)]), numbered(2), tmp_path, name="map", classes=L1)
-    assert path.stat().st_size < 100_000
-    with rasterio.open(path) as source:
-        assert source.shape == (20_008, 20_008)
-        assert source.read(1, window=((20_000, 20_008), (20_000, 20_008))).tolist() == [[1] * 8] * 8
-        assert source.read(1, window=((9_000, 9_008), (9_000, 9_008))).tolist() == [[255] * 8] * 8
-
-
 class Watched:
     """Tiles that note the largest piece that was asked of them; whole use would fail."""
 
@@ -253,83 +149,49 @@ def test_memory_mapped_tiles(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "message"),
+    ("column", "value", "named"),
     [
-        ("b", 0.5, "patch p1 has the transform .*b = 0.5.*; expected b = d = 0 .*: warp it"),
-        ("e", 10.0, "patch p1 has the transform .*e = 10.*; expected a > 0 and e < 0 .*: flip"),
-        ("a", 10.02, "patch p1 .*a = 10.02.*; expected pixels of 10 x 10 as in patch p0, to 0.1 %: resample"),
-        ("c", np.nan, "patch p1 .*c = nan.*; expected finite numbers: correct"),
-        ("crs", "EPSG:1", "patch p1 .*'EPSG:1', which GDAL does not know .*; expected one such as .*: correct"),
-        ("crs", None, "patch p1 has the coordinate reference system .*which GDAL does not know"),
+        ("b", 0.5, "b = 0.5"),
+        ("e", 10.0, "e = 10"),
+        ("a", 10.02, "a = 10.02"),
+        ("c", np.nan, "c = nan"),
+        ("crs", "EPSG:1", "EPSG:1"),
+        ("crs", None, "coordinate reference system"),
     ],
 )
-def test_refuses_patches_that_do_not_fit(tmp_path: Path, column: str, value: object, message: str) -> None:
+def test_patches_that_do_not_fit_are_refused(tmp_path: Path, column: str, value: object, named: str) -> None:
     patches = table([(0, 0), (0, 0), (0, 8)])
     patches[column] = [patches[column][0], value, patches[column][2]]
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=f"p1 .*{named}"):
         mosaic(patches, numbered(3), tmp_path / "out", name="map", classes=L1)
     assert not (tmp_path / "out").exists()
 
 
-def test_refuses_an_absurd_extent(tmp_path: Path) -> None:
-    patches = table([(0, 0), (600_000, 600_000)])
-    with pytest.raises(
-        DataError, match=r"the 2 patches in epsg32722 span 600008 x 600008 pixels.*; expected patches of"
-    ):
-        mosaic(patches, numbered(2), tmp_path, name="map", classes=L1)
-
-
 @pytest.mark.parametrize(
-    ("patches", "tiles", "message"),
+    ("patches", "tiles", "named"),
     [
-        (table([(0, 0)]).drop(columns=["a", "crs"]), numbered(1), "no column crs, a; expected id, crs, a"),
-        (table([(0, 0)]), numbered(1).astype(np.int32), "int32 of shape .1, 8, 8.; expected uint8"),
-        (table([(0, 0)]), numbered(1)[0], "uint8 of shape .8, 8.; expected uint8 .patches, height, width"),
-        (table([(0, 0)]), numbered(2), "1 rows, but there are 2 tiles; expected one tile a patch"),
-        (table([]), numbered(0), "no patch to put on a map"),
+        (table([(0, 0)]).drop(columns=["a", "crs"]), numbered(1), "crs, a"),
+        (table([(0, 0)]), numbered(1).astype(np.int32), "int32"),
+        (table([(0, 0)]), numbered(1)[0], r"\(8, 8\)"),
+        (table([(0, 0)]), numbered(2), "2 tiles"),
+        (table([]), numbered(0), "no patch"),
+        (table([(0, 0), (600_000, 600_000)]), numbered(2), "epsg32722 .*600008 x 600008"),
     ],
 )
-def test_refuses_tables_and_tiles_that_do_not_match(
-    tmp_path: Path, patches: pd.DataFrame, tiles: Tiles, message: str
+def test_tables_and_tiles_that_do_not_match_are_refused(
+    tmp_path: Path, patches: pd.DataFrame, tiles: Tiles, named: str
 ) -> None:
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=named):
         mosaic(patches, tiles, tmp_path, name="map", classes=L1)
 
 
-@pytest.mark.parametrize(("classes", "value", "largest"), [(L1, 7, 6), (LEVELS["l2"], 14, 13), (None, 101, 100)])
-def test_refuses_values_outside_the_range(tmp_path: Path, classes: object, value: int, largest: int) -> None:
+@pytest.mark.parametrize(("classes", "value"), [(L1, 7), (LEVELS["l2"], 14), (None, 101)])
+def test_values_outside_the_range_are_refused(tmp_path: Path, classes: object, value: int) -> None:
     tiles = numbered(2)
     tiles[0, 0, 0], tiles[1, 3, 3] = 255, value
-    with pytest.raises(DataError, match=f"patch p1 holds the value {value}; expected 0 to {largest}, or 255"):
+    with pytest.raises(DataError, match=f"p1 .* {value}; expected 0 to {value - 1}"):
         mosaic(table([(0, 0), (0, 8)]), tiles, tmp_path, name="map", classes=classes)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("broken", ["_add_overviews", "_copy_to_cog", "_sidecar"])
-def test_a_failure_leaves_the_last_map_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
-) -> None:
-    (path,) = mosaic(table([(0, 0)]), numbered(1), tmp_path, name="map", classes=L1)
-    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    seen: list[str] = []
-
-    def fail(*_: object, **__: object) -> None:
-        seen.extend(p.name for p in tmp_path.iterdir())
-        raise OSError("no space left")
-
-    monkeypatch.setattr(cog, broken, fail)
-    with pytest.raises(OSError, match="no space left"):
-        mosaic(table([(0, 0)]), numbered(1) + np.uint8(1), tmp_path, name="map", classes=L1)
-    assert sorted(seen) == [f".{path.name}.part", path.name, f"{path.name}.aux.xml"]
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
-
-
-def test_a_killed_run_is_cleared_by_the_next(tmp_path: Path) -> None:
-    part = tmp_path / ".map_epsg32722.tif.part"
-    part.mkdir()
-    (part / "levels.tif.ovr").write_text("half written")
-    (path,) = mosaic(table([(0, 0)]), numbered(1), tmp_path, name="map", classes=L1)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, f"{path.name}.aux.xml"]
 
 
 def test_same_patches_give_the_same_bytes(tmp_path: Path, scattered: tuple[pd.DataFrame, Tiles]) -> None:
@@ -338,22 +200,20 @@ def test_same_patches_give_the_same_bytes(tmp_path: Path, scattered: tuple[pd.Da
     assert one.read_bytes() == two.read_bytes()
 
 
-@pytest.mark.skipif("CERRASEG_REAL_SAMPLE" not in os.environ, reason="CERRASEG_REAL_SAMPLE is not set")
-def test_real_windows_give_back_their_scenes(tmp_path: Path) -> None:
-    sample = Path(os.environ["CERRASEG_REAL_SAMPLE"])
+def test_real_windows_give_back_their_scenes(real_sample: Path, tmp_path: Path) -> None:
     rows, tiles = [], []
-    for path in sorted((sample / "terramesh" / "semantic_7c").glob("*.tif")):
+    for path in sorted((real_sample / "terramesh" / "semantic_7c").glob("*.tif")):
         with rasterio.open(path) as source:
             rows.append((path.stem.split("_")[-1], source.crs.to_wkt(), *source.transform[:6]))
             tiles.append(source.read(1))
     patches = pd.DataFrame(rows, columns=["id", "crs", *"abcdef"])
     maps = {p.name: p for p in mosaic(patches, np.stack(tiles), tmp_path, name="map", classes=L1)}
-    manifest = pd.read_csv(sample / "manifest.csv").query("subset == 'terramesh'")
+    manifest = pd.read_csv(real_sample / "manifest.csv").query("subset == 'terramesh'")
     sites = manifest.groupby("site").first()["crs"]
     assert len(maps) == len(sites) == 4
     for site, crs in sites.items():
         with (
-            rasterio.open(sample / "scenes" / f"terramesh_{site}" / "semantic_7c.tif") as scene,
+            rasterio.open(real_sample / "scenes" / f"terramesh_{site}" / "semantic_7c.tif") as scene,
             rasterio.open(maps[f"map_{crs.lower().replace(':', '')}.tif"]) as ours,
         ):
             assert (ours.crs, ours.transform, ours.shape) == (scene.crs, scene.transform, scene.shape)

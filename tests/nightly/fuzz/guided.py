@@ -1,7 +1,7 @@
 """A second search for bytes that a reader trips over, by atheris, which follows how far they come in its code.
 
     make fuzz-guided                       two minutes for each kind of file
-    make fuzz-guided ARGS="geotiff split" SECONDS=600
+    make fuzz-guided ARGS="checkpoint split" SECONDS=600
 
 It pays for readers written in Python; what C reads (GDAL, Parquet), hypothesis damages in the tests beside this file. A
 find is printed with its bytes; they then become a case of that reader's tests.
@@ -76,20 +76,6 @@ def counts() -> tuple[Reader, list[bytes]]:
     return score_files.read_patches, [good.getvalue()]
 
 
-def geotiff() -> tuple[Reader, list[bytes]]:
-    """A map whose lists of blocks are looked at after GDAL has closed it."""
-    from rasterio.io import MemoryFile
-
-    from cerraseg.geo import tiff_integrity
-
-    seeds = []
-    for big in ("NO", "YES"):
-        with MemoryFile() as memory:
-            memory.open(driver="GTiff", width=40, height=40, count=1, dtype="uint8", bigtiff=big).close()
-            seeds.append(memory.read())
-    return tiff_integrity.is_whole, seeds
-
-
 def split() -> tuple[Reader, list[bytes]]:
     """A split table."""
     from cerraseg.data import tables
@@ -97,7 +83,7 @@ def split() -> tuple[Reader, list[bytes]]:
     return partial(tables.rows_of, patches="train"), [b"id,split\n1,train\n2,test\n"]
 
 
-KINDS = {kind.__name__: kind for kind in (array, checkpoint, configuration, counts, geotiff, split)}
+KINDS = {kind.__name__: kind for kind in (array, checkpoint, configuration, counts, split)}
 
 
 def search(kind: str, folder: Path) -> None:

@@ -1,0 +1,162 @@
+"""Maps as Cloud-Optimized GeoTIFFs: overviews, colours and class names, empty ground, and a disk that is full."""
+
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+from rio_cogeo import cog_validate
+
+from cerraseg.core.errors import StorageError
+from cerraseg.core.taxonomy import LEVELS
+from cerraseg.geo import cog
+from cerraseg.geo.cog import CHUNK, new_map
+
+L1 = LEVELS["l1"]
+PLACE = {"crs": "EPSG:32722", "transform": from_origin(600000, 8300000, 10, 10)}
+PERCENT = np.random.default_rng(0).integers(0, 100, (640, 600), np.uint8)
+
+
+def write_map(path, values, classes=L1, **options):
+    """A map whose chunks without data are left out."""
+    with new_map(path, shape=values.shape, **PLACE, classes=classes, threads=1, **options) as draft:
+        for row, column in np.ndindex(*(-(-side // CHUNK) for side in values.shape)):
+            chunk = values[row * CHUNK : (row + 1) * CHUNK, column * CHUNK : (column + 1) * CHUNK]
+            if (chunk != 255).any():
+                draft.write(row, column, chunk)
+    return draft
+
+
+def overview(path, level):
+    with rasterio.open(path, overview_level=level) as file:
+        return file.read(1)
+
+
+def fields(height, width):
+    """Classes in squares of 20 pixels, a hole, and odd sides."""
+    values = np.kron(np.random.default_rng(0).integers(0, 7, (60, 110), np.uint8), np.ones((20, 20), np.uint8))
+    values[100:300, 200:500] = 255
+    return values[:height, :width]
+
+
+def test_a_class_map_keeps_its_pixels_colours_and_names(tmp_path):
+    path, values = tmp_path / "map.tif", fields(1101, 2111)
+    draft = write_map(path, values, tags={"source": "simulated"})
+    assert cog_validate(path, quiet=True) == (True, [], [])
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(file.read(1), values)
+        assert (file.crs, file.transform, file.nodata) == (PLACE["crs"], PLACE["transform"], 255)
+        assert file.overviews(1) == [2, 4, 8] and file.block_shapes == [(512, 512)]
+        assert file.compression.name == "deflate" and file.descriptions == ("land cover",)
+        assert {entry.id: file.colormap(1)[entry.id] for entry in L1} == {c.id: (*c.colour, 255) for c in L1}
+        tags = file.tags()
+    assert (tags["source"], tags["CLASS_0"], tags["CLASS_6"]) == ("simulated", "Pasture", "Other uses")
+    assert tags["AREA_OR_POINT"] == "Area"
+    assert draft.valid_pixels == np.count_nonzero(values != 255)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["map.tif", "map.tif.aux.xml"]
+    band = ET.parse(f"{path}.aux.xml").find("PAMRasterBand")
+    assert [c.text for c in band.iter("Category")] == [c.name for c in L1]
+    usages = {f.findtext("Name"): (f.findtext("Type"), f.findtext("Usage")) for f in band.iter("FieldDefn")}
+    assert usages["Value"] == ("0", "5") and usages["Class"] == ("2", "2") and usages["Red"] == ("0", "6")
+    rows = [[cell.text for cell in row] for row in band.iter("Row")]
+    assert rows[1] == ["1", str(np.count_nonzero(values == 1)), "Forest", "22", "152", "13"] and len(rows) == 7
+
+
+@pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="gdalinfo is not installed")
+def test_gdal_reads_the_legend(tmp_path):
+    write_map(tmp_path / "map.tif", fields(600, 600))
+    info = subprocess.run(["gdalinfo", tmp_path / "map.tif"], check=True, capture_output=True, text=True).stdout
+    for expected in ("LAYOUT=COG", "0: Pasture", "2: 255,215,0,255", "GDALRasterAttributeTable", "Overviews: 300x300"):
+        assert expected in info
+
+
+def test_overviews_of_classes_have_the_majority_and_no_other_value(tmp_path):
+    values = np.full((1100, 1100), 2, np.uint8)
+    values[::2, ::2] = 3  # one pixel in four
+    values[:600, 600:] = 255
+    values[1::4, 601::4] = 5  # alone among no data
+    write_map(tmp_path / "map.tif", values)
+    half = overview(tmp_path / "map.tif", 0)
+    assert np.unique(half[:, :300]).tolist() == [2]
+    np.testing.assert_array_equal(half[:300, 300:], np.tile([[5, 255], [255, 255]], (150, 125)))
+
+
+def test_percentages_have_no_colours_and_average_what_is_data(tmp_path):
+    values = np.full((600, 600), 255, np.uint8)
+    values[:, ::2] = 100
+    values[::2, 1::2] = 40
+    stale = tmp_path / "confidence.tif.aux.xml"
+    stale.write_text("<PAMDataset/>")
+    write_map(tmp_path / "confidence.tif", values, None)
+    with rasterio.open(tmp_path / "confidence.tif") as file:
+        with pytest.raises(ValueError, match="color"):
+            file.colormap(1)
+        assert file.descriptions == ("confidence (%)",) and file.units == ("%",) and file.nodata == 255
+    assert np.unique(overview(tmp_path / "confidence.tif", 0)).tolist() == [80]  # (100 + 40 + 100) / 3
+    assert not stale.exists() and cog_validate(tmp_path / "confidence.tif", quiet=True)[0]
+
+
+def test_bands_are_named(tmp_path):
+    values = np.random.default_rng(0).integers(0, 100, (3, 700, 600), np.uint8)
+    place = {"shape": values.shape[1:], **PLACE}
+    with new_map(tmp_path / "map.tif", **place, classes=None, bands=["a", "b", "c"]) as draft:
+        draft.write(0, 0, values)
+    with rasterio.open(tmp_path / "map.tif") as file:
+        assert file.descriptions == ("a (%)", "b (%)", "c (%)") and file.overviews(3) == [2]
+        np.testing.assert_array_equal(file.read(), values)
+
+
+def test_empty_ground_takes_no_room(tmp_path):
+    values = np.full((6_100, 6_100), 255, np.uint8)
+    values[:8, :8], values[6_092:, 6_092:] = 0, 1
+    write_map(tmp_path / "map.tif", values)
+    assert (tmp_path / "map.tif").stat().st_size < 20_000
+    with rasterio.open(tmp_path / "map.tif") as file:
+        np.testing.assert_array_equal(file.read(1), values)
+
+
+@pytest.mark.parametrize("broken", ["_copy_to_cog", "check_written", "_sidecar"])
+def test_a_failure_leaves_the_last_map_and_nothing_else(tmp_path, monkeypatch, broken):
+    write_map(tmp_path / "map.tif", fields(30, 40))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    seen = []
+
+    def fail(*_, **__):
+        seen.extend(path.name for path in tmp_path.iterdir())
+        raise OSError("no space left")
+
+    monkeypatch.setattr(cog, broken, fail)
+    with pytest.raises(OSError, match="no space left"):
+        write_map(tmp_path / "map.tif", fields(40, 30))
+    assert ".map.tif.part" in seen
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path):
+    (tmp_path / ".map.tif.part").mkdir()
+    (tmp_path / ".map.tif.part/base.tif").write_text("cut short")
+    write_map(tmp_path / "map.tif", fields(30, 40))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "map.tif.aux.xml"]
+
+
+@pytest.mark.drill
+def test_map_on_a_disk_that_fills_up_anywhere_is_whole_or_absent(small_disk, tmp_path):
+    """A map of four blocks and an overview, with metadata that lies at the end of what GDAL writes first."""
+    write_map(tmp_path / "map.tif", PERCENT, None, tags={"TAG": "x" * 5000})
+    path, outcomes = small_disk.folder / "map.tif", set()
+    for free in range(0, 3_000_000, 16 * 4096):
+        small_disk.fill(leaving=free)
+        try:
+            write_map(path, PERCENT, None, tags={"TAG": "x" * 5000})
+        except StorageError:
+            assert small_disk.left() == []
+            outcomes.add("absent")
+        else:
+            assert path.read_bytes() == (tmp_path / "map.tif").read_bytes()
+            path.unlink()
+            outcomes.add("whole")
+        small_disk.empty()
+    assert outcomes == {"absent", "whole"}
