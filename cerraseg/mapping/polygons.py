@@ -1,4 +1,4 @@
-"""A class map as polygons: small areas go to their largest neighbour, then each area becomes one polygon.
+"""Vectorise a class map: small areas go to their largest neighbour, then each area becomes one polygon.
 
 The map is held in memory, and GDAL holds all outlines at once; what is made of them passes in batches. A map of
 10,980 x 10,980 pixels took 1.3 GB with 26,000 polygons of at least 1 ha, and 2.7 GB with 3.3 million of any size.
@@ -69,21 +69,28 @@ def polygons(
     vector: Path,
     confidence: Path | None,
 ) -> None:
-    """Write ``class_map`` without areas below the minimum mapping unit, as a map (``raster``) and as polygons
-    (``vector``, a GeoPackage).
+    """Write a class map without areas below the minimum mapping unit, as a raster and as polygons.
 
-    An area is a set of pixels of one class that touch at their sides. One of fewer than ceil(``minimum_hectares`` /
-    hectares of a pixel at the map's centre) pixels takes the class of its largest neighbour (GDAL's sieve), again until
-    nothing changes; no data (255) neither changes nor gives way. ``raster`` is a class map as
-    :func:`cerraseg.geo.cog.new_map` makes it, with the tags of ``class_map`` and ``MINIMUM_HECTARES``.
+    An area is a set of pixels of one class that touch at their sides. An area of fewer than ceil(``minimum_hectares`` /
+    hectares of a pixel at the map's centre) pixels takes the class of its largest neighbour (GDAL's sieve), repeatedly
+    until nothing changes. No data (255) stays as it is.
 
-    The layer ``land_cover`` of ``vector`` holds one valid polygon an area of ``raster``, in the map's CRS:
-    ``class_id``, ``class_name``, ``hectares`` on the ellipsoid and, with a ``confidence`` map (uint8 percent on the
-    same grid), ``confidence``: the mean over its pixels of what the model gave the class that it predicted there. Areas
-    still below the unit, islands in no data, are left out, and the log says how many.
+    Args:
+        class_map: raster of class ids, uint8.
+        classes: its legend.
+        minimum_hectares: minimum mapping unit, 0 or more.
+        raster: class map to write, see :func:`cerraseg.geo.cog.new_map`, with the tags of ``class_map`` and
+            ``MINIMUM_HECTARES``.
+        vector: GeoPackage to write. Its layer ``land_cover`` holds one valid polygon per area of ``raster``, in the
+            map's CRS, with ``class_id``, ``class_name``, ``hectares`` on the ellipsoid and, with ``confidence``, the
+            mean ``confidence`` over its pixels. Areas that are still below the unit (islands in no data) are left out
+            and counted in the log.
+        confidence: raster of the confidence in percent on the same grid, uint8.
 
-    Raises :class:`ConfigError` for a negative unit, :class:`DataError` for maps that cannot be read, hold other values
-    or have no CRS, and for a confidence on another grid or without data where the map has some.
+    Raises:
+        ConfigError: for a negative unit.
+        DataError: for rasters that cannot be read, hold other values or have no CRS, and for a confidence on another
+            grid or without data where the map has some.
     """
     if not isfinite(minimum_hectares) or minimum_hectares < 0:
         raise ConfigError(f"minimum_hectares is {minimum_hectares}, expected 0 or more; correct it.")
@@ -127,7 +134,7 @@ def _equal_area(source: _Map) -> _EqualArea:
     row, column = height // 2, width // 2
     pixel = _placed(np.array([shapely.box(column, row, column + 1, row + 1)]), source.transform)
     centre = shapely.get_coordinates(shapely.centroid(pixel))
-    (east,), (north,) = reproject(source.crs, "EPSG:4326", *centre.T)
+    (east,), (north,) = reproject(source.crs, rasters.WGS84, *centre.T)
     projection = equal_area_around(east, north)
     hectares = float(_EqualArea(source.crs, projection, 1, np.inf).hectares(pixel)[0])
     side = sqrt(shapely.area(pixel[0]) / (hectares * 1e4))  # units of the CRS a metre
@@ -165,7 +172,7 @@ def _write_raster(source: _Map, classes: Sequence[LandCover], target: Path) -> N
 def _batches(
     source: _Map, classes: Sequence[LandCover], ground: _EqualArea, least: int, sums: npt.NDArray[np.uint32] | None
 ) -> Iterator[tuple[Polygons, dict[str, npt.NDArray[Any]]]]:
-    """Polygons in the map's CRS and their fields; the first batch comes even where there is no polygon."""
+    """Yield polygons in the map's CRS and their fields; the first batch comes even where there is no polygon."""
     found = shapes(source.values, mask=source.values != NO_DATA, connectivity=4)
     written = left_out = lost = 0
     names = np.array([entry.name for entry in classes], object)
@@ -214,10 +221,7 @@ def _sums_along_rows(source: _Map, confidence: Path) -> npt.NDArray[np.uint32]:
 
 
 def _sums_inside(polygons: Polygons, sums: npt.NDArray[np.uint32]) -> Floats:
-    """Sum of the pixels inside each polygon with corners on pixel corners, from sums along rows.
-
-    What lies inside is, row by row, what lies west of the outline's edges, east minus west: Green's theorem.
-    """
+    """Sum the pixels inside each polygon whose corners lie on pixel corners, from sums along rows (Green's theorem)."""
     rings, owner = shapely.get_rings(polygons, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)
     column, row = points.astype(np.int64).T

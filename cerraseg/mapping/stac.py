@@ -153,7 +153,7 @@ def _place(path: Path) -> tuple[dict[str, Any], list[float], dict[str, Any]]:
     row = np.concatenate([step, 0 * step + 1, 1 - step, 0 * step]) * height
     a, b, c, d, e, f = transform[:6]
     x, y = a * column + b * row + c, d * column + e * row + f
-    outline = np.column_stack(reproject(crs, "EPSG:4326", x, y))
+    outline = np.column_stack(reproject(crs, rasters.WGS84, x, y))
     authority = crs.to_authority()
     system = {"proj:code": ":".join(authority)} if authority else {"proj:wkt2": crs.to_wkt(version="WKT2_2019")}
     grid = {**system, "proj:shape": [height, width], "proj:transform": list(transform[:6])}
