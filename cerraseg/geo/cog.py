@@ -2,7 +2,6 @@
 
 import shutil
 import xml.etree.ElementTree as ET
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from rasterio.windows import Window
 
 from cerraseg.core.storage import explain_disk_errors
 from cerraseg.core.taxonomy import LandCover
-from cerraseg.geo.rasters import check_written
+from cerraseg.geo.rasters import check_written, checksum
 
 NO_DATA = 255
 BLOCK = 512
@@ -33,7 +32,7 @@ class MapDraft:
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
         self.checksums: dict[Window, int] = {}
-        """Window of each chunk → CRC-32 of its pixels."""
+        """Window of each chunk → checksum of its pixels."""
         self.counts = np.zeros(NO_DATA + 1, np.int64)
         """Pixels of each value in the first band, in the chunks so far."""
 
@@ -52,10 +51,10 @@ class MapDraft:
                 every band alike.
         """
         height, width = chunk.shape[-2:]
-        layers = np.ascontiguousarray(chunk).reshape(-1, height, width)
+        layers = chunk.reshape(-1, height, width)
         window = Window(column * CHUNK, row * CHUNK, width, height)
         self._dataset.write(layers, window=window)
-        self.checksums[window] = zlib.crc32(layers)
+        self.checksums[window] = checksum(layers)
         self.counts += np.bincount(layers[0].ravel(), minlength=len(self.counts))
 
 

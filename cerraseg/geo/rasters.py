@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Interleaving
@@ -79,12 +81,17 @@ def _size_fault(dataset: Any) -> str:
     return ""
 
 
+def checksum(pixels: NDArray[Any]) -> int:
+    """CRC-32 of an array's values."""
+    return zlib.crc32(np.ascontiguousarray(pixels).data)
+
+
 def check_written(path: Path, checksums: Mapping[Window, int]) -> None:
     """Read a raster back: on a full disk GDAL may close a file without its last blocks and report nothing.
 
     Args:
         path: raster that was written.
-        checksums: window → CRC-32 of the pixels of all bands that were written there.
+        checksums: window → :func:`checksum` of the pixels (bands, height, width) that were written there.
 
     Raises:
         OSError: if other pixels are read there, or the overviews cannot be read.
@@ -92,7 +99,7 @@ def check_written(path: Path, checksums: Mapping[Window, int]) -> None:
     why = "other pixels are read than were written"
     try:
         with rasterio.open(path) as file:
-            same = all(zlib.crc32(file.read(window=window)) == checksum for window, checksum in checksums.items())
+            same = all(checksum(file.read(window=window)) == wanted for window, wanted in checksums.items())
             levels = len(file.overviews(1))
         for level in range(levels):
             with rasterio.open(path, OVERVIEW_LEVEL=level) as file:

@@ -1,6 +1,5 @@
 """One GeoTIFF per predicted patch, as the published code writes them."""
 
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from rasterio.windows import Window
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import progress
-from cerraseg.geo.rasters import check_written
+from cerraseg.geo.rasters import check_written, checksum
 
 
 def export_geotiffs(
@@ -50,4 +49,4 @@ def _write_patch(path: Path, tile: NDArray[np.int32], patch: Any) -> None:
     transform = Affine(patch.a, patch.b, patch.c, patch.d, patch.e, patch.f)
     with rasterio.open(path, "w", **profile, compress="deflate", transform=transform) as target:
         target.write(tile, 1)
-    check_written(path, {Window(0, 0, SIZE, SIZE): zlib.crc32(tile)})
+    check_written(path, {Window(0, 0, SIZE, SIZE): checksum(tile)})

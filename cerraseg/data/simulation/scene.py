@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio import Affine
+from rasterio import Affine, windows
 from rasterio.crs import CRS
 from rasterio.transform import array_bounds
 from rasterio.warp import Resampling, calculate_default_transform, reproject, transform
@@ -20,13 +20,13 @@ from cerraseg.core.logs import log
 from cerraseg.data.simulation.patches import ORIGIN, PARENT, PIXEL
 from cerraseg.data.simulation.spectra import images
 from cerraseg.core.taxonomy import IGNORE, LEVELS, MSI_BANDS, SAR_BANDS
-from cerraseg.geo.tiff_integrity import written
+from cerraseg.geo.rasters import WGS84, check_written, checksum
 
 LARGEST_SIDE = 2000
 """Pixels; the scene is rendered at once, in about 150 bytes a pixel."""
 
 _NUMBER = 2**32 - 1  # of the scene among those of the seed: no data set has as many
-_CRS, _DEGREES = CRS.from_epsg(32722), CRS.from_epsg(4326)
+_CRS, _DEGREES = CRS.from_epsg(32722), WGS84
 _NORTH_OF_PATCHES = 0.02  # degrees between the scene and the patches, which begin at ORIGIN and go south
 _MARGIN = 32  # px of ground around the scene: what the radar's turned grid sees more
 _WEDGE = (0.6, 0.25)  # height and width, in parts of the scene, of the corner beyond the swath
@@ -104,6 +104,7 @@ def _write(path: Path, image: npt.NDArray[np.float32], bands: tuple[str, ...], c
     profile = {"driver": "GTiff", "dtype": "float32", "count": len(bands), "nodata": _NO_DATA, "crs": crs}
     size = {"height": image.shape[1], "width": image.shape[2], "transform": grid}
     storage = {"tiled": True, "blockxsize": 256, "blockysize": 256, "interleave": "band", "compress": "deflate"}
-    with rasterio.Env(), written(path), rasterio.open(path, "w", **profile, predictor=3, **size, **storage) as file:
+    with rasterio.Env(), rasterio.open(path, "w", **profile, predictor=3, **size, **storage) as file:
         file.descriptions = bands
         file.write(image)
+    check_written(path, {windows.Window(0, 0, image.shape[2], image.shape[1]): checksum(image)})
