@@ -1,9 +1,8 @@
-"""Where a search keeps its study, as a URL that may hold a password: expanded late, shown masked."""
+"""Where a search keeps its study: a URL whose environment variables only the step that opens it expands."""
 
 import os
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from cerraseg.core.errors import ConfigError
 
@@ -22,24 +21,9 @@ def expanded(url: str) -> str:
     filled = os.path.expandvars(url)
     if "://" not in filled:
         raise ConfigError(
-            f"tune.storage: {masked(filled)}: not a URL; expected one such as sqlite:///study.db, "
+            f"tune.storage: {url}: not a URL; expected one such as sqlite:///study.db, "
             "journal:////mnt/share/study.log or postgresql://user:$PASSWORD@host/database"
         )
     if "$" in filled:
-        raise ConfigError(
-            f"tune.storage: {masked(url)}: an environment variable is not set; export it, or write a $ as %24"
-        )
+        raise ConfigError(f"tune.storage: {url}: an environment variable is not set; export it, or write a $ as %24")
     return filled
-
-
-def masked(url: str) -> str:
-    """The URL without user, password and query, for logs, files and errors."""
-    if "://" not in url:
-        return "***" if "@" in url else url
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "***"
-    place = f"***@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
-    query = "?***" if parts.query else ""
-    return f"{parts.scheme}://{place}{parts.path}{query}"

@@ -1,76 +1,49 @@
-"""A search of hyper-parameters as a figure in the style of :mod:`cerraseg.report.figures`."""
+"""Figures of a search of hyper-parameters, drawn by Optuna."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from optuna.exceptions import ExperimentalWarning
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.study import Study
+from optuna.trial import TrialState
+from optuna.visualization import matplotlib as plots
 
-from cerraseg.config.search_space import Space
-from cerraseg.report.figures import GRID, INK, drawn
+from cerraseg.core.files import atomic_write
 
-_STATES: dict[str, dict[str, Any]] = {
-    "complete": {"marker": "o", "color": "#0072B2", "s": 22},
-    "pruned": {"marker": "v", "facecolor": "none", "edgecolor": "#D55E00", "s": 22},
-    "failed": {"marker": "x", "color": INK, "s": 22},
-}
-_COLUMNS = 3  # of slices
+_FEWEST = 5  # finished trials that an importance is computed from
 
 
-def search_progress(
-    trials: pd.DataFrame, space: Space, importances: Mapping[str, float], path: str | Path, *, title: str, source: str
-) -> None:
-    """Values of all trials with the best so far, and below them by parameter, its importance in the title.
+def draw_search(study: Study, folder: Path, *, title: str, source: str) -> None:
+    """Draw a search.
 
     Args:
-        trials: see :func:`cerraseg.training.tuning.report.trial_table`; values are shown in percent.
-        space: the parameters that were searched.
-        importances: parameter → share; empty where unknown.
-        path: SVG or PNG to write.
-        title: of the figure.
+        study: one trial at least is finished.
+        folder: for ``history.svg``, the values of trials with the best so far; ``slices.svg``, values by parameter; and
+            ``importances.svg``, each parameter's share in what makes a trial good (PED-ANOVA, Watanabe et al., IJCAI
+            2023), empty where less than five trials with different values have finished.
+        title: of the figures.
         source: what the data is called.
     """
-    rows = -(-len(space) // _COLUMNS)
-    with drawn(path, title, source, (9, 3.2 + 2.2 * rows)) as figure:
-        top, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.6, 2.2 * rows]).flat
-        _progress(top.subplots(), trials)
-        panels = below.subplots(rows, _COLUMNS, sharey=True, squeeze=False)
-        for axes in panels.flat[len(space) :]:
-            axes.set_visible(False)
-        for axes, key in zip(panels.flat, space, strict=False):
-            share = f", importance {importances[key]:.2f}" if key in importances else ""
-            axes.set(title=f"{key}{share}")
-            _slice(axes, trials, key, space[key])
-        for axes in panels[:, 0]:
-            axes.set_ylabel("macro F1 (%)")
-
-
-def _progress(axes: Axes, trials: pd.DataFrame) -> None:
-    complete = trials[trials["state"] == "complete"]
-    leading = 100 * complete["value"].cummax()
-    axes.step(complete["number"], leading, where="post", color="#0072B2", linewidth=1.4, label="best so far")
-    floor = 100 * trials["value"].min()
-    for state, style in _STATES.items():
-        rows = trials[trials["state"] == state]
-        if len(rows):  # a failed one has no value
-            axes.scatter(rows["number"], (100 * rows["value"]).fillna(floor), label=state, zorder=3, **style)
-    axes.set(xlabel="trial", ylabel="validation macro F1 (%)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(color=GRID, linewidth=0.6)
-    axes.legend(fontsize=8, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
-
-
-def _slice(axes: Axes, trials: pd.DataFrame, key: str, given: Any) -> None:
-    choices = [str(choice) for choice in given] if isinstance(given, list) else []
-    for state in ("complete", "pruned"):
-        rows = trials[trials["state"] == state]
-        places = [choices.index(str(value)) for value in rows[key]] if choices else rows[key]
-        axes.scatter(places, 100 * rows["value"], **_STATES[state])
-    if choices:
-        axes.set_xticks(range(len(choices)), choices, fontsize=8)
-        axes.set_xlim(-0.5, len(choices) - 0.5)
-    elif given["log"]:
-        axes.set_xscale("log")
-    axes.grid(color=GRID, linewidth=0.6)
+    finished = {trial.value for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE}
+    importances = partial(plots.plot_param_importances, evaluator=PedAnovaImportanceEvaluator())
+    drawings: dict[str, Callable[..., Any]] = {
+        "history": plots.plot_optimization_history,
+        "slices": plots.plot_slice,
+        "importances": importances if len(finished) >= _FEWEST else lambda *_, **__: plt.subplots()[1],
+    }
+    for name, draw in drawings.items():
+        with mpl.rc_context(), warnings.catch_warnings(), atomic_write(folder / f"{name}.svg") as temporary:
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            mpl.rcdefaults()  # not the user's matplotlibrc
+            mpl.rcParams.update({"svg.hashsalt": "cerraseg", "svg.fonttype": "none"})
+            figure = np.ravel(draw(study, target_name="validation macro F1"))[0].figure
+            figure.suptitle(f"{title}\nData: {source}", fontsize=10, parse_math=False)
+            figure.savefig(temporary, metadata={"Date": None}, bbox_inches="tight")
+            plt.close(figure)

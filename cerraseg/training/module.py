@@ -30,9 +30,6 @@ from cerraseg.training.plan import Plan
 from cerraseg.training.weightings import UNWEIGHTED, WEIGHTINGS
 
 _LOSS = "the training loss"
-Watch = Callable[[Mapping[str, float]], bool]
-"""Called on the first rank with an epoch's row of the history, before the epoch's state is kept; true ends the training
-after that epoch. It must be picklable where several devices train."""
 
 
 class Loop(L.LightningModule):
@@ -45,11 +42,10 @@ class Loop(L.LightningModule):
         order: EpochBatches,
         resume: Path,
         team: Team,
-        watch: Watch | None = None,
         names: Names = numbered,
     ) -> None:
         super().__init__()
-        self.watch, self.ended, self.names = watch, False, names
+        self.names = names
         scenario, self.plan, self.order, self.resume, self.team = plan.scenario, plan, order, resume, team
         self.recipe = plan.recipe
         self.blueprint = make_blueprint(scenario, plan.recipe, plan.settings, statistics)
@@ -175,6 +171,10 @@ class Loop(L.LightningModule):
         hierarchical = self.segmenter.hierarchical
         return inference.decide(inference.probabilities(logits), hierarchical)[0] if hierarchical else logits.argmax(1)
 
+    def on_validation_epoch_end(self) -> None:
+        self.measured = self._measured()
+        self.log("val_macro_f1", self.measured[0].macro_f1)
+
     def on_train_epoch_end(self) -> None:
         row = self.team.agree(self._row())
         if not np.isfinite(row["val_loss"]):
@@ -182,8 +182,6 @@ class Loop(L.LightningModule):
                 "epoch %d: the validation loss is %s; such an epoch is never chosen", row["epoch"], row["val_loss"]
             )
         self.history.append(row)
-        if self.watch:
-            self.ended = self.team.agree(self.team.rank == 0 and self.watch(row))
         better = self.best_epoch == row["epoch"]
         if not better and self.recipe.rollback:
             self.segmenter.net.load_state_dict(self._best())
@@ -192,19 +190,18 @@ class Loop(L.LightningModule):
         if better:
             self._save_best()
         self._report(row)
-        self.trainer.should_stop = self.finished
+        self.trainer.should_stop |= self.finished
 
     def _row(self) -> dict[str, float]:
-        measured = self._measured()
         means = {name: float(total / max(seen, 1e-12)) for name, (total, seen) in self.losses.items()}
-        edges = {"val_edge_f1": float(measured[1].f1[1])} if self.plan.scenario.edges else {}
+        edges = {"val_edge_f1": float(self.measured[1].f1[1])} if self.plan.scenario.edges else {}
         return {
             "epoch": self.current_epoch + 1,
             "train_loss": means["train_loss"],
             "val_loss": means["val_loss"],
             "val_semantic_loss": means["val_semantic_loss"],
-            "val_macro_f1": measured[0].macro_f1,
-            "val_miou": measured[0].miou,
+            "val_macro_f1": self.measured[0].macro_f1,
+            "val_miou": self.measured[0].miou,
             **edges,
             "learning_rate": float(self.optimizers().param_groups[0]["lr"]),  # type: ignore[union-attr]
         }
@@ -236,10 +233,10 @@ class Loop(L.LightningModule):
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, patience has run out or the watch has ended it."""
+        """Whether all epochs are done or patience has run out."""
         done = len(self.history)
         impatient = done > 0 and done - self.best_epoch >= self.recipe.patience
-        return self.ended or done >= self.plan.epochs or impatient
+        return done >= self.plan.epochs or impatient
 
     def save(self, path: Path) -> None:
         """Write the present parameters as a checkpoint."""

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from functools import partial
@@ -32,7 +32,7 @@ from cerraseg.training.batches import Batches, EpochBatches, PackedPatches, load
 from cerraseg.training.determinism import named
 from cerraseg.training.distributed import slurm_nodes
 from cerraseg.training.distributed.sync import Team
-from cerraseg.training.module import Loop, Watch
+from cerraseg.training.module import Loop
 from cerraseg.training.plan import Plan, fewer_at_once
 from cerraseg.training.trainer import build_trainer, device, mixed
 from cerraseg.training.weightings import draw_shares
@@ -54,7 +54,7 @@ def train(
     statistics: Path,
     outputs: Outputs,
     resume: Path,
-    watch: Watch | None = None,
+    callbacks: Sequence[L.Callback] = (),
 ) -> None:
     """Train a scenario and write its checkpoints and history.
 
@@ -67,7 +67,7 @@ def train(
         resume: folder for the state after each epoch; a start with the same plan and data goes on from there, a
             different one starts anew. It is removed when the training has finished. If a training in another process
             still holds it, this one waits for its end.
-        watch: told of every epoch, and may end the training early; see :data:`cerraseg.training.module.Watch`.
+        callbacks: further callbacks of Lightning's trainer, which see ``val_macro_f1``; picklable for several devices.
 
     Raises:
         DataError: if the loss stops being finite, or the file of pretrained parameters is not the encoder's.
@@ -84,7 +84,7 @@ def train(
             if twin_ended and all(path.exists() for path in astuple(outputs)):
                 log.info("the other training finished this scenario")
                 return
-            job = (plan, split, statistics, outputs, resume, _resume_state(resume, what), watch)
+            job = (plan, split, statistics, outputs, resume, _resume_state(resume, what), callbacks)
             if (count := plan.nodes * plan.devices) > 1:
                 where = f" of {plan.nodes} nodes" if plan.nodes > 1 else ""
                 log.info("training on %d devices%s, which share each batch", count, where)
@@ -144,13 +144,13 @@ def _fit(
     outputs: Outputs,
     resume: Path,
     state: Path | None,
-    watch: Watch | None,
+    callbacks: Sequence[L.Callback],
 ) -> None:
     with named(plan.determinism), explain_out_of_memory(fewer_at_once(plan)):
-        loop, trained, validated = prepared(team, store, plan, split, statistics, resume, watch)
+        loop, trained, validated = prepared(team, store, plan, split, statistics, resume)
         if team.rank == 0:
             need_room(resume, _state_bytes(loop), "the state of a training")
-        build_trainer(plan, resume, team).fit(loop, trained, validated, ckpt_path=state)
+        build_trainer(plan, resume, team, callbacks).fit(loop, trained, validated, ckpt_path=state)
     if not loop.finished:
         raise DataError(f"training stopped after epoch {len(loop.history)}; start it again to go on from there")
     best = loop.history[loop.best_epoch - 1]
@@ -164,7 +164,7 @@ def _fit(
 
 
 def prepared(
-    team: Team, store: Store, plan: Plan, split: Path, statistics: Path, resume: Path, watch: Watch | None = None
+    team: Team, store: Store, plan: Plan, split: Path, statistics: Path, resume: Path
 ) -> tuple[Loop, Batches, Batches]:
     """The loop of a plan on its device, with its training and validation batches; arguments as in :func:`train`."""
     if plan.compile:
@@ -181,7 +181,7 @@ def prepared(
     shares = draw_shares(plan.scenario.weighting, store, train.rows, level)
     order = EpochBatches(len(train), plan.batch_size // plan.accumulate, plan.scenario.seed, shares)
     names = partial(_ids, split, train.rows)
-    loop = Loop(plan, json.loads(statistics.read_text()), order, resume, team, watch, names)
+    loop = Loop(plan, json.loads(statistics.read_text()), order, resume, team, names)
     trained, validated = loaders(
         [(train, order), (validation, batches(np.arange(len(validation)), plan.batch_size))],
         plan.loading,

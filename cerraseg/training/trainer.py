@@ -3,6 +3,7 @@
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -68,7 +69,7 @@ class _Teller(L.Callback):
         self.progress_log.update(index)
 
 
-def build_trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:
+def build_trainer(plan: Plan, folder: Path, team: Team, callbacks: Sequence[L.Callback] = ()) -> L.Trainer:
     """A trainer of one device: of what is shared, the loop knows, and what SLURM's variables say matters to none."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     harmless = "does not have many workers", "LeafSpec", "`srun` command", "hooks will not be called on every batch"
@@ -89,7 +90,7 @@ def build_trainer(plan: Plan, folder: Path, team: Team) -> L.Trainer:
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=telling,
+        callbacks=[*telling, *callbacks],
         enable_progress_bar=bar and bool(telling),
         default_root_dir=folder,
     )

@@ -9,18 +9,15 @@ import torch
 from conftest import opened
 from scenes import TRAINED, write_model, write_scene
 from test_faults import once_in
-from test_search_worker import Training, search
 from test_train import plan, run
 
-from cerraseg.core.errors import DataError, MemoryShortage, StorageError
+from cerraseg.core.errors import DataError, MemoryShortage
 from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
 from cerraseg.mapping import predict
 from cerraseg.mapping.map_scene import Settings, map_scene
 from cerraseg.models.checkpoint import Segmenter
 from cerraseg.training import lr_finder, module
 from cerraseg.training.plan import fewer_at_once
-from cerraseg.training.tuning import study
-from cerraseg.training.tuning.worker import take_trials
 
 NAME = "unet-sar-nw-l1-tuned-1"
 
@@ -96,22 +93,3 @@ def test_prediction_map_and_range_test_name_their_settings(packed, tmp_path, mon
     with pytest.raises(MemoryShortage, match=r"training.batch_size is 4 and"):
         lr_finder.find(plan(NAME), store, packed / "split.csv", packed / "statistics.json", suggested, "test data")
     assert not any(path.exists() for path in (*outputs, tmp_path / "map", suggested.table))
-
-
-def test_trial_without_memory_fails_with_a_warning_and_the_search_goes_on(tmp_path, caplog):
-    what = search(tmp_path)
-    take_trials(what, 1, Training(constant=MemoryShortage("Too little memory: lower x")), tmp_path)
-    states = {(trial.params["schedule"], trial.state.name) for trial in study.opened(what).get_trials()}
-    assert states == {("constant", "FAIL"), ("cosine", "COMPLETE")}
-    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warned and all("failed: Too little memory: lower x" in message for message in warned)
-
-
-def test_trial_on_a_full_disk_is_taken_up_again(tmp_path):
-    what = search(tmp_path, trials=2)
-    full = StorageError("The disk of /x is full")
-    for _ in range(5):
-        with pytest.raises(StorageError, match="is full"):
-            take_trials(what, 1, Training(constant=full, cosine=full), tmp_path)
-    take_trials(what, 1, Training(), tmp_path)
-    assert [trial.state.name for trial in study.opened(what).get_trials()] == ["COMPLETE", "COMPLETE"]

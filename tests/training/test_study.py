@@ -1,97 +1,90 @@
-"""The study of a search: what is drawn, what is pruned, and what a storage that cannot be opened says."""
-
-import pickle
+"""A study's storage and parameters, and what is written of it: a table, figures, a configuration that runs."""
 
 import optuna
+import pandas as pd
 import pytest
+import yaml
+from test_validate import DEMO, SCHEMA
 
-from cerraseg.core.errors import ConfigError
-from cerraseg.training.tuning.study import STARTUP, Search, Watch, draw, finished, opened, values
+from cerraseg.config.search_space import change
+from cerraseg.config.validate import check_config
+from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.report.search_figure import draw_search
+from cerraseg.training.tuning.study import best_configuration, open_storage, suggest, write_search
 
-SPACE = {
-    "dice": {"low": 0.0, "high": 2.0, "log": False},
-    "patience": {"low": 1, "high": 64, "log": True},
-    "augment": [True, False],
-    "model.decoder_channels": [[16, 16, 8], [32, 16, 8]],
-}
-
-
-def search(folder, **changes):
-    return Search(
-        **{"study": "study", "storage": f"sqlite:///{folder}/a/study.db", "space": SPACE, "own": {}, "epochs": 4,
-           "trials": 9} | changes
-    )  # fmt: skip
+FROM = "unet-concat-nw-l1-tuned-666"
+SPACE = {"dice": {"low": 0.0, "high": 2.0, "log": False}, "patience": {"low": 1, "high": 64, "log": True},
+         "batch_size": [2, 4], "model.decoder_channels": [[16, 16, 8], [32, 16, 8]]}  # fmt: skip
 
 
-def test_draws_follow_from_the_seed_and_the_trials_before(tmp_path):
-    drawn = {}
-    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
-        what = search(tmp_path, study=name, seed=seed)
-        study = opened(what)
-        for _ in range(STARTUP + 3):
-            trial = draw(what, study, None)
-            study.tell(trial.number, trial.params["dice"])
-            drawn.setdefault(name, []).append(values(trial.params, SPACE))
-    assert drawn["one"] == drawn["again"] != drawn["other"]
-    for found in drawn["one"]:
-        assert 0 <= found["dice"] <= 2 and found["patience"] in range(1, 65) and found["augment"] in (True, False)
-        assert found["model.decoder_channels"] in SPACE["model.decoder_channels"]
+def filled(trials=8, fail=(2,)):
+    """A study whose value is the trial's factor of Dice."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(1), study_name="study")
+    for number in range(trials):
+        trial = study.ask()
+        values = suggest(trial, SPACE)
+        assert 0 <= values["dice"] <= 2 and values["patience"] in range(1, 65) and values["batch_size"] in (2, 4)
+        assert values["model.decoder_channels"] in SPACE["model.decoder_channels"]
+        if number in fail:
+            trial.set_user_attr("note", "the loss is nan")
+        study.tell(trial, None if number in fail else values["dice"] / 4,
+                   optuna.trial.TrialState.FAIL if number in fail else None)  # fmt: skip
+    return study
 
 
-def test_own_values_come_first_and_once(tmp_path):
-    what = search(tmp_path, own={"dice": 0.25, "model.decoder_channels": [32, 16, 8]})
-    opened(what)
-    study = opened(what)
-    first, second = (values(draw(what, study, None).params, SPACE) for _ in range(2))
-    assert (first["dice"], first["model.decoder_channels"]) == (0.25, [32, 16, 8]) and second["dice"] != 0.25
+def written(study, folder):
+    config = {key: value for key, value in check_config(DEMO, SCHEMA)[0].items() if key != "tune"}
+    write_search(study, FROM, SPACE, config, "simulated landscape", folder / "trials.csv", folder / "best.yaml")
+    return pd.read_csv(folder / "trials.csv"), (folder / "best.yaml").read_text()
 
 
-@pytest.mark.parametrize(("pruner", "ends"), [("median", [1]), ("hyperband", None), ("none", [])])
-def test_a_trial_that_falls_behind_is_pruned_but_not_at_its_end(tmp_path, pruner, ends):
-    what = search(tmp_path, pruner=pruner)
-    study = opened(what)
-    for _ in range(STARTUP):
-        trial = draw(what, study, None)
-        for epoch in (1, 2, 3, 4):
-            Watch(what, trial)({"epoch": epoch, "val_macro_f1": 0.5})
-        study.tell(trial.number, 0.5)
-    watch = pickle.loads(pickle.dumps(Watch(what, draw(what, study, None))))
-    ended = [epoch for epoch in (1, 2, 3, 4) if watch({"epoch": epoch, "val_macro_f1": 0.1})]
-    assert ended[:1] == ends if ends is not None else 4 not in ended
-    last = study.get_trials()[-1]
-    assert last.intermediate_values == dict.fromkeys((1, 2, 3, 4), 0.1)
-    assert last.user_attrs.get("pruned", False) == bool(ended)
+def test_search_is_written(tmp_path):
+    rows, text = written(filled(), tmp_path)
+    assert list(rows["state"]) == ["COMPLETE"] * 2 + ["FAIL"] + ["COMPLETE"] * 5
+    assert list(rows["user_attrs_note"].dropna()) == ["the loss is nan"]
+    best = rows.loc[rows["value"].idxmax()]
+    assert f"# Trial {best['number']} of study study" in text and "on: simulated landscape" in text
+    complete, scenarios = check_config(yaml.safe_load(text), SCHEMA)
+    assert [scenario.id for scenario in scenarios] == ["unet-concat-nw-l1-searched-666"]
+    assert complete["recipes"] == {
+        "searched": {"from": "tuned", "dice": pytest.approx(best["params_dice"]), "patience": best["params_patience"]}
+    }
+    assert complete["training"]["batch_size"] == best["params_batch_size"]
+    assert str(complete["unet"]["decoder_channels"]) == best["params_model.decoder_channels"]
+    assert (complete["results"], complete["scenes"][0]["scenarios"]) == ("results-searched", [scenarios[0].id])
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql+nodriver://ana:s3cret@localhost:1/tune",
-        "sqlite:////proc/no/s3cret@study.db",
-        "journal:////proc/no/a",
-    ],
-)
-def test_storage_that_cannot_be_opened_keeps_its_password(url, caplog, capfd):
-    with pytest.raises(ConfigError) as caught:
-        opened(search("", storage=url))
-    assert str(caught.value).startswith(f"tune.storage: {url.split('://')[0]}://")
-    assert "cannot be opened" in str(caught.value)
-    if "ana" in url:
-        said = str(caught.value) + caplog.text + "".join(capfd.readouterr())
-        assert "s3cret" not in said and "ana" not in said
-        assert caught.value.__suppress_context__
+def test_nothing_finished(tmp_path):
+    with pytest.raises(DataError, match="the loss is nan"):
+        written(filled(trials=3, fail=range(3)), tmp_path)
+    assert (tmp_path / "trials.csv").exists() and not (tmp_path / "best.yaml").exists()
 
 
-def test_lost_study_is_missed(tmp_path):
-    what = search(tmp_path)
-    study = opened(what)
-    assert finished("study", what.storage).study_name == study.study_name
-    with pytest.raises(ConfigError, match="has no study other, which the workers filled"):
-        finished("other", what.storage)
+@pytest.mark.parametrize("count", [1, 8])
+def test_search_is_drawn_the_same_each_time(tmp_path, count):
+    for folder in ("one", "two"):
+        draw_search(filled(count, fail=()), tmp_path / folder, title="Search", source="simulated landscape")
+    for name in ("history", "slices", "importances"):
+        figure = (tmp_path / f"one/{name}.svg").read_text()
+        assert figure == (tmp_path / f"two/{name}.svg").read_text() and "Data: simulated landscape" in figure
 
 
-def test_optuna_is_quiet(tmp_path, capfd):
-    what = search(tmp_path)
-    study = opened(what)
-    study.tell(draw(what, study, None).number, state=optuna.trial.TrialState.FAIL)
-    assert capfd.readouterr() == ("", "")
+def test_second_search_starts_from_what_the_first_found():
+    """Scenes that its bands cannot map are left out."""
+    extra = {"extra": ["unet-sar-nw-l1-searched-666"]}
+    given = {**DEMO, "recipes": {"searched": {"from": "tuned", "dice": 2}}, "scenarios": DEMO["scenarios"] | extra}
+    del given["scenes"][0]["sar"]
+    found = best_configuration(check_config(given, SCHEMA)[0], "unet-sar-nw-l1-searched-666", change({"edge": 1.0}))
+    assert found["recipes"]["searched1"] == {"from": "searched", "edge": 1.0} and found["scenes"] == []
+    assert [scenario.id for scenario in check_config(found, SCHEMA)[1]] == ["unet-sar-nw-l1-searched1-666"]
+
+
+@pytest.mark.parametrize("url", ["postgresql://ana:$SECRET@localhost:1/tune", "sqlite:////proc/no/study.db",
+                                 "journal:////proc/no/a"])  # fmt: skip
+def test_storage_that_cannot_be_opened_keeps_its_password(url, monkeypatch, caplog, capfd):
+    monkeypatch.setenv("SECRET", "s3cret")
+    with pytest.raises(ConfigError, match=r"^tune\.storage: ") as caught:
+        open_storage(url)
+    assert "s3cret" not in str(caught.value) + caplog.text + "".join(capfd.readouterr())
+    assert caught.value.__suppress_context__

@@ -201,7 +201,7 @@ rule overview:
         code=package_digest("overview"),
         levels={id_: scenario.level for id_, scenario in RUN.scenarios.items()},
         scenes=list(RUN.scenes),
-        configuration=config | {"tune": TUNE | {"storage": masked(TUNE["storage"])}},
+        configuration=config,
         label=RUN.label,
     script:
         "../scripts/overview.py"

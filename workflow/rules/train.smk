@@ -131,8 +131,7 @@ rule trials:
         training=config["training"]
         | {"epochs": TUNE["epochs"] or config["training"]["epochs"]},
         tune={k: TUNE[k] for k in ("space", "trials", "workers", "pruner", "seed")},
-        # Masked, as Snakemake writes parameters down; the step takes it from the configuration.
-        storage=masked(storage_of(config)),
+        storage=storage_of(config),
         # Not an output: Snakemake would delete what a restart goes on from.
         folder=results("resume/tune"),
     script:
@@ -147,7 +146,9 @@ rule tune:  # on demand: snakemake tune
     output:
         trials=results("tune/trials.csv"),
         best=results("tune/best.yaml"),
-        figure=results("tune/search.svg"),
+        history=results("tune/history.svg"),
+        slices=results("tune/slices.svg"),
+        importances=results("tune/importances.svg"),
     log:
         logs("tune"),
     benchmark:
@@ -158,9 +159,8 @@ rule tune:  # on demand: snakemake tune
         code=package_digest("tune"),
         scenario=TUNE["scenario"],
         space=TUNE["space"],
-        storage=masked(storage_of(config)),
+        storage=storage_of(config),
         config={key: value for key, value in config.items() if key != "tune"},
         label=RUN.label,
-        folder=results("resume/tune"),
     script:
         "../scripts/tune.py"

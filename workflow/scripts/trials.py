@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-from cerraseg.config.storage_url import storage_of
 from cerraseg.data import packed
 from cerraseg.orchestration.step import step
 from cerraseg.training.distributed import launcher
 from cerraseg.training.plan import plan_of
-from cerraseg.training.tuning.objective import Data, work
+from cerraseg.training.tuning.search import run_worker
 
 if __name__ == "__main__":
     told, read = snakemake.params, snakemake.input
     with step(snakemake):
-        work(
+        run_worker(
             plan_of(
                 dict(told.items()),
                 read.get("pretrained"),
@@ -20,13 +19,9 @@ if __name__ == "__main__":
                 devices=launcher.granted(snakemake.resources.get("gpu", 0)),
                 code=told.code,
             ),
-            Data(
-                packed.open_store(read.images, read.masks, read.header),
-                Path(read.split),
-                Path(read.statistics),
-            ),
+            (packed.open_store(read.images, read.masks, read.header), Path(read.split), Path(read.statistics)),
             told.tune,
-            storage_of(snakemake.config),
+            told.storage,
             int(snakemake.wildcards.worker),
             Path(told.folder),
             Path(snakemake.output.done),

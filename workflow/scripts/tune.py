@@ -1,19 +1,17 @@
-"""Write what the search found: its trials, its best one as a configuration, and a figure."""
+"""Write what the search found: its trials, its best one as a configuration, and figures."""
 
+import json
 from pathlib import Path
 
-from cerraseg.config.storage_url import storage_of
-from cerraseg.orchestration.step import step
-from cerraseg.training.tuning.report import Report, write_search
+import optuna
 
+from cerraseg.orchestration.step import step
+from cerraseg.report.search_figure import draw_search
+from cerraseg.training.tuning.study import open_storage, write_search
+
+told, out = snakemake.params, snakemake.output
 with step(snakemake):
-    write_search(
-        Path(snakemake.input.workers[0]),
-        snakemake.params.scenario,
-        snakemake.params.space,
-        storage_of(snakemake.config),
-        snakemake.params.config,
-        snakemake.params.label,
-        Report(*map(Path, (snakemake.output.trials, snakemake.output.best, snakemake.output.figure))),
-        Path(snakemake.params.folder),
-    )
+    name = json.loads(Path(snakemake.input.workers[0]).read_text())["study"]
+    study = optuna.load_study(study_name=name, storage=open_storage(told.storage))
+    write_search(study, told.scenario, told.space, told.config, told.label, Path(out.trials), Path(out.best))
+    draw_search(study, Path(out.history).parent, title=f"Search from {told.scenario}", source=told.label)

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cerraseg.config.storage_url import masked
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SOURCE
 from cerraseg.core.versions import versions
@@ -50,7 +49,7 @@ def _whole(path: str | Path) -> Path:
 
 
 def plain(value: Any, results: Path) -> Any:
-    """A value of the configuration or of a rule's parameters as a record holds it: paths named, passwords masked."""
+    """A value of the configuration or of a rule's parameters as a record holds it: paths named."""
     if isinstance(value, Mapping):
         return {str(key): plain(part, results) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -58,7 +57,7 @@ def plain(value: Any, results: Path) -> Any:
     if not isinstance(value, str):
         return value if value is None or isinstance(value, bool | int | float) else str(value)
     if "://" in value:
-        return masked(value)
+        return value
     path = Path(value)
     return named(path, results) if path.is_absolute() or path.is_relative_to(results) else value
 
@@ -72,11 +71,10 @@ def digest(configuration: Mapping[str, Any]) -> str:
 def keep(configuration: Mapping[str, Any]) -> None:
     """Write the complete configuration that a run begins with beside the records, for a later reproduction.
 
-    Its paths are as given; user and password of ``tune.storage`` are masked.
+    Its paths are as given.
     """
     path = Path(configuration["results"], CONFIGURATIONS, f"{digest(configuration)}.json")
-    tune = {**configuration["tune"], "storage": masked(configuration["tune"]["storage"])}
-    text = json.dumps({**configuration, "tune": tune}, indent=2, sort_keys=True) + "\n"
+    text = json.dumps(configuration, indent=2, sort_keys=True) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
