@@ -3,7 +3,6 @@
 import ast
 import contextlib
 import hashlib
-import json
 import os
 import pickle
 import random
@@ -15,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
 import pandas as pd
 from project import Project
 
@@ -29,11 +27,11 @@ if "/{SCRIPTS}/" in sys.orig_argv[-1] and os.environ.get("KEPT"):
 SIDE = ("logs", "timings", "resume")
 """Folders of the results that no step reads as content."""
 
-STATES = {"trials": ("results/tune/study.db", "results/resume/tune"), "download": ("data/kaggle",)}
+STATES = {"download": ("data/kaggle",)}
 """What a rule goes on from and keeps when it has finished."""
 
-GROWING = (".db", ".archive")
-"""Ends of the names of what a killed rule goes on from: the trials of a study, what has arrived of a download."""
+GROWING = (".archive",)
+"""Ends of the names of what a killed rule goes on from: what has arrived of a download."""
 
 
 @dataclass(frozen=True)
@@ -81,33 +79,18 @@ def _job(project: Project, script: Path) -> Job:
 
 
 def found(folder: Path) -> dict[str, str]:
-    """Path → digest of every file under its final name; without the seconds of trials, of a study its trials."""
+    """Path → digest of every file under its final name."""
     files = (
         path
         for pattern in ("results*/**/*", "data/**/*")
         for path in folder.glob(pattern)
         if path.is_file() and not _hidden(parts := path.relative_to(folder).parts) and parts[1] not in SIDE
     )
-    return {str(path.relative_to(folder)): hashlib.sha256(_content(path)).hexdigest() for path in sorted(files)}
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
 
 
 def _hidden(parts: Iterable[str]) -> bool:
     return any(part.startswith(".") for part in parts)
-
-
-def _content(path: Path) -> bytes:
-    if path.name == "trials.csv":
-        return pd.read_csv(path).drop(columns="seconds").to_csv().encode()
-    if path.match("provenance/tune.json"):
-        record = json.loads(path.read_text())
-        record["outputs"] = [output for output in record["outputs"] if not output["path"].endswith("trials.csv")]
-        return json.dumps(record).encode()
-    if path.suffix == ".db":
-        storage = f"sqlite:///{path}"
-        studies = (optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage))
-        trials = [trial for study in studies for trial in study.get_trials()]
-        return repr([(t.number, t.state, t.params, t.values, t.intermediate_values) for t in trials]).encode()
-    return path.read_bytes()
 
 
 def differing(reference: Reference, folder: Path) -> set[str]:

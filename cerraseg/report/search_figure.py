@@ -9,7 +9,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
-from optuna.exceptions import ExperimentalWarning
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.study import Study
 from optuna.trial import TrialState
@@ -40,7 +39,7 @@ def draw_search(study: Study, folder: Path, *, title: str, source: str) -> None:
     }
     for name, draw in drawings.items():
         with mpl.rc_context(), warnings.catch_warnings(), atomic_write(folder / f"{name}.svg") as temporary:
-            warnings.simplefilter("ignore", ExperimentalWarning)
+            warnings.simplefilter("ignore")  # Optuna's plots count as experimental
             mpl.rcdefaults()  # not the user's matplotlibrc
             mpl.rcParams.update({"svg.hashsalt": "cerraseg", "svg.fonttype": "none"})
             figure = np.ravel(draw(study, target_name="validation macro F1"))[0].figure
