@@ -15,8 +15,8 @@ import rasterio
 from test_overview import L1, L2, SIMULATED, class_map, raster, results, scored
 
 from cerraseg.core.taxonomy import LEVELS
-from cerraseg.report.overview import page as overview
-from cerraseg.report.overview.views import View, find_views
+from cerraseg.report.overview.maps import View, find_views
+from cerraseg.report.overview.page import write_overview
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
@@ -79,7 +79,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     degrees: dict[str, Any] = {"crs": "EPSG:4326", "pixel": 1e-4}
     files = {name: raster(folder / f"{name}.tif", class_map(14, seed), **degrees) for seed, name in enumerate("ct")}
     views = [*find_views(folder, {L1: "l1", L2: "l2"}), View(SCENE, L2, "l2", files["c"], files["c"], truth=files["t"])]
-    overview.write(
+    write_overview(
         folder / "overview.html",
         title="A run",
         source=SIMULATED,

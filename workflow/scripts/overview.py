@@ -10,14 +10,14 @@ from cerraseg.core.layout import SOURCE
 from cerraseg.data.tables import read_split
 from cerraseg.evaluation import area_tables
 from cerraseg.orchestration.step import step
-from cerraseg.report.overview import page
+from cerraseg.report.overview.maps import find_views
+from cerraseg.report.overview.page import write_overview
 from cerraseg.report.overview.scores import Scored
-from cerraseg.report.overview.views import find_views
 
 with step(snakemake):
     results, params, read = Path(snakemake.input.benchmark).parent, snakemake.params, snakemake.input
     histories = {Path(file).parent.name: Path(file) for file in read.histories}
-    page.write(
+    write_overview(
         snakemake.output.page,
         title="CerraSeg",
         source=params.label,

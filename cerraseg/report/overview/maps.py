@@ -1,48 +1,72 @@
-"""Maps for the overview page: reduced, quantised and compressed, so that a page that holds dozens of them opens."""
+"""Maps for the overview page: reduced, quantised and compressed, so that a page with dozens of them opens."""
 
 import base64
 import gzip
 import math
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import MemoryFile
+from rasterio.errors import RasterioError
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import LEVELS
+from cerraseg.evaluation.area_tables import read_area_table
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import NO_DATA
-from cerraseg.report.overview.views import View
 
 BUDGET = 6_000_000
-"""Characters that all maps of a page may take; with many views each is reduced further, down to :data:`FLOOR`."""
+"""Most characters that all maps of a page may take together."""
 
-LARGEST, FLOOR = 1024, 256
-"""Pixels of a map's longer side at most, and where reducing for the budget ends (about 40 kB a view)."""
+SIDES = (1024, 768, 512, 384, 256)
+"""Most pixels of a map's longer side: the first with which all maps keep to the budget, else the last."""
 
 CONFIDENCE_STEP = 5
 """Percent between two confidences that are told apart: finer steps are noise that does not compress."""
 
 
-@dataclass
-class _Shelf:
-    """Texts, each kept once: a view refers to one by its place. Images that many views share are read once."""
+@dataclass(frozen=True)
+class View:
+    """Files of one map.
 
-    places: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        place: name of what is mapped: a scene's name, or the mosaic with its CRS.
+        scenario: id of the scenario that mapped it.
+        level: a key of :data:`cerraseg.core.taxonomy.LEVELS`.
+        classes: class map, uint8 with 255 for no data.
+        confidence: percent as uint8 on the grid of ``classes``, 255 for no data.
+        image: RGB or RGBA, uint8, in the CRS of ``classes``, on a grid of its own.
+        truth: class map on the grid of ``classes``.
+        areas: CSV with one row per class.
+    """
+
+    place: str
+    scenario: str
+    level: str
+    classes: Path
+    confidence: Path
+    image: Path | None = None
+    truth: Path | None = None
+    areas: Path | None = None
+
+
+@dataclass
+class _Texts:
+    """Texts that views refer to by number, each kept once; images that many views share are read once."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
     images: dict[Path, dict[str, Any]] = field(default_factory=dict)
 
     def put(self, text: str) -> int:
-        return self.places.setdefault(text, len(self.places))
+        return self.numbers.setdefault(text, len(self.numbers))
 
 
 @dataclass(frozen=True)
@@ -53,41 +77,65 @@ class _Grid:
     bounds: tuple[float, float, float, float]
 
 
-def pack(views: Sequence[View], folder: Path, budget: int = BUDGET) -> dict[str, Any]:
-    """The maps of a page in ``folder``, ready for JSON: ``side``, ``texts`` and ``views``.
+def find_views(results: Path, levels: Mapping[str, str], scenes: Sequence[str] = ()) -> list[View]:
+    """Find the maps in a results folder: each scenario's mosaics, then the scenes that it mapped.
 
-    Maps have a longer side of at most ``side`` pixels, from :data:`LARGEST` down to :data:`FLOOR` as ``texts`` with no
-    more than ``budget`` characters allow. ``texts`` are data URIs of images and class ids or confidences in steps of
-    :data:`CONFIDENCE_STEP` percent as base64 of gzip of uint8 rows, the lowest row first. Views name texts by place.
+    Args:
+        results: the folder.
+        levels: scenario id → level.
+        scenes: names of the scenes.
 
-    Raises :class:`DataError` if a file cannot be read, holds what is no map, or does not fit the view's class map.
+    Returns:
+        The maps with their image, truth and areas where these exist.
     """
-    smallest = _packed(views, folder, FLOOR)
-    side = min(LARGEST, _fitting(FLOOR, smallest, budget))
-    while side > FLOOR:
-        packed = _packed(views, folder, side)
-        if _size(packed) <= budget:
-            return packed
-        side = min(_fitting(side, packed, budget), 15 * side // 16)
-    return smallest
+    views = []
+    for scenario, level in levels.items():
+        folder, scores = results / "scenarios" / scenario, results / "scores" / scenario
+        for classes in sorted((folder / "mosaic").glob("prediction_*.tif")):
+            tag = classes.stem.removeprefix("prediction_")
+            parts = (classes.with_name(f"confidence_{tag}.tif"), results / "truth" / f"image_{tag}.tif")
+            truth = results / "truth" / level / f"truth_{tag}.tif"
+            views.append(_view(f"mosaic {tag}", scenario, level, classes, *parts, truth, scores / "areas.csv"))
+    for scene in scenes:
+        truth_folder = results / "scenes" / scene / "truth"
+        for scenario, level in levels.items():
+            folder, scores = results / "scenes" / scene / scenario, results / "scores" / scenario
+            if (classes := folder / "map" / "classes.tif").exists():
+                parts = (classes.with_name("confidence.tif"), truth_folder / "image.tif")
+                truth = truth_folder / level / "truth.tif"
+                views.append(_view(scene, scenario, level, classes, *parts, truth, scores / f"areas_{scene}.csv"))
+    return views
 
 
-def _fitting(side: int, packed: Mapping[str, Any], budget: int) -> int:
-    """The side with which the maps take ``budget`` if their size grows with their area."""
-    return int(side * math.sqrt(budget / max(1, _size(packed))))
+def _view(place: str, scenario: str, level: str, classes: Path, confidence: Path, *others: Path) -> View:
+    return View(place, scenario, level, classes, confidence, *(path if path.exists() else None for path in others))
 
 
-def _size(packed: Mapping[str, Any]) -> int:
-    return sum(map(len, packed["texts"]))
+def pack_maps(views: Sequence[View], folder: Path, budget: int = BUDGET) -> dict[str, Any]:
+    """Pack maps for a page, ready for JSON.
+
+    Args:
+        views: the maps.
+        folder: the page's folder, from which it names files.
+        budget: most characters of all maps together, unless even the smallest of :data:`SIDES` takes more.
+
+    Returns:
+        ``side`` (most pixels of a longer side), ``step`` (:data:`CONFIDENCE_STEP`), ``texts`` and ``views``, which
+        refer to texts by number. Texts are data URIs of images, and class ids or confidences in steps as base64 of
+        gzip of uint8 rows, the lowest row first.
+
+    Raises:
+        DataError: if a file cannot be read, holds no map, or does not fit the view's class map.
+    """
+    for side in SIDES:
+        texts = _Texts()
+        packed = [_pack_view(view, folder, side, texts) for view in views]
+        if sum(map(len, texts.numbers)) <= budget:
+            break
+    return {"side": side, "step": CONFIDENCE_STEP, "texts": list(texts.numbers), "views": packed}
 
 
-def _packed(views: Sequence[View], folder: Path, side: int) -> dict[str, Any]:
-    shelf = _Shelf()
-    entries = [_entry(view, folder, side, shelf) for view in views]
-    return {"side": side, "step": CONFIDENCE_STEP, "texts": list(shelf.places), "views": entries}
-
-
-def _entry(view: View, folder: Path, side: int, shelf: _Shelf) -> dict[str, Any]:
+def _pack_view(view: View, folder: Path, side: int, texts: _Texts) -> dict[str, Any]:
     classes, grid = _read(view.classes, side)
     count = len(LEVELS[view.level])
     if (classes[classes != NO_DATA] >= count).any():
@@ -109,16 +157,16 @@ def _entry(view: View, folder: Path, side: int, shelf: _Shelf) -> dict[str, Any]
         "full": grid.shape,
         "shape": classes.shape,
         "extent": grid.bounds,
-        # One unit of x on the ground, in units of y.
+        # Length of a unit of x on the ground by that of y.
         "stretch": math.cos(math.radians((bottom + top) / 2)) if grid.crs and geographic else 1.0,
         "axes": _axes(grid.crs),
         "decimals": max(0, 1 - math.floor(math.log10((right - left) / grid.shape[1]))),
         "files": {name: Path(os.path.relpath(path, folder)).as_posix() for name, path in files.items() if path},
-        "classes": shelf.put(_text(classes)),
-        "confidence": shelf.put(_text(steps.astype(np.uint8))),
-        "truth": shelf.put(_text(_on_grid(view.truth, side, grid, view.classes))) if view.truth else None,
-        "image": _image(view.image, side, grid, shelf) if view.image else None,
-        "areas": _areas(view.areas) if view.areas else None,
+        "classes": texts.put(_compress(classes)),
+        "confidence": texts.put(_compress(steps.astype(np.uint8))),
+        "truth": texts.put(_compress(_on_grid(view.truth, side, grid, view.classes))) if view.truth else None,
+        "image": _pack_image(view.image, side, grid, texts) if view.image else None,
+        "areas": _area_rows(view.areas) if view.areas else None,
     }
 
 
@@ -152,7 +200,7 @@ def _grid(file: Any) -> _Grid:
 
 
 def _read(path: Path, side: int) -> tuple[NDArray[np.uint8], _Grid]:
-    """The first band, its longer side at most ``side`` pixels, by the file's overviews and the nearest pixel."""
+    """Read the first band by its nearest pixels, from the overviews, with a longer side of at most ``side`` pixels."""
     with _opened(path) as file:
         grid = _grid(file)
         if file.dtypes[0] != "uint8":
@@ -170,14 +218,14 @@ def _on_grid(path: Path, side: int, grid: _Grid, of: Path) -> NDArray[np.uint8]:
     return array
 
 
-def _text(array: NDArray[np.uint8]) -> str:
+def _compress(array: NDArray[np.uint8]) -> str:
     return base64.b64encode(gzip.compress(np.flipud(array).tobytes(), compresslevel=6, mtime=0)).decode()
 
 
-def _image(path: Path, side: int, grid: _Grid, shelf: _Shelf) -> dict[str, Any]:
-    """An image as a WebP data URI and its extent."""
-    if path in shelf.images:
-        return shelf.images[path]
+def _pack_image(path: Path, side: int, grid: _Grid, texts: _Texts) -> dict[str, Any]:
+    """Pack an image as a WebP data URI, with its extent."""
+    if path in texts.images:
+        return texts.images[path]
     with _opened(path) as file:
         if file.count not in (3, 4) or file.dtypes[0] != "uint8" or file.crs != grid.crs:
             raise DataError(
@@ -186,28 +234,17 @@ def _image(path: Path, side: int, grid: _Grid, shelf: _Shelf) -> dict[str, Any]:
             )
         own = _grid(file)
         bands = file.read(out_shape=(file.count, *_reduced(file.shape, side)), resampling=Resampling.average)
-    shelf.images[path] = {"text": shelf.put(_webp(bands)), "extent": own.bounds}
-    return shelf.images[path]
+    texts.images[path] = {"text": texts.put(_webp(bands)), "extent": own.bounds}
+    return texts.images[path]
 
 
 def _webp(bands: NDArray[np.uint8]) -> str:
-    count, height, width = bands.shape
-    profile = {"driver": "WEBP", "count": count, "height": height, "width": width, "dtype": "uint8", "QUALITY": 80}
-    with warnings.catch_warnings(), MemoryFile() as memory:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the page knows where the image lies
-        with memory.open(**profile) as target:
-            target.write(bands)
-        return "data:image/webp;base64," + base64.b64encode(memory.read()).decode()
+    buffer = BytesIO()
+    Image.fromarray(np.moveaxis(bands, 0, -1)).save(buffer, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _areas(path: Path) -> list[dict[Any, Any]]:
-    """Rows of a table of areas; None where a cell is empty."""
-    try:
-        table = pd.read_csv(path)
-        if missing := {"name", "hectares"} - set(table):
-            raise ValueError(f"no column {', '.join(sorted(missing))}")
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read as areas ({error}); expected one row a class: make it again."
-        ) from error
+def _area_rows(path: Path) -> list[dict[Any, Any]]:
+    """Read the rows of a table of areas, None where a cell is empty."""
+    table = read_area_table(path)
     return [dict(row) for row in table.astype(object).where(table.notna(), None).to_dict("records")]

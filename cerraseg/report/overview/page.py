@@ -1,37 +1,34 @@
-"""The overview page: one HTML file of a run with its scores, courses and maps to look into, which works offline.
+"""The overview page: one HTML file with the scores, histories and maps of a run, which works offline.
 
-The page loads nothing: scripts, styles and data lie in it, and its Content-Security-Policy lets no other script run.
+The page loads nothing: scripts, styles and data are in it, and its Content-Security-Policy lets no other script run.
 """
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import pandas as pd
 from bokeh.resources import Resources
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
-from cerraseg.core.taxonomy import LEVELS
+from cerraseg.core.taxonomy import LEVELS, LandCover
 from cerraseg.evaluation.benchmark import PAPER_DATA
 from cerraseg.report.charts import MODALITY_COLOURS
-from cerraseg.report.overview import charts, scores
-from cerraseg.report.overview import maps as overview_maps
-from cerraseg.report.overview.scores import COURSES, Scored
-from cerraseg.report.overview.views import View
+from cerraseg.report.overview.figures import figure_document
+from cerraseg.report.overview.maps import BUDGET, View, pack_maps
+from cerraseg.report.overview.scores import HISTORY_LINES, Scored, benchmark_columns, benchmark_rows, scenario_scores
 
-PARTS = Path(__file__).with_name("assets")
+ASSETS = Path(__file__).with_name("assets")
 """Folder of the page's template, style and scripts."""
 
 SCRIPTS = ("basics.js", "scores.js", "maps.js", "moving.js", "start.js")
 
 
-def write(
+def write_overview(
     path: str | Path,
     *,
     title: str,
@@ -41,46 +38,78 @@ def write(
     views: Sequence[View] = (),
     facts: Mapping[str, Any] | None = None,
     areas_note: str = "",
-    budget: int = overview_maps.BUDGET,
+    budget: int = BUDGET,
 ) -> None:
-    """Write the page of a run to ``path``; the same input gives the same bytes.
+    """Write the page of a run; the same input gives the same bytes.
 
-    ``title`` heads it and the data's ``source`` stands at every score and map. ``benchmark`` is the CSV of
-    :func:`benchmark.collect`; ``scenarios`` maps the ids in it to their files. ``views`` are the maps, within
-    a ``budget`` of characters (:func:`maps.pack`), ``areas_note`` says what their areas assume.
-    ``facts`` are headed texts, numbers, lists or further mappings; what has several lines is folded.
+    Args:
+        path: HTML file to write.
+        title: heading of the page.
+        source: name of the data source, which stands at every score and map.
+        benchmark: CSV of :func:`cerraseg.evaluation.benchmark.collect`.
+        scenarios: id → files of each scenario of the benchmark.
+        views: maps to show.
+        facts: headed texts, numbers, lists or further mappings; texts of several lines are folded.
+        areas_note: what the areas assume.
+        budget: most characters that all maps together may take, see :func:`pack_maps`.
 
-    Raises :class:`DataError` if a file cannot be read or ``scenarios`` are not those of the benchmark.
+    Raises:
+        DataError: if a file cannot be read, or ``scenarios`` are not those of the benchmark.
     """
     path = Path(path)
-    table = _table(benchmark, scenarios)
-    maps = overview_maps.pack(views, path.parent, budget)
-    texts = {"title": title, "source": source, "areas_note": areas_note}
-    parts = {name: escape(text) for name, text in texts.items()} | {
-        "benchmark": scores.benchmark_table(table),
-        "modalities": _modalities(table),
-        "maps_hidden": "" if views else "hidden",
-        "no_maps_hidden": "hidden" if views else "",
-        "reduced": _reduced(maps),
-        "facts": _facts(facts or {}),
-        "data": _json(_data(source, table, scenarios, views) | {"maps": maps}),
-        "figures": _json(charts.document()),
-    }
+    table = _read_benchmark(benchmark, scenarios)
+    maps = pack_maps(views, path.parent, budget)
+    script = '"use strict";\n{\n' + "".join(map(_asset, SCRIPTS)) + "}\n"
+    bokeh = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)  # without widgets, tables and MathJax
+    headings, rows = benchmark_rows(table)
+    text = _template().render(
+        title=title,
+        source=source,
+        areas_note=areas_note,
+        modalities=[(name, colour) for name, colour in MODALITY_COLOURS.items() if name in set(table["modality"])],
+        paper=PAPER_DATA if table["comparable"].all() else "",
+        headings=headings,
+        rows=rows,
+        maps=maps,
+        reduced=any(max(view["full"]) > maps["side"] for view in maps["views"]),
+        facts=facts or {},
+        data=_data(source, table, scenarios, views) | {"maps": maps},
+        figures=figure_document(),
+        bokeh=bokeh,
+        script=script,
+        style=_asset("page.css"),
+        policy=" ".join(map(_csp_hash, (bokeh, script))),
+    )
     with atomic_write(path) as part:
-        part.write_text(_page(parts), encoding="utf-8", newline="\n")
+        part.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _table(benchmark: str | Path, scenarios: Mapping[str, Scored]) -> pd.DataFrame:
+def _template() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    json_options = {"allow_nan": False, "ensure_ascii": False, "separators": (",", ":")}
+    environment.policies["json.dumps_kwargs"] = json_options  # of the filter tojson, which keeps markup out
+    return environment.get_template("page.html.jinja")
+
+
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def _csp_hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _read_benchmark(path: str | Path, scenarios: Mapping[str, Scored]) -> pd.DataFrame:
     try:
-        table = pd.read_csv(benchmark)
+        table = pd.read_csv(path)
         ids = set(table["id"])
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{benchmark} cannot be read ({error!r}); expected the benchmark's CSV: make it again."
-        ) from error
+        raise DataError(f"{path} cannot be read ({error!r}); expected the benchmark's CSV: make it again.") from error
     if ids != set(scenarios):
         raise DataError(
-            f"{benchmark} and the scenarios differ in {sorted(ids ^ set(scenarios))}; expected the same ids in both: "
+            f"{path} and the scenarios differ in {sorted(ids ^ set(scenarios))}; expected the same ids in both: "
             "make the benchmark again."
         )
     return table
@@ -90,67 +119,13 @@ def _data(source: str, table: pd.DataFrame, scenarios: Mapping[str, Scored], vie
     levels = {*table["level"], *(view.level for view in views)}
     return {
         "source": source,
-        "benchmark": scores.benchmark(table),
-        "courses": COURSES,
-        "scenarios": {id_: scores.scenario(scenarios[id_]) for id_ in table["id"]},
-        "levels": {level: [_legend(entry) for entry in LEVELS[level]] for level in sorted(levels)},
+        "benchmark": benchmark_columns(table),
+        "lines": HISTORY_LINES,
+        "scenarios": {id_: scenario_scores(scenarios[id_]) for id_ in table["id"]},
+        "levels": {level: [_legend_entry(entry) for entry in LEVELS[level]] for level in sorted(levels)},
     }
 
 
-def _legend(entry: Any) -> dict[str, str]:
+def _legend_entry(entry: LandCover) -> dict[str, str]:
     colour = "#{:02x}{:02x}{:02x}".format(*entry.colour)
     return {"abbreviation": entry.abbreviation, "name": entry.name, "colour": colour}
-
-
-def _modalities(table: pd.DataFrame) -> str:
-    swatches = [
-        f'<li><span class="swatch" style="background:{colour}"></span>{name}</li>'
-        for name, colour in MODALITY_COLOURS.items()
-        if name in set(table["modality"])
-    ]
-    if table["comparable"].all():
-        swatches.append(f"<li>◇ paper ({escape(PAPER_DATA)})</li>")
-    return "".join(swatches)
-
-
-def _reduced(maps: Mapping[str, Any]) -> str:
-    side = maps["side"]
-    if all(max(view["full"]) <= side for view in maps["views"]):
-        return "Maps are shown at full resolution; confidence in steps of "
-    return f"Maps are reduced to {side} pixels on the longer side; confidence to steps of "
-
-
-def _facts(facts: Mapping[str, Any]) -> str:
-    rows = "".join(f"<dt>{escape(str(name))}</dt><dd>{_fact(value)}</dd>" for name, value in facts.items())
-    return f"<dl>{rows}</dl>"
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return _facts(value)
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_fact, value))
-    text = escape(str(value))
-    return f"<details><summary>show</summary><pre>{text}</pre></details>" if "\n" in text else text
-
-
-def _json(content: Any) -> str:
-    """JSON that a script element can hold, whatever its texts say."""
-    return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _page(parts: Mapping[str, str]) -> str:
-    scripts = {"bokeh": _bokeh(), "script": f'"use strict";\n{{\n{"".join(map(_part, SCRIPTS))}}}\n'}
-    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts.values()]
-    policy = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    return Template(_part("page.html")).substitute(parts, **scripts, policy=policy, style=_part("page.css"))
-
-
-def _part(name: str) -> str:
-    return (PARTS / name).read_text(encoding="utf-8")
-
-
-def _bokeh() -> str:
-    """The core of BokehJS, without widgets, tables and MathJax."""
-    resources = Resources(mode="inline", components=["bokeh"])
-    return "\n".join(resources.js_raw)

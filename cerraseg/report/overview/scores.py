@@ -1,9 +1,8 @@
-"""Scores for the overview page: each scenario's course, counts and classes; the benchmark as a chart's columns."""
+"""Scores for the overview page: history, counts and classes of each scenario, and the benchmark."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +15,33 @@ from cerraseg.evaluation.benchmark import SCORES, further_scores, paper_column
 from cerraseg.report.charts import MODALITY_COLOURS
 from cerraseg.report.tables import DIFFERENCE, PAPER
 
-COURSES = {
+HISTORY_LINES = {
     "train_loss": "training loss",
     "val_loss": "validation loss",
     "val_macro_f1": "macro F1",
     "val_miou": "mIoU",
     "val_edge_f1": "F1 of edges",
 }
-"""Columns of a history that the page draws; scores are fractions there and percent here."""
+"""Columns of a history that the page draws (scores as fractions there, in percent on the page) and their names."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Files of a scenario: the folder of its scores (``metrics.json``, ``patches.npz``), its history if it has one."""
+    """Files of a scenario: the folder with its ``metrics.json`` and ``patches.npz``, and its history if it has one."""
 
     scores: Path
     history: Path | None = None
 
 
-def scenario(files: Scored) -> dict[str, Any]:
-    """A scenario ready for JSON: level, history or None, confusion matrix, and one entry a class.
+def scenario_scores(files: Scored) -> dict[str, Any]:
+    """Read a scenario's scores, ready for JSON.
 
-    Scores are in percent with two decimals; F1 and IoU of a class come with their 95 % bootstrap interval over patches.
+    Returns:
+        ``level``, ``history`` (or None), ``confusion`` (counts) and ``classes``, whose scores are in percent with two
+        decimals; F1 and IoU come with their 95 % bootstrap interval over patches.
 
-    Raises :class:`DataError` if a file cannot be read.
+    Raises:
+        DataError: if a file cannot be read.
     """
     path = files.scores / "metrics.json"
     try:
@@ -50,15 +52,12 @@ def scenario(files: Scored) -> dict[str, Any]:
             f"{path} cannot be read as metrics ({error!r}); expected a metrics.json of the evaluation: run it again."
         ) from error
     confusions = score_files.read_patches(path.with_name("patches.npz"))[1]
-    ends = {
-        score: np.percentile(drawn, [2.5, 97.5], axis=0)
-        for score, drawn in zip(("f1", "iou"), bootstrap.class_draws(confusions), strict=True)
-    }
-    rows = []
-    for row in classes:
-        scores = {name: _percent(row[name]) for name in ("precision", "recall", "f1", "iou")}
-        whiskers = {score: [_percent(value) for value in ends[score][:, row["id"]]] for score in ends}
-        rows.append(scores | {f"{score}_interval": pair for score, pair in whiskers.items()})
+    rows: list[dict[str, Any]] = [
+        {name: _percent(row[name]) for name in ("precision", "recall", "f1", "iou")} for row in classes
+    ]
+    for score, draws in zip(("f1", "iou"), bootstrap.class_draws(confusions), strict=True):
+        for row, drawn in zip(rows, draws.T, strict=True):
+            row[f"{score}_interval"] = [_percent(end) for end in bootstrap.interval(drawn)]
     return {
         "level": level,
         "history": _history(files.history) if files.history else None,
@@ -74,12 +73,11 @@ def _percent(fraction: float) -> float:
 def _history(path: Path) -> dict[str, Any]:
     try:
         table = pd.read_csv(path)
-        missing = {"epoch", "selected", *list(COURSES)[:4]} - set(table)
+        if missing := {"epoch", "selected", *list(HISTORY_LINES)[:4]} - set(table):
+            raise ValueError(f"no column {', '.join(sorted(missing))}")
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); expected a history: train the scenario again.") from error
-    if missing:
-        raise DataError(f"{path} lacks the columns {sorted(missing)}; expected a history: train the scenario again.")
-    factors = {name: 1 if name.endswith("loss") else 100 for name in COURSES if name in table}
+    factors = {name: 1 if name.endswith("loss") else 100 for name in HISTORY_LINES if name in table}
     return {
         "epoch": table["epoch"].tolist(),
         "selected": table.loc[table["selected"].astype(bool), "epoch"].tolist(),
@@ -87,66 +85,60 @@ def _history(path: Path) -> dict[str, Any]:
     }
 
 
-def headings(table: pd.DataFrame) -> dict[str, str]:
-    """Score columns of a benchmark table (:func:`benchmark.collect`) and their headings, for people."""
-    further = {
-        name: f"F1 of edges, {name.rpartition('_')[2]} px" if name.startswith("edge") else f"{_plain(name)} (as L1)"
-        for name in further_scores(table)
-    }
-    return SCORES | further
+def benchmark_columns(table: pd.DataFrame) -> dict[str, Any]:
+    """Give the columns of the benchmark's chart, ready for JSON.
 
+    Args:
+        table: the table of :func:`cerraseg.evaluation.benchmark.collect`.
 
-def _plain(name: str) -> str:
-    return SCORES[name.removesuffix("_as_l1")]
-
-
-def benchmark(table: pd.DataFrame) -> dict[str, Any]:
-    """Columns of the benchmark's chart, ready for JSON: ids, colours, epochs and each score's value, low, high, paper.
-
-    The paper's values are there only if every row of ``table`` is comparable.
+    Returns:
+        ``ids``, ``colours``, ``epochs`` and ``scores``: per score its heading, value, low and high, where it has them,
+        and the paper's value if every row is comparable.
     """
     comparable = bool(table["comparable"].all())
     scores = {}
-    for name, heading in headings(table).items():
+    for name, heading in _headings(table).items():
         columns = {"value": name, "low": f"{name}_low", "high": f"{name}_high"}
         if comparable:
             columns["paper"] = paper_column(name)
-        scores[name] = {"heading": heading} | {
-            part: _listed(table[column]) for part, column in columns.items() if column in table
-        }
+        values = {part: _listed(table[column]) for part, column in columns.items() if column in table}
+        scores[name] = {"heading": heading, **values}
+    colours = table["modality"].map(MODALITY_COLOURS).tolist()
+    return {"ids": table["id"].tolist(), "colours": colours, "epochs": _listed(table["epochs"]), "scores": scores}
+
+
+def benchmark_rows(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[tuple[str, str]]]]]:
+    """Give the benchmark as texts, with the paper's values if every row is comparable.
+
+    Returns:
+        The headings, and per scenario its id and the value and interval of each further column.
+    """
+    names = {**_headings(table), "epochs": "Epochs", "patches": "Test patches"}
+    if table["comparable"].all():
+        names |= {column: heading for column, heading in (PAPER | DIFFERENCE).items() if column in table}
+    rows = [(row["id"], [_cell(row, name) for name in names]) for row in table.to_dict("records")]
+    return ["Scenario", *names.values()], rows
+
+
+def _cell(row: Mapping[Any, Any], name: str) -> tuple[str, str]:
+    value, low, high = (row.get(column) for column in (name, f"{name}_low", f"{name}_high"))
+    if value is None or pd.isna(value):
+        return "–", ""
+    if name in ("epochs", "patches"):
+        return f"{int(value):,}", ""
+    interval = f"[{low:.1f}, {high:.1f}]" if low is not None and pd.notna(low) else ""
+    return f"{value:{'+' if name in DIFFERENCE else ''}.2f}", interval
+
+
+def _headings(table: pd.DataFrame) -> dict[str, str]:
+    edges = [name for name in further_scores(table) if name.startswith("edge")]
+    as_l1 = [name for name in further_scores(table) if name not in edges]
     return {
-        "ids": table["id"].tolist(),
-        "colours": table["modality"].map(MODALITY_COLOURS).tolist(),
-        "epochs": _listed(table["epochs"]),
-        "scores": scores,
+        **SCORES,
+        **{name: f"F1 of edges, {name.rpartition('_')[2]} px" for name in edges},
+        **{name: f"{SCORES[name.removesuffix('_as_l1')]} (as L1)" for name in as_l1},
     }
 
 
 def _listed(column: "pd.Series[Any]") -> list[Any]:
     return [None if pd.isna(value) else value for value in column.tolist()]
-
-
-def benchmark_table(table: pd.DataFrame) -> str:
-    """The benchmark as an HTML table: scores in percent with their intervals; the paper's where all is comparable."""
-    names = {"id": "Scenario", **headings(table), "epochs": "Epochs", "patches": "Test patches"}
-    if table["comparable"].all():
-        names |= {column: heading for column, heading in (PAPER | DIFFERENCE).items() if column in table}
-    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in names.values())
-    rows = "\n".join(_row(row, names) for row in table.to_dict("records"))
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>"
-
-
-def _row(row: Mapping[Any, Any], names: Mapping[str, str]) -> str:
-    id_ = escape(str(row["id"]))
-    cells = [f'<th scope="row"><a href="#scenario" data-scenario="{id_}">{id_}</a></th>']
-    for name in list(names)[1:]:
-        value, low, high = (row.get(column) for column in (name, f"{name}_low", f"{name}_high"))
-        if value is None or pd.isna(value):
-            cells.append("<td>–</td>")
-        elif name in ("epochs", "patches"):
-            cells.append(f"<td>{int(value):,}</td>")
-        else:
-            sign = "+" if name in DIFFERENCE else ""
-            ends = f" <small>[{low:.1f}, {high:.1f}]</small>" if low is not None and pd.notna(low) else ""
-            cells.append(f"<td>{value:{sign}.2f}{ends}</td>")
-    return f"<tr>{''.join(cells)}</tr>"

@@ -49,7 +49,6 @@ function viewer() {
     group.append(...members.map((k) => element("option", `${maps.views[k].scenario} · ${place}`, { value: k })));
     byId("view").append(group);
   }
-  byId("step").textContent = maps.step;
   byId("ramp").append("0 % ", ...paletteOf("confidence").map((colour) => {
     const block = element("i");
     block.style.background = colour;

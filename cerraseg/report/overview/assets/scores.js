@@ -18,12 +18,11 @@ function showBenchmark() {
   };
 }
 
-
 function padded(values) {
   const low = Math.min(...values), high = Math.max(...values), space = 0.05 * (high - low) || 0.5;
   return values.length ? { start: low - space, end: high + space } : { start: 0, end: 1 };
 }
-function course(name, history, columns) {
+function drawLines(name, history, columns) {
   const lines = { epochs: [], values: [], colour: [], dash: [] }, points = { epoch: [], value: [], colour: [], name: [] };
   const keys = byId(`keys-${name}`);
   keys.replaceChildren();
@@ -36,8 +35,8 @@ function course(name, history, columns) {
     points.epoch.push(...history.epoch);
     points.value.push(...values);
     points.colour.push(...values.map(() => colour));
-    points.name.push(...values.map(() => data.courses[column]));
-    const key = element("span", data.courses[column], { class: "key" }), sample = element("i");
+    points.name.push(...values.map(() => data.lines[column]));
+    const key = element("span", data.lines[column], { class: "key" }), sample = element("i");
     sample.style.borderTopColor = colour;
     sample.style.borderTopStyle = ["solid", "dashed", "dotted"][place];
     key.prepend(sample);
@@ -49,7 +48,7 @@ function course(name, history, columns) {
   model(name).x_range.setv(padded(history.epoch));
   const ends = padded(points.value.filter(Number.isFinite));
   model(name).y_range.setv(name === "score" ? { ...ends, start: 0 } : ends);
-  describe(`chart-${name}`, `${columns.map((column) => data.courses[column]).join(", ")} over ${history.epoch.length} epochs`);
+  describe(`chart-${name}`, `${columns.map((column) => data.lines[column]).join(", ")} over ${history.epoch.length} epochs`);
 }
 function showHistory(id, history) {
   byId("history").hidden = !history;
@@ -57,8 +56,8 @@ function showHistory(id, history) {
     ? `${id} · ${source} · selected epoch ${history.selected.join(", ") || "unknown"} (dotted line) of ${history.epoch.length}.`
     : `${id} · ${source} · no history: its checkpoint was not trained in this run.`;
   if (!history) return;
-  course("loss", history, ["train_loss", "val_loss"]);
-  course("score", history, ["val_macro_f1", "val_miou", "val_edge_f1"]);
+  drawLines("loss", history, ["train_loss", "val_loss"]);
+  drawLines("score", history, ["val_macro_f1", "val_miou", "val_edge_f1"]);
 }
 function showConfusion(counts, classes) {
   const cells = { x: [], y: [], percent: [], label: [], ink: [], true: [], predicted: [], pixels: [], share: [] };

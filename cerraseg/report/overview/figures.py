@@ -1,7 +1,6 @@
-"""Figures of the overview page as one Bokeh document without data: the page's script fills their sources.
+"""Figures of the overview page as one Bokeh document without data, which the page's script fills in.
 
-So the document holds no text of a user's, and is the same for every run. No part of it runs code from a text, which a
-Content-Security-Policy without ``unsafe-eval`` would refuse.
+The document is the same for every run, and nothing in it needs ``unsafe-eval`` in the Content-Security-Policy.
 """
 
 import json
@@ -33,24 +32,22 @@ CONFIDENCES = 100 // CONFIDENCE_STEP + 1
 SAME, DIFFERENT = "#c9c9c9", "#D55E00"
 
 
-def document() -> dict[str, Any]:
-    """The figures ready for JSON: ``doc`` and ``roots``, which maps each root's id to the id of its HTML element.
+def figure_document() -> dict[str, Any]:
+    """Make the figures, ready for JSON.
 
-    Models go by name: figures as their element without ``chart-``, sources and colour mappers as named below. Ids of
-    models count from 0 in order, so that two calls give the same.
+    Returns:
+        ``doc``, whose figures are named as their HTML element without ``chart-``, and ``roots``, which maps the id of
+        each figure to that of its element. Two calls give the same.
     """
-    doc = Document()
-    figures = [_benchmark(), _course("loss"), _course("score"), _confusion(), _classes(), _areas(), *_maps()]
+    figures = [_benchmark(), _history("loss"), _history("score"), _confusion(), _classes(), _areas(), *_maps()]
+    document = Document()
     for plot in figures:
-        doc.add_root(plot)
-    text = json.dumps(
-        {"doc": doc.to_json(deferred=False), "roots": {plot.id: f"chart-{plot.name}" for plot in figures}}
-    )
-    ids: dict[str, str] = {}
-    result: dict[str, Any] = json.loads(
-        re.sub(r'"p\d+"', lambda found: ids.setdefault(found[0], f'"m{len(ids)}"'), text)
-    )
-    return result
+        document.add_root(plot)
+    roots = {plot.id: f"chart-{plot.name}" for plot in figures}
+    text = json.dumps({"doc": document.to_json(deferred=False), "roots": roots})
+    ids: dict[str, str] = {}  # Bokeh numbers models on from call to call
+    text = re.sub(r'"p\d+"', lambda found: ids.setdefault(found[0], f'"m{len(ids)}"'), text)
+    return dict(json.loads(text))
 
 
 def _source(name: str, *columns: str) -> ColumnDataSource:
@@ -76,7 +73,7 @@ def _figure(name: str, height: int, **options: Any) -> Any:
 
 
 def _bars(name: str, height: int, source: ColumnDataSource) -> Any:
-    """A figure of horizontal bars by category, the first on top, with room for whiskers from ``low`` to ``high``."""
+    """Make horizontal bars by category, the first on top, with whiskers from ``low`` to ``high``."""
     plot = _figure(name, height, y_range=FactorRange(factors=[" "]), x_range=Range1d(start=0, end=100))
     plot.ygrid.grid_line_color = None
     plot.yaxis.major_tick_line_color = None
@@ -86,7 +83,7 @@ def _bars(name: str, height: int, source: ColumnDataSource) -> Any:
 
 
 def _whiskers(plot: Any, source: ColumnDataSource, low: str, high: str, y: str) -> None:
-    """Lines from ``low`` to ``high`` with a light rim, so that they are seen on a bar of any colour."""
+    """Draw lines from ``low`` to ``high`` with a light rim, so that they are seen on a bar of any colour."""
     for colour, width in (("white", 3.4), (INK, 1.6)):
         plot.segment(x0=low, x1=high, y0=y, y1=y, line_color=colour, line_width=width, source=source)
 
@@ -101,7 +98,7 @@ def _benchmark() -> Any:
     return plot
 
 
-def _course(name: str) -> Any:
+def _history(name: str) -> Any:
     plot = _figure(name, 260, x_range=Range1d(), y_range=Range1d())
     plot.xaxis.axis_label = "epoch"
     plot.xaxis.ticker.min_interval = 1
@@ -166,7 +163,7 @@ def _areas() -> Any:
 
 
 def _maps() -> list[Plot]:
-    """The map panels: one pair of ranges, one grid of pixels and one crosshair for all."""
+    """Make the map panels, which share their ranges, grid of pixels and crosshair."""
     ranges = {"x_range": Range1d(name="map-x"), "y_range": Range1d(name="map-y")}
     nothing = [np.zeros((1, 1), dtype=np.uint8)]
     place = {"x": [0.0], "y": [0.0], "dw": [1.0], "dh": [1.0]}
