@@ -1,8 +1,6 @@
-"""A simulated Cerrado in the layout of CerraData-4MM, so that the whole workflow runs without the download.
+"""Simulated patches in the layout of CerraData-4MM, so that the whole workflow runs without the download.
 
-The land comes from :mod:`cerraseg.data.simulation.landscape` and its looks from :mod:`cerraseg.data.simulation.spectra`; this module lays out scenes,
-cuts them into patches and writes them. Class shares follow the published ones, but rare classes are raised to a floor
-of about 0.5 % each.
+Class shares follow the published ones, but rare classes are raised to a floor of about 0.5 % each.
 """
 
 from collections.abc import Iterator
@@ -13,10 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.io import MemoryFile
+from rasterio.transform import from_origin
 
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.files import atomic_write
-from cerraseg.data.simulation.tiff_template import Template, template
 from cerraseg.data.simulation.window import Bools, Window, salts
 from cerraseg.data.simulation.landscape import landscape
 from cerraseg.core.logs import log, progress
@@ -38,14 +39,8 @@ _PATTERNS = {
     "edge_7c": "edge_parrot_beak_7c_{}.tif",
     "edge_14c": "edge_parrot_beak_14c_{}.tif",
 }
-_BANDS: dict[str, tuple[tuple[str, ...], str]] = {
-    "msi_images": (MSI_BANDS, "float32"),
-    "sar_images": (SAR_BANDS, "float32"),
-    "semantic_7c": (("class",), "int32"),
-    "semantic_14c": (("class",), "int32"),
-    "edge_7c": (("edge",), "uint8"),
-    "edge_14c": (("edge",), "uint8"),
-}
+_BANDS = dict(zip(_PATTERNS, (MSI_BANDS, SAR_BANDS, ("class",), ("class",), ("edge",), ("edge",)), strict=True))
+_CRS = CRS.from_epsg(4326)
 PARENT = np.array(PARENTS, np.uint8)
 
 
@@ -76,43 +71,38 @@ class _Block(NamedTuple):
 def simulate(
     folder: Path, *, patches: int, seed: int, scenes: int = 1, drift: float = 0.0, size: int = 128, workers: int = 1
 ) -> None:
-    """Write ``patches`` simulated patches of ``size`` × ``size`` px of 10 m under ``folder``, replacing what is there.
+    """Write simulated patches in EPSG:4326 under ``folder``, replacing what is there.
 
     The six folders and their file names are those of CerraData-4MM on Kaggle: 12 MSI bands float32 (reflectance
     × 10,000 + 1,000), VV and VH float32 (linear scale), masks int32 of 7 and 14 classes, edges uint8 0/1 (1 where one
-    of the 4 neighbours in the scene has another class). All are in EPSG:4326; the patches of a scene touch on one
-    pixel grid, near-square, with the last row filled from the west; scenes lie apart. Ids are not consecutive.
+    of the 4 neighbours in the scene has another class). Equal arguments give equal bytes, whatever ``workers``. Every
+    class is present from 25 patches of 128 px on. Ids are not consecutive.
 
-    ``drift``, of about 0 to 1, is how much classes look different from region to region, see
-    :func:`cerraseg.data.simulation.regions.looks`.
+    Args:
+        folder: folder to write.
+        patches: number of patches.
+        seed: from 0.
+        scenes: number of scenes, which lie apart; the patches of one touch, near-square, the last row filled from the
+            west.
+        drift: 0 to about 1, how much classes look different from region to region, see
+            :func:`cerraseg.data.simulation.spectra.regional_factors`.
+        size: height and width of a patch in px of 10 m.
+        workers: number of processes.
 
-    Equal arguments give equal bytes, whatever ``workers``. Every class is present from 25 patches of 128 px on, in
-    every 640 × 640 px of ground. Raises ConfigError when an argument is out of its range.
+    Raises:
+        ConfigError: if there are more scenes than patches.
     """
-    _check(patches=patches, scenes=scenes, size=size, workers=workers, seed=seed)
+    if scenes > patches:
+        raise ConfigError(f"simulate: {scenes} scenes for {patches} patches, expected at least one patch per scene")
     layout = list(_lay_out(patches, seed, scenes, size))
     blocks = [block for scene in layout for block in _blocks(scene, size)]
     with atomic_write(folder) as unfinished:
         for name in _PATTERNS:
             (unfinished / name).mkdir(parents=True)
-        templates = {name: template(*_BANDS[name], size, PIXEL) for name in _PATTERNS}
-        job = partial(_write_block, unfinished, templates, seed, size, drift)
+        job = partial(_write_block, unfinished, seed, size, drift)
         counts = sum(progress(process_map(job, blocks, workers), "simulate", len(blocks)), np.zeros(len(PARENT), np.int64))
     shares = (f"{c.abbreviation} {n / counts.sum():.2%}" for c, n in zip(LEVELS["l2"], counts, strict=True))
     log.info("simulated %d patches in %d scene(s) under %s: %s", patches, scenes, folder, ", ".join(shares))
-
-
-def _check(**numbers: int) -> None:
-    """Raise ConfigError for a number that no landscape can have."""
-    least = {"patches": 1, "scenes": 1, "size": 8, "workers": 1, "seed": 0}
-    for name, value in numbers.items():
-        if value < least[name]:
-            raise ConfigError(f"simulate: {name} is {value}, expected at least {least[name]}; raise {name}.")
-    if numbers["scenes"] > numbers["patches"]:
-        raise ConfigError(
-            f"simulate: {numbers['scenes']} scenes for {numbers['patches']} patches, expected at least one patch a "
-            "scene; lower scenes or raise patches."
-        )
 
 
 def _lay_out(patches: int, seed: int, scenes: int, size: int) -> Iterator[_Scene]:
@@ -137,24 +127,33 @@ def _blocks(scene: _Scene, size: int) -> Iterator[_Block]:
             yield _Block(scene, row, column, min(side, scene.rows - row), min(side, scene.columns - column))
 
 
-def _write_block(
-    folder: Path, templates: dict[str, Template], seed: int, size: int, drift: float, block: _Block
-) -> npt.NDArray[np.int64]:
+def _write_block(folder: Path, seed: int, size: int, drift: float, block: _Block) -> npt.NDArray[np.int64]:
     """Render one block, write its patches and return their pixels per L2 class."""
     layers = _render_block(block, seed, size, drift)
-    pixels = {name: np.empty((len(layer), size, size), layer.dtype) for name, layer in layers.items()}
     counts = np.zeros(len(PARENT), np.int64)
     for r, c in np.ndindex(block.rows, block.columns):
         scene, row, column = block.scene, block.row + r, block.column + c
         if row * scene.columns + column >= len(scene.ids):
             continue
         patch_id = scene.ids[row * scene.columns + column]
-        west, north = scene.west + column * size * PIXEL, scene.north - row * size * PIXEL
+        grid = from_origin(scene.west + column * size * PIXEL, scene.north - row * size * PIXEL, PIXEL, PIXEL)
         for name, layer in layers.items():
-            pixels[name][:] = layer[:, r * size : (r + 1) * size, c * size : (c + 1) * size]
-            templates[name].write(folder / name / _PATTERNS[name].format(patch_id), pixels[name], west, north)
-        counts += np.bincount(pixels["semantic_14c"].ravel(), minlength=len(counts))
+            patch = layer[:, r * size : (r + 1) * size, c * size : (c + 1) * size]
+            _write_tif(folder / name / _PATTERNS[name].format(patch_id), patch, _BANDS[name], grid)
+            if name == "semantic_14c":
+                counts += np.bincount(patch.ravel(), minlength=len(counts))
     return counts
+
+
+def _write_tif(path: Path, image: npt.NDArray[np.generic], bands: tuple[str, ...], grid: Affine) -> None:
+    """Write a GeoTIFF by way of memory, as GDAL does not tell of a disk that is full."""
+    count, height, width = image.shape
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": image.dtype}
+    with MemoryFile() as memory:
+        with memory.open(**profile, crs=_CRS, transform=grid, interleave="band") as file:
+            file.descriptions = bands
+            file.write(image)
+        path.write_bytes(memory.read())
 
 
 def _render_block(block: _Block, seed: int, size: int, drift: float) -> dict[str, npt.NDArray[np.generic]]:

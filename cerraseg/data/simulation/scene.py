@@ -1,4 +1,4 @@
-"""A simulated scene to map: ground of the same looks as the patches of :mod:`cerraseg.data.simulation.patches`, but none of theirs."""
+"""A simulated scene to map: ground like that of the simulated patches, but none of theirs."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from rasterio.transform import array_bounds
 from rasterio.warp import Resampling, calculate_default_transform, reproject, transform
 
 from cerraseg.geo.cog import new_map
-from cerraseg.core.errors import ConfigError
 from cerraseg.core.files import atomic_write
 from cerraseg.data.simulation.window import Bools, Floats, Window, salts
 from cerraseg.data.simulation.landscape import landscape
@@ -21,9 +20,6 @@ from cerraseg.data.simulation.patches import ORIGIN, PARENT, PIXEL
 from cerraseg.data.simulation.spectra import images
 from cerraseg.core.taxonomy import IGNORE, LEVELS, MSI_BANDS, SAR_BANDS
 from cerraseg.geo.rasters import WGS84, check_written, checksum
-
-LARGEST_SIDE = 2000
-"""Pixels; the scene is rendered at once, in about 150 bytes a pixel."""
 
 _NUMBER = 2**32 - 1  # of the scene among those of the seed: no data set has as many
 _CRS, _DEGREES = CRS.from_epsg(32722), WGS84
@@ -36,17 +32,12 @@ _NO_DATA = 0.0  # of MSI and SAR
 def simulate_scene(folder: Path, *, width: int, height: int, seed: int, drift: float = 0.0) -> None:
     """Write one simulated scene of ``width`` × ``height`` px of 10 m under ``folder``, replacing what is there.
 
-    ``msi.tif`` holds 12 bands float32 (reflectance × 10,000 + 1,000) in UTM zone 22 south; its north-western corner
-    lies beyond the swath and is no data (0). ``sar.tif`` holds VV and VH float32 (linear scale) in EPSG:4326, on pixels
-    of the patches' size, each the nearest of the simulated ground, with no data (0) around it: to map with both, one
-    has to be warped to the other's grid. ``truth_l1.tif`` and ``truth_l2.tif`` are class maps on the grid of
-    ``msi.tif``, uint8, no data (255) where that has none.
-
-    The ground is that of ``cerraseg.data.simulation.patches`` with the same seed and ``drift`` at another place, north of all patches
-    and in none of them. Equal arguments give equal bytes. Raises :class:`ConfigError` when an argument is out of its
-    range.
+    It shows ground as the patches of the same ``seed`` and ``drift`` do, north of all of them. ``msi.tif`` (12 bands
+    float32, reflectance × 10,000 + 1,000, UTM zone 22 south) is no data (0) beyond the swath, in its north-western
+    corner. ``sar.tif`` (VV and VH float32, linear scale, EPSG:4326) has another grid, and no data (0) around it.
+    ``truth_l1.tif`` and ``truth_l2.tif`` are class maps on the grid of ``msi.tif``, uint8, 255 where that has no data.
+    Equal arguments give equal bytes. The scene is rendered at once, in about 150 bytes a pixel.
     """
-    _check(width=width, height=height, seed=seed)
     salt = salts(seed, _NUMBER)
     inner = Window(0, 0, height + 2 * _MARGIN, width + 2 * _MARGIN)
     ground = landscape(salt, Window(-1, -1, inner.height + 2, inner.width + 2))
@@ -66,14 +57,6 @@ def simulate_scene(folder: Path, *, width: int, height: int, seed: int, drift: f
             with new_map(unfinished / f"truth_{level}.tif", shape=l2.shape, **looks) as draft:
                 draft.write(0, 0, np.where(beyond, IGNORE, classes).astype(np.uint8))
     log.info("simulated a scene of %d x %d px under %s", width, height, folder)
-
-
-def _check(*, seed: int, **sides: int) -> None:
-    for name, side in sides.items():
-        if not 8 <= side <= LARGEST_SIDE:
-            raise ConfigError(f"simulate_scene: {name} is {side}, expected 8 to {LARGEST_SIDE}; correct {name}.")
-    if seed < 0:
-        raise ConfigError(f"simulate_scene: seed is {seed}, expected 0 or more; correct seed.")
 
 
 def _beyond_swath(height: int, width: int) -> Bools:

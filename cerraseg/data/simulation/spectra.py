@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from cerraseg.data.simulation.window import STRIP, Floats, Ground, Salts, Window
 from cerraseg.data.simulation.noise import fractal
-from cerraseg.data.simulation.regions import GROUP, looks
 from cerraseg.core.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
 
 Keys = npt.NDArray[np.intp]
@@ -104,7 +103,11 @@ _HAZE = np.array((1500, 1500, 1450, 1400, 1300, 1200, 1150, 1100, 1050, 1050, 70
 _TONE = np.linspace(0.12, 0.2, len(MSI_BANDS), dtype=np.float32)  # how much a field's tone moves a band
 _NOISE = np.linspace(28, 70, len(MSI_BANDS), dtype=np.float32)  # sensor noise, standard deviation
 _LOOKS = 4  # of the radar's speckle
-_GROUPS = [GROUP[band] for band in (*MSI_BANDS, *SAR_BANDS)]
+_BAND_GROUP = {band: int(band > "B04") for band in MSI_BANDS} | {"B11": 2, "B12": 2, "VV": 3, "VH": 3}
+_GROUPS = [_BAND_GROUP[band] for band in (*MSI_BANDS, *SAR_BANDS)]
+"""Visible, infrared, short-wave infrared and radar: the groups of bands that drift together."""
+
+_REGION = 1000.0  # lattice of the drift in px of 10 m: places 10 km apart look alike by chance alone
 _STAGES = 64  # steps of the table of spectra by growth stage: finer than the noise
 
 
@@ -113,7 +116,7 @@ def images(
 ) -> tuple[Floats, Floats]:
     """MSI (12, H, W) and SAR (2, H, W) of the ``inner`` window of ``ground``, which shows one pixel more around.
 
-    With ``drift`` classes look different from region to region, see :func:`cerraseg.data.simulation.regions.looks`.
+    With ``drift`` classes look different from region to region, see :func:`regional_factors`.
     """
     window = Window(inner.top - 1, inner.left - 1, inner.height + 2, inner.width + 2)
     stage = ground.stage + _by_class(_PATCHINESS).take(ground.l2) * ground.texture
@@ -129,7 +132,7 @@ def images(
     haze = _HAZE_EVERYWHERE * air + _CLOUD * np.maximum(air - _CLOUD_FROM, 0)
     picks = _picks(rng, (len(MSI_BANDS) + len(SAR_BANDS), inner.height, inner.width))
     result = np.empty(picks.shape, np.float32)
-    regional = looks(salt, window, ground.l2, drift) if drift else None
+    regional = regional_factors(salt, window, ground.l2, drift) if drift else None
     for top in range(0, inner.height, STRIP):
         here, around = slice(top, top + STRIP), slice(top, top + STRIP + 2)
         msi, sar = np.split(result[:, here], [len(MSI_BANDS)])
@@ -137,6 +140,20 @@ def images(
         _optical(msi, picks[:, here], signals, light[around], ground.tone[around], haze[here])
         _radar(sar, picks[len(MSI_BANDS) :, here], signals, moist[around])
     return result[: len(MSI_BANDS)], result[len(MSI_BANDS) :]
+
+
+def regional_factors(salt: Salts, window: Window, l2: npt.NDArray[np.uint8], drift: float) -> Floats:
+    """Factor of the signal of each group of bands, (4, H, W), by the class ``l2`` (H, W) of each pixel of ``window``.
+
+    Its logarithm has zero mean and the standard deviation ``drift``; it is independent between classes and groups.
+    """
+    keys = np.random.SeedSequence(salt.entropy, spawn_key=(1,)).generate_state(1 + max(_GROUPS), np.uint64)
+    logarithms = np.zeros((len(keys), *l2.shape), np.float32)
+    for class_id in np.unique(l2):
+        here = l2 == class_id
+        for group, key in zip(logarithms, keys, strict=True):
+            group[here] = fractal(int(key) + len(LEVELS["l2"]) * int(class_id), window, (_REGION,))[here]
+    return np.exp(np.float32(drift) * logarithms)
 
 
 def _factor(part: float, relief: Floats, deviation: float, field: Floats) -> Floats:
