@@ -1,25 +1,49 @@
-"""Area and accuracy of each class, estimated from pixels whose truth is known, with the classes of the map as strata.
+"""Mapped area of each class and, from pixels with known truth, its estimated area and accuracies.
 
 Source: P. Olofsson, G. M. Foody, M. Herold, S. V. Stehman, C. E. Woodcock and M. A. Wulder, "Good practices for
 estimating area and assessing accuracy of land change", Remote Sensing of Environment 148 (2014), 42–57: the stratified
-estimator, with the standard errors of independent samples. Its error matrix has the map in rows; the counts here have
-the truth in rows, as everywhere in CerraSeg.
+estimator with the classes of the map as strata, and the standard errors of independent samples. Its error matrix has
+the map in rows; the counts here have the truth in rows, as everywhere in CerraSeg.
 
 Pixels of one patch are alike, so that those standard errors are far too small. :func:`intervals` draws whole patches or
 blocks instead (:mod:`cerraseg.evaluation.bootstrap`).
 """
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cerraseg.core.errors import DataError
-from cerraseg.evaluation.bootstrap import times_drawn
-from cerraseg.evaluation.metrics import Vector
+from cerraseg.core.files import atomic_write
+from cerraseg.core.taxonomy import LandCover
+from cerraseg.evaluation.areas import mapped_areas
+from cerraseg.evaluation.bootstrap import interval, times_drawn
+from cerraseg.evaluation.metrics import Counts, Vector
+
+ASSUMPTION = (
+    "The estimates take the checked pixels of each mapped class to be a random sample of all ground mapped as that "
+    "class. For a mosaic whose test patches were drawn at random from it this nearly holds. For a scene elsewhere it "
+    "does not: the figures then carry the error rates of the test patches over to ground that nobody checked. A "
+    "reference mask samples only where it lies. The ± also takes pixels to be independent of each other; those of one "
+    "patch are alike, so it is far too narrow. The interval from low to high comes from drawing whole patches or "
+    "blocks anew (bootstrap) and is the one to quote; neighbouring patches are alike too, so it is a lower bound."
+)
+"""The assumptions of the estimates, for the page and the documentation."""
+
+REFERENCE_MASK = "reference mask"
+TEST_PATCHES = "test patches"
+"""Origins of the samples."""
 
 FEWEST_BLOCKS = 2
-"""One block drawn again and again shows no spread: an interval needs two."""
+"""An interval needs two: a single block drawn again shows no spread."""
+
+_DECIMALS = {"hectares": 4, "share": 4, "adjusted": 4, "users": 6, "producers": 6}
+_TYPES = {"id": "Int64", "name": "str", "pixels": "int64", "hectares": "float64", "share": "float64"}
+_Z = 1.96  # standard errors to either end of a 95 % interval
 
 
 class Estimate(NamedTuple):
@@ -48,18 +72,17 @@ class Intervals(NamedTuple):
 
 
 def estimate(confusion: ArrayLike, hectares: ArrayLike) -> Estimates:
-    """Error-adjusted areas and accuracies with standard errors, from sampled pixels.
+    """Estimate error-adjusted areas and accuracies with standard errors from sampled pixels.
 
-    ``confusion`` ``(K, K)`` counts them, rows truth and columns map; ``hectares`` ``(K,)`` are the mapped areas.
+    What cannot be estimated is NaN: the user's accuracy of a class without samples and, if the map holds such a class,
+    every adjusted area, every producer's accuracy and the overall accuracy; the standard error of what depends on a
+    class with one sample; everything of a class neither in the samples nor on the map.
 
-    What the samples cannot tell is NaN, never 0. The user's accuracy of a class without a sample is undefined. If the
-    map holds ground of such a class, nobody knows what it is: it cannot be shared out, and every adjusted area, every
-    producer's accuracy and the overall accuracy are undefined. A class with one sample on the map leaves the values,
-    but no standard error of what depends on it. A class neither in the samples nor on the map has no estimates.
-
-    Raises :class:`DataError` if the shapes do not fit or a number is negative.
+    Args:
+        confusion: counts of the sampled pixels ``(K, K)``, rows truth and columns map.
+        hectares: the mapped areas ``(K,)``.
     """
-    counts, mapped = _checked(confusion, hectares, dimensions=2)
+    counts, mapped = np.asarray(confusion, np.float64), np.asarray(hectares, np.float64)
     samples = counts.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         rates = counts / samples
@@ -84,16 +107,14 @@ def estimate(confusion: ArrayLike, hectares: ArrayLike) -> Estimates:
 
 
 def intervals(confusions: ArrayLike, hectares: ArrayLike) -> Intervals:
-    """95 % percentile intervals of :func:`estimate` from counts ``(N, K, K)`` of N patches or blocks drawn anew.
+    """Compute 95 % bootstrap intervals of :func:`estimate` from counts ``(N, K, K)`` of N patches or blocks.
 
-    The blocks are drawn as in :func:`bootstrap.draws`; the mapped areas stay. Where a draw leaves ground of a
-    mapped class without a sample, that ground may be anything: it is left out of the lower end and counted in full for
-    the upper one. So a class without any sample widens the areas by all of its ground. NaN where fewer than
-    :data:`FEWEST_BLOCKS` blocks hold the class (on the map for the user's accuracy, in truth for the producer's).
-
-    Raises :class:`DataError` if the shapes do not fit or a number is negative.
+    Blocks are drawn as in :func:`bootstrap.draws`; the mapped areas stay. Where a draw holds no sample of a mapped
+    class, its ground may be of any class: it is left out of the lower end and counted in full for the upper one. NaN
+    where fewer than :data:`FEWEST_BLOCKS` blocks hold the class (on the map for the user's accuracy, in truth for the
+    producer's).
     """
-    counts, mapped = _checked(confusions, hectares, dimensions=3)
+    counts, mapped = np.asarray(confusions, np.float64), np.asarray(hectares, np.float64)
     classes = len(mapped)
     if len(counts) < FEWEST_BLOCKS or not mapped.any():
         nothing = np.full((2, classes), np.nan)
@@ -101,7 +122,7 @@ def intervals(confusions: ArrayLike, hectares: ArrayLike) -> Intervals:
     flat = counts.reshape(len(counts), -1)
     drawn = [_bounds((times @ flat).reshape(-1, classes, classes), mapped) for times in times_drawn(len(flat))]
     adjusted, users, producers, overall = (
-        _percentiles(np.concatenate(bounds, axis=1)) for bounds in zip(*drawn, strict=True)
+        interval(*np.concatenate(bounds, axis=1)) for bounds in zip(*drawn, strict=True)
     )
     few_mapped, few_true = (np.count_nonzero(counts.sum(axis=axis), axis=0) < FEWEST_BLOCKS for axis in (1, 2))
     adjusted[:, ~_known(counts.sum(axis=0), mapped)] = np.nan
@@ -111,7 +132,7 @@ def intervals(confusions: ArrayLike, hectares: ArrayLike) -> Intervals:
 
 
 def _bounds(counts: Vector, mapped: Vector) -> tuple[Vector, Vector, Vector, Vector]:
-    """Lowest and highest values of draws ``(draws, K, K)``, as :class:`Intervals` but ``(2, draws, K)`` each.
+    """Compute the lowest and highest values of draws ``(draws, K, K)``: as :class:`Intervals`, ``(2, draws, K)`` each.
 
     The overall accuracy is ``(2, draws, 1)``.
     """
@@ -129,33 +150,98 @@ def _bounds(counts: Vector, mapped: Vector) -> tuple[Vector, Vector, Vector, Vec
     return np.stack([found, found + missing]), np.stack([users, users]), producers, overall
 
 
-def _percentiles(bounds: Vector) -> Vector:
-    """The 2.5 percentile of lower bounds and the 97.5 of upper ones: ``(2, draws, K)`` → ``(2, K)``, NaN left out."""
-    ends = np.full((2, bounds.shape[2]), np.nan)
-    for end, percent in enumerate((2.5, 97.5)):
-        for place, values in enumerate(bounds[end].T):
-            defined = values[~np.isnan(values)]
-            if len(defined):
-                ends[end, place] = np.percentile(defined, percent)
-    return ends
-
-
 def _known(counts: Vector, mapped: Vector) -> NDArray[np.bool_]:
-    """Which classes ``(K,)`` the samples or the map hold."""
+    """Tell which classes ``(K,)`` the samples or the map hold."""
     known: NDArray[np.bool_] = (counts.sum(axis=0) + counts.sum(axis=1) + mapped) > 0
     return known
 
 
-def _checked(confusion: ArrayLike, hectares: ArrayLike, dimensions: int) -> tuple[Vector, Vector]:
-    counts, mapped = np.asarray(confusion), np.asarray(hectares, dtype=np.float64)
-    if counts.ndim != dimensions or mapped.ndim != 1 or counts.shape[-2:] != 2 * mapped.shape:
+def area_table(
+    maps: Sequence[Path], counts: NDArray[np.integer] | None, classes: Sequence[LandCover], basis: str
+) -> pd.DataFrame:
+    """Tabulate mapped and estimated areas: one row per class in id order, and a row ``Total`` without id.
+
+    Args:
+        maps: class maps, whose ``pixels``, ``hectares`` and ``share`` (percent of the mapped area) are counted by
+            :func:`mapped_areas`.
+        counts: ``(N, K, K)`` (rows truth, columns map) of N patches or blocks; None leaves the estimates out.
+        classes: of the maps.
+        basis: where the counts come from, :data:`TEST_PATCHES` or :data:`REFERENCE_MASK`.
+
+    Returns:
+        With counts also ``basis``, ``sample_blocks`` and ``sample_pixels`` (blocks and pixels that the map gives the
+        class), ``adjusted_hectares``, ``users_accuracy`` and ``producers_accuracy`` (0 to 1), each with ``_ci95``
+        (± 1.96 standard errors) and ``_low`` and ``_high`` (95 % bootstrap over the blocks); NaN where undefined. The
+        total of both accuracies is the overall accuracy.
+
+    Raises:
+        DataError: as :func:`mapped_areas` does, and if ``counts`` do not fit the classes.
+    """
+    if counts is not None and counts.shape[1:] != (len(classes), len(classes)):
         raise DataError(
-            f"counts of shape {counts.shape} were given for the areas of {mapped.size} classes; expected one row and "
-            "one column a class: take counts and map of one level."
+            f"counts of shape {counts.shape} were given for the areas of {len(classes)} classes; expected counts and "
+            "map of one level"
         )
-    if counts.min(initial=0) < 0 or not mapped.min(initial=0) >= 0:
+    pixels, hectares = mapped_areas(maps, classes)
+    total = hectares.sum()
+    areas = np.append(hectares, total)
+    columns = {
+        "id": pd.array([*(entry.id for entry in classes), None], dtype="Int64"),
+        "name": [*(entry.name for entry in classes), "Total"],
+        "pixels": np.append(pixels, pixels.sum()),
+        "hectares": areas,
+        "share": 100 * areas / total if total else np.full(len(areas), np.nan),
+    }
+    if counts is not None:
+        columns |= {"basis": [basis] * len(areas), **_samples(counts), **_estimates(counts, hectares)}
+    return pd.DataFrame(columns)
+
+
+def _samples(counts: NDArray[np.integer]) -> dict[str, Counts]:
+    by_block = counts.sum(axis=1, dtype=np.int64)
+    return {
+        "sample_blocks": np.append(np.count_nonzero(by_block, axis=0), len(counts)),
+        "sample_pixels": np.append(by_block.sum(axis=0), by_block.sum()),
+    }
+
+
+def _estimates(counts: NDArray[np.integer], hectares: Vector) -> dict[str, Vector]:
+    point, ends = estimate(counts.sum(axis=0, dtype=np.int64), hectares), intervals(counts, hectares)
+    # Ground that one class loses another gains: the sum has no error.
+    whole = hectares.sum() if np.isfinite(point.adjusted.value).any() else np.nan
+    overall = (point.overall.value, point.overall.error, *ends.overall)
+    totals = {"adjusted_hectares": (whole, *[np.nan] * 3), "users_accuracy": overall, "producers_accuracy": overall}
+    columns: dict[str, Vector] = {}
+    for (name, total), (value, error), (low, high) in zip(totals.items(), point[:3], ends[:3], strict=True):
+        stem = name.partition("_")[0]
+        values = {name: value, f"{stem}_ci95": error, f"{stem}_low": low, f"{stem}_high": high}
+        columns |= {key: np.append(each, last) for (key, each), last in zip(values.items(), total, strict=True)}
+        columns[f"{stem}_ci95"] *= _Z
+    return columns
+
+
+def write_area_table(path: str | Path, areas: pd.DataFrame) -> None:
+    """Write a :func:`area_table` as CSV: hectares and percent with four decimals, accuracies with six, NaN empty."""
+    shown = areas.copy()
+    for column in map(str, shown.select_dtypes("float")):
+        decimals = _DECIMALS[column.partition("_")[0]]
+        shown[column] = [None if pd.isna(value) else f"{value:.{decimals}f}" for value in areas[column]]
+    with atomic_write(path) as part:
+        shown.to_csv(part, index=False, lineterminator="\n")
+
+
+def read_area_table(path: str | Path) -> pd.DataFrame:
+    """Read a table of :func:`write_area_table`.
+
+    Raises:
+        DataError: if the file cannot be read as such a table.
+    """
+    try:
+        areas = pd.read_csv(path, dtype=_TYPES)
+        if missing := _TYPES.keys() - set(areas):
+            raise ValueError(f"no column {', '.join(sorted(missing))}")
+    except (OSError, ValueError) as error:
         raise DataError(
-            f"the lowest count is {counts.min(initial=0)} and the smallest area {mapped.min(initial=0)} ha; expected "
-            "none below 0: count the pixels again."
-        )
-    return counts.astype(np.float64), mapped
+            f"{path} cannot be read as a table of areas ({error}); expected the CSV of the areas step: run it again."
+        ) from error
+    return areas

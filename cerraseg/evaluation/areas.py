@@ -1,4 +1,4 @@
-"""Hectares of each class of a map, and the counts of two maps of the same ground by block."""
+"""Hectares of each class of a map, and confusion matrices of two maps of the same ground by block."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.warp import transform
 from rasterio.windows import Window
 
@@ -20,25 +19,23 @@ from cerraseg.geo.cog import CHUNK, NO_DATA
 from cerraseg.geo.positions import equal_area_around
 
 CELL = 64
-"""Side in pixels of the cells whose ground is measured; all pixels of a cell count as equally large."""
+"""Side in pixels of the cells whose area is measured; all pixels of a cell count as equally large."""
 
 _CACHE = 256  # MB: a row of blocks of a wide map
 _SAME_GRID = 0.01  # pixels; less is the rounding of a stored coordinate
 
 
 def mapped_areas(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Counts, Vector]:
-    """Pixels, int64 ``(K,)``, and hectares, float64 ``(K,)``, of each class over class maps; 255 is left out.
+    """Measure pixels, int64 ``(K,)``, and hectares, float64 ``(K,)``, of each class over class maps without 255.
 
-    The ground of a cell of 64 × 64 pixels is the polygon of its corners in a Lambert azimuthal equal-area projection
-    centred on the map, shared out evenly among its pixels. So geographic, projected and rotated maps are right
-    anywhere: with pixels of 10 m the whole to 1e-8, a class to 1e-5. Ground that two maps hold counts twice. Memory
-    does not grow with the maps.
+    A cell of 64 × 64 pixels is the polygon of its corners in a Lambert azimuthal equal-area projection centred on the
+    map, shared evenly among its pixels. That holds for geographic, projected and rotated maps anywhere: with pixels of
+    10 m the total to 1e-8, a class to 1e-5. Ground in two maps counts twice. Memory does not grow with the maps.
 
-    Raises :class:`DataError` if there is no map, or one cannot be read, has no coordinate reference system or holds
-    other values than the ids of ``classes`` and 255.
+    Raises:
+        DataError: if a map cannot be read, has no coordinate reference system or holds other values than the ids of
+            ``classes`` and 255.
     """
-    if not maps:
-        raise DataError("there is no class map to measure; expected at least one GeoTIFF: make the map again.")
     pixels, hectares = np.zeros(len(classes), np.int64), np.zeros(len(classes))
     for path in maps:
         with _open_map(path) as file:
@@ -57,11 +54,12 @@ def mapped_areas(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Co
 
 
 def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCover], side: int = 128) -> Counts:
-    """Counts, int64 ``(N, K, K)``, of two class maps on one grid by square block of ``side`` pixels.
+    """Count two class maps on one grid by square block of ``side`` pixels: int64 ``(N, K, K)``, rows truth.
 
-    Rows truth, columns map. Pixels that are 255 in either are not counted, blocks without a counted pixel left out.
+    Pixels that are 255 in either are not counted, blocks without a counted pixel are left out.
 
-    Raises :class:`DataError` if a file cannot be read, the grids differ or a value is no class id.
+    Raises:
+        DataError: if a file cannot be read, the grids differ or a value is no class id.
     """
     blocks = []
     with _open_map(map_file) as file, _open_map(truth_file) as reference:
@@ -90,7 +88,7 @@ def _open_map(path: Path) -> Iterator[Any]:
 
 
 def _chunks(file: Any) -> Iterator[tuple[Window, Bytes]]:
-    """The pieces of a map that hold data, with their windows: whole blocks of a COG, and of no more than 4 MB."""
+    """Yield the parts of a map that hold data with their windows: whole blocks of a COG, of at most 4 MB."""
     for top in range(0, file.height, CHUNK):
         for left in range(0, file.width, CHUNK):
             window = Window(left, top, min(CHUNK, file.width - left), min(CHUNK, file.height - top))
@@ -100,7 +98,7 @@ def _chunks(file: Any) -> Iterator[tuple[Window, Bytes]]:
 
 
 def _count_cells(chunk: Bytes) -> Counts:
-    """Pixels by cell, row by row, and value: ``(cells, 256)``."""
+    """Count pixels by cell, row by row, and value: ``(cells, 256)``."""
     rows, columns = (np.arange(side) // CELL for side in chunk.shape)
     codes = ((columns[-1] + 1) * rows[:, None] + columns) * 256
     count = int(codes[-1, -1]) + 256
@@ -108,13 +106,13 @@ def _count_cells(chunk: Bytes) -> Counts:
 
 
 def _plane(file: Any) -> Any:
-    """An equal-area projection around the middle of a map."""
+    """Return an equal-area projection around the middle of a map."""
     middle = file.transform * (file.width / 2, file.height / 2)
     return equal_area_around(*(values[0] for values in _projected(file, "EPSG:4326", *([value] for value in middle))))
 
 
 def _pixel_hectares(file: Any, window: Window, plane: Any) -> Vector:
-    """Hectares of one pixel of each cell of a window, ``(cells,)`` in the order of :func:`_count_cells`."""
+    """Compute the hectares of one pixel of each cell of a window, ``(cells,)`` as in :func:`_count_cells`."""
     rows, columns = (
         np.append(np.arange(start, start + length, CELL), start + length)
         for start, length in ((window.row_off, window.height), (window.col_off, window.width))
@@ -131,11 +129,11 @@ def _pixel_hectares(file: Any, window: Window, plane: Any) -> Vector:
 def _projected(file: Any, target: Any, x: Any, y: Any) -> tuple[Any, Any]:
     try:
         if not file.crs:
-            raise CRSError("it has none")
+            raise ValueError("it has none")
         points = transform(file.crs, target, x, y)
         if not np.isfinite(points).all():
-            raise CRSError("it puts corners of the map nowhere on Earth")
-    except (CRSError, CPLE_BaseError) as error:
+            raise ValueError("it puts corners of the map nowhere on Earth")
+    except Exception as error:  # GDAL's own errors have no public class
         raise DataError(
             f"the ground of {file.name} cannot be measured in its coordinate reference system ({error}); expected one "
             "that places it on Earth: make the map from images with a georeference."
@@ -155,7 +153,7 @@ def _check_grids(file: Any, reference: Any) -> None:
 
 
 def _squares(strip: Bytes, side: int) -> Bytes:
-    """A strip of at most ``side`` rows as its squares ``(N, side, side)``, filled up with 255."""
+    """Cut a strip of at most ``side`` rows into squares ``(N, side, side)``, filled up with 255."""
     height, width = strip.shape
     filled = np.pad(strip, ((0, side - height), (0, -width % side)), constant_values=NO_DATA)
     return np.ascontiguousarray(filled.reshape(side, -1, side).swapaxes(0, 1))

@@ -1,6 +1,6 @@
-"""The benchmark's numbers: a row a scenario, with the published score where the paper has it, by class and by pair.
+"""The benchmark's tables: one row per scenario with the published score where there is one, by class and by pair.
 
-House rule: a score on other data than the paper's never stands beside the paper's as if the two could be compared.
+A score on other data than the paper's is never compared with the paper's.
 """
 
 import json
@@ -46,12 +46,12 @@ _MATCHES = {("l1", "l1"): "l1", ("l2", "l2"): "l2", ("l1", "as_l1"): "as_l1"}
 
 
 def paper_column(score: str) -> str:
-    """Name of the column with the published value of ``score``."""
+    """Return the name of the column with the published value of ``score``."""
     return f"paper_{score} ({PAPER_DATA})"
 
 
 def difference_column(score: str) -> str:
-    """Name of the column with this run's ``score`` minus the published one, in percentage points."""
+    """Return the name of the column with this run's ``score`` minus the published one, in percentage points."""
     return f"{score}_difference"
 
 
@@ -64,7 +64,7 @@ class _Run(NamedTuple):
     classes: list[dict[str, Any]]
 
     def patches(self) -> tuple[NDArray[np.str_], NDArray[np.integer]]:
-        """Ids and counts of the patches, sorted by id."""
+        """Read ids and counts of the patches, sorted by id."""
         ids, confusions = score_files.read_patches(self.path.with_name("patches.npz"))
         if confusions.sum() != self.pixels:
             raise DataError(
@@ -76,7 +76,7 @@ class _Run(NamedTuple):
 
 
 def _runs(metrics_files: Iterable[str | Path]) -> list[_Run]:
-    """The runs in the order of the tables; own models and recipes come in the order in which the files name them."""
+    """Read the runs in the order of the tables; custom models and recipes keep the order of the files."""
     runs = [_read(Path(path)) for path in metrics_files]
     if not runs:
         raise DataError("no metrics file was given; expected at least one metrics.json: evaluate a scenario first.")
@@ -129,14 +129,19 @@ def _score_columns(content: dict[str, Any]) -> dict[str, Any]:
 def collect(metrics_files: Sequence[str | Path], paper_scores: str | Path, *, comparable: bool) -> pd.DataFrame:
     """Gather ``metrics.json`` files into one table, by :data:`GROUP` and seed; recipes in the order of the files.
 
-    Columns: id, the scenario's fields, source, comparable, patches, :data:`SCORES` (percent, two decimals; macro_f1 and
-    miou with the ends ``_low`` and ``_high`` of their 95 % interval), :func:`further_scores`, epochs of training (empty
-    where unknown), then the published values (:func:`paper_column`; empty where the paper lacks the scenario) and the
-    differences to them (:func:`difference_column`). ``comparable`` says that the data *and* the split are the paper's:
-    otherwise the differences stay empty. L2 is scored as L1 from the ``patches.npz`` beside each metrics file.
+    Args:
+        metrics_files: with the ``patches.npz`` beside each, from which L2 is scored as L1.
+        paper_scores: table of the published scores.
+        comparable: whether the data *and* the split are the paper's; otherwise the differences stay empty.
 
-    Raises :class:`DataError` if a file cannot be read, a scenario comes twice, the data sources differ, or
-    ``comparable`` is claimed for other data.
+    Returns:
+        The columns id, the scenario's fields, source, comparable, patches, :data:`SCORES` (percent, two decimals;
+        macro_f1 and miou with the ends ``_low`` and ``_high`` of their 95 % interval), :func:`further_scores`, epochs,
+        then the published values (:func:`paper_column`) and the differences to them (:func:`difference_column`).
+
+    Raises:
+        DataError: if a file cannot be read, a scenario comes twice, the data sources differ, or ``comparable`` is
+            claimed for other data.
     """
     runs = _runs(metrics_files)
     if comparable and not runs[0].source.startswith(PAPER_DATA):
@@ -151,15 +156,15 @@ def collect(metrics_files: Sequence[str | Path], paper_scores: str | Path, *, co
 
 
 def further_scores(table: pd.DataFrame) -> list[str]:
-    """Columns that only some tables have: ``edge_f1_<tolerance in pixels>``, ``macro_f1_as_l1`` and ``miou_as_l1``."""
+    """List the columns that only some tables have: ``edge_f1_<tolerance>``, ``macro_f1_as_l1`` and ``miou_as_l1``."""
     edges = sorted(column for column in table.columns if column.startswith("edge_f1_"))
     return [*edges, *(name for score in PAPER_SCORES if (name := f"{score}_as_l1") in table)]
 
 
 def roll_up(confusions: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Counts of L2 ``(..., 14, 14)`` as counts of L1 ``(..., 7, 7)``: each class counts as the L1 class that holds it.
+    """Sum counts of L2 ``(..., 14, 14)`` up to counts of L1 ``(..., 7, 7)``.
 
-    The truth is then the L2 mask rolled up; in CerraData-4MM about 0.01 % of its pixels differ from the L1 mask.
+    In CerraData-4MM about 0.01 % of the pixels of the L2 masks differ from the L1 masks when rolled up.
     """
     holds = np.eye(len(LEVELS["l1"]), dtype=np.int64)[[*PARENTS]]
     return np.asarray(holds.T @ confusions.astype(np.int64) @ holds)
@@ -183,10 +188,10 @@ def _with_paper(table: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and sample standard deviation of each score over the seeds of a scenario, for those with more than one.
+    """Compute mean and sample standard deviation of each score over the seeds of scenarios with more than one.
 
     Columns: the scenario's fields without the seed, ``seeds`` (how many), then ``<score>_mean`` and ``<score>_std``
-    (percent, two decimals), of edges and of L2 scored as L1 too where ``table`` has them.
+    (percent, two decimals), also of :func:`further_scores`.
     """
     scores = (*SCORES, *further_scores(table))
     parts = {f"{score}_{part}": (score, part) for score in scores for part in ("mean", "std")}
@@ -195,7 +200,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def per_class(metrics_files: Sequence[str | Path]) -> pd.DataFrame:
-    """One row a scenario and class, in the order of :func:`collect`.
+    """Tabulate one row per scenario and class, in the order of :func:`collect`.
 
     Columns: id, the scenario's fields, source, abbreviation and name of the class, then f1, iou, precision and recall
     (percent, two decimals) and support (true pixels).
@@ -209,7 +214,7 @@ def pairs(metrics_files: Sequence[str | Path]) -> pd.DataFrame:
 
     L1 is compared with L1, L2 with L2, and L2 rolled up (:func:`roll_up`) with L1, marked ``as_l1``. A scenario with
     several seeds is one entrant, named without its seed: its score, and each draw, is the mean over its seeds. The
-    interval then tells how far other patches would move the difference of these means; not how far other seeds would.
+    interval is over patches, not over seeds.
 
     Columns: first (the better one), second, level, source, difference of macro F1 (first minus second, in points), its
     95 % interval low and high, p (:func:`bootstrap.compare`), p_holm (adjusted for all pairs of the table) and
@@ -225,7 +230,7 @@ def pairs(metrics_files: Sequence[str | Path]) -> pd.DataFrame:
 
 
 def _entrants(runs: Sequence[_Run]) -> Iterable[_Entrants]:
-    """Name and level → counts of each seed, apart for each set of patches; L2 comes as ``as_l1`` too where L1 is."""
+    """Group the counts of each seed by name and level, for each set of patches; with L1, L2 comes as ``as_l1`` too."""
     found: dict[tuple[str, ...], _Entrants] = {}
     seeds = Counter(run.fields["id"].rpartition("-")[0] for run in runs)
     for run in runs:
@@ -240,7 +245,7 @@ def _entrants(runs: Sequence[_Run]) -> Iterable[_Entrants]:
 
 
 def _compared(entrants: _Entrants) -> Iterator[dict[str, object]]:
-    """Rows of :func:`pairs` on one set of patches, in fractions."""
+    """Yield the rows of :func:`pairs` on one set of patches, in fractions."""
     matches = [pair for pair in combinations(entrants, 2) if tuple(level for _, level in pair) in _MATCHES]
     for pair, result in zip(matches, bootstrap.compare_all(entrants, matches), strict=True):
         (first, level), (second, other) = pair

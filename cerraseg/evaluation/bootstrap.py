@@ -1,11 +1,12 @@
 """The bootstrap over patches: how far a score would move on other test patches of the same kind.
 
 Source: B. Efron, "Bootstrap methods: another look at the jackknife", The Annals of Statistics 7 (1979), 1–26. The N
-scored patches are drawn N times with replacement, and each draw is scored by the published rule. Neighbouring patches
-are alike, which drawing one by one ignores: the intervals are a lower bound of the uncertainty. They say nothing of the
-spread between trainings; that is what seeds show.
+scored patches are drawn N times with replacement, and each draw is scored by the published rule. As neighbouring
+patches are alike, the intervals are a lower bound of the uncertainty. They do not include the spread between trainings
+(seeds).
 """
 
+import warnings
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -37,21 +38,20 @@ class Comparison(NamedTuple):
     p: float
 
     def reverse(self) -> "Comparison":
-        """The same pair, second minus first."""
+        """Return the same pair, second minus first."""
         return Comparison(-self.difference, -self.high, -self.low, self.p)
 
 
 def draws(confusions: ArrayLike, count: int = DRAWS) -> dict[str, Vector]:
-    """Each of :data:`SCORES` on ``count`` draws of patches, ``(count,)``, from counts ``(N, classes, classes)``.
+    """Compute each of :data:`SCORES` on ``count`` draws, ``(count,)``, from counts ``(N, classes, classes)``.
 
-    Which patches are drawn depends on N and on :data:`SEED` only: two scenarios scored on the same patches, in one
-    order, meet the same draws, so their differences are paired.
+    The draws depend on N and :data:`SEED` only: those of two scenarios on the same patches, in one order, are paired.
     """
     return paired_draws([confusions], count)[0]
 
 
 def paired_draws(several: Iterable[ArrayLike], count: int = DRAWS) -> list[dict[str, Vector]]:
-    """:func:`draws` of several scenarios' counts ``(N, classes, classes)`` with one N: the same, in one pass."""
+    """Compute :func:`draws` for several scenarios' counts ``(N, classes, classes)`` with one N in one pass."""
     margins = [_margins(np.asarray(confusions)) for confusions in several]
     stacked = np.concatenate(margins, axis=1)
     ends = np.cumsum([margin.shape[1] for margin in margins])[:-1]
@@ -66,7 +66,7 @@ def paired_draws(several: Iterable[ArrayLike], count: int = DRAWS) -> list[dict[
 
 
 def class_draws(confusions: ArrayLike, count: int = DRAWS) -> tuple[Vector, Vector]:
-    """F1 and IoU of every class on the draws of :func:`draws`, each ``(count, classes)``, as fractions from 0 to 1."""
+    """Compute F1 and IoU of every class on the draws of :func:`draws`, each ``(count, classes)``, from 0 to 1."""
     margins = _margins(np.asarray(confusions))
     sums = np.concatenate([weights @ margins for weights in times_drawn(len(margins), count)])
     hits, pixels = np.split(sums, 2, axis=1)
@@ -74,20 +74,20 @@ def class_draws(confusions: ArrayLike, count: int = DRAWS) -> tuple[Vector, Vect
 
 
 def _margins(confusions: NDArray[np.integer]) -> Vector:
-    """All that the scores need of each patch, ``(N, 2 × classes)``: hits, then true plus predicted pixels."""
+    """Sum up what the scores need of each patch, ``(N, 2 × classes)``: hits, then true plus predicted pixels."""
     pixels = confusions.sum(axis=1, dtype=np.int64) + confusions.sum(axis=2, dtype=np.int64)
     return np.concatenate([confusions.diagonal(axis1=1, axis2=2), pixels], axis=1).astype(np.float64)
 
 
 def _scores(sums: Vector) -> tuple[Vector, Vector, Vector]:
-    """:data:`SCORES` of sums of margins ``(draws, 2 × classes)``."""
+    """Compute :data:`SCORES` from sums of margins ``(draws, 2 × classes)``."""
     hits, pixels = np.split(sums, 2, axis=1)
     f1, iou = class_scores(hits, pixels)
     return f1.mean(axis=1), iou.mean(axis=1), ratio(2 * hits.sum(axis=1), pixels.sum(axis=1))
 
 
 def times_drawn(patches: int, count: int = DRAWS) -> Iterator[Vector]:
-    """How often each patch is drawn, ``(draws, patches)`` block by block: multinomial, equal chances, :data:`SEED`."""
+    """Yield blocks ``(draws, patches)`` of how often each patch is drawn: multinomial, equal chances, :data:`SEED`."""
     random = np.random.default_rng(SEED)
     rows = max(1, _BLOCK // patches)
     for start in range(0, count, rows):
@@ -96,21 +96,27 @@ def times_drawn(patches: int, count: int = DRAWS) -> Iterator[Vector]:
         yield np.bincount(drawn.ravel(), minlength=size * patches).reshape(size, patches).astype(np.float64)
 
 
-def interval(values: Vector) -> tuple[float, float]:
-    """The 95 % percentile interval of draws ``(draws,)``: their 2.5 and 97.5 percentiles."""
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+def interval(lower: Vector, upper: Vector | None = None) -> Vector:
+    """Compute the 95 % percentile interval, ``(2, ...)``, of draws ``(draws, ...)``; draws of NaN are left out.
+
+    ``upper`` holds the draws for the upper end, where they are others than for the lower one.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of nothing but NaN, which the result then is too
+        ends = zip((lower, lower if upper is None else upper), (2.5, 97.5), strict=True)
+        return np.stack([np.nanpercentile(values, percent, axis=0) for values, percent in ends])
 
 
 def compare(difference: float, first: Vector, second: Vector) -> Comparison:
     """Compare a pair by paired draws ``(draws,)``; ``difference`` is its first score minus the second.
 
     The two-sided p-value is twice the share of draws whose difference has the other sign or is 0, at most 1. One is
-    added to the draws and to those on the other side, so that p is never 0: it is at least ``2 / (draws + 1)``.
+    added to numerator and denominator, so that p is at least ``2 / (draws + 1)``.
     """
     drawn = first - second
     other_side = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
-    return Comparison(difference, *interval(drawn), min(1.0, 2 * (other_side + 1) / (len(drawn) + 1)))
+    low, high = interval(drawn).tolist()
+    return Comparison(difference, low, high, min(1.0, 2 * (other_side + 1) / (len(drawn) + 1)))
 
 
 def compare_all(
@@ -118,8 +124,9 @@ def compare_all(
 ) -> list[Comparison]:
     """Compare the macro F1 of entrants, all scored on the same N patches in one order, in the given ``matches``.
 
-    An entrant's name leads to the counts ``(N, classes, classes)`` of each of its seeds; its score, and each draw, is
-    the mean over them. There are :func:`draws_for` so many matches draws.
+    Args:
+        entrants: name → counts ``(N, classes, classes)`` of each of its seeds, over which score and draws are averaged.
+        matches: pairs of names; :func:`draws_for` gives the number of draws for so many.
     """
     if not matches:
         return []
@@ -133,7 +140,7 @@ def compare_all(
 
 
 def holm(p: ArrayLike) -> Vector:
-    """p-values ``(pairs,)`` adjusted for their number, in their order.
+    """Adjust p-values ``(pairs,)`` for their number, in their order.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6
     (1979), 65–70.
@@ -146,8 +153,8 @@ def holm(p: ArrayLike) -> Vector:
 
 
 def draws_for(pairs: int) -> int:
-    """Draws with which :func:`holm` over so many ``pairs`` can go down to 0.02 (0.05 from 500 to 1,250 pairs).
+    """Return the draws with which :func:`holm` over ``pairs`` can reach 0.02 (0.05 from 500 to 1,250 pairs).
 
-    With :data:`DRAWS` no pair of 276 could ever fall below 0.55. From 500 pairs on, :data:`MOST_DRAWS` bounds the work.
+    From 500 pairs on, :data:`MOST_DRAWS` bounds the work.
     """
     return min(MOST_DRAWS, max(DRAWS, 100 * pairs))

@@ -9,13 +9,13 @@ from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.masks import Mask
 
 TOLERANCES = (0, 1, 2)
-"""Distances in pixels at which a predicted edge still counts as found."""
+"""Distances in pixels up to which a predicted edge counts as found."""
 
 _BLOCK = 32  # patches at a time: temporary arrays of about 20 MB
 
 
 def edge_scores(truth: Mask, prediction: Mask) -> dict[str, dict[str, float]]:
-    """Precision, recall and F1 (0-1) of the edge class by tolerance in pixels (``"0"``, ``"1"``, ``"2"``).
+    """Compute precision, recall and F1 (0-1) of the edge class by tolerance in pixels (``"0"``, ``"1"``, ``"2"``).
 
     Precision is the share of predicted edge pixels that have a true one within the tolerance (Euclidean distance,
     inside the patch), recall the share of true ones that have a predicted one: the boundary measure of Csurka et al.
@@ -37,7 +37,7 @@ def edge_scores(truth: Mask, prediction: Mask) -> dict[str, dict[str, float]]:
 
 
 def _within(edges: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
-    """Where an edge pixel lies at most ``distance`` away."""
+    """Mark the pixels with an edge pixel at most ``distance`` away."""
     height, width = edges.shape[-2:]
     padded = np.pad(edges, ((0, 0), (distance, distance), (distance, distance)))
     near = np.zeros(edges.shape, bool)

@@ -25,7 +25,7 @@ def evaluate(
     folder: Path,
     info: Mapping[str, object],
 ) -> None:
-    """Write the scores of the test patches into ``folder``, see :func:`cerraseg.evaluation.score_files.write_scores`.
+    """Write the scores of the test patches by :func:`cerraseg.evaluation.score_files.write_scores`.
 
     Args:
         scenario: whose prediction it is.

@@ -1,4 +1,4 @@
-"""Leakage of a split: how near the test patches lie to training patches, and how scores change with the distance."""
+"""Leakage of a split: distances between test and training patches, and scores by that distance."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,25 +13,26 @@ from cerraseg.evaluation import bootstrap
 from cerraseg.evaluation.metrics import DECIMALS, Vector, class_scores, compute_scores
 
 BINS = 5
-"""Most bins of distance beside that of the patches that touch."""
+"""Largest number of distance bins, beside that of the patches that touch a training patch."""
 
-FEWEST = 20
-"""Patches that a bin of distance has on average at least, where there are as many."""
+PATCHES_PER_BIN = 20
+"""Smallest mean number of patches in a bin."""
 
 
 def leakage_summary(confusions: NDArray[np.integer], ids: list[str], distances: str | Path) -> dict[str, Any]:
-    """The section ``leakage`` of a scenario's metrics.
-
-    ``touching`` is the share of the test patches that touch a training patch; ``median_metres`` and
-    ``median_centre_metres`` are the medians of the gaps to the nearest training patch and of the distances between
-    centres. ``by_distance`` has a row a bin: ``from`` and ``to`` (smallest and largest gap in it, in m), ``touches``,
-    ``patches``, ``accuracy``, ``macro_f1_present`` and its 95 % ``interval``, as fractions from 0 to 1; the interval is
-    null for a single patch. Patches without a labelled pixel are in no bin.
+    """Compute the section ``leakage`` of a scenario's metrics.
 
     Args:
         confusions: counts of the scored patches, (N, classes, classes).
         ids: their ids.
         distances: table of :func:`cerraseg.data.splits.distances.write_distances`, which has them all.
+
+    Returns:
+        ``touching``, the share of the test patches that touch a training patch; ``median_metres`` and
+        ``median_centre_metres``, the medians of the gaps to the nearest training patch and of the distances between
+        centres; ``by_distance``, one row per bin: ``from`` and ``to`` (smallest and largest gap in m), ``touches``,
+        ``patches``, ``accuracy``, ``macro_f1_present`` and its 95 % ``interval`` (0 to 1; None for a single patch).
+        Patches without a labelled pixel are in no bin.
 
     Raises:
         DataError: if the table lacks a scored patch.
@@ -56,13 +57,13 @@ def leakage_summary(confusions: NDArray[np.integer], ids: list[str], distances: 
 
 
 def _bins(gaps: Vector, touches: NDArray[np.bool_], labelled: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
-    """Rows of the patches that touch, then of quantiles of the others."""
+    """Yield the rows of the patches that touch, then those of each quantile of the others."""
     if (touches & labelled).any():
         yield np.flatnonzero(touches & labelled)
     apart = np.flatnonzero(~touches & labelled)
     if not apart.size:
         return
-    bins = min(BINS, max(1, len(apart) // FEWEST))
+    bins = min(BINS, max(1, len(apart) // PATCHES_PER_BIN))
     edges = np.unique(np.quantile(gaps[apart], np.linspace(0, 1, bins + 1)[1:], method="higher"))
     number = np.searchsorted(edges, gaps[apart])  # of equal gaps, all are in one bin
     yield from (apart[number == k] for k in np.unique(number))
@@ -82,7 +83,7 @@ def _row(confusions: NDArray[np.integer], gaps: Vector, touches: bool) -> dict[s
 
 
 def _drawn(confusions: NDArray[np.integer]) -> Vector:
-    """Macro F1 over the classes present in the truth of each bootstrap draw, (draws,)."""
+    """Compute macro F1 over the classes present in the truth of each bootstrap draw, (draws,)."""
     hits, truth = confusions.diagonal(axis1=1, axis2=2), confusions.sum(axis=2, dtype=np.int64)
     margins = np.concatenate([hits, truth, truth + confusions.sum(axis=1, dtype=np.int64)], axis=1).astype(np.float64)
     sums = np.concatenate([weights @ margins for weights in bootstrap.times_drawn(len(margins))])

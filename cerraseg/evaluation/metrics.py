@@ -1,8 +1,4 @@
-"""Scores of a land-cover prediction, from pixel counts only.
-
-A confusion matrix is counted once, block by block, and every score follows from its counts, so that any score can be
-checked again from the published ``confusion.csv``.
-"""
+"""Scores of a land-cover prediction from pixel counts: any score can be computed again from ``confusion.csv``."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -21,10 +17,10 @@ Numbers = NDArray[np.int64] | NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 
 BLOCK_PIXELS = 1 << 19
-"""Pixels counted at once: the temporary arrays (a few bytes a pixel) stay small, whatever the masks' size."""
+"""Pixels counted at once, which bounds the temporary arrays."""
 
 MOST_CLASSES = 15
-"""With the row of ignored pixels, truth and prediction of a pixel then fit one byte."""
+"""With the ignored pixels, truth and prediction of a pixel then fit one byte."""
 
 DECIMALS = 6
 PER_CLASS = ("precision", "recall", "f1", "iou", "support", "predicted")
@@ -55,11 +51,11 @@ class Scores:
     predicted: Counts
 
     def summary(self) -> dict[str, float]:
-        """The nine scores over all classes, by name, rounded to six decimals."""
+        """Return the nine scores over all classes, by name, rounded to six decimals."""
         return {name: round(value, DECIMALS) for name, value in vars(self).items() if name not in PER_CLASS}
 
     def by_class(self, classes: Sequence[LandCover]) -> list[dict[str, object]]:
-        """One row a class: id, abbreviation, name, then precision, recall, f1, iou, support and predicted."""
+        """Return one row per class: id, abbreviation, name, then precision, recall, f1, iou, support and predicted."""
         return [
             {"id": entry.id, "abbreviation": entry.abbreviation, "name": entry.name}
             | {name: round(getattr(self, name)[entry.id].item(), DECIMALS) for name in PER_CLASS}
@@ -70,26 +66,25 @@ class Scores:
 def confusion_matrix(truth: Bytes, prediction: Bytes, classes: int) -> Counts:
     """Count pixels by true class (rows) and predicted class (columns): int64 ``(classes, classes)``.
 
-    ``truth`` and ``prediction`` are uint8 arrays of one shape, e.g. ``(patches, H, W)``; they may be memory-mapped, as
-    they are read in blocks along the first axis. Pixels where ``truth`` is 255 are not counted.
+    Args:
+        truth: uint8 class ids, e.g. ``(patches, H, W)``; pixels of 255 are not counted. May be memory-mapped, as both
+            are read in blocks along the first axis.
+        prediction: uint8 class ids of the same shape.
+        classes: number of classes of the level.
 
-    Raises :class:`DataError` if shapes or types differ from that, or a value is no class id (255 is none in
-    ``prediction``).
+    Raises:
+        DataError: if shapes or types differ from that, or a value is no class id.
     """
     counts = np.zeros(256, dtype=np.int64)
     for _, codes in _codes(truth, prediction, classes):
-        # Two neighbouring pixels are counted as one number of two bytes, then told apart: half the steps of bincount.
-        flat = codes.ravel()
-        even = flat.size // 2 * 2
-        pairs = np.bincount(flat[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
-        counts += pairs.sum(axis=0) + pairs.sum(axis=1) + np.bincount(flat[even:], minlength=256)
+        counts += np.bincount(codes.ravel(), minlength=256)
     return _square(counts, classes)
 
 
 def patch_confusions(truth: Bytes, prediction: Bytes, classes: int) -> NDArray[np.uint16 | np.uint32]:
-    """:func:`confusion_matrix` of every patch: ``(N, classes, classes)`` from masks ``(N, H, W)``, alike in all else.
+    """Compute :func:`confusion_matrix` of every patch: ``(N, classes, classes)`` from masks ``(N, H, W)``.
 
-    Counts are uint16; uint32 where a patch has more than 65,535 pixels.
+    Counts are uint16, or uint32 where a patch has more than 65,535 pixels.
     """
     pixels = math.prod(truth.shape[1:])
     counts = np.zeros((len(truth), 256), dtype=np.uint16 if pixels < 1 << 16 else np.uint32)
@@ -100,7 +95,7 @@ def patch_confusions(truth: Bytes, prediction: Bytes, classes: int) -> NDArray[n
 
 
 def _codes(truth: Bytes, prediction: Bytes, classes: int) -> Iterator[tuple[int, Bytes]]:
-    """Blocks of patches ``(patches, pixels)``: the first one's place, and ``16 * (truth + 1) + prediction`` a pixel.
+    """Yield blocks of ``16 * (truth + 1) + prediction`` ``(patches, pixels)`` with the index of their first patch.
 
     Adding 1 wraps the ignored 255 round to 0.
     """
@@ -133,22 +128,25 @@ def _codes(truth: Bytes, prediction: Bytes, classes: int) -> Iterator[tuple[int,
 
 
 def _square(counts: NDArray[Any], classes: int) -> NDArray[Any]:
-    """Counts of codes ``(..., 256)`` as matrices ``(..., classes, classes)``, without the ignored pixels."""
+    """Arrange counts of codes ``(..., 256)`` as ``(..., classes, classes)``, without the ignored pixels."""
     return counts.reshape(*counts.shape[:-1], 16, 16)[..., 1 : classes + 1, :classes].copy()
 
 
 def compute_scores(confusion: ArrayLike) -> Scores:
-    """Every score of a confusion matrix ``(classes, classes)`` of pixel counts, rows truth, columns prediction.
+    """Compute every score of a confusion matrix ``(classes, classes)`` of pixel counts, rows truth, columns prediction.
 
     The averaging rule is the published benchmark's: ``macro_f1``, ``macro_precision``, ``macro_recall`` and ``miou``
     are the plain mean over **all** classes of the level, with 0 for a class that was never predicted or is absent from
     both. ``macro_f1_present`` and ``miou_present`` are the mean over the classes present in the truth. A ratio whose
-    denominator is 0 counts as 0 everywhere (also kappa, when truth and prediction hold one and the same class).
+    denominator is 0 counts as 0 (also kappa, when truth and prediction hold one and the same class).
 
-    Raises :class:`DataError` if the matrix is not square, has a negative count or counts no pixel.
+    Raises:
+        DataError: if the matrix counts no pixel.
     """
-    counts = _checked(confusion)
+    counts = np.asarray(confusion, dtype=np.int64)
     total = int(counts.sum())
+    if not total:
+        raise DataError("no labelled pixel is counted; expected at least one: check that the test patches have labels.")
     hits, support, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
     precision, recall = ratio(hits, predicted), ratio(hits, support)
     f1, iou = class_scores(hits, support + predicted)
@@ -174,30 +172,15 @@ def compute_scores(confusion: ArrayLike) -> Scores:
 
 
 def ratio(part: Numbers, whole: Numbers) -> Vector:
-    """``part / whole`` element by element, 0 where ``whole`` is 0."""
+    """Divide ``part`` by ``whole``, 0 where ``whole`` is 0."""
     return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
 
 
 def class_scores(hits: Numbers, pixels: Numbers) -> tuple[Vector, Vector]:
-    """F1 and IoU of every class, of the shape of ``hits``, by the published rule.
+    """Compute F1 and IoU of every class, of the shape of ``hits``, by the published rule.
 
-    ``hits`` are the pixels found right, ``pixels`` the true pixels plus the predicted ones. A class that is never
-    predicted, or neither predicted nor true, has 0.
+    Args:
+        hits: pixels found right.
+        pixels: true plus predicted pixels. A class that is never predicted, or neither predicted nor true, has 0.
     """
     return ratio(2 * hits, pixels), ratio(hits, pixels - hits)
-
-
-def _checked(confusion: ArrayLike) -> Counts:
-    counts = np.asarray(confusion)
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not np.issubdtype(counts.dtype, np.integer):
-        raise DataError(
-            f"the confusion matrix is {counts.dtype} {counts.shape}; expected whole numbers, rows true and columns "
-            "predicted: count it with confusion_matrix()."
-        )
-    counts = counts.astype(np.int64)
-    if counts.sum() <= 0 or counts.min() < 0:
-        raise DataError(
-            f"the confusion matrix counts {counts.sum()} pixels (lowest entry {counts.min(initial=0)}); expected at "
-            "least one labelled pixel and no negative count: check that the test patches have labels."
-        )
-    return counts

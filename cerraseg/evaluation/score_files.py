@@ -1,4 +1,4 @@
-"""The files that a scenario's scores stand in: written by the evaluation, read by tables and figures."""
+"""The files of a scenario's scores: written by the evaluation, read by tables and figures."""
 
 import csv
 import json
@@ -31,32 +31,27 @@ HEADLINES = ("accuracy", "macro_f1", "miou", "kappa")
 def write_scores(
     folder: Path, confusions: ArrayLike, ids: Sequence[str], classes: Sequence[LandCover], info: Mapping[str, object]
 ) -> Scores:
-    """Score patches; write ``metrics.json``, ``summary.json``, ``patches.npz``, ``classes.csv`` and ``confusion.csv``
-    into ``folder``. The summary holds the :data:`HEADLINES` among the scores alone, for tools that compare runs.
+    """Score patches; write ``metrics.json``, ``summary.json`` (the :data:`HEADLINES` alone), ``patches.npz``,
+    ``classes.csv`` and ``confusion.csv``.
 
-    ``confusions`` are the counts ``(N, classes, classes)`` (:func:`patch_confusions`) of the patches ``ids``, both kept
-    in ``patches.npz``. ``info`` goes into the JSON as it is. It must hold ``scenario`` (id, model, modality, weighting,
-    level, recipe, seed), ``source`` (label of the data, e.g. "simulated landscape") and ``patches`` (how many were
-    scored); ``training`` may give ``epochs``, ``edges`` the precision, recall and f1 by tolerance in pixels,
-    ``leakage`` the scores by distance from the training patches. To it are added ``pixels`` (scored), ``rule``,
-    ``scores``, ``intervals`` (95 %) and ``classes``. The same input gives the same bytes.
+    The same input gives the same bytes.
 
-    Raises :class:`DataError` if a key is missing, taken or not writable as strict JSON (NaN is not), or ``classes`` or
-    ``ids`` do not fit ``confusions``.
+    Args:
+        folder: where the files go.
+        confusions: counts ``(N, classes, classes)`` of the patches, see :func:`patch_confusions`.
+        ids: the patches' ids.
+        classes: of the scenario's level, in id order.
+        info: facts for the JSON: ``scenario`` (id, model, modality, weighting, level, recipe, seed), ``source`` (label
+            of the data), ``patches`` (how many were scored), and as known ``training`` (``epochs``), ``edges`` (scores
+            by tolerance in pixels) and ``leakage``. Added are ``pixels``, ``rule``, ``scores``, ``intervals`` (95 %)
+            and ``classes``.
+
+    Raises:
+        DataError: if no pixel has a label, or ``info`` is not writable as strict JSON (NaN is not).
     """
     counts = np.asarray(confusions)
-    if counts.ndim != 3 or not len(counts) == len(ids) == len(set(ids)):
-        raise DataError(
-            f"{len(set(ids))} different ids were given for counts of shape {counts.shape}; expected one id a patch and "
-            "counts (patches, classes, classes): count them with patch_confusions()."
-        )
     matrix = counts.sum(axis=0)
     result = compute_scores(matrix)
-    if [entry.id for entry in classes] != list(range(len(matrix))):
-        raise DataError(
-            f"{len(classes)} classes were given for a confusion matrix of {len(matrix)}; expected one a row in id "
-            "order: pass the classes of the scenario's level."
-        )
     text = _json(info, result, counts, classes)
     summary = {name: value for name, value in result.summary().items() if name in HEADLINES}
     by_class = [list(row.values()) for row in result.by_class(classes)]
@@ -80,11 +75,6 @@ def _json(info: Mapping[str, object], result: Scores, confusions: Counts, classe
         "intervals": {name: np.round(bootstrap.interval(drawn[name]), DECIMALS).tolist() for name in drawn},
         "classes": result.by_class(classes),
     }
-    if {"scenario", "source", "patches"} - info.keys() or added.keys() & info.keys():
-        raise DataError(
-            f"info holds {sorted(info)}; expected scenario, source and patches, and none of {sorted(added)}: "
-            "pass what the step knows and leave the scores to write()."
-        )
     try:
         return json.dumps({**info, **added}, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
     except (TypeError, ValueError) as error:
@@ -95,11 +85,11 @@ def _json(info: Mapping[str, object], result: Scores, confusions: Counts, classe
 
 
 def read_patches(path: str | Path) -> tuple[NDArray[np.str_], NDArray[np.integer]]:
-    """Read a ``patches.npz``: the patches' ids ``(N,)`` and their counts ``(N, classes, classes)``."""
+    """Read the ids ``(N,)`` and counts ``(N, classes, classes)`` of a ``patches.npz``."""
     try:
         with np.load(path) as file:
             return file["ids"], file["confusion"]
-    except Exception as error:  # a damaged archive makes numpy, zipfile and zlib trip over anything
+    except Exception as error:  # readers of a damaged archive may raise anything
         raise DataError(
             f"{path} cannot be read as counts of patches ({error}); expected a patches.npz of the evaluation: "
             "run it again."
@@ -119,8 +109,7 @@ def _write_csv(path: Path, header: Sequence[object], rows: Sequence[Sequence[obj
 def set_aside_others(folder: Path, keep: Collection[str]) -> None:
     """Move the scores of scenarios that are not among ``keep`` from ``folder`` to ``former-scores`` beside it.
 
-    A scores folder then holds what its benchmark compares and nothing else, so that one hash over it says whether two
-    machines compare the same.
+    The hash of the scores folder is then that of what its benchmark compares.
     """
     for scores_of in sorted(path for path in folder.iterdir() if path.name not in keep):
         former = folder.with_name("former-scores") / scores_of.name

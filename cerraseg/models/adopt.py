@@ -1,4 +1,4 @@
-"""Take a checkpoint that was not trained here, released or the user's own, as a scenario's."""
+"""Take a released or a user's own checkpoint as a scenario's."""
 
 import hashlib
 import json
@@ -30,20 +30,20 @@ def adopt(
     output: Path,
     origin: Path,
 ) -> None:
-    """Check a checkpoint file against a scenario and write it as one that every later step takes.
+    """Check a checkpoint file against a scenario and write it as a CerraSeg checkpoint.
 
     Args:
         file: a CerraSeg checkpoint, or a bare state dict: of segmentation-models-pytorch's U-Net, or of TransNuSeg
-            under the published names. Nothing but tensors and plain values is ever unpickled.
+            under the published names. Only tensors and plain values are unpickled.
         scenario: what the file should be.
-        recipe: says for a bare state dict whether its input is normalised.
-        settings: those of a bare U-Net; a TransNuSeg's dimensions are read off the shapes.
+        recipe: whether the input of a bare state dict's model is normalised.
+        settings: of a bare U-Net; a TransNuSeg's dimensions follow from the shapes.
         statistics: of this run's training split, for a recipe that normalises.
         output: checkpoint to write.
         origin: JSON to write: name, bytes and SHA-256 of ``file``.
 
     Raises:
-        DataError: if the file is unsafe, no checkpoint, or another scenario's; the error says which it would fit.
+        DataError: if the file is unsafe, no checkpoint, or another scenario's; the message names one that it fits.
     """
     content = read_parameters(file)
     try:
@@ -75,7 +75,7 @@ def adopt(
 
 
 def _kind(file: Path, state: Mapping[str, Tensor]) -> tuple[str, str, str]:
-    """Model, modality and level that the names and shapes of a state dict tell."""
+    """Infer model, modality and level from the names and shapes of a state dict."""
     kernels = {name: tensor.shape for name, tensor in state.items() if tensor.ndim == 4}
     encoder = [name for name in kernels if name.startswith("encoder.")]
     if {"patch_embed.proj.weight", "output.weight"} <= kernels.keys():

@@ -1,34 +1,35 @@
-"""The models by name, and those that a configuration describes.
+"""Build a model by its name.
 
 A model takes (B, channels, H, W) float32 and returns logits (B, classes, H, W), or a pair of them: of the classes, and
 of interior and edge.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from cerraseg.core.errors import ConfigError
-from cerraseg.models.smp import build_own
+from cerraseg.models.smp import build_custom, build_unet
 from cerraseg.models.transnuseg import build_transnuseg
-from cerraseg.models.unet import build_unet
-
-MODELS: dict[str, Callable[..., nn.Module]] = {"unet": build_unet, "transnuseg": build_transnuseg}
-"""Built-in model → function of (channels, classes, **settings) that builds it."""
 
 
 def build(name: str, channels: int, classes: int, settings: Mapping[str, Any]) -> nn.Module:
-    """Build the model ``name`` for ``channels`` input bands and ``classes`` output classes.
+    """Build a model for ``channels`` input bands and ``classes`` output classes.
 
-    A name that is not in :data:`MODELS` is one of a configuration's own; its settings say what it is.
+    Args:
+        name: ``unet``, ``transnuseg`` or a model of the configuration's section ``models``.
+        channels: input bands.
+        classes: output classes.
+        settings: the model's keyword arguments.
 
     Raises:
-        ConfigError: if the settings are those of no model.
+        ConfigError: if no such model can be built; the message begins with the key at fault.
     """
-    if name in MODELS:
-        return MODELS[name](channels, classes, **settings)
+    if name == "transnuseg":
+        return build_transnuseg(channels, classes, **settings)
+    section, build_network = ("unet", build_unet) if name == "unet" else (f"models.{name}", build_custom)
     try:
-        return build_own(channels, classes, **settings)
+        return build_network(channels, classes, **settings)
     except ConfigError as error:
-        raise ConfigError(f"models.{name}.{error}") from None
+        raise ConfigError(f"{section}.{error}") from None

@@ -1,4 +1,4 @@
-"""What predictions of patches and of scenes share: the device, its arithmetic, and from probabilities to a class."""
+"""The device of predictions, its arithmetic, and the decision from probabilities to a class."""
 
 from contextlib import AbstractContextManager
 from typing import Any, Literal
@@ -12,22 +12,22 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """Return the GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def arithmetic(on: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """What the forward pass computes in; enter it once, since bfloat16 parameters are made anew at each entry."""
+    """Return the context of the forward pass; enter it once, as each entry casts the parameters to bfloat16 anew."""
     return torch.autocast(on.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """Softmax of logits (B, classes, H, W), in float32."""
+    """Compute the softmax of logits (B, classes, H, W), in float32."""
     return logits.float().contiguous().softmax(1)
 
 
 def decide(probabilities: Tensor, hierarchical: bool = False) -> tuple[Tensor, Tensor]:
-    """Class ids and confidence in percent, uint8 (B, H, W), of probabilities (B, classes, H, W).
+    """Decide class ids and confidence in percent, uint8 (B, H, W), from probabilities (B, classes, H, W).
 
     With ``hierarchical`` they are those of L2: first the L1 class with the largest sum over its L2 classes is taken,
     then the best of these, so that the map of L1 is the parent of that of L2 at every pixel. The confidence is that of
@@ -48,10 +48,9 @@ def _of_best_parent(probabilities: Tensor) -> Tensor:
 
 
 def _first_best(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The first class with the largest value, uint8, and that value: (B, H, W) of (B, classes, H, W).
+    """Return the first class with the largest value, uint8, and that value: (B, H, W) of (B, classes, H, W).
 
-    As with ``max(1)``, whose search for the place is slow: here a class id is the number of classes before the first
-    that reaches the maximum.
+    A class id is the number of classes before the first that reaches the maximum; ``max(1)`` is far slower.
     """
     best = values.amax(1)
     ids, behind = torch.zeros_like(best, dtype=torch.uint8), torch.ones_like(best, dtype=torch.bool)
@@ -62,5 +61,5 @@ def _first_best(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def percent(share: Tensor) -> Tensor:
-    """A share of 0 to 1 as whole percent, uint8."""
+    """Convert a share from 0 to 1 to whole percent, uint8."""
     return (share * 100).round().to(torch.uint8)

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 
 class LateFusion(nn.Module):
-    """Takes the place of an encoder that would see all bands: the same features by number, shape and stride.
+    """Replace an encoder of all bands: its features have the same number, shapes and strides.
 
-    A 1 × 1 convolution makes of the modalities' channels at a scale as many as one encoder has there. It begins as
-    their mean, so that what pretrained encoders see is kept. What has nothing to learn, the images themselves and the
-    empty features that some encoders put in for a scale, is stacked.
+    At each scale a 1 × 1 convolution reduces the modalities' channels to those of one encoder. It is initialised to
+    their mean, which keeps pretrained features. Scales without parameters (the images themselves, and the empty
+    features of some encoders) are concatenated.
     """
 
     def __init__(self, encoders: Sequence[nn.Module], bands: Sequence[int], whole: Any) -> None:
-        """Join ``encoders``, each of so many ``bands``, in the place of ``whole``, the same one for all bands."""
+        """Join ``encoders``, one per number of ``bands``, in the place of ``whole``, the encoder of all bands."""
         super().__init__()
         self.encoders, self.bands = nn.ModuleList(encoders), tuple(bands)
         self.out_channels, self.output_stride = list(whole.out_channels), whole.output_stride
@@ -30,7 +30,7 @@ class LateFusion(nn.Module):
         self.joins = nn.ModuleList(map(_join, scales, self.out_channels))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Features of images (B, sum of bands, H, W), one tensor a scale."""
+        """Compute the features of images (B, sum of bands, H, W), one tensor per scale."""
         parts = torch.split(images, list(self.bands), 1)
         features = (encoder(part) for encoder, part in zip(self.encoders, parts, strict=True))
         scales = zip(*features, strict=True)

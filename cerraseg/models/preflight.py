@@ -1,4 +1,4 @@
-"""Whether a configuration's own models can be built: tried once, in a process of its own, as torch takes seconds."""
+"""Build a configuration's models once before anything runs, in a process of its own, as torch takes seconds to load."""
 
 import hashlib
 import importlib.util
@@ -6,70 +6,93 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from cerraseg.config import custom_models
 from cerraseg.config.scenario import Scenario
-from cerraseg.core.errors import ConfigError
+from cerraseg.config.search_space import OF_MODEL
+from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
-from cerraseg.core.layout import SOURCE
+from cerraseg.core.layout import SIZE, SOURCE
 from cerraseg.core.logs import log
+from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.core.versions import versions
 
-TRIED = Path(".snakemake/cerraseg-models")
-"""Holds an empty file for each set of models that was found well."""
+PASSED = Path(".snakemake/cerraseg-models")
+"""Holds an empty file for each set of models that passed."""
+
+USUAL_ENCODERS = ("resnet18", "resnet34", "resnet50", "tu-mobilenetv3_small_100")
+"""Encoders that U-Nets of any depth are built with: these need no trial, so that usual configurations start at once."""
+
+Trial = Mapping[str, Any]
+"""Arguments of :func:`model_error`."""
 
 
-def check_models(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:
-    """Try the own models that the scenarios name, and the U-Net beside them, unless the same ones were tried before.
-
-    A fault of the U-Net alone shows in its training: without own models nothing is tried, so that nobody waits.
+def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario]) -> None:
+    """Try the U-Net and the custom models of the scenarios and of the search, unless the same ones passed before.
 
     Raises:
-        ConfigError: with the library's words for each model that cannot be built or run, or that its pretrained file
-            does not fit.
+        ConfigError: if a model cannot be built or trained, or its pretrained file does not fit it.
     """
-    trials = _trials(config, scenarios)
-    if not any(trial["model"] in config["models"] for trial in trials):
+    trials = [*_trials(config, scenarios)]
+    if not trials:
         return
     if not importlib.util.find_spec("segmentation_models_pytorch"):
         log.warning("the models are not checked before the run: segmentation-models-pytorch is not installed here")
         return
-    tried = TRIED / _digest(trials)
-    if tried.exists():
+    passed = PASSED / _digest(trials)
+    if passed.exists():
         return
-    if faults := _faults(trials):
-        raise ConfigError("the models have faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
-    with atomic_write(tried) as temporary:
+    if errors := _run(trials):
+        raise ConfigError("the models have faults:\n" + "\n".join(f"  - {error}" for error in errors))
+    with atomic_write(passed) as temporary:
         temporary.touch()
 
 
-def _trials(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> list[dict[str, Any]]:
-    """Arguments of ``cerraseg.models.model_trial.fault``, one set for each model and modality."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+def _trials(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> Iterator[Trial]:
+    """Yield a trial for each model and modality, and for each combination of the model's settings in a search."""
+    found: dict[tuple[str, str], Scenario] = {}
     for scenario in scenarios:
-        own = config["models"].get(scenario.model)
-        if own is not None or scenario.model == "unet":
-            settings = config["unet"] if own is None else custom_models.build_settings(own)
-            named = {"model": scenario.model, "modality": scenario.modality, "level": scenario.level}
-            file = (own or {}).get("pretrained")
-            found.setdefault((scenario.model, scenario.modality), {**named, "settings": settings, "pretrained": file})
-    return list(found.values())
+        found.setdefault((scenario.model, scenario.modality), scenario)
+    patches = min(2, config["training"]["batch_size"] // config["training"]["accumulate"])
+    for (model, modality), scenario in found.items():
+        custom = config["models"].get(model)
+        if custom is None and model != "unet":
+            continue
+        given = config["unet"] if custom is None else custom_models.build_settings(custom)
+        for settings in [given, *_searched(config, scenario, given)]:
+            if custom is not None or settings["encoder"] not in USUAL_ENCODERS:
+                yield {
+                    "model": model,
+                    "modality": modality,
+                    "level": scenario.level,
+                    "settings": settings,
+                    "pretrained": (custom or {}).get("pretrained"),
+                    "patches": patches,
+                }
 
 
-def _digest(trials: Sequence[Mapping[str, Any]]) -> str:
+def _searched(config: Mapping[str, Any], scenario: Scenario, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    tune = config["tune"]
+    space = {key.removeprefix(OF_MODEL): of for key, of in tune["space"].items() if key.startswith(OF_MODEL)}
+    if tune["scenario"] == scenario.id and space:
+        for values in product(*space.values()):
+            yield {**settings, **dict(zip(space, values, strict=True))}
+
+
+def _digest(trials: Sequence[Trial]) -> str:
     files = [Path(trial["pretrained"]) for trial in trials if trial["pretrained"]]
     states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(json.dumps([trials, states, versions()]).encode()).hexdigest()[:16]
 
 
-def _faults(trials: Sequence[Mapping[str, Any]]) -> list[str]:
-    package = str(SOURCE)
-    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+def _run(trials: Sequence[Trial]) -> list[str]:
+    path = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
-        [sys.executable, "-m", "cerraseg.models.model_trial"],
+        [sys.executable, "-m", "cerraseg.models.preflight"],
         input=json.dumps(trials),
         env={**os.environ, "PYTHONPATH": path},
         text=True,
@@ -78,5 +101,38 @@ def _faults(trials: Sequence[Mapping[str, Any]]) -> list[str]:
     )
     if done.returncode:
         return [f"they cannot be tried: {done.stderr.strip()[-2000:]}"]
-    faults: list[str] = json.loads(done.stdout.splitlines()[-1])
-    return faults
+    errors: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return errors
+
+
+def model_error(
+    model: str, modality: str, level: str, settings: Mapping[str, Any], pretrained: str | None, patches: int
+) -> str:
+    """Build a model and compute ``patches`` empty patches as in training; return what is wrong, empty if nothing."""
+    import torch  # here, as the workflow imports this module and must not load torch
+
+    from cerraseg.models.factory import build
+    from cerraseg.models.pretrained import load_encoder
+
+    section, bands = "unet" if model == "unet" else f"models.{model}", MODALITIES[modality]
+    expected = (patches, len(LEVELS[level]), SIZE, SIZE)
+    try:
+        built = build(model, len(bands), len(LEVELS[level]), settings).train()
+        if pretrained:
+            load_encoder(built, bands, Path(pretrained))
+    except ConfigError as error:
+        return str(error)
+    except DataError as error:
+        return f"{section}.pretrained: {error}"
+    try:
+        with torch.no_grad():
+            found = tuple(built(torch.zeros(patches, len(bands), SIZE, SIZE)).shape)
+    except Exception as error:  # any option may be given, and the library's words explain best what is wrong with it
+        alone = " (or training.batch_size and training.accumulate, which leave one patch at a time)" * (patches < 2)
+        return f"{section}: fails on {patches} x {len(bands)} x {SIZE} x {SIZE}: {error}; change its options{alone}"
+    return f"{section}: makes {found} of patches, expected {expected}; change its options" * (found != expected)
+
+
+if __name__ == "__main__":
+    found = [model_error(**trial) for trial in json.load(sys.stdin)]
+    print(f"\n{json.dumps(list(dict.fromkeys(filter(None, found))))}")

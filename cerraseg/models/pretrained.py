@@ -1,4 +1,4 @@
-"""Start an own model's encoder from parameters that were trained elsewhere, on other bands too."""
+"""Load parameters that were trained elsewhere, on other bands too, into a custom model's encoder."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from cerraseg.core.logs import log
 from cerraseg.models.late_fusion import LateFusion
 from cerraseg.models.state_dict import read_parameters
 
-LEAST = 0.9
+MINIMUM_SHARE = 0.9
 """Share of an encoder's tensors that a file must hold."""
 
 _COLOURS = ("B04", "B03", "B02")  # red, green, blue
@@ -23,14 +23,14 @@ def load_encoder(model: nn.Module, bands: Sequence[str], file: Path) -> None:
     """Load the encoder's parameters from a file; of late fusion, those of each encoder.
 
     Args:
-        model: of :func:`cerraseg.models.smp.build_own`, loaded in place. What the file lacks stays as it was drawn.
+        model: of :func:`cerraseg.models.smp.build_custom`, changed in place. What the file lacks stays as it is.
         bands: names of the model's bands.
         file: a state dict of an encoder as segmentation-models-pytorch names it, of a whole model of that library, of
-            timm's model (its head is left out) or torchvision's, or a CerraSeg checkpoint. The first layer is made to
-            fit by :func:`adapt`.
+            timm's model (its head is left out) or torchvision's, or a CerraSeg checkpoint. The first layer is adapted
+            by :func:`adapt_bands`.
 
     Raises:
-        DataError: if the file is unsafe or holds less than :data:`LEAST` of the encoder's tensors.
+        DataError: if the file is unsafe or holds less than :data:`MINIMUM_SHARE` of the encoder's tensors.
     """
     content = read_parameters(file)
     given = {_bare(name): tensor for name, tensor in content.get("parameters", content).items()}
@@ -49,7 +49,7 @@ def _load(encoder: nn.Module, given: Mapping[str, Tensor], bands: Sequence[str],
     taken = {name: found for name in own if (found := _fitted(own[name], given.get(_bare(name)), bands)) is not None}
     wanted = [name for name in own if not name.endswith("num_batches_tracked")]  # older files have no such counts
     lacking = [name for name in wanted if name not in taken]
-    if len(lacking) > (1 - LEAST) * len(wanted):
+    if len(lacking) > (1 - MINIMUM_SHARE) * len(wanted):
         raise DataError(
             f"{file}: holds {len(wanted) - len(lacking)} of the encoder's {len(wanted)} tensors by name and shape, "
             f"not {', '.join(lacking[:3])}, ...; its own names are {', '.join(list(given)[:3])}, ... Expected a state "
@@ -68,27 +68,27 @@ def _load(encoder: nn.Module, given: Mapping[str, Tensor], bands: Sequence[str],
 
 
 def _bare(name: str) -> str:
-    """A name without what a wrapper puts before it; timm writes ``stages_0`` for ``stages.0`` in its encoders."""
+    """Strip the prefixes of wrappers from a name; timm writes ``stages_0`` for ``stages.0`` in its encoders."""
     while prefix := next((prefix for prefix in _PREFIXES if name.startswith(prefix)), ""):
         name = name.removeprefix(prefix)
     return re.sub(r"\.(\d+)", r"_\1", name)
 
 
 def _fitted(own: Tensor, found: Tensor | None, bands: Sequence[str]) -> Tensor | None:
-    """What the file has for a tensor, in its shape; None where that has another one."""
+    """Return the file's tensor in the shape of the encoder's, adapted to the bands if need be; None if it differs."""
     if found is None or found.shape == own.shape:
         return found
     first = own.ndim == found.ndim == 4 and own.shape[1] == len(bands)
     alike = first and (own.shape[0], *own.shape[2:]) == (found.shape[0], *found.shape[2:])
-    return adapt(found, bands) if alike else None
+    return adapt_bands(found, bands) if alike else None
 
 
-def adapt(kernels: Tensor, bands: Sequence[str]) -> Tensor:
-    """Kernels of a first layer (out, inputs, h, w) for other bands: (out, bands, h, w).
+def adapt_bands(kernels: Tensor, bands: Sequence[str]) -> Tensor:
+    """Adapt the kernels of a first layer (out, inputs, h, w) to other bands: (out, bands, h, w).
 
-    Of three inputs, red, green and blue, those of B04, B03 and B02; every other band takes the mean over the inputs.
-    All are scaled by inputs / bands, the usual factor (timm's ``adapt_input_conv`` and segmentation-models-pytorch,
-    which repeat the inputs in turn): where all bands have the same value, the layer gives what it gave before.
+    Of three inputs (red, green, blue), B04, B03 and B02 take theirs; every other band takes the mean over the inputs.
+    All are scaled by inputs / bands, the usual factor (timm's ``adapt_input_conv``): where all bands have the same
+    value, the output is as before.
     """
     adapted = kernels.mean(1, keepdim=True).repeat(1, len(bands), 1, 1)
     if kernels.shape[1] == len(_COLOURS):

@@ -1,7 +1,7 @@
-"""The authors' released checkpoints: find each scenario's file by its name.
+"""Find the authors' released checkpoint of a scenario by the file's name.
 
 Known names are ``unet_14cMSISAR_W_model_epoch_92.pt``, ``unet_7cMSISAR_2nonW_model_epoch_29.pt`` and
-``transnuseg_7cMSISAR_w_epoch:12_loss….pt``; some zips and file systems put another sign for the colon.
+``transnuseg_7cMSISAR_w_epoch:12_loss….pt``; some zips and file systems replace the colon.
 """
 
 import hashlib
@@ -35,20 +35,21 @@ class Released(NamedTuple):
 
 
 def find_checkpoints(folder: Path) -> dict[Key, Path]:
-    """Return the checkpoint file of every scenario that ``folder`` holds, at any depth, in the order of the keys.
+    """Find the checkpoint file of every scenario in ``folder``, at any depth, in the order of the keys.
 
-    The modality stands in the file's name, else in that of the nearest folder above it. Of several files for one
-    scenario the highest epoch is taken: the authors' code saves the best model so far under its epoch. A file that
-    cannot be understood is skipped with a warning.
+    The modality is in the file's name, else in that of the nearest folder above it. Of several files for one scenario
+    the highest epoch is taken, as the authors' code saves the best model so far under its epoch. A file with another
+    kind of name is skipped with a warning.
 
-    Raises :class:`DataError` for a file whose name and folder contradict each other.
+    Raises:
+        DataError: if the name and the folder of a file contradict each other.
     """
     candidates: defaultdict[Key, list[tuple[int, Path]]] = defaultdict(list)
     for file in _files(folder):
-        if (understood := _understand(file, folder)) is None:
+        if (parsed := _parse(file, folder)) is None:
             log.warning("skipped %s: its name does not tell model, classes, modality and weighting", file)
             continue
-        key, epoch = understood
+        key, epoch = parsed
         candidates[key].append((epoch, file))
     found = {}
     for key, files in sorted(candidates.items()):
@@ -61,14 +62,18 @@ def find_checkpoints(folder: Path) -> dict[Key, Path]:
 
 
 def released_checkpoint(listing: Path, scenario: Scenario) -> Path:
-    """The file that a listing names for a scenario; raises as :func:`read_listing` and :func:`choose_checkpoint` do."""
+    """Return the file of a scenario by a listing; raises as :func:`read_listing` and :func:`choose_checkpoint` do."""
     return choose_checkpoint(
         read_listing(listing), scenario.model, scenario.modality, scenario.weighting, scenario.level
     ).file
 
 
 def choose_checkpoint(found: Mapping[Key, T], model: str, modality: str, weighting: str, level: str) -> T:
-    """Return what ``found`` holds for the scenario; raise :class:`DataError` that lists the nearest if it has none."""
+    """Return the entry of a scenario in ``found``.
+
+    Raises:
+        DataError: if there is none; the message lists the others, the most similar first.
+    """
     wanted = (model, modality, weighting, level)
     if wanted in found:
         return found[wanted]
@@ -81,10 +86,12 @@ def choose_checkpoint(found: Mapping[Key, T], model: str, modality: str, weighti
 
 
 def write_listing(path: Path, folder: Path, origin: Mapping[str, object]) -> None:
-    """Write a JSON listing of the checkpoints in ``folder``: ``origin``, and file, bytes and SHA-256 per scenario.
+    """List the checkpoints in ``folder`` as JSON: ``origin``, and file, bytes and SHA-256 of each scenario.
 
-    Files stand relative to ``folder``, keys are sorted and there is no time stamp: the same files give the same bytes.
-    Raises :class:`DataError` if ``folder`` holds no checkpoint.
+    The same files give the same bytes.
+
+    Raises:
+        DataError: if ``folder`` holds no checkpoint.
     """
     found = find_checkpoints(folder)
     if not found:
@@ -104,9 +111,10 @@ def write_listing(path: Path, folder: Path, origin: Mapping[str, object]) -> Non
 
 
 def read_listing(path: Path) -> dict[Key, Released]:
-    """Read what :func:`write_listing` wrote.
+    """Read a listing of :func:`write_listing`.
 
-    Raises :class:`DataError` if it cannot be read, or if a file is gone or has another size than was listed.
+    Raises:
+        DataError: if it cannot be read, or if a file is gone or has another size than was listed.
     """
     try:
         listing = json.loads(path.read_text(encoding="utf-8"))
@@ -130,7 +138,7 @@ def read_listing(path: Path) -> dict[Key, Released]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the checkpoint files below ``folder`` in name order, without what macOS puts into zips."""
+    """Yield the checkpoint files below ``folder`` in name order, without hidden ones and those that macOS adds."""
     for file in sorted(folder.rglob("*")):
         parts = file.relative_to(folder).parts
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
@@ -138,7 +146,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield file
 
 
-def _understand(file: Path, folder: Path) -> tuple[Key, int] | None:
+def _parse(file: Path, folder: Path) -> tuple[Key, int] | None:
     """Return scenario and epoch (-1 if not given) from the name of ``file`` and its folders up to ``folder``."""
     before, _, after = file.stem.lower().partition("epoch")
     words = [word for word in re.split(r"[^a-z0-9]+", before) if word]

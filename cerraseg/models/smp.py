@@ -1,13 +1,12 @@
-"""The models that a configuration describes: any architecture of segmentation-models-pytorch, any of its encoders."""
+"""Networks of segmentation-models-pytorch: the U-Net and the models of the configuration's section ``models``."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import segmentation_models_pytorch as smp
 import timm
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from cerraseg.config.custom_models import check_origin
 from cerraseg.config.suggestions import meant, nearest
@@ -15,13 +14,34 @@ from cerraseg.core.errors import ConfigError
 from cerraseg.core.taxonomy import MODALITIES
 from cerraseg.models.late_fusion import LateFusion
 
-Fusion = Literal["early", "late"]
-
 ARCHITECTURES: dict[str, Any] = {kind.__name__: kind for kind in smp.MODEL_ARCHITECTURES_MAPPING.values()}
 """Name → class of segmentation-models-pytorch."""
 
 
-def build_own(
+def build_unet(
+    channels: int,
+    classes: int,
+    *,
+    encoder: str = "resnet50",
+    decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+) -> nn.Module:
+    """Build a U-Net (Ronneberger et al. 2015, MICCAI) that returns logits, without pretrained parameters.
+
+    Args:
+        channels: input bands.
+        classes: output classes.
+        encoder: an encoder of segmentation-models-pytorch (``resnet50``) or of timm (``tu-mobilenetv3_small_100``).
+        decoder_channels: one number per decoder stage, from the deepest; their count is the encoder's depth.
+
+    Raises:
+        ConfigError: if the encoder is unknown or not that deep; the message begins with the key at fault.
+    """
+    options = {"decoder_channels": tuple(decoder_channels)}
+    net: nn.Module = _build("Unet", encoder, len(decoder_channels), options, channels, classes)
+    return net
+
+
+def build_custom(
     channels: int,
     classes: int,
     *,
@@ -29,9 +49,9 @@ def build_own(
     encoder: str,
     depth: int | None = None,
     options: Mapping[str, Any] = {},
-    fusion: Fusion = "early",
+    fusion: Literal["early", "late"] = "early",
 ) -> nn.Module:
-    """Build a model of segmentation-models-pytorch that returns logits, without pretrained parameters.
+    """Build any model of segmentation-models-pytorch that returns logits, without pretrained parameters.
 
     Args:
         channels: input bands.
@@ -44,35 +64,20 @@ def build_own(
             :class:`LateFusion`.
 
     Raises:
-        ConfigError: if the library builds no such model; it begins with the key at fault.
+        ConfigError: if the library builds no such model; the message begins with the key at fault.
     """
-    parts = [len(MODALITIES[modality]) for modality in ("msi", "sar")]
-    if fusion == "late" and channels != sum(parts):
-        raise ConfigError(f"fusion: late joins {parts[0]} and {parts[1]} bands, got {channels}; expected concat")
-
-    def network(bands: int) -> Any:
-        return _network(architecture, encoder, depth, options, bands, classes)
-
-    net: nn.Module = network(channels)
+    net: nn.Module = _build(architecture, encoder, depth, options, channels, classes)
     if fusion == "late":
-        net.encoder = LateFusion([network(bands).encoder for bands in parts], parts, net.encoder)
-    for layer in net.modules():
-        if type(layer) is nn.BatchNorm2d:
-            layer.__class__ = _BatchNorm
+        parts = [len(MODALITIES[modality]) for modality in ("msi", "sar")]
+        if channels != sum(parts):
+            raise ConfigError(f"fusion: late joins {parts[0]} and {parts[1]} bands, got {channels}; expected concat")
+        encoders = [_build(architecture, encoder, depth, options, bands, classes).encoder for bands in parts]
+        net.encoder = LateFusion(encoders, parts, net.encoder)
     return net
 
 
-class _BatchNorm(nn.BatchNorm2d):
-    """Normalises a lone value a channel, of one patch behind a global pooling, by the running statistics."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        if self.training and images.numel() == self.num_features:
-            return F.batch_norm(images, self.running_mean, self.running_var, self.weight, self.bias, False, 0, self.eps)
-        return super().forward(images)
-
-
-def _network(
-    architecture: str, encoder: str, depth: int | None, options: Mapping[str, Any], bands: int, classes: int
+def _build(
+    architecture: str, encoder: str, depth: int | None, options: Mapping[str, Any], channels: int, classes: int
 ) -> Any:
     if architecture not in ARCHITECTURES:
         raise ConfigError(f"architecture: {architecture!r} is not allowed{nearest(architecture, ARCHITECTURES)}")
@@ -80,27 +85,26 @@ def _network(
     kind = ARCHITECTURES[architecture]
     known = [name for name in inspect.signature(kind).parameters if name != "kwargs"]
     for option in options:
-        # The library passes what it does not know to timm's encoders, which complain, and drops it for its own.
+        # The library passes unknown options on to timm's encoders, which refuse them, and drops them for its own.
         if option not in known and not encoder.startswith("tu-"):
             raise ConfigError(f"options.{option}: {architecture} has no such argument{nearest(option, known)}")
     given = {**options, **({} if depth is None else {"encoder_depth": depth})}
     try:
-        return kind(encoder, encoder_weights=None, in_channels=bands, classes=classes, **given)
-    except Exception as error:  # the user chose what the library was given, and its words are the best there are
-        raise ConfigError(_explained(architecture, encoder, given, error)) from None
+        return kind(encoder, encoder_weights=None, in_channels=channels, classes=classes, **given)
+    except Exception as error:  # any option may be given, and the library's words explain best what is wrong with it
+        raise ConfigError(_explain(architecture, encoder, given, error)) from None
 
 
-def _explained(architecture: str, encoder: str, given: Mapping[str, Any], error: Exception) -> str:
-    """What the library says, behind the key at fault."""
-    timms = encoder.startswith("tu-")
-    if not (timm.is_model(encoder[3:]) if timms else encoder in smp.encoders.encoders):
-        names = [f"tu-{name}" for name in timm.list_models()] if timms else list(smp.encoders.encoders)
+def _explain(architecture: str, encoder: str, given: Mapping[str, Any], error: Exception) -> str:
+    of_timm = encoder.startswith("tu-")
+    if not (timm.is_model(encoder[3:]) if of_timm else encoder in smp.encoders.encoders):
+        names = [f"tu-{name}" for name in timm.list_models()] if of_timm else list(smp.encoders.encoders)
         return (
             f"encoder: {encoder!r} is unknown{meant(encoder, names) or ';'} expected an encoder of "
             "segmentation-models-pytorch, or tu-<name> for one of timm"
         )
-    words = str(error.args[0] if error.args else error).splitlines()
+    words = " ".join(str(error.args[0] if error.args else error).splitlines())
     return (
-        f"architecture: {architecture} with encoder {encoder!r} and {dict(given)}: {' '.join(words)}. "
-        "Expected what segmentation-models-pytorch can build: change encoder, depth or options"
+        f"encoder: {encoder!r} in a {architecture} with {given}: {words}. Expected what segmentation-models-pytorch "
+        "can build: change encoder, depth or options"
     )

@@ -18,7 +18,7 @@ from cerraseg.models.transnuseg_blocks import Down, Expand, SharedLinear, Stage,
 Sharing = Literal["published", "heads"]
 
 PATCH = 4
-"""Side of the pixel squares that become the first stage's tokens."""
+"""Side in pixels of the squares that become the first stage's tokens."""
 
 
 def build_transnuseg(
@@ -43,8 +43,8 @@ def build_transnuseg(
         window: side of the attention windows in tokens.
         drop_path: largest rate of stochastic depth (Huang et al. 2016, ECCV); it grows with depth.
         sharing: see :class:`TransNuSeg`.
-        edge_outputs: outputs of the edge head, of which 0 is interior and 1 is edge; None: as many as ``classes``.
-        image_size: side of the images that the windows are laid out for: a stage that is one window shifts nothing.
+        edge_outputs: outputs of the edge head: 0 is interior, 1 is edge; None: as many as ``classes``.
+        image_size: side of the images; a stage that is a single window does not shift it.
 
     Raises:
         ConfigError: if the heads do not divide their channels or the windows do not divide the image.
@@ -70,13 +70,12 @@ class TransNuSeg(nn.Module):
 
     H and W are multiples of 128 with three stages and windows of 8. Two ways of sharing attention:
 
-    ``published``: every head of the edge decoder takes query, key and value from the semantic decoder's projection, as
-    the released checkpoints compute at batch size 1. (The published code does so in the first 32 windows of a batch and
-    takes the edge decoder's own projection in the rest, so that its edges depend on how patches are batched.) What the
-    released checkpoints hold but never use is kept, frozen. In training the encoder runs once for each decoder, as
-    published.
+    ``published``: every head of the edge decoder uses query, key and value of the semantic decoder's projection, as the
+    released checkpoints do at batch size 1. (The published code does so in the first 32 windows of a batch only, so
+    that its edges depend on how patches are batched.) Parameters of the released checkpoints that are never used are
+    kept, frozen. In training the encoder runs once for each decoder, as published.
 
-    ``heads``: half of the heads share, the rest are the edge decoder's own: the paper's idea.
+    ``heads``: half of the heads are shared, the rest are the edge decoder's own, as in the paper.
     """
 
     def __init__(
@@ -107,12 +106,12 @@ class TransNuSeg(nn.Module):
             self.unused.requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Semantic and edge logits.
+        """Compute semantic and edge logits.
 
         Raises:
             ConfigError: if the windows do not divide the images.
         """
-        self._fit((images.shape[-2], images.shape[-1]))
+        self._set_size((images.shape[-2], images.shape[-1]))
         features = self._encode(images)
         semantic = self.semantic(*features)
         if self.training and self.sharing == "published":
@@ -126,8 +125,8 @@ class TransNuSeg(nn.Module):
             tokens = layer(tokens)
         return self.norm(tokens), skips[:-1]
 
-    def _fit(self, size: tuple[int, int]) -> None:
-        """Lay the attention masks of shifted windows out for images of ``size``."""
+    def _set_size(self, size: tuple[int, int]) -> None:
+        """Compute the attention masks of shifted windows for images of ``size``."""
         if size == self.size:
             return
         if size[0] % self.step or size[1] % self.step:
@@ -140,7 +139,7 @@ class TransNuSeg(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """From the deepest tokens and the skips of the encoder to logits at the images' resolution."""
+    """Decode the deepest tokens and the skips of the encoder to logits at the images' resolution."""
 
     def __init__(self, stages: Sequence[Stage], outputs: int) -> None:
         super().__init__()
@@ -161,7 +160,7 @@ class _Decoder(nn.Module):
         return logits
 
     def share(self, other: "_Decoder", whole: bool) -> None:
-        """Take the query, key and value of all heads, or of half of them, from ``other``'s projections."""
+        """Use ``other``'s projections to query, key and value for all heads, or for half of them."""
         for mine, theirs in zip(self._attention(), other._attention(), strict=True):
             shared = mine.num_heads if whole else max(1, mine.num_heads // 2)
             mine.qkv = SharedLinear(mine.qkv, theirs.qkv, shared, mine.num_heads)
@@ -183,11 +182,11 @@ _NAMES = {
     **{f"{published}2": f"edge.{ours}" for published, ours in _PARTS.items()},
     **{name: f"unused.{name}" for name in ("norm2", "concat_back_dim3")},
 }
-"""First part of a published name → what it is called here; other names are the same."""
+"""First part of a published name → its name here; other names are the same."""
 
 
 def from_published(state: Mapping[str, Tensor]) -> TransNuSeg:
-    """The model of a released state dict, in evaluation mode; its dimensions are read off the shapes.
+    """Build the model of a released state dict, in evaluation mode; its dimensions follow from the shapes.
 
     Raises:
         DataError: if names or shapes are not those of a TransNuSeg.
@@ -201,7 +200,7 @@ def from_published(state: Mapping[str, Tensor]) -> TransNuSeg:
 
 
 def dimensions(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Arguments of :func:`build_transnuseg` as the shapes of a published state dict tell them.
+    """Infer the arguments of :func:`build_transnuseg` from the shapes of a published state dict.
 
     Raises:
         KeyError: if a name is missing.
@@ -224,20 +223,20 @@ def dimensions(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def import_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published state dict under the names used here; what follows from the rest is left out.
+    """Rename a published state dict to the names used here, without entries that follow from others.
 
     Raises:
-        DataError: if a projection that stands under two names differs between them.
+        DataError: if a projection with two names differs between them.
     """
     for name in (name for name in state if ".shared_qkv." in name):
         source = name.replace("layers_up2.", "layers_up.").replace(".shared_qkv.", ".qkv.")
         if not torch.equal(state[name], state[source]):
             raise DataError(f"{name} differs from {source}; expected one projection under two names")
-    return {_renamed(name, _NAMES): tensor for name, tensor in state.items() if not _follows(name)}
+    return {_renamed(name, _NAMES): tensor for name, tensor in state.items() if not _is_derived(name)}
 
 
 def export_published(model: TransNuSeg) -> dict[str, Tensor]:
-    """The state dict of a ``published`` model as released checkpoints hold it: names, duplicates and buffers."""
+    """Return the state dict of a ``published`` model as in released checkpoints: names, duplicates and buffers."""
     published = {ours: name for name, ours in _NAMES.items()}
     state = {_renamed(name, published): tensor for name, tensor in model.state_dict().items()}
     for name in [name for name in state if name.startswith("layers_up2.") and ".attn.qkv." in name]:
@@ -252,8 +251,8 @@ def export_published(model: TransNuSeg) -> dict[str, Tensor]:
     return state
 
 
-def _follows(name: str) -> bool:
-    """Whether a published entry is a buffer, or the edge decoder's second name of the semantic decoder's projection."""
+def _is_derived(name: str) -> bool:
+    """Tell whether a published entry is a buffer, or a second name of the semantic decoder's projection."""
     return name.endswith(("relative_position_index", "attn_mask")) or ".shared_qkv." in name
 
 

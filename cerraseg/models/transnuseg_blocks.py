@@ -1,4 +1,4 @@
-"""Building blocks of TransNuSeg on tokens (B, H, W, C): timm's Swin blocks, and what stands between them."""
+"""Building blocks of TransNuSeg on tokens (B, H, W, C): timm's Swin blocks and the layers between them."""
 
 from collections import OrderedDict
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Stage(NamedTuple):
 
 
 def swin_blocks(stage: Stage) -> nn.Sequential:
-    """Two Swin blocks, the second with shifted windows."""
+    """Build two Swin blocks, the second with shifted windows."""
     return nn.Sequential(
         *(
             SwinTransformerBlock(
@@ -75,7 +75,7 @@ class _ShiftMLP(nn.Module):
 
 
 def _shift(tokens: Tensor, axis: int) -> Tensor:
-    """Move five groups of channels by -2 to 2 tokens along ``axis`` of (B, H, W, C); what comes in is 0."""
+    """Move five groups of channels by -2 to 2 tokens along ``axis`` of (B, H, W, C), filling with 0."""
     reach, length = _GROUPS // 2, tokens.shape[axis]
     padded = F.pad(tokens, (0, 0, *((reach, reach) if axis == 2 else (0, 0, reach, reach))))
     groups = padded.chunk(_GROUPS, -1)
@@ -101,7 +101,7 @@ class Expand(nn.Module):
 
 
 class Up(nn.Module):
-    """Swin blocks, then twice the resolution, save at the last stage."""
+    """Swin blocks, then twice the resolution except at the last stage."""
 
     def __init__(self, stage: Stage, last: bool) -> None:
         super().__init__()

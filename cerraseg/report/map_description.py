@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cerraseg.core.taxonomy import LEVELS
-from cerraseg.evaluation import area_tables
+from cerraseg.evaluation import area_estimates
 from cerraseg.evaluation.areas import confusion_blocks
 from cerraseg.evaluation.score_files import read_patches
 from cerraseg.mapping.stac import write_item
@@ -46,8 +46,8 @@ def write_areas(made: SceneMap, patches: Path, file: Path) -> None:
     """Tabulate the area of each class, adjusted by the scene's reference or else by the counts of the test patches."""
     classes, mapped = LEVELS[made.level], made.folder / "classes.tif"
     counts = confusion_blocks(mapped, made.reference, classes) if made.reference else read_patches(patches)[1]
-    basis = area_tables.REFERENCE_MASK if made.reference else area_tables.TEST_PATCHES
-    area_tables.write_area_table(file, area_tables.area_table([mapped], counts, classes, basis))
+    basis = area_estimates.REFERENCE_MASK if made.reference else area_estimates.TEST_PATCHES
+    area_estimates.write_area_table(file, area_estimates.area_table([mapped], counts, classes, basis))
 
 
 def draw_map(made: SceneMap, file: Path) -> None:

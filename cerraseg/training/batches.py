@@ -46,11 +46,15 @@ class EpochBatches:
     """Shuffled batches whose members depend on seed and epoch alone, so that a resumed training sees the same ones.
 
     With ``shares`` (length,), the probability of each position at a draw, an epoch is as many draws with replacement;
-    else each position comes once.
+    else each position comes once. A last batch of fewer than ``smallest`` patches is dropped.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, shares: NDArray[np.float64] | None = None) -> None:
-        self.length, self.batch_size, self.seed, self.shares, self.epoch = length, batch_size, seed, shares, 0
+    def __init__(
+        self, length: int, batch_size: int, seed: int, shares: NDArray[np.float64] | None = None, smallest: int = 1
+    ) -> None:
+        self.patches, self.batch_size, self.seed, self.shares, self.epoch = length, batch_size, seed, shares, 0
+        rest = length % batch_size
+        self.length = length - rest if rest < min(smallest, length) else length
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next pass."""
@@ -62,10 +66,10 @@ class EpochBatches:
     def __iter__(self) -> Iterator[Rows]:
         rng = np.random.default_rng((self.seed, self.epoch))
         if self.shares is None:
-            order = rng.permutation(self.length)
+            order = rng.permutation(self.patches)
         else:
-            order = rng.choice(self.length, self.length, p=self.shares)
-        yield from map(np.sort, batches(order, self.batch_size))  # file order is kind to disks
+            order = rng.choice(self.patches, self.patches, p=self.shares)
+        yield from map(np.sort, batches(order[: self.length], self.batch_size))  # file order is kind to disks
 
 
 class PackedPatches:

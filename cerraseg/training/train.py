@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from cerraseg.config.scenario import AXES
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import edge_layer
@@ -179,7 +180,8 @@ def prepared(
         PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers) for part in ("train", "validation")
     )
     shares = draw_shares(plan.scenario.weighting, store, train.rows, level)
-    order = EpochBatches(len(train), plan.batch_size // plan.accumulate, plan.scenario.seed, shares)
+    smallest = 1 if plan.scenario.model in AXES["model"] else 2  # batch norm behind global pooling needs two patches
+    order = EpochBatches(len(train), plan.batch_size // plan.accumulate, plan.scenario.seed, shares, smallest)
     names = partial(_ids, split, train.rows)
     loop = Loop(plan, json.loads(statistics.read_text()), order, resume, team, names)
     trained, validated = loaders(

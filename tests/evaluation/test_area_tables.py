@@ -12,7 +12,7 @@ from rasterio import Affine
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import LEVELS
-from cerraseg.evaluation import area_tables, areas
+from cerraseg.evaluation import area_estimates, areas
 from cerraseg.report.map_description import SceneMap, write_areas
 
 L1 = LEVELS["l1"]
@@ -44,7 +44,7 @@ def counts():
 
 
 def test_mapped_areas_alone(scene):
-    table = area_tables.area_table([scene], None, L1, area_tables.TEST_PATCHES)
+    table = area_estimates.area_table([scene], None, L1, area_estimates.TEST_PATCHES)
     assert list(table) == ["id", "name", "pixels", "hectares", "share"]
     assert table["id"].isna().tolist() == [False] * 7 + [True] and table["name"].iloc[-1] == "Total"
     assert table["pixels"].tolist() == [3600, 2400, 0, 0, 0, 0, 0, 6000]
@@ -53,7 +53,7 @@ def test_mapped_areas_alone(scene):
 
 
 def test_estimates_by_hand(scene, counts):
-    table = area_tables.area_table([scene], counts, L1, area_tables.TEST_PATCHES)
+    table = area_estimates.area_table([scene], counts, L1, area_estimates.TEST_PATCHES)
     pasture, forest, absent, total = (table.iloc[row] for row in (0, 1, 2, 7))
     assert (table["basis"] == "test patches").all()
     assert table["sample_blocks"].tolist() == [3, 3, 0, 0, 0, 0, 0, 3]
@@ -78,38 +78,38 @@ def test_estimates_by_hand(scene, counts):
 
 def test_the_totals_are_means_of_the_column(scene, counts):
     """The overall accuracy: user's accuracies by mapped area, producer's by adjusted area."""
-    table = area_tables.area_table([scene], counts, L1, area_tables.TEST_PATCHES).iloc[[0, 1, 7]]
+    table = area_estimates.area_table([scene], counts, L1, area_estimates.TEST_PATCHES).iloc[[0, 1, 7]]
     for accuracy, weight in (("users_accuracy", "hectares"), ("producers_accuracy", "adjusted_hectares")):
         *classes, total = table[accuracy]
         assert np.average(classes, weights=table[weight].iloc[:2]) == pytest.approx(total)
 
 
 def test_file_and_back(scene, counts, tmp_path):
-    table = area_tables.area_table([scene], counts, L1, area_tables.REFERENCE_MASK)
+    table = area_estimates.area_table([scene], counts, L1, area_estimates.REFERENCE_MASK)
     paths = [tmp_path / "first.csv", tmp_path / "second.csv"]
     for path in paths:
-        area_tables.write_area_table(path, table)
+        area_estimates.write_area_table(path, table)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     lines = paths[0].read_text().split("\n")
     assert lines[1].startswith("0,Pasture,3600,36.0288,60.0000,reference mask,3,15,28.8231,")
     assert lines[3] == "2,Agriculture,0,0.0000,0.0000,reference mask,0,0" + "," * 12
     assert lines[8].startswith(",Total,6000,60.0480,100.0000,reference mask,3,24,60.0480,,,,0.880000,")
-    back = area_tables.read_area_table(paths[0])
+    back = area_estimates.read_area_table(paths[0])
     pd.testing.assert_frame_equal(back, table, check_exact=False, rtol=0, atol=5e-5)
-    area_tables.write_area_table(paths[1], back)
+    area_estimates.write_area_table(paths[1], back)
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_a_map_without_data(tmp_path):
     path = write_map(tmp_path / "empty.tif", np.full((10, 10), 255, np.uint8))
-    table = area_tables.area_table([path], np.zeros((0, 7, 7), np.int64), L1, area_tables.REFERENCE_MASK)
+    table = area_estimates.area_table([path], np.zeros((0, 7, 7), np.int64), L1, area_estimates.REFERENCE_MASK)
     assert table["hectares"].sum() == 0 and table["share"].isna().all()
     assert table.filter(regex="adjusted|users|producers").isna().all(axis=None)
 
 
 def test_counts_of_another_level(scene):
     with pytest.raises(DataError, match="take counts and map of one level"):
-        area_tables.area_table([scene], np.ones((4, 14, 14), int), L1, area_tables.TEST_PATCHES)
+        area_estimates.area_table([scene], np.ones((4, 14, 14), int), L1, area_estimates.TEST_PATCHES)
 
 
 @pytest.mark.parametrize("text", [None, "", "id,name\n0,Pasture\n", "id,name,pixels,hectares,share\n0,Pasture,x,1,1\n"])
@@ -118,7 +118,7 @@ def test_unreadable_tables(tmp_path, text):
     if text is not None:
         path.write_text(text)
     with pytest.raises(DataError, match=r"areas\.csv cannot be read as a table of areas"):
-        area_tables.read_area_table(path)
+        area_estimates.read_area_table(path)
 
 
 def run(script, tmp_path, **inputs):
@@ -130,7 +130,7 @@ def run(script, tmp_path, **inputs):
         log=[str(tmp_path / "log.txt")],
     )
     runpy.run_path(str(SCRIPTS / f"{script}.py"), init_globals={"snakemake": stub}, run_name="__main__")
-    return area_tables.read_area_table(output)
+    return area_estimates.read_area_table(output)
 
 
 @pytest.fixture
@@ -152,12 +152,12 @@ def test_step_of_a_mosaic_sums_its_maps(scene, patches, tmp_path):
 def test_step_of_a_scene_prefers_its_reference(scene, patches, tmp_path):
     made, out = SceneMap("s", "unet", "l1", "data", scene.parent, tmp_path / "truth"), tmp_path / "areas.csv"
     write_areas(made, patches, out)
-    assert (area_tables.read_area_table(out)["basis"] == "test patches").all()
+    assert (area_estimates.read_area_table(out)["basis"] == "test patches").all()
     truth = np.full((60, 100), 255, np.uint8)
     truth[:, 50:70] = 1
     reference = write_map(tmp_path / "truth/l1/truth.tif", truth)
     write_areas(made, patches, out)
-    table = area_tables.read_area_table(out)
+    table = area_estimates.read_area_table(out)
     assert (table["basis"] == "reference mask").all()
     assert table["sample_pixels"].tolist() == [600, 600, 0, 0, 0, 0, 0, 1200]
     counts = areas.confusion_blocks(scene, reference, L1)

@@ -15,8 +15,8 @@ from cerraseg.core.taxonomy import MODALITIES
 from cerraseg.models import checkpoint
 from cerraseg.models.adopt import adopt
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
+from cerraseg.models.smp import build_unet
 from cerraseg.models.transnuseg import build_transnuseg, export_published
-from cerraseg.models.unet import build_unet
 
 UNET = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": (16, 16, 8)}
 TRANSNUSEG = {"embed_dim": 12, "heads": (1, 2, 4)}

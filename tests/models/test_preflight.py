@@ -1,73 +1,102 @@
-"""Models that cannot be built stop a run before it begins, once; what was found well is not tried again."""
-
-import subprocess
+"""Models that cannot be built or trained stop a run before it begins; models that passed are not tried again."""
 
 import pytest
 import torch
 from test_custom_models import LATE, with_models
-from test_validate import SCHEMA
+from test_validate import SCHEMA, changed
 
-from cerraseg.config import validate
+from cerraseg.config.validate import check_config
 from cerraseg.core.errors import ConfigError
 from cerraseg.models import preflight
 
-WELL = LATE | {"encoder": "tu-mobilenetv3_small_100", "options": {"decoder_channels": [16] * 5}}
+PASSES = LATE | {"encoder": "tu-mobilenetv3_small_100", "options": {"decoder_channels": [16] * 5}}
 
 
-def check(**models):
-    extra = [f"{name}-concat-nw-l1-tuned-1" for name in models]
-    preflight.check_models(*validate.check_config(with_models(extra=extra, **models), SCHEMA))
+def check(config):
+    preflight.check_models(*check_config(config, SCHEMA))
+
+
+def custom(**models):
+    return with_models(extra=[f"{name}-concat-nw-l1-tuned-1" for name in models], **models)
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
+def trials(tmp_path, monkeypatch):
+    """The trials that were run, in this process."""
     monkeypatch.chdir(tmp_path)
+    run = []
+    monkeypatch.setattr(
+        preflight, "_run", lambda trials: [e for t in trials if (e := run.append(t) or preflight.model_error(**t))]
+    )
+    return run
 
 
-def test_without_own_models_nothing_is_started(monkeypatch):
-    monkeypatch.setattr(subprocess, "run", None)
-    preflight.check_models(*validate.check_config(with_models("unet", a=WELL), SCHEMA))
+def test_usual_models_are_not_tried(trials):
+    check(with_models("unet", "transnuseg", a=PASSES))
+    assert trials == []
 
 
-def test_faults_come_at_once_with_the_keys_and_the_librarys_words(tmp_path):
+def test_all_errors_come_at_once_with_their_keys(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(ConfigError) as caught:
         check(
-            a=WELL | {"encoder": "resnett18"},
-            b=WELL | {"options": {"decoder_channels": [16]}},
-            c=WELL | {"pretrained": "other.pt"},
-            d={"architecture": "FPN", "encoder": "resnet18", "options": {"upsampling": 2}},
-            e={"architecture": "DPT", "encoder": "tu-vit_tiny_patch16_224"},
-            f=WELL,
+            custom(
+                a=PASSES | {"encoder": "resnett18"},
+                b=PASSES | {"options": {"decoder_channels": [16]}},
+                c=PASSES | {"pretrained": "other.pt"},
+                d={"architecture": "FPN", "encoder": "resnet18", "options": {"upsampling": 2}},
+                e={"architecture": "DPT", "encoder": "tu-vit_tiny_patch16_224"},
+                f=PASSES,
+            )
         )
-    _, *lines = str(caught.value).splitlines()
-    assert [line.split(":")[0] for line in lines] == [
-        "  - models.a.encoder", "  - models.b.architecture", "  - models.c.pretrained", "  - models.d", "  - models.e"
+    lines = str(caught.value).splitlines()[1:]
+    assert [line.split(":")[0].strip(" -") for line in lines] == [
+        "models.a.encoder", "models.b.encoder", "models.c.pretrained", "models.d", "models.e"
     ]  # fmt: skip
-    for line, words in zip(
-        lines,
-        (
-            "did you mean 'resnet18'?",
-            "Model depth is 5, but you provide `decoder_channels` for 1 blocks",
-            "other.pt: holds 0 of the encoder's",
-            "makes (1, 7, 64, 64) of a patch, expected (1, 7, 128, 128)",
-            "Input height (128) doesn't match model (224)",
-        ),
-        strict=True,
-    ):
-        assert words in line
-    assert not preflight.TRIED.exists()
+    assert "did you mean 'resnet18'?" in lines[0] and "(2, 7, 64, 64)" in lines[3]
+    assert not preflight.PASSED.exists()
 
 
-def test_what_was_found_well_is_not_tried_again(monkeypatch):
-    check(a=WELL)
-    monkeypatch.setattr(subprocess, "run", None)
-    check(a=WELL)
-    with pytest.raises(TypeError):
-        check(a=WELL | {"depth": 5})
+def test_what_passed_is_not_tried_again(trials):
+    check(custom(a=PASSES))
+    check(custom(a=PASSES))
+    assert len(trials) == 1
+    check(custom(a=PASSES | {"depth": 5}))
+    assert len(trials) == 2
 
 
-def test_without_the_library_it_is_left_to_the_training(monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("unet", "key"),
+    [
+        ({"encoder": "resnet-50"}, "unet.encoder: 'resnet-50' is unknown; did you mean 'resnet50'?"),
+        ({"encoder": "tu-convnext_atoo"}, "unet.encoder: 'tu-convnext_atoo' is unknown; did you mean"),
+        ({"encoder": "tu-vit_tiny_patch16_224"}, "unet.encoder: 'tu-vit_tiny_patch16_224' in a Unet"),
+    ],
+)
+def test_encoder_of_the_unet_is_tried(unet, key):
+    with pytest.raises(ConfigError, match="unet") as caught:
+        check(changed(unet=unet))
+    assert key in str(caught.value)
+
+
+def test_models_of_a_search_are_tried():
+    space = {"model.encoder": ["resnet18", "resnet-50"]}
+    with pytest.raises(ConfigError, match=r"unet\.encoder: 'resnet-50'"):
+        check(changed(tune={"scenario": "unet-concat-nw-l1-tuned-666", "space": space}))
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate", "passes"), [(4, 2, True), (1, 1, False), (4, 4, False)])
+def test_batch_norm_behind_global_pooling_needs_two_patches_at_a_time(batch_size, accumulate, passes):
+    pooling = {"architecture": "PAN", "encoder": "resnet18"}
+    config = custom(a=pooling) | {"training": {"batch_size": batch_size, "accumulate": accumulate}}
+    if passes:
+        check(config)
+    else:
+        with pytest.raises(ConfigError, match=r"models\.a: fails .*training\.batch_size"):
+            check(config)
+
+
+def test_without_the_library_it_is_left_to_the_training(monkeypatch, caplog, trials):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    check(a=WELL | {"encoder": "resnett18"})
-    assert "not checked before the run: segmentation-models-pytorch is not installed" in caplog.text
+    check(custom(a=PASSES | {"encoder": "resnett18"}))
+    assert "not checked before the run" in caplog.text and trials == []

@@ -15,8 +15,8 @@ from cerraseg.config.scenario import parse
 from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import MODALITIES
 from cerraseg.models import checkpoint
-from cerraseg.models.pretrained import adapt, load_encoder
-from cerraseg.models.smp import build_own
+from cerraseg.models.pretrained import adapt_bands, load_encoder
+from cerraseg.models.smp import build_custom
 from cerraseg.training import train as training
 from cerraseg.training.plan import Plan
 
@@ -30,7 +30,7 @@ def resnet():
 
 def linknet(channels=12, **further):
     torch.manual_seed(2)
-    return build_own(channels, 7, architecture="Linknet", encoder="resnet18", **further)
+    return build_custom(channels, 7, architecture="Linknet", encoder="resnet18", **further)
 
 
 def prefixed(prefix, state):
@@ -56,7 +56,7 @@ def test_every_tensor_of_the_encoder_is_the_files(tmp_path, caplog, wrap):
     load_encoder(net, MSI, tmp_path / "resnet18.pth")
     exact = {"rtol": 1e-3, "atol": 1e-3} if "half" in wrap else {"rtol": 0, "atol": 0}
     for name, tensor in net.encoder.state_dict().items():
-        expected = adapt(state[name], MSI) if name == "conv1.weight" else state[name]
+        expected = adapt_bands(state[name], MSI) if name == "conv1.weight" else state[name]
         torch.testing.assert_close(tensor, expected, **exact)
     head = {"with a head": 2, "of a whole model": 1}.get(wrap, 0)
     assert caplog.messages == [
@@ -67,14 +67,14 @@ def test_every_tensor_of_the_encoder_is_the_files(tmp_path, caplog, wrap):
 
 def test_first_layer_takes_the_colours_and_the_mean():
     kernels = torch.randn(8, 3, 7, 7)
-    adapted, mean = adapt(kernels, MSI), kernels.mean(1)
+    adapted, mean = adapt_bands(kernels, MSI), kernels.mean(1)
     for place, band in enumerate(MSI):
         expected = {"B04": kernels[:, 0], "B03": kernels[:, 1], "B02": kernels[:, 2]}.get(band, mean)
         torch.testing.assert_close(adapted[:, place], expected * 3 / 12)
-    torch.testing.assert_close(adapt(kernels, ("VV", "VH")), torch.stack([mean, mean], 1) * 3 / 2)
-    torch.testing.assert_close(adapt(kernels[:, :1], ("VV", "VH")), kernels[:, [0, 0]] / 2)
+    torch.testing.assert_close(adapt_bands(kernels, ("VV", "VH")), torch.stack([mean, mean], 1) * 3 / 2)
+    torch.testing.assert_close(adapt_bands(kernels[:, :1], ("VV", "VH")), kernels[:, [0, 0]] / 2)
     for bands in MODALITIES.values():  # where all bands are alike, what it gave before
-        torch.testing.assert_close(adapt(kernels, bands).sum(1), kernels.sum(1))
+        torch.testing.assert_close(adapt_bands(kernels, bands).sum(1), kernels.sum(1))
 
 
 @pytest.mark.parametrize("encoder", ["convnext_atto", "mobilenetv3_small_100"])
@@ -82,7 +82,7 @@ def test_timms_own_names_are_understood(tmp_path, encoder):
     torch.manual_seed(1)
     whole = timm.create_model(encoder, in_chans=12)
     save_file(whole.state_dict(), tmp_path / "timm.safetensors")
-    net = build_own(12, 7, architecture="FPN", encoder=f"tu-{encoder}")
+    net = build_custom(12, 7, architecture="FPN", encoder=f"tu-{encoder}")
     load_encoder(net, MSI, tmp_path / "timm.safetensors")
     images = torch.randn(1, 12, 64, 64)
     with torch.no_grad():
@@ -97,8 +97,8 @@ def test_late_fusion_starts_both_encoders(tmp_path):
     net, kernels = linknet(14, fusion="late"), resnet().conv1.weight
     load_encoder(net, MODALITIES["concat"], tmp_path / "resnet18.safetensors")
     msi, sar = net.encoder.encoders
-    assert torch.equal(msi.conv1.weight, adapt(kernels, MSI))
-    assert torch.equal(sar.conv1.weight, adapt(kernels, ("VV", "VH")))
+    assert torch.equal(msi.conv1.weight, adapt_bands(kernels, MSI))
+    assert torch.equal(sar.conv1.weight, adapt_bands(kernels, ("VV", "VH")))
     assert torch.equal(msi.layer3[0].conv1.weight, sar.layer3[0].conv1.weight)
 
 

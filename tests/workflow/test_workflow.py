@@ -320,6 +320,8 @@ def test_own_model_goes_through_everything(project):
         return project.run("-n", *targets, **where)
 
     try:
+        project.configure(TINY | {"unet": TINY["unet"] | {"encoder": "resnet-50"}})
+        assert "unet.encoder: 'resnet-50' is unknown; did you mean 'resnet50'?" in project.run("-n", ok=False)
         project.configure(own | {"models": {"late": late | {"encoder": "tu-mobilenetv3_small_10"}}})
         assert f"models.late.pretrained: {file}: no such file" in project.run("-n", ok=False, **where)
         state = timm.create_model("mobilenetv3_small_100").state_dict()

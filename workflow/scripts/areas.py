@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cerraseg.core.taxonomy import LEVELS
-from cerraseg.evaluation import area_tables
+from cerraseg.evaluation import area_estimates
 from cerraseg.evaluation.score_files import read_patches
 from cerraseg.orchestration.step import step
 
@@ -11,6 +11,6 @@ with step(snakemake):
     maps = sorted(Path(snakemake.input.mosaic).glob("prediction_*.tif"))
     _, counts = read_patches(snakemake.input.patches)
     classes = LEVELS[snakemake.params.scenario["level"]]
-    area_tables.write_area_table(
-        snakemake.output.areas, area_tables.area_table(maps, counts, classes, area_tables.TEST_PATCHES)
+    area_estimates.write_area_table(
+        snakemake.output.areas, area_estimates.area_table(maps, counts, classes, area_estimates.TEST_PATCHES)
     )

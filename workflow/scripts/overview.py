@@ -8,7 +8,7 @@ import yaml
 from cerraseg.core import versions
 from cerraseg.core.layout import SOURCE
 from cerraseg.data.tables import read_split
-from cerraseg.evaluation import area_tables
+from cerraseg.evaluation import area_estimates
 from cerraseg.orchestration.step import step
 from cerraseg.report.overview.maps import find_views
 from cerraseg.report.overview.page import write_overview
@@ -33,5 +33,5 @@ with step(snakemake):
             "Versions": [" ".join(pair) for pair in versions.versions().items()],
             "Repository": versions.commit(SOURCE),
         },
-        areas_note=area_tables.ASSUMPTION,
+        areas_note=area_estimates.ASSUMPTION,
     )

@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import LEVELS
-from cerraseg.evaluation.area_tables import read_area_table
+from cerraseg.evaluation.area_estimates import read_area_table
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import NO_DATA
 

@@ -8,7 +8,8 @@ from cerraseg.core.errors import ConfigError
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, Segmenter
 from cerraseg.models.factory import build
-from cerraseg.models.smp import ARCHITECTURES, build_own
+from cerraseg.models.preflight import USUAL_ENCODERS
+from cerraseg.models.smp import ARCHITECTURES, build_custom
 
 SMALL = "tu-mobilenetv3_small_100"
 DECODERS = {  # small ones, where the library's are large
@@ -36,32 +37,31 @@ def settings(architecture, fusion="early", **further):
 
 @pytest.mark.parametrize("fusion", ["early", "late"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_trains_a_lone_patch_and_is_read_back(tmp_path, architecture, fusion):
+def test_every_architecture_trains_and_is_read_back(tmp_path, architecture, fusion):
     if (architecture, fusion) == ("DPT", "late"):
         pytest.skip("refused: its decoder takes tokens too")
     level, classes = ("l1", 7) if fusion == "early" else ("l2", 14)
     torch.manual_seed(0)
     blueprint = Blueprint("mine", settings(architecture, fusion), "concat", level)
     segmenter = Segmenter(blueprint).to(memory_format=torch.channels_last)
-    images = torch.randn(1, 14, 128, 128)
+    images = torch.randn(2, 14, 128, 128)
     (logits,) = segmenter(images)
-    assert logits.shape == (1, classes, 128, 128)
+    assert logits.shape == (2, classes, 128, 128)
     logits.square().mean().backward()
     kernels = [p for p in segmenter.net.encoder.parameters() if p.ndim == 4 and p.shape[1] in (2, 12, 14)]
     assert [kernel.shape[1] for kernel in kernels if kernel.grad.abs().sum() > 0] == (
         [14] if fusion == "early" else [12, 2]
     )
-    assert all(torch.isfinite(tensor).all() for tensor in segmenter.state_dict().values())
     checkpoint.save(tmp_path / "a.pt", blueprint, segmenter.net.state_dict(), {})
     loaded, found, _ = checkpoint.load(tmp_path / "a.pt")
     assert found == blueprint
     with torch.no_grad():
-        torch.testing.assert_close(loaded(images), segmenter.eval()(images))
+        torch.testing.assert_close(loaded(images[:1]), segmenter.eval()(images[:1]))
 
 
 def test_early_fusion_is_the_librarys_model_bit_by_bit():
     torch.manual_seed(3)
-    mine = build_own(12, 7, architecture="Linknet", encoder="resnet18", depth=4)
+    mine = build_custom(12, 7, architecture="Linknet", encoder="resnet18", depth=4)
     torch.manual_seed(3)
     theirs = smp.Linknet("resnet18", encoder_depth=4, encoder_weights=None, in_channels=12, classes=7)
     images = torch.randn(2, 12, 64, 64)
@@ -69,12 +69,20 @@ def test_early_fusion_is_the_librarys_model_bit_by_bit():
     assert torch.equal(mine(images), theirs(images))
 
 
+@pytest.mark.parametrize("encoder", USUAL_ENCODERS)
+@pytest.mark.parametrize("depth", [3, 4, 5])
+def test_encoders_that_need_no_trial_are_built_at_any_depth(encoder, depth):
+    with torch.device("meta"):
+        net = build("unet", 2, 7, {"encoder": encoder, "decoder_channels": [16] * depth})
+    assert len(net.decoder.blocks) == depth
+
+
 @pytest.mark.parametrize("encoder", ["resnet18", "mit_b0", "tu-convnext_atto", "tu-vgg11"])
 def test_late_fusion_begins_as_the_mean_of_both_encoders_and_stacks_the_images(encoder):
     """Of encoders whose first features are the images, are empty, or are learned at full resolution."""
     torch.manual_seed(0)
-    net = build_own(14, 7, architecture="Unet", encoder=encoder, fusion="late").eval()
-    whole = build_own(14, 7, architecture="Unet", encoder=encoder).encoder.eval()
+    net = build_custom(14, 7, architecture="Unet", encoder=encoder, fusion="late").eval()
+    whole = build_custom(14, 7, architecture="Unet", encoder=encoder).encoder.eval()
     images = torch.randn(1, 14, 64, 64)
     msi, sar = net.encoder.encoders
     with torch.no_grad():
@@ -88,43 +96,24 @@ def test_late_fusion_begins_as_the_mean_of_both_encoders_and_stacks_the_images(e
         torch.testing.assert_close(scale, expected)
 
 
-def test_a_batch_of_more_patches_is_normalised_by_its_own_statistics():
-    """The layer that stands in for the library's differs for a lone value alone."""
-    torch.manual_seed(0)
-    mine = build_own(2, 7, **{key: value for key, value in settings("PAN").items() if key != "fusion"})
-    torch.manual_seed(0)
-    theirs = smp.PAN(SMALL, encoder_weights=None, in_channels=2, classes=7)
-    images = torch.randn(3, 2, 128, 128)
-    assert torch.equal(mine(images), theirs(images))
-    with pytest.raises(ValueError, match="more than 1 value"):
-        theirs(images[:1])
-    assert mine(images[:1]).isfinite().all()
-
-
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "key"),
     [
-        ({"encoder": "resnet19"}, r"models.mine.encoder: 'resnet19' is unknown; did you mean 'resnet1.'\? expected an"),
-        ({"encoder": "tu-convnext_atoo"}, r"encoder: 'tu-convnext_atoo' is unknown; did you mean 'tu-convnext_atto'\?"),
-        ({"architecture": "Unett"}, r"models.mine.architecture: 'Unett' is not allowed; did you mean 'Unet'\?"),
-        (
-            {"encoder": "resnet18", "options": {"decoder_chanels": [16] * 5}},
-            r"options.decoder_chanels: Unet has no such argument; did you mean 'decoder_channels'\?",
-        ),
-        ({"options": {"decoder_chanels": [16] * 5}}, "unexpected keyword argument 'decoder_chanels'"),
-        ({"options": {"decoder_channels": [16, 8]}}, "Model depth is 5, but you provide `decoder_channels` for 2"),
-        (
-            {"depth": 7},
-            r"depth should be in range \[1, 5\], got 7. Expected what segmentation-models-pytorch can build",
-        ),
+        ({"encoder": "resnet19"}, r"encoder: 'resnet19' is unknown; did you mean 'resnet1.'"),
+        ({"encoder": "tu-convnext_atoo"}, r"encoder: 'tu-convnext_atoo' is unknown; did you mean 'tu-convnext_atto'"),
+        ({"architecture": "Unett"}, r"architecture: 'Unett'.*'Unet'"),
+        ({"encoder": "resnet18", "options": {"decoder_chanels": [16] * 5}}, r"options\.decoder_chanels"),
+        ({"options": {"decoder_chanels": [16] * 5}}, "'decoder_chanels'"),
+        ({"options": {"decoder_channels": [16, 8]}}, "`decoder_channels` for 2"),
+        ({"depth": 7}, r"depth should be in range \[1, 5\]"),
         ({"architecture": "Linknet", "encoder": "mit_b0", "options": {}}, "`mit_b0` is not supported for Linknet"),
     ],
 )
-def test_what_the_library_cannot_build_is_said_in_its_words(changes, message):
-    with pytest.raises(ConfigError, match=message):
+def test_what_the_library_cannot_build_is_explained_with_its_key(changes, key):
+    with pytest.raises(ConfigError, match=rf"models\.mine\.(.*){key}"):
         build("mine", 14, 7, settings("Unet") | changes)
 
 
 def test_late_fusion_of_one_modality_is_refused():
-    with pytest.raises(ConfigError, match="fusion: late joins 12 and 2 bands, got 12; expected concat"):
+    with pytest.raises(ConfigError, match=r"models\.mine\.fusion: late joins 12 and 2 bands, got 12"):
         build("mine", 12, 7, settings("Unet", "late"))
