@@ -1,4 +1,4 @@
-"""What a user's shell tells libraries and must not decide a result: taken out before the first of them is loaded."""
+"""Remove environment variables that must not change results, before the libraries that read them are loaded."""
 
 import locale
 import os
@@ -7,14 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 _FOLDERS = ("GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB")
-"""Where GDAL and PROJ look for their own files: with those of another installation no coordinate system is known."""
+"""Folders of GDAL's and PROJ's data; with those of another installation no coordinate system is known."""
 
 
 def sanitise() -> None:
-    """Forget where another installation of GDAL and PROJ keeps its files; folders of this Python's prefix may stay.
+    """Remove folders of another installation of GDAL and PROJ, and matplotlib's window system; set the locale to C.
 
-    And forget the window system of figures, which matplotlib refuses to load with if it does not know it, and the
-    letters of the user's language: in Turkish, where the capital of i is no I, GDAL misses its own options.
+    In a Turkish locale, where the capital of i is not I, GDAL does not find its own options.
     """
     for name in _FOLDERS:
         if not Path(os.environ.get(name, sys.prefix)).is_relative_to(sys.prefix):

@@ -1,4 +1,4 @@
-"""Whole or absent: write a file or folder under a temporary name and rename it when it is complete."""
+"""Write a file or folder under a temporary name and rename it when it is complete."""
 
 import errno
 import os
@@ -13,17 +13,17 @@ from pathlib import Path
 
 from cerraseg.core.storage import explain_disk_errors
 
-_FORGOTTEN = 7 * 24 * 3600  # s without a change, after which a leftover counts as dead that cannot be asked
-_AT_A_TIME = 16  # files of a folder sent to disk together: a journal takes them in one go
-_CANNOT = {errno.EINVAL, errno.ENOTSUP}  # what file systems say that cannot flush a folder
+_STALE = 7 * 24 * 3600  # s without a change, after which a leftover of another machine is removed
+_SYNCED_TOGETHER = 16  # files of a folder, so that a journal takes them in one transaction
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP}  # of file systems that cannot flush a folder
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; when the block ends well, what was written there takes its name.
+    """Yield a temporary path beside ``path`` and rename it to ``path`` at the end of the block.
 
-    Works for files and folders. The content is on disk before the name is, so that a power loss cannot leave a name
-    without its content. What killed processes left behind is cleared first; on an exception nothing is left.
+    Works for files and folders. The content is flushed to disk before it is renamed, so that a power loss cannot leave
+    a name without its content. Leftovers of killed processes are removed first; on an exception nothing is left.
 
     Raises:
         StorageError: if the disk is full, the folder may not be written, or either fails.
@@ -37,19 +37,19 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     try:
         with explain_disk_errors(path):
             yield temporary
-            _send_to_disk(temporary)
-            if path.is_dir():  # a kill while it is being removed must not leave a part of it under its name
+            _flush(temporary)
+            if path.is_dir():  # killed while it is removed, no part of it must keep the name
                 path.replace(former)
             temporary.replace(path)
             _sync(path.parent)
     finally:
-        with suppress(OSError):  # a disk that has become read-only, say, of which the error tells
+        with suppress(OSError):  # as of a disk that has become read-only
             _remove(temporary)
             _remove(former)
 
 
 def _clear(path: Path) -> None:
-    """Remove what dead processes left of ``path``; on a shared file system a living one may be another machine's."""
+    """Remove what dead processes left of ``path``; another machine's may be alive on a shared file system."""
     name = re.compile(rf"\.{re.escape(path.name)}\.(?:(.*)\.)?(\d+)(?:\.former)?\.part{re.escape(path.suffix)}")
     for leftover in path.parent.glob(".*.part*"):
         if found := name.fullmatch(leftover.name):
@@ -59,7 +59,7 @@ def _clear(path: Path) -> None:
 
 
 def alive(process: int) -> bool:
-    """Whether this machine has a process of that id."""
+    """Tell whether this machine has a process of that id."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -71,17 +71,17 @@ def alive(process: int) -> bool:
 
 def _changed_lately(path: Path) -> bool:
     try:
-        return time.time() - path.stat().st_mtime < _FORGOTTEN
+        return time.time() - path.stat().st_mtime < _STALE
     except FileNotFoundError:  # its process has just finished it
         return True
 
 
-def _send_to_disk(path: Path) -> None:
+def _flush(path: Path) -> None:
     """Flush a file, or all of a folder, to disk."""
     if not path.is_dir():
         _sync(path)
         return
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+    with ThreadPoolExecutor(_SYNCED_TOGETHER) as pool:
         list(pool.map(_sync, path.rglob("*")))
     _sync(path)
 
@@ -91,7 +91,7 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in _CANNOT:
+        if error.errno not in _NO_SYNC:
             raise
     finally:
         os.close(handle)

@@ -1,5 +1,4 @@
-"""Places and names: of the source tree, of the layer folders under each root, of the id in each file's name, and of the
-patch table's columns."""
+"""Paths and names: the source tree, the layer folders of a root, patch ids and the columns of the patch table."""
 
 import hashlib
 import os

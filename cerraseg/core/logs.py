@@ -1,4 +1,4 @@
-"""What a step tells its user: a log file, the same lines on standard error, and progress bars on a terminal."""
+"""The log of a step, and its progress."""
 
 import logging
 import sys
@@ -10,19 +10,19 @@ T = TypeVar("T")
 
 log = logging.getLogger("cerraseg")
 
-_TELL_EVERY = 60  # seconds
+_SECONDS = 60  # between two lines on progress
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
-    """Iterate over ``items`` with a progress bar named ``what``; where nobody watches, a line in the log a minute."""
+    """Iterate over ``items`` with a progress bar named ``what``; without a terminal, with one log line per minute."""
     if not sys.stderr.isatty():
-        return _told(items, what, total)
-    from tqdm import tqdm  # here, as a step that nobody watches need not load it
+        return _logged(items, what, total)
+    from tqdm import tqdm  # here, as steps without a terminal need not load it
 
     return tqdm(items, desc=what, total=total, leave=False)
 
 
-def _told(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
+def _logged(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
     progress_log = ProgressLog(what, total)
     for done, item in enumerate(items):
         progress_log.update(done)
@@ -30,17 +30,17 @@ def _told(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
 
 
 class ProgressLog:
-    """Says in the log once a minute how far work is, from now on; ``total`` is how much there is of it."""
+    """Log the progress of work once per minute; ``total`` is how much there is of it."""
 
     def __init__(self, what: str, total: int | None = None) -> None:
         self.what, self.total = what, total
-        self.began = self.told = time.monotonic()
+        self.began = self.logged = time.monotonic()
 
     def update(self, done: int) -> None:
-        """So much is done."""
+        """Log that so much is done, if a minute has passed."""
         now = time.monotonic()
-        if now - self.told < _TELL_EVERY:
+        if now - self.logged < _SECONDS:
             return
-        self.told = now
+        self.logged = now
         rest = (now - self.began) / done * (self.total - done) / 60 if self.total and done else None
         log.info("%s: %d%s", self.what, done, "" if rest is None else f" of {self.total}, {rest:.0f} min left")

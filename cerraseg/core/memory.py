@@ -10,8 +10,10 @@ from cerraseg.core.errors import CerraSegError, MemoryShortage
 
 _KEPT = 2**30  # bytes
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h> of glibc
-_SHORT = re.compile("out of memory|OutOfMemory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
-_LONGEST = 200  # characters of what was said of it
+_OUT_OF_MEMORY = re.compile(
+    "out of memory|OutOfMemory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE
+)
+_LONGEST = 200  # characters of an error that are shown
 
 
 def keep_memory() -> None:
@@ -30,10 +32,10 @@ def keep_memory() -> None:
 
 @contextmanager
 def explain_out_of_memory(remedy: str) -> Iterator[None]:
-    """Say which setting to lower where memory runs out: a GPU's, or the machine's for torch or numpy.
+    """Explain a lack of memory of a GPU, torch or numpy by the setting to lower.
 
     Raises:
-        MemoryShortage: instead of their errors.
+        MemoryShortage: instead of their errors, with ``remedy``.
     """
     try:
         yield
@@ -41,12 +43,12 @@ def explain_out_of_memory(remedy: str) -> Iterator[None]:
         raise
     except (MemoryError, RuntimeError) as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
-        if not isinstance(error, MemoryError) and not _SHORT.search(said):
+        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(said):
             raise
         raise MemoryShortage(f"Too little memory: {remedy}. ({said[:_LONGEST]})") from None
 
 
 def batch_size_hint(key: str, size: int) -> str:
-    """The remedy where patches are computed ``size`` at a time, which the setting ``key`` says."""
+    """Return the remedy where the setting ``key`` computes ``size`` patches at a time."""
     lower = f"set it to {size // 2}" if size > 1 else "it cannot be lower: take a smaller model or more memory"
     return f"{key} is {size}; expected as many patches at a time as fit: {lower}, then give the same command again"

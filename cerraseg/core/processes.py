@@ -1,6 +1,5 @@
-"""Spread the chunks of a step over processes that end with it."""
+"""Spread the chunks of a step over worker processes."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,32 +12,24 @@ from cerraseg.core.signals import end_with_parent
 T = TypeVar("T")
 R = TypeVar("R")
 
-_START = 1.5  # seconds until spawned processes, each with its own imports, have caught up
+_CHUNKS_PER_WORKER = 4  # with fewer, starting the processes takes longer than the work
 
 
 def process_map(job: Callable[[T], R], chunks: Sequence[T], workers: int) -> Iterator[R]:
-    """What ``job`` makes of each of the chunks, in order: here, or in ``workers`` processes where that is faster.
+    """Yield ``job``'s result for each chunk, in order, computed in up to ``workers`` processes.
 
-    The first two chunks are done here; the second one's time says what the others will take. Processes are spawned, not
-    forked: the caller may hold threads (GDAL, torch), which a fork would break.
+    Few chunks are computed in this process. Processes are spawned, as a fork would break threads of GDAL and torch.
 
     Raises:
-        DataError: if a process ended before its time.
+        DataError: if a process was killed.
     """
-    seconds = 0.0
-    for chunk in chunks[:2]:
-        start = time.perf_counter()
-        result = job(chunk)
-        seconds = time.perf_counter() - start
-        yield result
-    rest = chunks[2:]
-    workers = min(workers, len(rest))
-    if workers <= 1 or seconds * len(rest) * (1 - 1 / workers) < _START:
-        yield from map(job, rest)
+    workers = min(workers, len(chunks) // _CHUNKS_PER_WORKER)
+    if workers <= 1:
+        yield from map(job, chunks)
         return
     try:
         with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool:
-            yield from pool.map(job, rest)
+            yield from pool.map(job, chunks)
     except BrokenProcessPool:
         raise DataError(
             f"one of {workers} worker processes was killed, perhaps for lack of memory; run the step again, or with "

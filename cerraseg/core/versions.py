@@ -1,20 +1,20 @@
-"""What ran here: the versions of the programs and the commit of the source tree."""
+"""The versions of CerraSeg, its libraries and its source tree."""
 
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
 
-from cerraseg import __version__
+__version__ = "0.1.0"
 
 PACKAGES = ("torch", "lightning", "segmentation-models-pytorch", "timm", "numpy", "rasterio")
-"""Distributions whose versions matter to results."""
+"""Distributions whose versions can change results."""
 
-_CODE = ("cerraseg", "workflow", "Snakefile", "requirements.txt")  # what the commit stands for
+_CODE = ("cerraseg", "workflow", "Snakefile", "requirements.txt")  # whose changes count as uncommitted
 
 
 def versions() -> dict[str, str]:
-    """CerraSeg, the :data:`PACKAGES`, Python and the platform, with their versions."""
+    """Return the versions of CerraSeg, the :data:`PACKAGES`, Python and the platform."""
     machine = f"{platform.system()} {platform.machine()}"
     found = {name: _version(name) for name in PACKAGES}
     return {"cerraseg": __version__, **found, "Python": platform.python_version(), "platform": machine}
@@ -28,7 +28,7 @@ def _version(distribution: str) -> str:
 
 
 def commit(repository: Path) -> str:
-    """The commit that ``repository`` is at, "unknown" where it is not the top folder of a Git repository."""
+    """Return the commit of ``repository``, "unknown" where it is not the top folder of a Git repository."""
     git = ["git", "--no-optional-locks", "-C", str(repository)]
     try:
         found = subprocess.run([*git, "rev-parse", "--show-prefix", "HEAD"], capture_output=True, text=True, check=True)

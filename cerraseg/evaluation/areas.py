@@ -22,7 +22,6 @@ CELL = 64
 """Side in pixels of the cells whose area is measured; all pixels of a cell count as equally large."""
 
 _CACHE = 256  # MB: a row of blocks of a wide map
-_SAME_GRID = 0.01  # pixels; less is the rounding of a stored coordinate
 
 
 def mapped_areas(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Counts, Vector]:
@@ -59,11 +58,10 @@ def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCov
     Pixels that are 255 in either are not counted, blocks without a counted pixel are left out.
 
     Raises:
-        DataError: if a file cannot be read, the grids differ or a value is no class id.
+        DataError: if a file cannot be read or a value is no class id.
     """
     blocks = []
     with _open_map(map_file) as file, _open_map(truth_file) as reference:
-        _check_grids(file, reference)
         for top in range(0, file.height, side):
             window = Window(0, top, file.width, min(side, file.height - top))
             prediction, truth = (_squares(source.read(1, window=window), side) for source in (file, reference))
@@ -139,17 +137,6 @@ def _projected(file: Any, target: Any, x: Any, y: Any) -> tuple[Any, Any]:
             "that places it on Earth: make the map from images with a georeference."
         ) from error
     return points[0], points[1]
-
-
-def _check_grids(file: Any, reference: Any) -> None:
-    corners = np.array([(0, 0), (file.width, 0), (0, file.height), (file.width, file.height)], dtype=np.float64).T
-    shifts = np.subtract(~reference.transform * (file.transform * tuple(corners)), corners)
-    if file.crs != reference.crs or file.shape != reference.shape or np.abs(shifts).max() > _SAME_GRID:
-        raise DataError(
-            f"{file.name} has {file.shape[0]} x {file.shape[1]} pixels in {file.crs} from {file.transform[:6]}, but "
-            f"{reference.name} {reference.shape[0]} x {reference.shape[1]} in {reference.crs} from "
-            f"{reference.transform[:6]}; expected one grid: warp the reference to that of the map."
-        )
 
 
 def _squares(strip: Bytes, side: int) -> Bytes:

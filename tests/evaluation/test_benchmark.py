@@ -145,15 +145,6 @@ def test_the_five_published_matrices_give_the_papers_rows(tmp_path):
         assert table[f"{score}_difference"].abs().max() <= 0.02
 
 
-def test_comparable_runs_stand_beside_the_paper(tmp_path):
-    table = collected(tmp_path, "CerraData-4MM", True)
-    assert table["comparable"].all()
-    assert list(table[PAPER_F1]) == [36.38, 45.24, 45.24, 45.24, 10.45]
-    assert table[benchmark.difference_column("macro_f1")].iloc[1] == pytest.approx(0, abs=0.02)
-    difference = table["miou"].iloc[0] - 31.74
-    assert table[benchmark.difference_column("miou")].iloc[0] == pytest.approx(difference, abs=0.005)
-
-
 def test_other_data_never_gets_a_difference(tmp_path):
     table = collected(tmp_path, "simulated landscape", False)
     assert not table["comparable"].any()
@@ -178,25 +169,13 @@ def test_seeds_are_summarised(tmp_path):
     assert seeds["macro_f1_mean"].item() == 41.5
     assert seeds["macro_f1_std"].item() == pytest.approx(4.5**0.5, abs=0.005)
     assert seeds["miou_std"].item() == 0
-
-
-def test_one_seed_needs_no_summary(tmp_path):
-    file = evaluated(tmp_path, IDS[0], "simulated landscape")
-    table = benchmark.collect([file], PAPER_SCORES, comparable=False)
-    assert benchmark.over_seeds(table).empty
-
-
-def test_rolled_up_and_edge_scores_are_summarised_over_seeds(tmp_path):
-    names = ["unet-sar-nw-l2-paper-1", "unet-sar-nw-l2-paper-2"]
-    matrix = published("unet_concat_w_l2")
-    files = [
-        evaluated(tmp_path, name, "x", in_patches(counts), edges={"1": {"f1": f1}})
-        for name, counts, f1 in zip(names, (matrix, matrix + 10**6), (0.2, 0.4), strict=True)
-    ]
-    table = benchmark.collect(files, PAPER_SCORES, comparable=False)
-    seeds = benchmark.over_seeds(table)
-    assert seeds["edge_f1_1_mean"].item() == 30 and seeds["edge_f1_1_std"].item() == 14.14
-    assert seeds["macro_f1_as_l1_mean"].item() == pytest.approx(table["macro_f1_as_l1"].mean(), abs=0.005)
+    file = evaluated(tmp_path / "one", IDS[0], "x", edges={"1": {"f1": 0.2}})
+    twin = evaluated(tmp_path / "one", "unet-sar-nw-l2-paper-2", "x", edges={"1": {"f1": 0.4}})
+    assert benchmark.over_seeds(benchmark.collect([file], PAPER_SCORES, comparable=False)).empty
+    both = benchmark.collect([file, twin], PAPER_SCORES, comparable=False)
+    seeds = benchmark.over_seeds(both)
+    assert (seeds["edge_f1_1_mean"].item(), seeds["edge_f1_1_std"].item()) == (30, 14.14)
+    assert seeds["macro_f1_as_l1_mean"].item() == both["macro_f1_as_l1"].iloc[0]
 
 
 def test_classes_are_listed_by_scenario(tmp_path):
@@ -281,8 +260,6 @@ def test_patches_of_another_evaluation_are_refused(tmp_path):
 def test_unusable_collections_are_refused(tmp_path):
     file = evaluated(tmp_path / "a", IDS[0], "simulated landscape")
     other = evaluated(tmp_path / "b", IDS[1], "CerraData-4MM")
-    with pytest.raises(DataError, match="expected at least one"):
-        benchmark.collect([], PAPER_SCORES, comparable=False)
     with pytest.raises(DataError, match="comes twice"):
         benchmark.collect([file, file], PAPER_SCORES, comparable=False)
     with pytest.raises(DataError, match="data sources are"):
@@ -296,9 +273,3 @@ def test_an_unreadable_file_is_named(tmp_path, content):
     (tmp_path / "metrics.json").write_text(content)
     with pytest.raises(DataError, match=r"metrics.json cannot be read as metrics"):
         benchmark.collect([tmp_path / "metrics.json"], PAPER_SCORES, comparable=False)
-
-
-def test_paper_scores_must_have_their_columns(tmp_path):
-    (tmp_path / "scores.csv").write_text("model,macro_f1\nunet,1\n")
-    with pytest.raises(DataError, match="lack the columns"):
-        benchmark.collect([evaluated(tmp_path, IDS[0], "x")], tmp_path / "scores.csv", comparable=False)

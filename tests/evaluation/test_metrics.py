@@ -30,14 +30,6 @@ def counted_one_by_one(truth: np.ndarray, prediction: np.ndarray, classes: int) 
     return counts
 
 
-def test_rows_are_truth_and_columns_are_prediction():
-    truth = np.array([[0, 0, 1], [2, 2, 2]], dtype=np.uint8)
-    prediction = np.array([[0, 1, 1], [0, 0, 2]], dtype=np.uint8)
-    counts = metrics.confusion_matrix(truth, prediction, 3)
-    assert counts.dtype == np.int64
-    assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [2, 0, 1]]
-
-
 @pytest.mark.parametrize("classes", [1, 7, 14, 15])
 def test_every_number_of_classes_counts_like_a_loop(classes):
     truth, prediction = random_masks(classes)
@@ -49,20 +41,10 @@ def test_every_number_of_classes_counts_like_a_loop(classes):
 @pytest.mark.parametrize("shape", [(9, 16, 16), (50, 7), (999,), (1, 40, 40)])
 @pytest.mark.parametrize("block", [1, 300, 1 << 20])
 def test_blockwise_equals_whole(shape, block, monkeypatch):
-    truth, prediction = random_masks(5, shape)
+    truth, prediction = (masks.T for masks in random_masks(5, shape[::-1]))  # strided
     monkeypatch.setattr(metrics, "BLOCK_PIXELS", block)
     counts = metrics.confusion_matrix(truth, prediction, 5)
     assert np.array_equal(counts, counted_one_by_one(truth, prediction, 5))
-
-
-def test_memory_mapped_and_strided_masks_count_alike(tmp_path):
-    truth, prediction = random_masks(7)
-    np.save(tmp_path / "truth.npy", truth)
-    mapped = np.load(tmp_path / "truth.npy", mmap_mode="r")
-    expected = counted_one_by_one(truth, prediction, 7)
-    assert np.array_equal(metrics.confusion_matrix(mapped, prediction, 7), expected)
-    turned = metrics.confusion_matrix(truth.transpose(2, 1, 0), prediction.transpose(2, 1, 0), 7)
-    assert np.array_equal(turned, expected)
 
 
 @pytest.mark.parametrize("classes", [1, 7, 14, 15])
@@ -147,15 +129,11 @@ def test_a_class_absent_from_the_truth_counts_only_in_the_published_mean():
     assert result.miou_present == pytest.approx((3 / 4 + 1) / 2)
 
 
-def test_one_class_only_has_no_agreement_beyond_chance():
-    result = metrics.compute_scores([[5, 0], [0, 0]])
+def test_edge_cases_of_the_scores():
+    result = metrics.compute_scores([[5, 0], [0, 0]])  # no agreement beyond chance
     assert (result.accuracy, result.kappa, result.macro_f1) == (1.0, 0.0, 0.5)
-
-
-@pytest.mark.parametrize("matrix", [[[1, 2, 3]], [[0, 0], [0, 0]], [[2, -1], [0, 1]], [[0.5, 0], [0, 1]]])
-def test_unusable_matrices_are_refused(matrix):
-    with pytest.raises(DataError, match="expected"):
-        metrics.compute_scores(matrix)
+    with pytest.raises(DataError, match="no labelled pixel"):
+        metrics.compute_scores(np.zeros((3, 3), int))
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
@@ -165,10 +143,6 @@ def test_published_confusion_matrices_give_the_published_scores(path):
     with (REFERENCE / "paper_scores.csv").open() as file:
         (row,) = [row for row in csv.DictReader(file) if key.items() <= row.items()]
     result = metrics.compute_scores(score_files.read_confusion(path))
-    assert len(result.f1) == len(LEVELS[level])
+    assert len(result.f1) == len(LEVELS[level]) and len(PUBLISHED) == 5
     assert 100 * result.macro_f1 == pytest.approx(float(row["macro_f1"]), abs=0.02)
     assert 100 * result.miou == pytest.approx(float(row["miou"]), abs=0.02)
-
-
-def test_there_are_five_published_matrices():
-    assert len(PUBLISHED) == 5

@@ -49,9 +49,13 @@ def test_write_gives_strict_json_and_two_tables(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
-def test_write_sums_the_patches_and_keeps_them(tmp_path):
+def test_write_sums_the_patches_and_keeps_them(tmp_path, monkeypatch):
     counts, ids = patches()
     result = score_files.write_scores(tmp_path, counts, ids, LEVELS["l1"], INFO)
+    monkeypatch.setattr("time.time", lambda: 2e9)  # another day: archives may hold the date
+    score_files.write_scores(tmp_path / "again", counts, ids, LEVELS["l1"], dict(reversed(INFO.items())))
+    for name in FILES:
+        assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     assert result.summary() == metrics.compute_scores(counts.sum(axis=0)).summary()
     assert np.array_equal(score_files.read_confusion(tmp_path / "confusion.csv"), counts.sum(axis=0))
     kept_ids, kept = score_files.read_patches(tmp_path / "patches.npz")
@@ -70,45 +74,11 @@ def test_intervals_are_those_of_the_bootstrap(tmp_path):
         assert (low, high) == (round(low, 6), round(high, 6))
 
 
-def test_write_is_deterministic(tmp_path, monkeypatch):
-    counts, ids = patches()
-    score_files.write_scores(tmp_path / "a", counts, ids, LEVELS["l1"], INFO)
-    monkeypatch.setattr("time.time", lambda: 2e9)  # another day: archives may hold the date
-    score_files.write_scores(tmp_path / "b", counts, ids, LEVELS["l1"], dict(reversed(INFO.items())))
-    for name in FILES:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("info", "message"),
-    [
-        ({"source": "simulated landscape"}, "expected scenario, source and patches"),
-        ({**INFO, "scores": {}}, "none of"),
-        ({**INFO, "intervals": {}}, "none of"),
-        ({**INFO, "training": {"seconds": float("nan")}}, "cannot be written as JSON"),
-        ({**INFO, "training": np.zeros(2)}, "cannot be written as JSON"),
-    ],
-)
-def test_unusable_info_writes_nothing(tmp_path, info, message):
-    with pytest.raises(DataError, match=message):
-        score_files.write_scores(tmp_path, *patches(), LEVELS["l1"], info)
+@pytest.mark.parametrize("training", [{"seconds": float("nan")}, np.zeros(2)])
+def test_unusable_info_writes_nothing(tmp_path, training):
+    with pytest.raises(DataError, match="cannot be written as JSON"):
+        score_files.write_scores(tmp_path, *patches(), LEVELS["l1"], {**INFO, "training": training})
     assert not list(tmp_path.iterdir())
-
-
-def test_classes_of_another_level_are_refused(tmp_path):
-    with pytest.raises(DataError, match="14 classes were given for a confusion matrix of 7"):
-        score_files.write_scores(tmp_path, *patches(), LEVELS["l2"], INFO)
-
-
-def test_ids_must_fit_the_counts(tmp_path):
-    counts, ids = patches()
-    for wrong in (ids[1:], [*ids[1:], ids[1]]):
-        with pytest.raises(DataError, match=r"19 different ids were given for counts of shape \(20, 7, 7\)"):
-            score_files.write_scores(tmp_path, counts, wrong, LEVELS["l1"], INFO)
-    with pytest.raises(DataError, match=r"shape \(7, 7\)"):
-        score_files.write_scores(tmp_path, counts[0], ids[:7], LEVELS["l1"], INFO)
-    with pytest.raises(DataError, match="expected whole numbers"):
-        score_files.write_scores(tmp_path, counts / 2, ids, LEVELS["l1"], INFO)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut"])
@@ -116,12 +86,6 @@ def test_unreadable_counts_are_named(tmp_path, content):
     if content is not None:
         (tmp_path / "patches.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"patches\.npz cannot be read as counts"):
-        score_files.read_patches(tmp_path / "patches.npz")
-
-
-def test_counts_under_other_names_are_refused(tmp_path):
-    np.savez(tmp_path / "patches.npz", counts=np.zeros(3))
-    with pytest.raises(DataError, match=r"expected a patches\.npz of"):
         score_files.read_patches(tmp_path / "patches.npz")
 
 

@@ -59,7 +59,7 @@ def test_killed_step_and_unusable_results_are_told_by_the_workflow(tmp_path, sma
     assert f"{small_disk.folder}/file is no folder" in (said := made.run(ok=False)) and "Traceback" not in said
     made.configure(config | {"results": str(small_disk.folder / "results")})
     small_disk.read_only()
-    assert f"{small_disk.folder}/results is read-only" in (said := made.run(ok=False)) and "Traceback" not in said
+    assert f"{small_disk.folder}/results: Read-only" in (said := made.run(ok=False)) and "Traceback" not in said
     small_disk.writable()
     process = subprocess.Popen(
         made.command("--until", "train"), cwd=made.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
