@@ -6,6 +6,7 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -15,7 +16,6 @@ from cerraseg.core.storage import need_room
 
 SERVER = "https://drive.google.com"
 RETRIES = 3
-"""Further tries over a connection that fails."""
 
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 
@@ -44,23 +44,15 @@ def download_archive(file_id: str, folder: Path, *, server: str = SERVER) -> Pat
 
 
 def _download(url: str, archive: Path) -> None:
-    import gdown
+    import gdown  # here, as no other step needs it
 
     def check_room(done: int, total: int | None) -> None:
         if total:  # for the rest of the archive, and as much again unpacked
             need_room(archive.parent, 2 * total - done, "the download and its contents")
 
     try:
-        gdown.download(
-            url,
-            str(archive),
-            quiet=not sys.stderr.isatty(),
-            use_cookies=False,
-            resume=True,
-            progress=check_room,
-            timeout=60,
-            retries=RETRIES,
-        )
+        options: Any = {"use_cookies": False, "resume": True, "timeout": 60, "retries": RETRIES}
+        gdown.download(url, str(archive), quiet=not sys.stderr.isatty(), progress=check_room, **options)
     except (gdown.exceptions.DownloadError, requests.RequestException) as error:
         raise DownloadError(
             f"Cannot download {url}: {' '.join(str(error).split())} Check that the file is shared with anyone who has "
@@ -81,13 +73,13 @@ def unpack(archive: Path, folder: Path) -> None:
             if tarfile.is_tarfile(archive):
                 with tarfile.open(archive) as tar:
                     tar.extractall(temporary, filter="data")
-                return
-            with zipfile.ZipFile(archive) as opened:
-                inside = temporary.resolve()
-                for name in opened.namelist():
-                    if not (inside / name).resolve().is_relative_to(inside):
-                        raise ValueError(f"its entry {name!r} leads outside the folder")
-                opened.extractall(temporary)
+            else:
+                with zipfile.ZipFile(archive) as opened:
+                    inside = temporary.resolve()
+                    for name in opened.namelist():
+                        if not (inside / name).resolve().is_relative_to(inside):
+                            raise ValueError(f"its entry {name!r} leads outside the folder")
+                    opened.extractall(temporary)
     except _DAMAGED as error:
         archive.unlink()
         raise DownloadError(

@@ -6,12 +6,11 @@ each level, ``header.json``: band and layer order, and digests of the ids in row
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -110,17 +109,15 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
         StorageError: if the disk is too small.
     """
     patches = read_patch_table(table)
-    modalities = _modalities(patches.columns)
-    levels = levels_of(patches.columns)
-    edges = [edge_layer(level) for level in levels]
-    layers = (*levels, *edges)
+    modalities, levels = _modalities(patches.columns), levels_of(patches.columns)
+    layers = (*levels, *map(edge_layer, levels))
     bands = tuple(band for name in modalities for band in MODALITIES[name])
     need_room(Path(images).parent, len(patches) * SIZE * SIZE * (4 * len(bands) + len(layers)), "packing")
     files = patches[[*modalities, *layers, "content"]].to_dict("records")
     chunks = [(start, files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
     with atomic_write(images) as new_images, atomic_write(masks) as new_masks:
-        to_images = _create(new_images, np.dtype(np.float32), (len(patches), len(bands), SIZE, SIZE))
-        to_masks = _create(new_masks, np.dtype(np.uint8), (len(patches), len(layers), SIZE, SIZE))
+        to_images = _create(new_images, np.float32, (len(patches), len(bands), SIZE, SIZE))
+        to_masks = _create(new_masks, np.uint8, (len(patches), len(layers), SIZE, SIZE))
         written = process_map(partial(_write_chunk, to_images, to_masks), chunks, workers)
         hashes = [h for chunk in progress(written, "pack", total=len(chunks)) for h in chunk]
     content = Header(len(patches), bands, layers, digest(patches["id"]), digest(hashes))
@@ -133,40 +130,34 @@ def _modalities(columns: Collection[str]) -> list[str]:
     return [name for name in ("msi", "sar") if name in columns]
 
 
-class _Target(NamedTuple):
+class _Array(NamedTuple):
     """An array in a file: its first byte there, and shape and type of one patch."""
 
     path: Path
     start: int
-    patch: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @contextmanager
-    def at(self, row: int) -> Iterator[tuple[BinaryIO, NDArray[Any]]]:
-        """The file, to be written from ``row`` on, and memory for one patch."""
-        patch: NDArray[Any] = np.empty(self.patch, self.dtype)
-        with self.path.open("r+b") as file:
-            file.seek(self.start + row * patch.nbytes)
-            yield file, patch
+    shape: tuple[int, ...]
+    dtype: type
 
 
-def _create(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> _Target:
-    return _Target(path, open_memmap(path, "w+", dtype, shape).offset, shape[1:], dtype)
+def _create(path: Path, dtype: type, shape: tuple[int, ...]) -> _Array:
+    return _Array(path, open_memmap(path, "w+", np.dtype(dtype), shape).offset, shape[1:], dtype)
 
 
-def _write_chunk(to_images: _Target, to_masks: _Target, chunk: tuple[int, list[dict[str, Any]]]) -> list[str]:
+def _write_chunk(images: _Array, masks: _Array, chunk: tuple[int, list[dict[str, Any]]]) -> list[str]:
     """Write the patches from a row on; return a hash of each one's pixels.
 
-    Plain writes, not a mapping: its pages would count as this process's memory until the disk has them.
+    By plain writes: on a full disk a write to a mapping would end the process.
     """
     row, patches = chunk
+    image: NDArray[Any] = np.empty(images.shape, images.dtype)
+    mask: NDArray[Any] = np.empty(masks.shape, masks.dtype)
     hashes = []
-    with rasterio.Env(**GDAL), to_images.at(row) as (image_file, image), to_masks.at(row) as (mask_file, mask):
+    with rasterio.Env(**GDAL), images.path.open("r+b") as image_file, masks.path.open("r+b") as mask_file:
+        image_file.seek(images.start + row * image.nbytes)
+        mask_file.seek(masks.start + row * mask.nbytes)
         for files in patches:
             _read_patch(files, image, mask)
-            content = hashlib.sha256(image.data)
-            content.update(mask.data)
-            hashes.append(content.hexdigest())
+            hashes.append(hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest())
             image_file.write(image.data)
             mask_file.write(mask.data)
     return hashes

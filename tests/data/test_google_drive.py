@@ -106,6 +106,12 @@ def test_a_wrong_id_is_refused_before_the_network(tmp_path: Path, file_id: str) 
         download_archive(file_id, tmp_path)
 
 
-def test_no_network(server: Kaggle, tmp_path: Path) -> None:
+def test_no_network_and_no_password_of_a_proxy(
+    server: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(DownloadError, match="HTTPS_PROXY"):
         download_archive(ID, tmp_path, server="http://127.0.0.1:9")
+    monkeypatch.setenv("HTTPS_PROXY", "http://ana:s3cret@127.0.0.1:9")
+    with pytest.raises(DownloadError, match="proxy") as caught:
+        download_archive(ID, tmp_path)
+    assert "s3cret" not in str(caught.value)

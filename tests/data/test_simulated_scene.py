@@ -84,7 +84,7 @@ def test_bands_are_like_those_of_patches(scene: Path, patches: Path) -> None:
         image = read(scene / name)
         here, there = image[:, image[0] != 0].astype(np.float64), of_patches(patches, folder)
         assert here.min() > 0
-        np.testing.assert_allclose(here.mean(axis=1), there.mean(axis=1, dtype=np.float64), rtol=0.25)
+        np.testing.assert_allclose(here.mean(axis=1), there.mean(axis=1, dtype=np.float64), rtol=0.4)
         np.testing.assert_allclose(here.std(axis=1), there.std(axis=1, dtype=np.float64), rtol=0.4)
 
 

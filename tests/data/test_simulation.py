@@ -119,10 +119,10 @@ def test_edges_are_the_changes_between_4_neighbours(land: Path) -> None:
 
 
 def test_band_statistics_are_near_the_published(tmp_path: Path) -> None:
-    simulate(tmp_path / "out", patches=64, seed=1, scenes=16, size=64)
+    simulate(tmp_path / "out", patches=64, seed=1, scenes=16)
     for name, key in (("msi_images", "msi"), ("sar_images", "sar")):
         published = json.loads(REFERENCE.read_text())[key]
-        values = mosaic(tmp_path / "out", name, 64, (8, 8)).reshape(len(published["mean"]), -1).astype(np.float64)
+        values = mosaic(tmp_path / "out", name, side=(8, 8)).reshape(len(published["mean"]), -1).astype(np.float64)
         assert values.min() > 0
         np.testing.assert_allclose(values.mean(axis=1), published["mean"], rtol=0.15)
         np.testing.assert_allclose(values.std(axis=1), published["std"], rtol=0.35)

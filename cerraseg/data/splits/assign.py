@@ -14,7 +14,7 @@ import splitfolders
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
-from cerraseg.data.splits.spatial import BUFFER, Patches, by_blocks, by_folds, by_sites, in_groups
+from cerraseg.data.splits.spatial import BUFFER, Columns, Patches, by_blocks, by_folds, by_sites, in_groups
 from cerraseg.data.tables import read_patch_table, read_split
 
 PARTS = ("train", "validation", "test")
@@ -86,17 +86,18 @@ def write_fold(
     if fold not in folds["fold"].unique():
         raise DataError(f"{split}: no fold {fold}; expected 1 to {folds['fold'].max()}: name one of them")
 
-    def of_fold(patches: pd.DataFrame, *_: object) -> dict[str, Sequence[object]]:
+    def of_fold(patches: pd.DataFrame, *_: object) -> Columns:
         order = folds.set_index("id").loc[patches["id"]]
         names = order["group"].to_numpy(np.str_)
         fixed = {"test": np.unique(names[order["fold"] == fold])}
-        seeds = None, (validation_seed, fold)
-        return in_groups(Patches(patches), names, shares, seeds, buffer_km, tolerance, fixed)
+        seed = validation_seed, fold
+        limits: Any = {"buffer_km": buffer_km, "tolerance": tolerance}
+        return in_groups(Patches(patches), names, shares, None, seed, fixed=fixed, **limits)
 
     _write(_split(read_patch_table(table), of_fold), path, f"fold {fold}")
 
 
-def _split(table: pd.DataFrame, scheme: Callable[..., dict[str, Sequence[object]]], *args: Any, **settings: Any) -> Any:
+def _split(table: pd.DataFrame, scheme: Callable[..., Columns], *args: Any, **settings: Any) -> Any:
     """The split table that ``scheme`` makes of the patch table sorted by id, in the order of the patch table."""
     ordered = table.sort_values("id", kind="stable")
     columns = scheme(ordered, *args, **settings)
@@ -143,15 +144,12 @@ def paper_split(ids: Sequence[str], shares: dict[str, float], seed: int, validat
     return {name.removesuffix(".tif"): part for part, chosen in assigned for name in chosen}
 
 
-def _paper(
-    table: pd.DataFrame, shares: dict[str, float], seed: int, validation_seed: int
-) -> dict[str, Sequence[object]]:
-    ids = table["id"].tolist()
-    parts = paper_split(ids, shares, seed, validation_seed)
-    return {"split": [parts[id_] for id_ in ids]}
+def _paper(table: pd.DataFrame, shares: dict[str, float], seed: int, validation_seed: int) -> Columns:
+    parts = paper_split(table["id"].tolist(), shares, seed, validation_seed)
+    return {"split": [parts[id_] for id_ in table["id"]]}
 
 
-SCHEMES: dict[str, Callable[..., dict[str, Sequence[object]]]] = {
+SCHEMES: dict[str, Callable[..., Columns]] = {
     "paper": _paper,
     "blocks": by_blocks,
     "sites": by_sites,

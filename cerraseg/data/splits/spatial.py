@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,8 @@ BUFFER = "buffer"
 """The part of patches that lie too near to validation or test patches to train: used by nobody."""
 
 Parts = NDArray[np.str_]
-Bools = NDArray[np.bool_]
+Columns = dict[str, Sequence[object]]
+"""Columns of the split table beside the id."""
 
 
 class Patches:
@@ -34,37 +37,23 @@ class Patches:
         self.paths = table[[layer for layer in layers if layer in table]].astype(str)
 
 
-def by_blocks(
-    table: pd.DataFrame,
-    shares: Mapping[str, float],
-    seed: int,
-    validation_seed: int,
-    *,
-    block_km: float,
-    buffer_km: float,
-    tolerance: float,
-) -> dict[str, Sequence[object]]:
-    """Whole blocks to a part: columns ``split`` and ``group`` of the split table. See :func:`in_groups`."""
+def by_blocks(table: pd.DataFrame, *shares_and_seeds: Any, block_km: float, **limits: Any) -> Columns:
+    """Assign whole blocks to parts. See :func:`in_groups`."""
     patches = Patches(table)
-    names = blocks(patches.places, block_km)
-    return in_groups(patches, names, shares, (seed, validation_seed), buffer_km, tolerance, {})
+    return in_groups(patches, blocks(patches.places, block_km), *shares_and_seeds, **limits)
 
 
 def by_sites(
     table: pd.DataFrame,
-    shares: Mapping[str, float],
-    seed: int,
-    validation_seed: int,
-    *,
+    *shares_and_seeds: Any,
     site_gap_km: float,
     test_sites: Sequence[str],
     validation_sites: Sequence[str],
-    buffer_km: float,
-    tolerance: float,
-) -> dict[str, Sequence[object]]:
-    """Whole sites to a part: columns ``split`` and ``group`` of the split table. See :func:`in_groups`.
+    **limits: Any,
+) -> Columns:
+    """Assign whole sites to parts. See :func:`in_groups`.
 
-    The sites of patches with a file whose path fits a pattern (``fnmatch``) go where the patterns say.
+    The sites of patches with a file whose path matches a pattern (``fnmatch``) go to the pattern's part.
 
     Raises:
         DataError: if a pattern fits no path, or a site fits patterns of both parts.
@@ -78,24 +67,16 @@ def by_sites(
             f"split: test_sites and validation_sites both fit {', '.join(map(str, both))}; expected one part a site: "
             "change the patterns, or site_gap_km, by which patches are of one site"
         )
-    return in_groups(patches, names, shares, (seed, validation_seed), buffer_km, tolerance, fixed)
+    return in_groups(patches, names, *shares_and_seeds, fixed=fixed, **limits)
 
 
 def by_folds(
-    table: pd.DataFrame,
-    shares: Mapping[str, float],
-    seed: int,
-    validation_seed: int,
-    *,
-    unit: str,
-    folds: int,
-    tolerance: float,
-    **size: float,
-) -> dict[str, Sequence[object]]:
-    """Whole blocks or sites (``unit``) to a fold, 1 to ``folds``: columns ``split``, ``group`` and ``fold``.
+    table: pd.DataFrame, shares: object, seed: int, _: object, *, unit: str, folds: int, tolerance: float, **size: float
+) -> Columns:
+    """Assign whole blocks or sites (``unit``) to folds, 1 to ``folds``: columns ``split``, ``group`` and ``fold``.
 
-    Every patch is a test patch, in its fold; shares and validation seed are for :func:`cerraseg.data.splits.assign.write_fold`.
-    ``size`` is ``block_km`` or ``site_gap_km``.
+    Every patch is a test patch, in its fold; shares and validation seed are for
+    :func:`cerraseg.data.splits.assign.write_fold`. ``size`` is ``block_km`` or ``site_gap_km``.
 
     Raises:
         DataError: if a fold is empty or its share of the patches is off by more than ``tolerance``.
@@ -117,18 +98,21 @@ def in_groups(
     patches: Patches,
     names: Names,
     shares: Mapping[str, float],
-    seeds: tuple[object, object],
+    seed: object,
+    validation_seed: object,
+    *,
     buffer_km: float,
     tolerance: float,
-    fixed: Mapping[str, Names],
-) -> dict[str, Sequence[object]]:
-    """Columns ``split`` and ``group`` of a split by whole groups.
+    fixed: Mapping[str, Names] = MappingProxyType({}),
+) -> Columns:
+    """Split by whole groups, stratified by class: columns ``split`` and ``group`` of the split table.
 
     Args:
         patches: what is split.
         names: group of each patch, (N,).
         shares: wanted share of each of ``train``, ``validation`` and ``test``.
-        seeds: what the generators of the test and of the validation part are seeded with.
+        seed: of the test part.
+        validation_seed: of the validation part.
         buffer_km: training patches whose gap to a validation or test patch is at most this become ``buffer``; 0: none.
         tolerance: how far a part's share of the patches, before the buffer, may be off.
         fixed: part → groups that belong to it; the others share what these leave, by ``shares``.
@@ -141,9 +125,9 @@ def in_groups(
     for part, chosen in fixed.items():
         parts[np.isin(groups, chosen)] = part
     open_shares = {part: share for part, share in shares.items() if part not in fixed}
-    for part, seed in zip(("test", "validation"), seeds, strict=True):
+    for part, its_seed in (("test", seed), ("validation", validation_seed)):
         if part in open_shares:
-            _take(patches, member, parts, part, open_shares, tolerance, seed)
+            _take(patches, member, parts, part, open_shares, tolerance, its_seed)
             open_shares = {other: share for other, share in open_shares.items() if other != part}
     found = parts[member]
     _check(found, _wanted(found, shares, fixed), tolerance, len(groups))
