@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test nightly fuzz fuzz-guided lint audit format record restore repro check provenance reproduce hooks slurm-recover pictures ablation recipes splits performance lock clean
+.PHONY: help demo test nightly fuzz lint audit format record restore repro check provenance reproduce hooks slurm-recover pictures ablation recipes splits performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -36,9 +36,6 @@ nightly: $(READY) ## Run the tests that take minutes: SLURM, a browser, kills, f
 fuzz: $(READY) ## Try thousands of damaged and absurd files and configurations; CASES=5000 a property
 	@CERRASEG_CASES=$(or $(CASES),5000) $(BIN)/python -m pytest -m '' tests/nightly/fuzz
 
-fuzz-guided: .venv-peers/ready ## Search with atheris for bytes that a reader trips over; SECONDS=120 a kind, ARGS="page" for some
-	@CERRASEG_SECONDS=$(or $(SECONDS),120) PYTHONPATH=.:tests .venv-peers/bin/python tests/nightly/fuzz/guided.py $(ARGS)
-
 lint: $(READY) ## Check format, style, types, the workflow and dvc.yaml
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -49,7 +46,7 @@ lint: $(READY) ## Check format, style, types, the workflow and dvc.yaml
 	@$(BIN)/python -m cerraseg.orchestration.dvc_sync check
 
 audit: $(READY) ## Look the locked dependencies up in the database of known vulnerabilities
-	@index=$$($(BIN)/pip config get global.index-url 2>/dev/null); $(BIN)/python .ci/audit.py requirements.txt $(BIN)/uv tool run $${index:+--default-index "$$index"} pip-audit==$(AUDIT_VERSION)
+	@index=$$($(BIN)/pip config get global.index-url 2>/dev/null); $(BIN)/uv tool run $${index:+--default-index "$$index"} pip-audit==$(AUDIT_VERSION) -r requirements.txt --require-hashes --disable-pip
 
 format: $(READY) ## Bring code and rules into the house format
 	@$(BIN)/ruff format .

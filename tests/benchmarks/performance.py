@@ -57,7 +57,6 @@ COMMANDS = {
     "mosaic": Command("--patches 10000 --side 100 --large 40000", "--patches 16 --side 32 --large 25"),
     "map": Command("", "--side 1100 --peer-side 300"),
     "metrics": Command("3028", "8"),
-    "simulate": Command("3000 2", "30 1"),
     "benchmark": Command("3028 3", "40 1"),
     "tracking": Command("3", "0"),
     "startup": Command("3", "0"),
