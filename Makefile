@@ -65,7 +65,7 @@ repro: $(READY) ## Run what DVC calls stale, side by side; ARGS go to Snakemake
 
 provenance reproduce: $(READY)
 	@test -n "$(RESULT)" || { echo 'usage: make $@ RESULT=results/scores/<id>/metrics.json'; exit 2; }
-	@$(BIN)/python -m cerraseg.orchestration.provenance.$@ "$(RESULT)" $(ARGS)
+	@$(BIN)/python -m cerraseg.orchestration.provenance.$(@:provenance=lineage) "$(RESULT)" $(ARGS)
 
 provenance: ## Tell what made RESULT=<file of a results folder>, from what, and what changed since
 reproduce: ## Make RESULT=<file> again from the raw source and compare; ARGS go to Snakemake

@@ -24,8 +24,8 @@ if "/{SCRIPTS}/" in sys.orig_argv[-1] and os.environ.get("KEPT"):
 """
 """Python's start-up hook that copies what Snakemake makes of a step's script, with all that the job is told."""
 
-SIDE = ("logs", "timings", "resume")
-"""Folders of the results that no step reads as content."""
+SIDE = ("logs", "timings", "resume", "ro-crate-metadata.json")
+"""What of the results no step reads as content."""
 
 STATES = {"download": ("data/kaggle",)}
 """What a rule goes on from and keeps when it has finished."""
@@ -124,6 +124,7 @@ def kill_every_rule(project: Project, reference: Reference, seed: int, *targets:
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            project.run("--unlock", **env)
         rules = {_rule(name) for name in moments}
         print("killed in", *sorted(rules), flush=True)
         assert not differing(reference, project.folder), rules

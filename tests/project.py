@@ -104,3 +104,4 @@ class Project:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert appeared, f"no {exists} within {seconds} s"
+        self.run("--unlock")

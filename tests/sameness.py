@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-ASIDE = re.compile(r"(logs|timings)/|(^|/)\.snakemake")
+ASIDE = re.compile(r"(logs|timings)/|(^|/)\.snakemake|ro-crate-metadata\.json")
 """What tells of a run, not of its results: times, memory, processes, host."""
 
 
@@ -15,17 +15,11 @@ def _without_time(text: bytes) -> bytes:
     return json.dumps(item).encode()
 
 
-def _without(*names: str) -> Callable[[bytes], bytes]:
-    return lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k not in names}).encode()
-
-
 EXCEPTIONS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     r"scenes/.*/item\.json": (
         _without_time,
         "a scene without a date ends its span at the time of its images, which each run simulates anew",
     ),
-    r"provenance/stac/.*": (_without("outputs", "threads"), "the record of that item has its hash"),
-    r"provenance/(?!stac).*": (_without("threads"), "`--cores` limits the threads of steps, and the record says them"),
 }
 """Files that may differ between two runs → what of them must not, and why."""
 

@@ -20,7 +20,9 @@ SILENT = frozenset(
         "core.signals",
         "core.storage",
         "core.versions",
-        "orchestration.provenance.records",
+        "orchestration.provenance.content",
+        "orchestration.provenance.crate",
+        "orchestration.provenance.lineage",
     }
 )
 """Modules that report, protect and record but cannot change a result: editing them reruns nothing."""

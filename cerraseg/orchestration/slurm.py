@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cerraseg.core.errors import CerraSegError, SlurmError
-from cerraseg.orchestration.run_lock import alone
 
 PREFIX = "cerraseg"
 LOGS = Path("logs/slurm")
@@ -212,24 +212,45 @@ def _failed(job: str, how: str) -> str:
     return "failed"
 
 
+def refuse_beside_orphans() -> None:
+    """Refuse a run beside jobs of a killed one: they write the files that it would write.
+
+    Raises:
+        SlurmError: If there are such jobs, or SLURM cannot be asked.
+    """
+    if not (LOGS.exists() and shutil.which("squeue")):
+        return
+    try:
+        jobs = live_jobs()
+    except SlurmError as error:
+        raise SlurmError(
+            f"{error}: jobs of an earlier run may still write here. Try again when SLURM is back, or remove {LOGS} if "
+            "you are sure that there are none."
+        ) from None
+    if jobs:
+        names = ", ".join(f"{job.id} ({job.name})" for job in jobs[:5])
+        raise SlurmError(
+            f"{len(jobs)} jobs of a killed run are still in SLURM and write here: {names}{' ...' * (len(jobs) > 5)}. "
+            "To cancel them and go on: make slurm-recover"
+        )
+
+
 def recover(snakemake: list[str]) -> int:
     """After a killed controller: cancel its jobs, wait until they are gone, unlock and run what is incomplete.
 
     Returns the exit code of the run.
 
     Raises:
-        RunningError: if a controller still runs in this folder.
         SlurmError: if the jobs do not end within three minutes.
     """
-    with alone():
-        if jobs := live_jobs():
-            print("cancelling", *(f"{job.id} ({job.name})" for job in jobs), flush=True)
-            subprocess.run(["scancel", *(job.id for job in jobs)], timeout=60, check=False)
-        end = time.monotonic() + CANCEL_PATIENCE
-        while jobs := live_jobs():
-            if time.monotonic() > end:
-                raise SlurmError(f"jobs {[job.id for job in jobs]} are still there {CANCEL_PATIENCE} s after scancel")
-            time.sleep(1)
+    if jobs := live_jobs():
+        print("cancelling", *(f"{job.id} ({job.name})" for job in jobs), flush=True)
+        subprocess.run(["scancel", *(job.id for job in jobs)], timeout=60, check=False)
+    end = time.monotonic() + CANCEL_PATIENCE
+    while jobs := live_jobs():
+        if time.monotonic() > end:
+            raise SlurmError(f"jobs {[job.id for job in jobs]} are still there {CANCEL_PATIENCE} s after scancel")
+        time.sleep(1)
     for last in ("--unlock", "--rerun-incomplete"):
         command = [*snakemake, last]
         print(shlex.join(command), flush=True)

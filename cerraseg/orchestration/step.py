@@ -10,25 +10,29 @@ from typing import Any
 from cerraseg.core.errors import CerraSegError
 from cerraseg.core.logs import log
 from cerraseg.core.storage import explain_disk_errors
-from cerraseg.orchestration import run_lock
-from cerraseg.orchestration.provenance import records
+from cerraseg.orchestration.provenance import crate, lineage
 
 
 @contextmanager
 def step(job: Any) -> Iterator[None]:
-    """Run one workflow step, Snakemake's ``job``: log to its log file and standard error; at a good end write its
-    record (:mod:`provenance.records`); end with exit code 1 and no traceback on a :class:`CerraSegError`, on storage
-    that fails and on a lack of memory, with the traceback in the log on anything else, after which inputs are named
-    that are not what their makers wrote."""
+    """Run one workflow step: log to its log file and standard error, and leave a note of what it did.
+
+    A :class:`CerraSegError`, storage that fails and a lack of memory end it with exit code 1 and no traceback; anything
+    else with its traceback in the log, after which damaged inputs are named.
+
+    Args:
+        job: Snakemake's ``snakemake`` of the script.
+    """
     handlers = [_attached(logging.StreamHandler())]
     log.setLevel(logging.INFO)
     logging.captureWarnings(True)
+    began = crate.now()
     try:
-        with explain_disk_errors(), run_lock.taking_part():
+        with explain_disk_errors():
             handlers.append(_attached(_file(Path(job.log[0]))))
             logging.getLogger("py.warnings").addHandler(handlers[1])
             yield
-            records.write(job)
+            crate.write_note(job, began)
     except CerraSegError as error:
         log.error("%s", error)
         sys.exit(1)
@@ -37,8 +41,8 @@ def step(job: Any) -> Iterator[None]:
         sys.exit(1)
     except Exception:
         log.exception("the step failed; looking whether its inputs are whole")
-        for line in records.changed(job):
-            log.error("%s", line)
+        for path in lineage.changed_inputs(job.input, Path(job.config["results"])):
+            log.error("%s: not what its step wrote; remove it and give the same command again", path)
         raise
     finally:
         for handler in handlers:

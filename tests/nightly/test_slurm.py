@@ -18,7 +18,7 @@ import yaml
 from project import REPOSITORY, TINY, Project
 
 from cerraseg.core.errors import SlurmError
-from cerraseg.orchestration import run_lock, slurm
+from cerraseg.orchestration import slurm
 
 BOUND = 420  # s that any run here may take before it is interrupted
 TRAINED = [f"unet-concat-nw-l1-tuned-{seed}" for seed in (1, 2, 3)]
@@ -268,12 +268,6 @@ def test_live_jobs_are_those_of_this_folder(fake, tmp_path):
         f"1|cerraseg-train-x|a|{here}", f"2|cerraseg-train-x|a|{there}", f"3|mine|a|b|{here}", f"4|cerraseg-y|b|{here}/"
     )  # fmt: skip
     assert slurm.live_jobs() == [("1", "cerraseg-train-x", "a"), ("4", "cerraseg-y", "b")]
-
-
-def test_recovery_is_refused_beside_a_living_run(fake):
-    Path(".snakemake").mkdir()
-    with run_lock.alone(), pytest.raises(run_lock.RunningError, match="still runs in this folder"):
-        slurm.recover(["true"])
 
 
 def test_recovery_cancels_waits_unlocks_and_reruns(fake, tmp_path, capfd):

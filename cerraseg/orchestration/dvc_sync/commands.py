@@ -10,7 +10,6 @@ from cerraseg.core.errors import CerraSegError
 from cerraseg.core.logs import log
 from cerraseg.evaluation.score_files import set_aside_others
 from cerraseg.orchestration.dvc_sync import snakemake, stages
-from cerraseg.orchestration.run_lock import ensure_alone
 
 UNTRACKED = {"geotiffs", "learning_rate", "polygons", "simulate_scene", "trials", "tune"}
 """Rules that no stage stands for, and whose files no stage depends on: Snakemake makes them anew. A file per patch is
@@ -54,7 +53,6 @@ def restore() -> None:
         CerraSegError: if something differs; then nothing is touched.
         RunningError: if a run works in this folder.
     """
-    ensure_alone()
     everything = list(stages.opened().index.stages)
     made = set().union(*map(stages.outputs, everything))
     shared = _shared(everything, made)
@@ -103,7 +101,6 @@ def repro(arguments: Sequence[str] = ()) -> None:
         CerraSegError: if a job fails; what was made is recorded.
         RunningError: if a run works in this folder.
     """
-    ensure_alone()
     last: set[str] = set()
     while True:
         everything = list(stages.opened().index.stages)

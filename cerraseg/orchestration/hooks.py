@@ -1,0 +1,58 @@
+"""What the workflow does before its first and after its last job."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from snakemake.exceptions import WorkflowError
+
+from cerraseg.core.errors import CerraSegError
+from cerraseg.core.storage import ensure_folder
+from cerraseg.orchestration import slurm
+from cerraseg.orchestration.provenance import crate
+
+
+def prepare() -> str:
+    """Set what the helpers of ``profiles/slurm`` need, and return when the run began.
+
+    Raises:
+        WorkflowError: If a shell would take the path of this Python apart.
+    """
+    if shlex.quote(sys.executable) != sys.executable:
+        raise WorkflowError(
+            f"{sys.executable}: Snakemake starts steps by this path through a shell, which takes it apart at a space, "
+            "an apostrophe and the like; expected letters, digits and any of _ - . / + : @ %: rename the folder, or "
+            "use an environment that lies elsewhere"
+        )
+    os.environ["CERRASEG_PYTHON"] = sys.executable
+    return crate.now()
+
+
+def start(config: Mapping[str, Any]) -> None:
+    """Refuse results that cannot be written, and a run beside jobs that a killed one left in SLURM.
+
+    Raises:
+        WorkflowError: With the reason and the remedy.
+    """
+    try:
+        ensure_folder(Path(config["results"]), written=True)
+        slurm.refuse_beside_orphans()
+    except CerraSegError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def finish(workflow: Any, config: Mapping[str, Any], began: str, *, completed: bool) -> None:
+    """Write the crate of the results and, where this is a DVC repository and DVC is not the caller, record them."""
+    if workflow.touch:
+        return
+    try:
+        crate.write_crate(config, began, completed)
+    except (CerraSegError, OSError) as error:
+        print(f"{crate.NAME} could not be written: {error}", file=sys.stderr)
+    called = os.environ.keys() & {"DVC_STAGE", "CERRASEG_TRACKING"}
+    if Path("dvc.lock").exists() and not (called or workflow.overwrite_configfiles):
+        subprocess.run([sys.executable, "-m", "cerraseg.orchestration.dvc_sync", "record"], check=False)
