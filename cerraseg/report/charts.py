@@ -12,8 +12,8 @@ from matplotlib.patches import Patch
 
 from cerraseg.core.taxonomy import MODALITIES
 from cerraseg.evaluation.benchmark import PAPER_DATA, SCORES
+from cerraseg.report.benchmark.tables import by_scenario
 from cerraseg.report.figures import EDGE, GRID, INK, drawn
-from cerraseg.report.tables import by_scenario
 from cerraseg.training.weightings import WEIGHTINGS
 
 MODALITY_COLOURS = {"msi": "#0072B2", "sar": "#E69F00", "concat": "#009E73"}
@@ -67,7 +67,7 @@ def _weightings(names: Collection[str]) -> str:
 
 
 def _bars_of_level(axes: Axes, bars: pd.DataFrame, modalities: Sequence[str]) -> None:
-    """Draw the bars of one level from rows of :func:`cerraseg.report.tables.by_scenario`."""
+    """Draw the bars of one level from rows of :func:`cerraseg.report.benchmark.tables.by_scenario`."""
     clusters = list(dict.fromkeys(bars[_CLUSTER].itertuples(index=False, name=None)))
     width = 0.8 / len(modalities)
     for bar in bars.to_dict("records"):

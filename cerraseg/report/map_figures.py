@@ -91,8 +91,8 @@ def map_panel(
     _, extent, crs = shown["prediction"]
     place = measure_ground(crs, extent)
     aspect = place.aspect if place else 1.0
-    cells = _cells(list(shown))
-    rows, columns = cells.shape
+    columns = {1: 1, 2: 2, 3: 3, 4: 2}[len(shown)]  # the confidence, which has a colour bar, is at the right
+    rows = len(shown) // columns
     width, height = _panel_size(aspect * (extent[3] - extent[2]) / (extent[1] - extent[0]), rows)
     # The title wants a few inches, however narrow the map is.
     size = max(4.4, 0.9 + columns * width + 0.6 * bool(confidence)), 0.6 + rows * (height + 0.45)
@@ -101,20 +101,16 @@ def map_panel(
         panels[0, 0].ticklabel_format(style="plain", useOffset=False)
         panels[0, 0].locator_params(axis="x", nbins=max(1, round(width)))
         panels[0, 0].locator_params(axis="y", nbins=max(1, min(4, round(height))))
-        _name_axes(panels, cells, crs)
-        for name, raster in shown.items():
-            axes = panels[cells == name][0]
+        across, up = axis_names(crs)
+        for axes in panels[-1]:
+            axes.set_xlabel(across)
+        for axes in panels[:, 0]:
+            axes.set_ylabel(up)
+        for axes, (name, raster) in zip(panels.flat, shown.items(), strict=True):
             _draw_panel(axes, name, raster, classes)
             axes.set(title=name, xlim=extent[:2], ylim=extent[2:], aspect=aspect)
             if place:
                 draw_marks(axes, place)
-
-
-def _cells(names: list[str]) -> NDArray[np.object_]:
-    """A grid of panels: one row of up to two, else two rows; the confidence, which has a colour bar, at the right."""
-    if len(names) == 3:
-        names = [*names[:2], "", names[2]] if names[2] == "confidence" else [*names, ""]
-    return np.array(names, dtype=object).reshape(-1, min(2, len(names)))
 
 
 def _panel_size(shape: float, rows: int) -> tuple[float, float]:
@@ -124,20 +120,11 @@ def _panel_size(shape: float, rows: int) -> tuple[float, float]:
     return max(height / shape, 1.4), max(height, 0.8)
 
 
-def _name_axes(panels: NDArray[Any], cells: NDArray[np.object_], crs: Any) -> None:
-    """Name the axes of panels that have none to the left or below; remove those that show nothing."""
+def axis_names(crs: Any) -> tuple[str, str]:
+    """Name the axes of a map, with their unit."""
     across, up = ("easting", "northing") if crs and crs.is_projected else ("longitude", "latitude")
     unit = crs.units_factor[0] if crs else "no CRS"
-    for (row, column), axes in np.ndenumerate(panels):
-        if not cells[row, column]:
-            axes.remove()
-            continue
-        if row + 1 == len(cells) or not cells[row + 1, column]:
-            axes.set_xlabel(f"{across} ({unit})")
-            axes.tick_params(labelbottom=True)
-        if column == 0 or not cells[row, column - 1]:
-            axes.set_ylabel(f"{up} ({unit})")
-            axes.tick_params(labelleft=True)
+    return f"{across} ({unit})", f"{up} ({unit})"
 
 
 def _draw_panel(axes: Axes, name: str, raster: _Raster, classes: Sequence[LandCover]) -> None:

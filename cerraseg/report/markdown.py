@@ -1,7 +1,23 @@
-"""Tables in Markdown whose cells hold their content, whatever it is."""
+"""Markdown in which values of any content stay within their line and their table cell."""
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+
+def markdown_template(path: Path) -> Template:
+    """Load a Jinja2 template that writes every value, but for those after ``| safe``, by :func:`markdown_text`."""
+    environment = Environment(  # noqa: S701 (escaped for Markdown, not for HTML)
+        loader=FileSystemLoader(path.parent),
+        finalize=lambda value: value if hasattr(value, "__html__") else markdown_text(value),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(path.name)
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Iterable[object]]) -> str:

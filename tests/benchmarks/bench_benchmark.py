@@ -19,7 +19,8 @@ from reporting import measured, result, row
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import benchmark, bootstrap, metrics, score_files
-from cerraseg.report import charts, tables
+from cerraseg.report import charts
+from cerraseg.report.benchmark import tables
 
 PAPER = Path(__file__).parents[2] / "reference" / "paper_scores.csv"
 PIXELS = 128 * 128

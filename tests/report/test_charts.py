@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cerraseg.evaluation.benchmark import PAPER_DATA, paper_column
 from cerraseg.report import charts
-from cerraseg.report.tables import by_scenario
+from cerraseg.report.benchmark.tables import by_scenario
 from cerraseg.training.weightings import WEIGHTINGS
 
 LABELS = {"title": "the title", "source": "simulated landscape"}

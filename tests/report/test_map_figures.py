@@ -89,24 +89,18 @@ def test_image_and_confidence_stand_in_a_grid(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("names", "expected"),
+    ("names", "east", "north"),
     [
-        (["prediction"], [["prediction"]]),
-        (["image", "prediction"], [["image", "prediction"]]),
-        (["image", "truth", "prediction"], [["image", "truth"], ["prediction", ""]]),
-        (["image", "prediction", "confidence"], [["image", "prediction"], ["", "confidence"]]),
+        ((), ["prediction"], ["prediction"]),
+        (("truth", "confidence"), ["truth", "prediction", "confidence"], ["truth"]),
+        (("image", "truth", "confidence"), ["prediction", "confidence"], ["image", "prediction"]),
     ],
 )
-def test_cells(names, expected):
-    assert map_figures._cells(names).tolist() == expected
-
-
-def test_a_panel_without_neighbours_has_its_coordinates(tmp_path, monkeypatch):
-    path = write_map(tmp_path / "map.tif", np.zeros((60, 80), np.uint8))
-    axes = named(panels(monkeypatch, tmp_path / "a.png", path, L1, truth=path, confidence=path))
-    labels = {name: (panel.get_xlabel(), panel.get_ylabel()) for name, panel in axes.items()}
-    east, north = "easting (metre)", "northing (metre)"
-    assert labels == {"truth": (east, north), "prediction": ("", ""), "confidence": (east, north)}
+def test_coordinates_stand_at_the_left_and_below(tmp_path, monkeypatch, names, east, north):
+    path = write_map(tmp_path / "map.tif", np.zeros((4, 60, 80), np.uint8))
+    axes = named(panels(monkeypatch, tmp_path / "a.png", path, L1, **dict.fromkeys(names, path)))
+    assert [name for name, panel in axes.items() if panel.get_xlabel() == "easting (metre)"] == east
+    assert [name for name, panel in axes.items() if panel.get_ylabel() == "northing (metre)"] == north
 
 
 def test_degrees_are_drawn_as_they_are_on_the_ground(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from test_benchmark import PAPER_SCORES, evaluated
 
 from cerraseg.core.errors import DataError
 from cerraseg.evaluation import benchmark, bootstrap, score_files
-from cerraseg.report import tables
+from cerraseg.report.benchmark import tables
 from cerraseg.report.overview.figures import figure_document
 from cerraseg.report.overview.maps import SIDES, View, find_views, pack_maps
 from cerraseg.report.overview.page import ASSETS, write_overview
@@ -285,13 +285,8 @@ def test_views_are_found_with_what_lies_beside(run):
     ("spoil", "message"),
     [
         (lambda f, t: t.write_text("no"), "cannot be read"),
-        (lambda f, t: raster(t, class_map(), pixel=20.0), "expected one grid for both"),
+        (lambda f, t: raster(t, class_map(), pixel=20.0), "expected one grid"),
         (lambda f, t: raster(t, class_map().astype(np.int16)), "holds int16; expected uint8"),
-        (lambda f, t: raster(f / "truth/image_epsg32722.tif", class_map()), "has 1 bands of uint8"),
-        (
-            lambda f, t: raster(f / f"scenarios/{L1}/mosaic/prediction_epsg32722.tif", class_map(14, 1)),
-            "holds the value 13; expected class ids 0 to 6",
-        ),
         (lambda f, t: (f / f"scenarios/{L1}/history.csv").write_text("epoch\n1\n"), "no column"),
         (lambda f, t: (f / f"scores/{L1}/areas.csv").write_text("id\n1\n"), "areas.csv cannot be read"),
         (lambda f, t: (f / "benchmark.csv").write_text("a\n1\n"), "expected the benchmark's CSV"),

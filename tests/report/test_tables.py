@@ -8,7 +8,7 @@ import pytest
 from test_benchmark import IDS, PAPER_F1, PAPER_MIOU, PAPER_SCORES, collected, evaluated, in_patches, published
 
 from cerraseg.evaluation import benchmark
-from cerraseg.report import tables
+from cerraseg.report.benchmark import tables
 
 SIMULATED = "simulated landscape"
 TWO_SEEDS = ["unet-msi-nw-l1-paper-1", "unet-msi-nw-l1-paper-2"]

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from cerraseg.evaluation import benchmark, score_files
 from cerraseg.orchestration.step import step
-from cerraseg.report import charts, tables
+from cerraseg.report import charts
+from cerraseg.report.benchmark import tables
 
 with step(snakemake):
     files, out = snakemake.input.metrics, snakemake.output

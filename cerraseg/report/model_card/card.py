@@ -6,21 +6,23 @@ Source: M. Mitchell et al., "Model Cards for Model Reporting", Conference on Fai
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from huggingface_hub import ModelCardData
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cerraseg.config.recipes import Recipe, model_settings
 from cerraseg.config.scenario import RELEASED
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LEVELS, MODALITIES, SAR_BANDS
-from cerraseg.core.versions import versions
-from cerraseg.report.markdown import markdown_table, markdown_text
-from cerraseg.report.model_card.facts import Facts, Run, Sources, read_facts
+from cerraseg.core.versions import commit, versions
+from cerraseg.data.tables import read_split
+from cerraseg.report.markdown import markdown_table, markdown_template, markdown_text
+from cerraseg.report.model_card.facts import Run, Sources, read_json, size_and_hash
 from cerraseg.training.weightings import WEIGHTINGS
 
 PUBLISHED = "CerraData-4MM"
@@ -58,11 +60,14 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         run: the scenario's configuration.
         repository: folder of the source tree, whose present commit is named; the training may have had another.
     """
-    facts = read_facts(sources, repository)
-    scenario, metrics, trained = run.scenario, facts.metrics, facts.history is not None
-    text = _template().render(
+    scenario, metrics = run.scenario, read_json(sources.metrics)
+    statistics, trained = read_json(sources.statistics), sources.history is not None
+    text = markdown_template(Path(__file__).with_name("assets") / "model_card.md.jinja").render(
+        table=markdown_table,
         run=run,
-        facts=facts,
+        checkpoint=size_and_hash(sources.checkpoint),
+        split=size_and_hash(sources.split),
+        commit=commit(repository),
         scenario=scenario,
         metrics=metrics,
         trained=trained,
@@ -72,15 +77,15 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         giver="released by the authors of the data set" if scenario.recipe == RELEASED else "given by the user",
         sensors=_SENSORS[scenario.modality],
         settings=model_settings(scenario.model, run.settings, run.recipe),
-        bands=list(_bands(run, facts, trained)),
+        bands=list(_bands(run, statistics if trained and run.recipe.zscore else None)),
         classes=[(entry.id, entry.abbreviation, entry.name) for entry in LEVELS[scenario.level]],
-        data=_data(run, facts),
+        data=_data(run, read_json(sources.manifest)["origin"], read_json(sources.header)),
         split_rules=_split_rules(run.split),
-        parts=list(_parts(run, facts)),
+        parts=list(_parts(run, Counter(read_split(sources.split)["split"]))),
         leakage=metrics.get("leakage"),
-        training=_training(run, facts) if trained else {},
+        training=_training(run, statistics, pd.read_csv(sources.history)) if sources.history else {},
         recipe=_recipe(run.recipe),
-        origin=_origin(facts.origin) if not trained else {},
+        origin=_origin(read_json(sources.origin)) if sources.origin else {},
         scores=list(_scores(metrics)),
         class_scores=[
             (entry["name"], *_percent(entry, "f1", "iou", "precision", "recall"), f"{entry['support']:,}")
@@ -92,20 +97,6 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
     )
     with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
-
-
-def _template() -> Any:
-    """Load the card's template, which writes every value by :func:`markdown_text`."""
-    environment = Environment(  # noqa: S701 (escaped for Markdown by finalize)
-        loader=FileSystemLoader(Path(__file__).with_name("assets")),
-        finalize=lambda value: value if hasattr(value, "__html__") else markdown_text(value),  # not after "| safe"
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.globals["table"] = markdown_table
-    return environment.get_template("model_card.md.jinja")
 
 
 def _front_matter(run: Run) -> str:
@@ -128,18 +119,15 @@ def _title(run: Run) -> str:
     return _MODELS[run.scenario.model]
 
 
-def _bands(run: Run, facts: Facts, trained: bool) -> Iterator[tuple[object, ...]]:
+def _bands(run: Run, statistics: Mapping[str, Any] | None) -> Iterator[tuple[object, ...]]:
+    """Give channel, name and sensor of each band, and what it is normalised by if it is."""
     for channel, name in enumerate(MODALITIES[run.scenario.modality]):
         row = (channel, name, _SENSORS["sar" if name in SAR_BANDS else "msi"])
-        if trained and run.recipe.zscore:
-            band = facts.statistics["bands"][name]
-            yield *row, f"{band['mean']:.6g}", f"{band['std'] or 1:.6g}"
-        else:
-            yield row
+        band = statistics["bands"][name] if statistics else None
+        yield (*row, f"{band['mean']:.6g}", f"{band['std'] or 1:.6g}") if band else row
 
 
-def _data(run: Run, facts: Facts) -> dict[str, object]:
-    origin, header = facts.manifest["origin"], facts.header
+def _data(run: Run, origin: Mapping[str, Any], header: Mapping[str, Any]) -> dict[str, object]:
     return {
         "source": run.label,
         **{title: origin[name] for name, title in _ORIGIN.items() if name in origin},
@@ -159,18 +147,17 @@ def _split_rules(split: Mapping[str, Any]) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _parts(run: Run, facts: Facts) -> Iterator[tuple[object, ...]]:
+def _parts(run: Run, counts: Mapping[str, int]) -> Iterator[tuple[object, ...]]:
     for part in ("train", "validation", "test"):
-        yield part, run.split[part], f"{facts.parts[part]:,}"
-    if unused := facts.parts.get("buffer"):
+        yield part, run.split[part], f"{counts[part]:,}"
+    if unused := counts.get("buffer"):
         yield "buffer, used by nobody", None, f"{unused:,}"
 
 
-def _training(run: Run, facts: Facts) -> dict[str, object]:
-    scenario, history = run.scenario, facts.history
-    assert history is not None
+def _training(run: Run, statistics: Mapping[str, Any], history: pd.DataFrame) -> dict[str, object]:
+    scenario = run.scenario
     weighting = WEIGHTINGS[scenario.weighting]
-    weights = weighting.balance(facts.statistics["levels"][scenario.level]).class_weights
+    weights = weighting.balance(statistics["levels"][scenario.level]).class_weights
     best = history[history["selected"]].iloc[0]
     return {
         "recipe": scenario.recipe,

@@ -18,10 +18,10 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation.area_estimates import read_area_table
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import NO_DATA
+from cerraseg.report.map_figures import axis_names
 
 BUDGET = 6_000_000
 """Most characters that all maps of a page may take together."""
@@ -137,16 +137,8 @@ def pack_maps(views: Sequence[View], folder: Path, budget: int = BUDGET) -> dict
 
 def _pack_view(view: View, folder: Path, side: int, texts: _Texts) -> dict[str, Any]:
     classes, grid = _read(view.classes, side)
-    count = len(LEVELS[view.level])
-    if (classes[classes != NO_DATA] >= count).any():
-        raise DataError(
-            f"{view.classes} holds the value {classes[classes != NO_DATA].max()}; expected class ids 0 to {count - 1} "
-            f"of level {view.level}, or {NO_DATA}: make the map again."
-        )
-    confidence = _on_grid(view.confidence, side, grid, view.classes)
-    steps = np.where(
-        confidence == NO_DATA, NO_DATA, (2 * confidence.astype(np.int64) + CONFIDENCE_STEP) // (2 * CONFIDENCE_STEP)
-    )
+    confidence = _read_on_grid(view.confidence, side, grid)
+    steps = np.where(confidence == NO_DATA, NO_DATA, (confidence + CONFIDENCE_STEP // 2) // CONFIDENCE_STEP)
     left, bottom, right, top = grid.bounds
     geographic = not (grid.crs and grid.crs.is_projected)
     files = {name: getattr(view, name) for name in ("classes", "confidence", "truth", "image", "areas")}
@@ -159,21 +151,15 @@ def _pack_view(view: View, folder: Path, side: int, texts: _Texts) -> dict[str, 
         "extent": grid.bounds,
         # Length of a unit of x on the ground by that of y.
         "stretch": math.cos(math.radians((bottom + top) / 2)) if grid.crs and geographic else 1.0,
-        "axes": _axes(grid.crs),
+        "axes": axis_names(grid.crs),
         "decimals": max(0, 1 - math.floor(math.log10((right - left) / grid.shape[1]))),
         "files": {name: Path(os.path.relpath(path, folder)).as_posix() for name, path in files.items() if path},
         "classes": texts.put(_compress(classes)),
         "confidence": texts.put(_compress(steps.astype(np.uint8))),
-        "truth": texts.put(_compress(_on_grid(view.truth, side, grid, view.classes))) if view.truth else None,
-        "image": _pack_image(view.image, side, grid, texts) if view.image else None,
+        "truth": texts.put(_compress(_read_on_grid(view.truth, side, grid))) if view.truth else None,
+        "image": _pack_image(view.image, side, texts) if view.image else None,
         "areas": _area_rows(view.areas) if view.areas else None,
     }
-
-
-def _axes(crs: Any) -> list[str]:
-    across, up = ("easting", "northing") if crs and crs.is_projected else ("longitude", "latitude")
-    unit = crs.units_factor[0] if crs else "no CRS"
-    return [f"{across} ({unit})", f"{up} ({unit})"]
 
 
 @contextmanager
@@ -208,12 +194,12 @@ def _read(path: Path, side: int) -> tuple[NDArray[np.uint8], _Grid]:
         return file.read(1, out_shape=_reduced(file.shape, side)), grid
 
 
-def _on_grid(path: Path, side: int, grid: _Grid, of: Path) -> NDArray[np.uint8]:
+def _read_on_grid(path: Path, side: int, grid: _Grid) -> NDArray[np.uint8]:
     array, own = _read(path, side)
     if own.shape != grid.shape or not own.transform.almost_equals(grid.transform, 1e-6) or own.crs != grid.crs:
         raise DataError(
-            f"{path} has the grid {own.shape} of {own.crs} at {own.bounds}, {of} {grid.shape} of {grid.crs} at "
-            f"{grid.bounds}; expected one grid for both: make them from the same patches or the same scene."
+            f"{path} has the grid {own.shape} of {own.crs} at {own.bounds}, the class map {grid.shape} of {grid.crs} "
+            f"at {grid.bounds}; expected one grid: make them from the same patches or the same scene."
         )
     return array
 
@@ -222,16 +208,11 @@ def _compress(array: NDArray[np.uint8]) -> str:
     return base64.b64encode(gzip.compress(np.flipud(array).tobytes(), compresslevel=6, mtime=0)).decode()
 
 
-def _pack_image(path: Path, side: int, grid: _Grid, texts: _Texts) -> dict[str, Any]:
+def _pack_image(path: Path, side: int, texts: _Texts) -> dict[str, Any]:
     """Pack an image as a WebP data URI, with its extent."""
     if path in texts.images:
         return texts.images[path]
     with _opened(path) as file:
-        if file.count not in (3, 4) or file.dtypes[0] != "uint8" or file.crs != grid.crs:
-            raise DataError(
-                f"{path} has {file.count} bands of {file.dtypes[0]} in {file.crs}; expected 3 or 4 of uint8 in "
-                f"{grid.crs}: make the image again."
-            )
         own = _grid(file)
         bands = file.read(out_shape=(file.count, *_reduced(file.shape, side)), resampling=Resampling.average)
     texts.images[path] = {"text": texts.put(_webp(bands)), "extent": own.bounds}

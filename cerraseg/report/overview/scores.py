@@ -12,8 +12,8 @@ import pandas as pd
 from cerraseg.core.errors import DataError
 from cerraseg.evaluation import bootstrap, score_files
 from cerraseg.evaluation.benchmark import SCORES, further_scores, paper_column
+from cerraseg.report.benchmark.tables import DIFFERENCE, PAPER
 from cerraseg.report.charts import MODALITY_COLOURS
-from cerraseg.report.tables import DIFFERENCE, PAPER
 
 HISTORY_LINES = {
     "train_loss": "training loss",

@@ -42,7 +42,7 @@ JSONS = {
     "statistics": lambda path: statistics.read_bands(path),
     "released": lambda path: released.read_listing(path),
     "metrics": lambda path: benchmark._read(path),
-    "facts": lambda path: facts._read_json(path),
+    "facts": lambda path: facts.read_json(path),
 }
 
 

@@ -1,6 +1,6 @@
 """The benchmark's tables as files: CSV, a Markdown page, and LaTeX for an article. Each names its data source."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +18,13 @@ from cerraseg.evaluation.benchmark import (
     over_seeds,
     paper_column,
 )
-from cerraseg.report.markdown import markdown_table
+from cerraseg.report.markdown import markdown_table, markdown_template
 
 PAPER = {paper_column(score): f"Paper's {SCORES[score]}" for score in PAPER_SCORES}
 DIFFERENCE = {difference_column(score): f"Δ {SCORES[score]}" for score in PAPER_SCORES}
 AS_L1 = {"macro_f1": "Macro F1 (L2)", "macro_f1_as_l1": "Macro F1 (as L1)", "miou_as_l1": "mIoU (as L1)"}
 """Columns and their headings."""
 
-_RULE = (
-    "Scores in percent. Macro F1 and mIoU are plain means over all classes of the level, with 0 for a class never "
-    "predicted; *(present)* averages over the classes that the truth holds. In brackets: 95 % bootstrap interval over "
-    "the test patches; neighbouring patches are alike, so it is a lower bound."
-)
 _TEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--"}
@@ -85,40 +80,98 @@ def write_markdown(
         source: name of the data source, which every section names.
     """
     comparable = bool(table["comparable"].all())
-    sections = [f"# {title}", f"Data: {source}, {_patches(table)} test patches. {_RULE}", _run_table(table, comparable)]
-    if comparable:
-        sections.insert(2, f"Δ is this run minus the paper, both on {PAPER_DATA}, in percentage points.")
-    seeds = over_seeds(table)
-    if len(seeds):
-        sections += [f"## Mean ± standard deviation over seeds ({source})", _seed_table(seeds)]
-    sections += [*_further(table, source), *_class_sections(classes, source), *_pair_section(pairs, source)]
-    published = table.dropna(subset=list(PAPER)).drop_duplicates(PAPER_KEY)
-    if not comparable and len(published):
-        sections += [
-            f"## Published scores on {PAPER_DATA}, not comparable with this run",
-            f"The paper's scores of the same scenarios, on {PAPER_DATA} and its split. The run above used {source}: "
-            "the two tables must not be read against each other.",
-            _table(published[[*PAPER_KEY, *PAPER]], PAPER),
-        ]
+    text = markdown_template(Path(__file__).with_name("assets") / "benchmark.md.jinja").render(
+        title=title,
+        source=source,
+        patches=_patches(table),
+        paper_data=PAPER_DATA,
+        comparable=comparable,
+        table=lambda shown: markdown_table(list(shown.columns), _cells(shown)),
+        scores=_score_table(table, comparable),
+        seeds=_seed_table(table),
+        as_l1=_as_l1_table(table),
+        edges=_edge_table(table),
+        classes=list(_class_tables(classes)),
+        best=_best_table(pairs),
+        draws=f"{pairs['draws'].max():,}",
+        pairs=f"{len(pairs):,}",
+        published=None if comparable else _published_table(table),
+    )
     with atomic_write(path) as part:
-        part.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
 
 
 def _patches(table: pd.DataFrame) -> str:
     return " or ".join(f"{count:,}" for count in sorted(table["patches"].unique()))
 
 
-def _run_table(table: pd.DataFrame, comparable: bool) -> str:
-    headings = {"id": "Scenario", **SCORES, "epochs": "Epochs"}
-    if comparable:
-        headings |= PAPER | DIFFERENCE
+def _score_table(table: pd.DataFrame, comparable: bool) -> pd.DataFrame:
+    headings = {"id": "Scenario", **SCORES, "epochs": "Epochs"} | (PAPER | DIFFERENCE if comparable else {})
     shown = table[list(headings)].copy()
     for score in PAPER_SCORES:
         ends = zip(table[score], table[f"{score}_low"], table[f"{score}_high"], strict=True)
         shown[score] = [_text(1, *values) for values in ends]
     for column in set(DIFFERENCE) & set(headings):
         shown[column] = [f"{value:+.2f}" if pd.notna(value) else None for value in shown[column]]
-    return _table(shown, headings)
+    return _named(shown, headings)
+
+
+def _seed_table(table: pd.DataFrame) -> pd.DataFrame | None:
+    seeds = over_seeds(table)
+    if seeds.empty:
+        return None
+    shown = seeds[[*GROUP, "seeds"]].copy()
+    for score in SCORES:
+        pairs = zip(seeds[f"{score}_mean"], seeds[f"{score}_std"], strict=True)
+        shown[score] = [f"{mean:.2f} ± {std:.2f}" for mean, std in pairs]
+    return _named(shown, SCORES)
+
+
+def _as_l1_table(table: pd.DataFrame) -> pd.DataFrame | None:
+    if "macro_f1_as_l1" not in table:
+        return None
+    return _named(_summary(table[table["level"] == "l2"], AS_L1), AS_L1)
+
+
+def _edge_table(table: pd.DataFrame) -> pd.DataFrame | None:
+    columns = [column for column in further_scores(table) if column.startswith("edge_f1_")]
+    if not columns:
+        return None
+    shown = _summary(table[table[columns].notna().any(axis=1)], columns)
+    return _named(shown, {column: f"F1, {column.rpartition('_')[2]} px" for column in columns})
+
+
+def _class_tables(classes: pd.DataFrame) -> Iterator[tuple[object, dict[str, str], bool, pd.DataFrame]]:
+    """Give level, names of classes by abbreviation, whether seeds are averaged, and F1 by scenario and class."""
+    for level, rows in classes.groupby("level", sort=False):
+        names = dict(zip(rows["abbreviation"], rows["name"], strict=True))
+        stem = rows["id"].str.rpartition("-")[0]
+        several = rows.groupby(stem)["seed"].transform("nunique") > 1
+        shown = rows.assign(id=stem.where(several, rows["id"])).pivot_table("f1", "id", "abbreviation", sort=False)
+        yield level, names, bool(several.any()), shown[list(names)].rename_axis("Scenario").reset_index()
+
+
+def _best_table(pairs: pd.DataFrame) -> pd.DataFrame | None:
+    """Compare the best scenario of each level with each other one."""
+    if pairs.empty:
+        return None
+    best = pairs.groupby("level")["difference"].transform("idxmax").map(pairs["first"])
+    shown = pairs[pairs["first"] == best].sort_values("level", key=lambda level: level == "as_l1", kind="stable")
+    ends = zip(shown["difference"], shown["low"], shown["high"], strict=True)
+    shown["difference"] = [f"{value:.2f} [{low:.1f}, {high:.1f}]" for value, low, high in ends]
+    for column in ("p", "p_holm"):
+        shown[column] = [f"{p:.3f}" if p >= 0.0005 else "< 0.001" for p in shown[column]]
+    headings = {"first": "Best", "second": "Other", "difference": "Δ Macro F1", "p": "p", "p_holm": "p (Holm)"}
+    return _named(shown[["level", *headings]], headings)
+
+
+def _published_table(table: pd.DataFrame) -> pd.DataFrame | None:
+    published = table.dropna(subset=list(PAPER)).drop_duplicates(PAPER_KEY)
+    return None if published.empty else _named(published[[*PAPER_KEY, *PAPER]], PAPER)
+
+
+def _named(table: pd.DataFrame, headings: Mapping[str, str]) -> pd.DataFrame:
+    return table.rename(columns=lambda column: headings.get(column, column.capitalize()))
 
 
 def _text(seeds: int, value: float, low: float, high: float) -> str | None:
@@ -141,74 +194,8 @@ def _summary(table: pd.DataFrame, scores: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _seed_table(seeds: pd.DataFrame) -> str:
-    shown = seeds[[*GROUP, "seeds"]].copy()
-    for score in SCORES:
-        pairs = zip(seeds[f"{score}_mean"], seeds[f"{score}_std"], strict=True)
-        shown[score] = [f"{mean:.2f} ± {std:.2f}" for mean, std in pairs]
-    return _table(shown, SCORES)
-
-
-def _further(table: pd.DataFrame, source: str) -> Sequence[str]:
-    """Write the sections on L2 scored as L1 and on edges, where there are such scores."""
-    sections, further = [], further_scores(table)
-    if "macro_f1_as_l1" in further:
-        rolled = _summary(table[table["level"] == "l2"], AS_L1)
-        text = "Truth and prediction of L2, each class counted as the L1 class that holds it."
-        sections += [f"## L2 scored as L1 ({source})", text, _table(rolled, AS_L1)]
-    tolerances = {column: column.rpartition("_")[2] for column in further if column.startswith("edge_f1_")}
-    if tolerances:
-        scored = table[table[list(tolerances)].notna().any(axis=1)]
-        headings = {column: f"F1, {pixels} px" for column, pixels in tolerances.items()}
-        text = (
-            "F1 of the edges between classes, found within so many pixels of where they are. A model without an edge "
-            "decoder has the edges of its class map."
-        )
-        sections += [f"## Edges ({source})", text, _table(_summary(scored, tolerances), headings)]
-    return sections
-
-
-def _class_sections(classes: pd.DataFrame, source: str) -> Iterable[str]:
-    """Write F1 by class, one table per level, seeds averaged."""
-    for level, rows in classes.groupby("level", sort=False):
-        names = dict(zip(rows["abbreviation"], rows["name"], strict=True))
-        stem = rows["id"].str.rpartition("-")[0]
-        several = rows.groupby(stem)["seed"].transform("nunique") > 1
-        shown = rows.assign(id=stem.where(several, rows["id"])).pivot_table("f1", "id", "abbreviation", sort=False)
-        yield f"## F1 by class, {str(level).upper()} ({source})"
-        yield ", ".join(f"{short}: {name}" for short, name in names.items()) + (
-            ". Means over seeds." if several.any() else "."
-        )
-        yield _table(shown[list(names)].reset_index(), {"id": "Scenario"} | {name: name for name in names})
-
-
-def _pair_section(pairs: pd.DataFrame, source: str) -> Iterable[str]:
-    """Compare the best scenario of each level with each other one."""
-    if pairs.empty:
-        return
-    best = pairs.groupby("level")["difference"].transform("idxmax").map(pairs["first"])
-    shown = pairs[pairs["first"] == best].sort_values("level", key=lambda level: level == "as_l1", kind="stable")
-    ends = zip(shown["difference"], shown["low"], shown["high"], strict=True)
-    shown["difference"] = [f"{value:.2f} [{low:.1f}, {high:.1f}]" for value, low, high in ends]
-    for column in ("p", "p_holm"):
-        shown[column] = [f"{p:.3f}" if p >= 0.0005 else "< 0.001" for p in shown[column]]
-    headings = {"first": "Best", "second": "Other", "difference": "Δ Macro F1", "p": "p", "p_holm": "p (Holm)"}
-    yield f"## The best scenario against the others ({source})"
-    yield (
-        f"Δ in points, with its 95 % interval. Paired bootstrap over the same patches, {pairs['draws'].max():,} draws; "
-        f"p is two-sided, and adjusted for all {len(pairs):,} pairs by Holm's procedure. as_l1: L2 scored as L1, "
-        "against L1. Seeds are averaged: the intervals do not show the spread between trainings."
-    )
-    yield _table(shown[["level", "first", "second", "difference", "p", "p_holm"]], headings)
-
-
-def _table(table: pd.DataFrame, headings: Mapping[str, str]) -> str:
-    """Format a Markdown table with floats of two decimals and a dash for an empty cell."""
-    names = [headings.get(column, column.capitalize()) for column in map(str, table.columns)]
-    return markdown_table(names, _cells(table))
-
-
 def _cells(table: pd.DataFrame) -> list[list[str]]:
+    """Format floats with two decimals, and an empty cell as a dash."""
     rows = table.astype(object).where(table.notna(), "–").itertuples(index=False)
     return [[f"{value:.2f}" if isinstance(value, float) else str(value) for value in row] for row in rows]
 
