@@ -1,4 +1,4 @@
-"""A configuration's own models: its section ``models``, checked as far as that takes no torch."""
+"""The section ``models`` of a configuration, checked as far as possible without torch."""
 
 import re
 from collections.abc import Container, Iterable, Mapping
@@ -22,11 +22,11 @@ _GIVEN = {
         "timm would fetch or read parameters by itself; give a file as pretrained",
     ),
 }
-"""Arguments of segmentation-models-pytorch and timm that are no options → why."""
+"""Arguments of segmentation-models-pytorch and timm that may not be given as options → why."""
 
 
 def complete_models(models: Mapping[str, Mapping[str, Any]], chosen: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The section ``models`` with its paths expanded; ``chosen`` are the models that the scenarios name.
+    """Complete the section ``models`` with expanded paths; ``chosen`` are the models that the scenarios name.
 
     Raises:
         ConfigError: if a name or an option is not allowed, a file is absent, or a chosen model is nowhere described.
@@ -59,7 +59,7 @@ def _checked(where: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_origin(encoder: str, options: Iterable[str] = ()) -> None:
-    """Hold what a model is built from, which may be a stranger's checkpoint, to what asks no hub and reads no file.
+    """Refuse an encoder or option, also of a stranger's checkpoint, by which the libraries ask a hub or read a file.
 
     Raises:
         ConfigError: it begins with the key at fault.
@@ -74,10 +74,10 @@ def check_origin(encoder: str, options: Iterable[str] = ()) -> None:
 def check_scenarios(
     models: Mapping[str, Mapping[str, Any]], scenarios: Iterable[Scenario], adopted: Container[str]
 ) -> None:
-    """Hold scenarios of own models to what these can be; ``adopted`` are the ids that take a user's checkpoint.
+    """Check the scenarios of custom models; ``adopted`` are the ids that take a user's checkpoint.
 
     Raises:
-        ConfigError: if a model of late fusion gets one modality, or a released checkpoint is asked of an own model.
+        ConfigError: if late fusion gets one modality, or a custom model is to be a released checkpoint.
     """
     for scenario in (scenario for scenario in scenarios if scenario.model in models):
         name, remedy = scenario.model, "name this model's scenarios under scenarios.extra instead of scenarios.models"
@@ -94,5 +94,5 @@ def check_scenarios(
 
 
 def build_settings(model: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model of the section is built from; what it starts from is apart, and no checkpoint asks for it."""
+    """Return what a model of the section is built from, without the file of its initial parameters."""
     return {key: value for key, value in model.items() if key != "pretrained"}

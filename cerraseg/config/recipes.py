@@ -1,4 +1,4 @@
-"""The training recipes as a table: ``paper`` repeats the published one, faults included; ``tuned`` mends them."""
+"""The training recipes: ``paper`` repeats the published one, errors included; ``tuned`` corrects them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from cerraseg.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained. Every field is one arm that can be compared on its own.
+    """How a model is trained; every field can be compared on its own.
 
     Attributes:
         zscore: feed (x − mean) / std per band of the training split; else the raw values.
@@ -126,7 +126,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
 
 
 def model_settings(model: str, settings: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """All settings that ``model`` is built with: its own and those of the recipe, in one order whatever theirs."""
+    """Return all settings that ``model`` is built with, its own and the recipe's, in alphabetical order."""
     of_recipe = {"sharing": recipe.sharing, "edge_outputs": recipe.edge_outputs} if model == "transnuseg" else {}
     return dict(sorted({**settings, **of_recipe}.items()))
 
@@ -142,7 +142,7 @@ def check_heads(embed_dim: int, heads: Sequence[int]) -> None:
 
 
 def recipe_of(scenario: Scenario, recipes: Mapping[str, Mapping[str, Recipe]]) -> Recipe:
-    """What a scenario's recipe means for its model. What is released is the paper's; own models train as U-Nets do."""
+    """Return a scenario's recipe for its model: released models have the paper's, custom models the U-Net's."""
     by_model = recipes["paper" if scenario.recipe == RELEASED else scenario.recipe]
     return by_model.get(scenario.model, by_model["unet"])
 
@@ -171,6 +171,11 @@ def check_recipe(scenario: Scenario, recipe: Recipe) -> None:
             f"recipes.{name}: ema {recipe.ema:g} together with rollback, which loads the kept parameters back; "
             "expected one of them: set rollback: false, or ema: 0"
         )
+    if scenario.edges and recipe.edge_outputs == 1:
+        raise ConfigError(
+            f"recipes.{name}.edge_outputs: 1 leaves no output for the edges beside the interior; expected 2, or "
+            "0 for as many as classes"
+        )
     if scenario.weighting == "focal" and recipe.softmax_in_loss:
         raise ConfigError(
             f"{where}: weighting focal turns to pixels that are not yet sure, but with softmax_in_loss (recipe {name}) "
@@ -189,10 +194,10 @@ def check_training(training: Mapping[str, Any]) -> None:
 
 
 def with_custom(custom: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Recipe]]:
-    """All recipes: the built-in ones and ``custom``, name → ``from`` (a recipe named before) and the changed fields.
+    """Return the built-in recipes and ``custom``, name → ``from`` (a recipe named before) and the changed fields.
 
     Raises:
-        KeyError: if ``from`` names no recipe that stands before.
+        KeyError: if ``from`` names no recipe before.
     """
     recipes = dict(RECIPES)
     for name, changes in custom.items():

@@ -1,4 +1,4 @@
-"""A scenario: what is trained on what, how, and what it is called everywhere."""
+"""A scenario: model, data and recipe of one experiment, and its id."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ RELEASED = "released"
 """Recipe of a scenario that is not trained: it takes the checkpoint that the data set's authors released."""
 
 PUBLISHED_WEIGHTINGS = ("nw", "w")
-"""Those of the published and the released trainings."""
+"""Weightings of the published and the released trainings."""
 
 EDGE_MODELS = ("transnuseg",)
 """Models that predict the edges between classes beside the classes."""
@@ -44,13 +44,13 @@ class Scenario:
 
     @property
     def id(self) -> str:
-        """Name used in every path, such as ``unet-concat-nw-l1-paper-666``; a fold's lies below it, as ``…/fold1``."""
+        """Return the name in every path, such as ``unet-concat-nw-l1-paper-666``, a fold's with ``/fold1``."""
         name = f"{self.model}-{self.modality}-{self.weighting}-{self.level}-{self.recipe}-{self.seed}"
         return f"{name}/fold{self.fold}" if self.fold else name
 
     @property
     def edges(self) -> bool:
-        """Whether the model predicts edges."""
+        """Tell whether the model predicts edges."""
         return self.model in EDGE_MODELS
 
 

@@ -1,4 +1,4 @@
-"""A configuration and its schema: text from the command line, faults in the user's words, defaults."""
+"""A configuration and its schema: types, errors in plain words, defaults."""
 
 import datetime
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from cerraseg.config.suggestions import nearest
 
 
 def schema_errors(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
-    """What the schema refuses: path, value and what is allowed, a text each."""
+    """List what the schema refuses: each with path, value and what is allowed."""
     return [_describe(error) for error in Draft202012Validator(schema).iter_errors(config)]
 
 
 def typed(value: Any, schema: Mapping[str, Any]) -> Any:
-    """Read numbers and truth values that came as text: Snakemake's command line gives nested values so."""
+    """Convert numbers and truth values that are text, as nested values of Snakemake's command line are."""
     if isinstance(value, Mapping):
         parts, others = schema.get("properties", {}), schema.get("additionalProperties") or {}
         return {key: typed(part, parts.get(key, others)) for key, part in value.items()}
@@ -36,7 +36,7 @@ def typed(value: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def number_or_text(text: str) -> Any:
-    """The number or truth value that a text stands for; the text itself where it stands for neither."""
+    """Return the number or truth value in a text, or the text itself if it is neither."""
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, AttributeError, RecursionError):
@@ -45,7 +45,7 @@ def number_or_text(text: str) -> Any:
 
 
 def with_defaults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Values in the schema's order: Snakemake takes parameters in another order for changed ones."""
+    """Add the defaults, in the schema's order, as Snakemake takes parameters in another order for changed ones."""
     ordered = {}
     for key, part in schema["properties"].items():
         if key in values or "default" in part:

@@ -8,12 +8,12 @@ from cerraseg.core.errors import ConfigError
 
 
 def storage_of(config: Mapping[str, Any]) -> str:
-    """The URL that a complete configuration names, or that of its own file."""
+    """Return the URL in a complete configuration, or that of a file in the results."""
     return str(config["tune"]["storage"] or f"sqlite:///{config['results']}/tune/study.db")
 
 
-def expanded(url: str) -> str:
-    """The URL with environment variables (``$NAME``) filled in, as only the process that opens it should hold it.
+def expand_url(url: str) -> str:
+    """Fill environment variables (``$NAME``) into the URL, in the process that opens it.
 
     Raises:
         ConfigError: if it is no URL or a variable is not set.

@@ -1,4 +1,4 @@
-"""Words that the checks of a configuration share: the nearest allowed name, a path with its variables filled in."""
+"""Suggestions for misspelt names, and paths with environment variables."""
 
 import difflib
 import os
@@ -8,19 +8,19 @@ from cerraseg.core.errors import ConfigError
 
 
 def nearest(word: str, known: Iterable[object]) -> str:
-    """The end of a message on an unknown ``word``: what it may have meant, and what is allowed."""
+    """End a message on an unknown ``word`` with the nearest name and what is allowed."""
     names = [str(name) for name in known]
     return f"{meant(word, names) or ';'} allowed: {', '.join(names)}"
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the name nearest to ``word``; empty where none is near."""
+    """Return ``; did you mean 'x'?`` with the name nearest to ``word``, empty where none is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def expand_path(key: str, path: str) -> str:
-    """A path of the configuration with its environment variables filled in.
+    """Fill environment variables into a path of the configuration.
 
     Raises:
         ConfigError: naming ``key``, if one is not set or the path holds braces.

@@ -1,4 +1,4 @@
-"""Check a configuration before anything runs: closed schema, nearest spelling, what the keys demand of each other."""
+"""Check a configuration before anything runs: the schema, spelling, and keys that depend on each other."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from cerraseg.config import custom_models
 from cerraseg.config.recipes import RECIPES, Recipe, check_heads, check_recipe, check_training, recipe_of, with_custom
 from cerraseg.config.scenario import AXES, PLURALS, RELEASED, Scenario, expand
 from cerraseg.config.schema import schema_errors, typed, with_defaults
-from cerraseg.config.search_check import check_tune
+from cerraseg.config.search_space import check_tune
 from cerraseg.config.strict_yaml import check_values
 from cerraseg.config.suggestions import expand_path, nearest
 from cerraseg.core.errors import ConfigError
@@ -32,7 +32,7 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
     """Complete a configuration with the schema's defaults and expand its scenarios.
 
     Raises:
-        ConfigError: naming every offending path, its value and what is allowed, before anything is run.
+        ConfigError: naming every offending path, its value and what is allowed.
     """
     check_values(config)
     config = typed(config, schema)
@@ -64,7 +64,7 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
 
 
 def _split(split: Mapping[str, Any]) -> dict[str, Any]:
-    """What the scheme reads: a key of another one is no reason to split, and train, again."""
+    """Drop the keys of other schemes, so that changing one does not split and train again."""
     shares = {part: split[part] for part in ("train", "validation", "test")}
     if not math.isclose(total := sum(shares.values()), 1, abs_tol=1e-6):
         listed = " + ".join(f"{part} {share}" for part, share in shares.items())
@@ -75,7 +75,7 @@ def _split(split: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_folds(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:
-    """A cross-validation trains a model a fold, so nothing may need the one model of a scenario."""
+    """Refuse what needs the one model of a scenario, as a cross-validation trains one per fold."""
     if config["split"]["scheme"] != "kfold":
         return
     why = "split.scheme: kfold trains a model for each fold of a scenario"
@@ -94,13 +94,13 @@ def _check_folds(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> No
 
 
 def _models(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The configuration's own models, completed."""
+    """Complete the section ``models``."""
     models = {name: with_defaults(given, schema) for name, given in config["models"].items()}
     return custom_models.complete_models(models, config["scenarios"]["models"])
 
 
 def _recipes(config: Mapping[str, Any]) -> list[str]:
-    """Names of the configuration's own recipes; each starts from one that stands before it."""
+    """Return the names of custom recipes; each starts from one before it."""
     own: list[str] = []
     for name, changes in config["recipes"].items():
         known = [*RECIPES, *own]
@@ -149,7 +149,7 @@ def _check_released(given: Mapping[str, Any], scenarios: Iterable[Scenario]) -> 
 def _scenes(
     config: Mapping[str, Any], scenarios: Iterable[Scenario], schema: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The scenes with paths expanded and the scenarios that map them; simulated ones are made by the run."""
+    """Complete the scenes with expanded paths and their scenarios; the run itself makes the simulated one."""
     simulated = simulated_scene(config) if config["source"] == "simulate" else {}
     scenes: list[dict[str, Any]] = []
     for given in config["scenes"]:
@@ -167,7 +167,7 @@ def _scenes(
 
 
 def _mapped_by(scene: Mapping[str, Any], where: str, scenarios: Iterable[Scenario]) -> list[str]:
-    """Ids of the scenarios that map a scene: those it names, or all whose bands it has."""
+    """Return the ids of the scenarios that map a scene: those it names, or all whose bands it has."""
     able = [scenario.id for scenario in scenarios if _NEEDS[scenario.modality] <= set(scene)]
     known = [scenario.id for scenario in scenarios]
     for id_ in scene["scenarios"]:
@@ -183,7 +183,7 @@ def _mapped_by(scene: Mapping[str, Any], where: str, scenarios: Iterable[Scenari
 
 
 def simulated_scene(config: Mapping[str, Any]) -> dict[str, str]:
-    """Files of the simulated scene: msi, sar, and the truth of both levels."""
+    """Return the files of the simulated scene: msi, sar, and the truth of both levels."""
     names = ("msi", "sar", "truth_l1", "truth_l2")
     return {name: f"{config['simulate']['folder']}/scene/{name}.tif" for name in names}
 

@@ -1,6 +1,99 @@
-"""The values of a trial go where they belong."""
+"""The space of a search is checked before anything runs; the values of a trial go where they belong."""
+
+import pytest
+from test_validate import SCHEMA, changed, fault
 
 from cerraseg.config.search_space import Change, change, inside
+from cerraseg.config.storage_url import expand_url, storage_of
+from cerraseg.config.validate import check_config
+
+FROM = "unet-concat-nw-l1-tuned-666"
+
+
+def tuned(space, **further):
+    return changed(tune={"scenario": FROM, "space": space, **further})
+
+
+def test_space_is_completed_in_the_types_of_the_schema():
+    space = {
+        "learning_rate": {"low": "0.0001", "high": 1, "log": True},
+        "dice": {"low": 0, "high": 2},
+        "patience": {"low": 5, "high": 50},
+        "batch_size": ["4", 8],
+        "weighting": ["nw", "w"],
+        "augment": [True, "false"],
+        "schedule": ["constant", "cosine"],
+        "model.decoder_channels": [[16, 16, 8], [32, 16, 8]],
+    }
+    complete = check_config(tuned(space), SCHEMA)[0]["tune"]
+    assert complete["space"] == space | {
+        "learning_rate": {"low": 0.0001, "high": 1.0, "log": True},
+        "dice": {"low": 0.0, "high": 2.0, "log": False},
+        "patience": {"low": 5, "high": 50, "log": False},
+        "batch_size": [4, 8],
+        "augment": [True, False],
+    }
+    assert isinstance(complete["space"]["dice"]["low"], float) and isinstance(complete["space"]["patience"]["low"], int)
+    assert [complete[key] for key in ("trials", "workers", "epochs", "pruner", "seed")] == [20, 1, 0, "median", 1]
+
+
+def test_no_scenario_is_no_search():
+    assert check_config(changed(tune={"space": {"no": [1]}}), SCHEMA)[0]["tune"]["space"] == {"no": [1]}
+
+
+@pytest.mark.parametrize(
+    ("space", "key"),
+    [
+        ({}, "tune.space: empty"),
+        ({"learning_rat": [1]}, "tune.space.learning_rat: unknown key; did you mean 'learning_rate'?"),
+        ({"model.encodr": ["a"]}, "tune.space.model.encodr: unknown key; did you mean 'model.encoder'?"),
+        ({"dice": {"low": 1, "high": 1}}, "tune.space.dice: low 1.0 is not below high 1.0"),
+        ({"dice": {"low": 0, "high": 1, "log": True}}, "tune.space.dice: log"),
+        ({"dice": {"low": -1, "high": 1}}, "tune.space.dice.low: -1"),
+        ({"dice": {"low": 0}}, "tune.space.dice.high: missing"),
+        ({"dice": {"low": 0, "hihg": 1}}, "tune.space.dice.hihg: unknown key; did you mean 'high'?"),
+        ({"batch_size": {"low": 0.5, "high": 4}}, "tune.space.batch_size.low: 0.5"),
+        ({"batch_size": [4, "many"]}, "tune.space.batch_size.1: 'many'"),
+        ({"batch_size": []}, "tune.space.batch_size: []"),
+        ({"batch_size": [4, 4]}, "tune.space.batch_size: [4, 4]"),
+        ({"batch_size": 4}, "tune.space.batch_size: 4"),
+        ({"schedule": ["cosin"]}, "tune.space.schedule.0: 'cosin' is not allowed; did you mean 'cosine'?"),
+        ({"schedule": {"low": 0, "high": 1}}, "tune.space.schedule: {'low': 0, 'high': 1} is a range"),
+        ({"weighting": ["nw", "x"]}, "tune.space.weighting.1: 'x' is not allowed"),
+        ({"model.decoder_channels": [[16]]}, "tune.space.model.decoder_channels.0: [16]"),
+    ],
+)
+def test_errors_of_the_space(space, key):
+    assert key in fault(tuned(space))
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"scenario": "unet-concat-nw-l1-tuned-66"}, "tune.scenario: 'unet-concat-nw-l1-tuned-66'"),
+        ({"pruner": "medium"}, "tune.pruner: 'medium' is not allowed; did you mean 'median'?"),
+        ({"trials": 0}, "tune.trials: 0"),
+        ({"storage": "study.db"}, "tune.storage: study.db: not a URL"),
+        ({"storage": "postgresql://a:$NO_SUCH@b/c"}, "tune.storage: postgresql://a:$NO_SUCH@b/c: an environment"),
+    ],
+)
+def test_errors_of_the_search(changes, key):
+    assert key in fault(tuned({"dice": [0, 1]}, **changes))
+
+
+def test_what_is_not_trained_cannot_be_searched():
+    config = changed(scenarios__extra=["unet-msi-nw-l1-released-0"])
+    config["tune"] = {"scenario": "unet-msi-nw-l1-released-0", "space": {"dice": [0, 1]}}
+    assert "tune.scenario: unet-msi-nw-l1-released-0 takes a checkpoint" in fault(config)
+
+
+def test_every_pair_of_channels_and_heads_is_checked():
+    config = changed(scenarios__extra=["transnuseg-msi-nw-l1-tuned-1"])
+    space = {"model.embed_dim": [96, 100]}
+    config["tune"] = {"scenario": "transnuseg-msi-nw-l1-tuned-1", "space": space}
+    assert "stage 0 has 100 channels for 3 heads" in fault(config)
+    space["model.heads"] = [[2, 4, 4]]
+    assert check_config(config, SCHEMA)[0]["tune"]["space"] == space
 
 
 def test_values_are_sorted_by_what_they_change():
@@ -8,10 +101,16 @@ def test_values_are_sorted_by_what_they_change():
     assert change(values) == Change(
         {"dice": 0.5, "schedule": "cosine"}, {"encoder": "resnet18"}, {"weighting": "w"}, {"batch_size": 8}
     )
-    assert change({}) == Change({}, {}, {}, {})
 
 
 def test_values_inside_a_space():
     space = {"dice": {"low": 0.1, "high": 1.0, "log": True}, "edge": {"low": 0.0, "high": 1.0}, "batch_size": [4, 8]}
     values = {"dice": 0.0, "edge": 0.0, "batch_size": 8, "zscore": True}
     assert inside(space, values) == {"edge": 0.0, "batch_size": 8}
+
+
+def test_variables_of_a_storage_are_filled_in_late(monkeypatch):
+    monkeypatch.setenv("CERRASEG_SECRET", "s3cret")
+    assert expand_url("postgresql://ana:$CERRASEG_SECRET@db/tune") == "postgresql://ana:s3cret@db/tune"
+    assert storage_of({"results": "out", "tune": {"storage": ""}}) == "sqlite:///out/tune/study.db"
+    assert storage_of({"results": "out", "tune": {"storage": "journal:///a"}}) == "journal:///a"

@@ -14,7 +14,7 @@ from optuna.trial import FixedTrial, Trial
 
 from cerraseg.config.scenario import PLURALS, parse
 from cerraseg.config.search_space import Change, Space, change
-from cerraseg.config.storage_url import expanded
+from cerraseg.config.storage_url import expand_url
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
@@ -24,12 +24,12 @@ _SQLITE_TIMEOUT = 120  # seconds that one worker waits for another's write
 
 
 def open_storage(url: str) -> BaseStorage:
-    """Open the storage of a URL, whose environment variables are expanded here.
+    """Open the storage of a URL, whose environment variables are expand_url here.
 
     Raises:
         ConfigError: if it cannot be opened.
     """
-    filled = expanded(url)
+    filled = expand_url(url)
     kind, _, path = filled.partition("://")
     try:
         if kind in ("journal", "sqlite"):  # after three slashes, a path relative to the folder of the run
