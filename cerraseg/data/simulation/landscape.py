@@ -21,15 +21,12 @@ def landscape(salt: Salts, window: Window) -> Ground:
     wet, gallery = water(salt, window)
     ground = _parcels(salt, window)
     ground.l2[gallery & (ground.l2 != DF)] = V1
-    built = []
-    for site in sites_near(salt, window):
-        if site.shape == "yard":
-            built.append(site)
-        else:
-            stamp(ground, site, window, salt.shape)
+    near = list(sites_near(salt, window))
+    for site in (site for site in near if site.shape != "yard"):
+        stamp(ground, site, window, salt.shape)
     ground.l2[wet] = WT
     draw_roads(salt, ground, window)
-    for site in built:
+    for site in (site for site in near if site.shape == "yard"):
         stamp(ground, site, window, salt.shape)
     return ground
 
@@ -49,12 +46,8 @@ def _parcels(salt: Salts, window: Window) -> Ground:
     l2[(l2 == V2) & (detail > 2.1)] = V1
     l2[(l2 == V1) & (detail < -2.0)] = V2
     own = np.where((l2 == V1) | (l2 == V2), np.float32(0.2), np.float32(1))  # what of a field its owner decides
-    growth = fractal(salt.stage, window, (110, 40))
-    growth *= 0.22
-    growth += 0.5
-    growth += own * (0.8 * (stage - 0.5)).take(index)
-    own *= (3.4 * (tone - 0.5)).take(index)
-    return Ground(l2, growth, own, fractal(salt.texture, window, (7, 2.6)))
+    growth = fractal(salt.stage, window, (110, 40)) * 0.22 + 0.5 + own * (0.8 * (stage - 0.5)).take(index)
+    return Ground(l2, growth, own * (3.4 * (tone - 0.5)).take(index), fractal(salt.texture, window, (7, 2.6)))
 
 
 def _parcel_grid(salt: Salts, window: Window) -> tuple[Ints, Ints, Ints, Points, Points]:
@@ -77,8 +70,5 @@ def _warped(salt: Salts, window: Window) -> tuple[Floats, Floats]:
     """Rows and columns (H, W): a slow warp turns the fields with the land, a fast one bends their borders a little."""
     warped = []
     for at, key in zip(axes(window), (salt.warp_y, salt.warp_x), strict=True):
-        moved = 55 * fractal(key, window, (420,))
-        moved += at
-        moved += 1.5 * fractal(key + 1, window, (30,))
-        warped.append(moved)
+        warped.append(55 * fractal(key, window, (420,)) + at + 1.5 * fractal(key + 1, window, (30,)))
     return warped[0], warped[1]

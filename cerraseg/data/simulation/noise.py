@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from cerraseg.data.simulation.window import STRIP, Bools, Floats, Ints, Points, Window
+from cerraseg.data.simulation.window import Bools, Floats, Ints, Points, Window
 
 
 def uniform(salt: int, i: Ints, j: Ints) -> Floats:
@@ -33,12 +33,8 @@ def fractal(salt: int, window: Window, steps: tuple[float, ...]) -> Floats:
         lines = nodes[:, j]  # columns first, while there are few rows: rows then copy in one piece
         lines += fx * (nodes[:, j + 1] - lines)
         rises = lines[1:] - lines[:-1]
-        for top in range(0, window.height, STRIP):
-            rows = slice(top, top + STRIP)
-            total[rows] += lines[i[rows]]
-            rise = rises[i[rows]]
-            rise *= fy[rows, None]
-            total[rows] += rise
+        total += lines[i]
+        total += rises[i] * fy[:, None]
     return total
 
 

@@ -1,4 +1,4 @@
-"""Rivers, creeks and roads of the simulated Cerrado: what runs on through the neighbourhoods."""
+"""Rivers, creeks and roads of the simulated Cerrado."""
 
 import numpy as np
 
@@ -30,9 +30,7 @@ def water(salt: Salts, window: Window) -> tuple[Bools, Bools]:
     along, reach = _creeks(salt, window, off, away)
     bank = 15 + 5 * fractal(salt.river + 1, window, (40, 14))
     wet = (away < half_width) | (along < 1.3 * reach)
-    reach *= bank
-    reach *= 0.75
-    return wet, (away < bank) | (along < reach)
+    return wet, (away < bank) | (along < reach * bank * 0.75)
 
 
 def _rivers(salt: Salts, window: Window) -> tuple[Floats, Floats]:
@@ -62,10 +60,8 @@ def _creeks(salt: Salts, window: Window, off: Floats, away: Floats) -> tuple[Flo
     """Distance in px to the nearest creek, and how much of it is left there: 1 at its mouth, 0 past its spring."""
     y, _ = axes(window)
     # Creeks flow down the river (southwards), so they leave it upstream.
-    bent = 26 * fractal(salt.creek, window, (120, 45))
-    bent += y
-    bent += 0.5 * away
-    bent /= _CREEK_SPACING
+    bent: Floats = np.float32(26) * fractal(salt.creek, window, (120, 45)) + y + np.float32(0.5) * away
+    bent /= np.float32(_CREEK_SPACING)
     cell = np.floor(bent)
     bent -= cell
     first, last = int(cell.min()), int(cell.max())

@@ -5,16 +5,13 @@ of the sensor come on top, so that classes overlap as on real images.
 """
 
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from cerraseg.data.simulation.window import STRIP, Floats, Ground, Salts, Window
+from cerraseg.data.simulation.window import Floats, Ground, Salts, Window
 from cerraseg.data.simulation.noise import fractal
 from cerraseg.core.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
-
-Keys = npt.NDArray[np.intp]
 
 # Reflectance × 10,000 in the order of MSI_BANDS, then VV and VH on a linear scale; one line for growth stage 0 (dry,
 # cut, clear) and one for stage 1 (green, grown, turbid). Shapes: water falls towards the SWIR, green leaves have the
@@ -119,26 +116,29 @@ def images(
     With ``drift`` classes look different from region to region, see :func:`regional_factors`.
     """
     window = Window(inner.top - 1, inner.left - 1, inner.height + 2, inner.width + 2)
-    stage = ground.stage + _by_class(_PATCHINESS).take(ground.l2) * ground.texture
-    np.clip(stage, 0, 1, out=stage)
-    stage *= _STAGES - 1
-    key = ground.l2 * np.intp(_STAGES)
-    key += stage.astype(np.intp)
-    relief = _by_class(_ROUGHNESS).take(ground.l2)
-    relief *= ground.texture
-    light = _factor(1, relief, _ILLUMINATION, fractal(salt.light, window, (330, 140, 60)))
-    moist = _factor(0.6, relief, _MOISTURE, fractal(salt.moisture, window, (500, 130, 30)))
+    stage = (ground.stage + _by_class(_PATCHINESS).take(ground.l2) * ground.texture).clip(0, 1)
+    key = ground.l2 * np.intp(_STAGES) + (stage * (_STAGES - 1)).astype(np.intp)
+    relief = _by_class(_ROUGHNESS).take(ground.l2) * ground.texture
+    light = (fractal(salt.light, window, (330, 140, 60)) * np.float32(_ILLUMINATION) + 1) * (1 + relief)
+    moist = fractal(salt.moisture, window, (500, 130, 30)) * np.float32(_MOISTURE) + 1
+    moist *= 1 + np.float32(0.6) * relief
     air = fractal(salt.air, inner, (380, 170, 60))
     haze = _HAZE_EVERYWHERE * air + _CLOUD * np.maximum(air - _CLOUD_FROM, 0)
+    regional = regional_factors(salt, window, ground.l2, drift) if drift else None
+    soil = light * ground.tone
+    normals, speckles = _random_tables()
     picks = _picks(rng, (len(MSI_BANDS) + len(SAR_BANDS), inner.height, inner.width))
     result = np.empty(picks.shape, np.float32)
-    regional = regional_factors(salt, window, ground.l2, drift) if drift else None
-    for top in range(0, inner.height, STRIP):
-        here, around = slice(top, top + STRIP), slice(top, top + STRIP + 2)
-        msi, sar = np.split(result[:, here], [len(MSI_BANDS)])
-        signals = _Signals(key[around], None if regional is None else regional[:, around])
-        _optical(msi, picks[:, here], signals, light[around], ground.tone[around], haze[here])
-        _radar(sar, picks[len(MSI_BANDS) :, here], signals, moist[around])
+    for band, image in enumerate(result):
+        signal = _spectra_by_stage()[band].take(key)
+        if regional is not None:
+            signal *= regional[_GROUPS[band]]
+        if band < len(MSI_BANDS):  # spectrum × light and tone, blurred, in haze, with sensor noise
+            image[:] = normals.take(picks[band]) * _NOISE[band] + haze * _HAZE[band]
+            image += _blur(signal * (soil * _TONE[band] + light))
+            image += _OFFSET
+        else:  # backscatter × moisture, blurred, not below the floor, with speckle
+            image[:] = speckles.take(picks[band]) * np.maximum(_blur(signal * moist), _SAR_FLOOR)
     return result[: len(MSI_BANDS)], result[len(MSI_BANDS) :]
 
 
@@ -156,61 +156,11 @@ def regional_factors(salt: Salts, window: Window, l2: npt.NDArray[np.uint8], dri
     return np.exp(np.float32(drift) * logarithms)
 
 
-def _factor(part: float, relief: Floats, deviation: float, field: Floats) -> Floats:
-    """Brightness from what a class's texture and a smooth field do to it; overwrites ``field``."""
-    field *= np.float32(deviation)
-    field += 1
-    field *= 1 + np.float32(part) * relief
-    return field
-
-
 def _picks(rng: np.random.Generator, shape: tuple[int, int, int]) -> npt.NDArray[np.uint16]:
     """Uniform uint16, four from every raw number of the generator."""
     count = int(np.prod(shape))
     raw: npt.NDArray[np.uint64] = rng.bit_generator.random_raw(-(-count // 4))
     return raw.view(np.uint16)[:count].reshape(shape)
-
-
-class _Signals(NamedTuple):
-    """What the ground of a strip sends: places in the table of spectra, and the region's factors, if any."""
-
-    key: Keys
-    regional: Floats | None
-
-    def of(self, band: int, out: Floats | None = None) -> Floats:
-        """The signal of a band, by its number among all, into ``out`` where that is given."""
-        signal: Floats = _spectra_by_stage()[band].take(self.key, out=out, mode="clip")
-        if self.regional is not None:
-            signal *= self.regional[_GROUPS[band]]
-        return signal
-
-
-def _optical(
-    msi: Floats, picks: npt.NDArray[np.uint16], signals: _Signals, light: Floats, tone: Floats, haze: Floats
-) -> None:
-    """Fill the optical bands of a strip: spectrum × light and tone, blurred, in haze, with sensor noise."""
-    normals, _ = _random_tables()
-    soil = light * tone
-    signal, factor, veil = np.empty_like(light), np.empty_like(light), np.empty_like(haze)
-    for band, image in enumerate(msi):
-        signals.of(band, out=signal)
-        np.multiply(soil, _TONE[band], out=factor)
-        factor += light
-        signal *= factor
-        normals.take(picks[band], out=image, mode="clip")
-        image *= _NOISE[band]
-        np.multiply(haze, _HAZE[band], out=veil)
-        image += veil
-        image += _blur(signal)
-        image += _OFFSET
-
-
-def _radar(sar: Floats, picks: npt.NDArray[np.uint16], signals: _Signals, moist: Floats) -> None:
-    """Fill the radar bands of a strip: backscatter × moisture, blurred, not below the floor, with speckle."""
-    _, speckles = _random_tables()
-    for band, image in enumerate(sar):
-        speckles.take(picks[band], out=image, mode="clip")
-        image *= np.maximum(_blur(signals.of(len(MSI_BANDS) + band) * moist), _SAR_FLOOR)
 
 
 @cache
@@ -237,11 +187,6 @@ def _spectra_by_stage() -> Floats:
 
 def _blur(image: Floats) -> Floats:
     """Mix every pixel with its neighbours, as the sensor does; (H + 2, W + 2) → (H, W)."""
-    rows = image[1:-1] * 2
-    rows += image[:-2]
-    rows += image[2:]
-    rows *= np.float32(1 / 16)
-    blurred: Floats = rows[:, 1:-1] * 2
-    blurred += rows[:, :-2]
-    blurred += rows[:, 2:]
+    rows = (image[1:-1] * 2 + image[:-2] + image[2:]) * np.float32(1 / 16)
+    blurred: Floats = rows[:, 1:-1] * 2 + rows[:, :-2] + rows[:, 2:]
     return blurred

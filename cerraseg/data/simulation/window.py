@@ -15,9 +15,6 @@ Points = npt.NDArray[np.floating]
 NEIGHBOURHOOD = 640
 """Side in px of a piece of ground that holds every class: 5 × 5 patches of 128 px."""
 
-STRIP = 64
-"""Rows that are worked on together: a strip of a block stays in the processor's cache."""
-
 PA, V1, V2, WT, MG, UA, OB, FT, PR, SP, T1, T1P, OU, DF = range(len(LEVELS["l2"]))
 
 
