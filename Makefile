@@ -101,7 +101,7 @@ performance: .venv-peers/ready ## Measure against the peers and write docs/perfo
 	@PYTHONPATH=. .venv-peers/bin/python tests/benchmarks/performance.py $(ARGS)
 
 slurm-recover: $(READY) ## After a killed run on SLURM: cancel what it left, wait, unlock and go on; ARGS="--configfile ..."
-	@$(BIN)/python -m cerraseg.orchestration.slurm recover $(BIN)/snakemake --workflow-profile profiles/slurm $(ARGS)
+	@$(BIN)/python profiles/slurm/recover.py $(BIN)/snakemake --workflow-profile profiles/slurm $(ARGS)
 
 lock: $(READY) ## Resolve the dependencies anew and write requirements.txt and requirements-peers.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --group dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml

@@ -17,10 +17,6 @@ class DownloadError(CerraSegError):
     """A download could not start, did not finish or does not match what was announced."""
 
 
-class SlurmError(CerraSegError):
-    """SLURM did not answer, refused a job, or did not end one."""
-
-
 class StorageError(CerraSegError, OSError):
     """A disk or folder does not take what is written to it. Still an ``OSError``, with its ``errno``."""
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # properties = {properties}
 # One step under sbatch; Snakemake fills in the braces. SIGTERM (time limit, pre-emption, scancel) reaches the step, this
-# shell waits for its end, and the exit mark tells the end to cerraseg/orchestration/slurm.py once squeue has forgotten the job.
+# shell waits for its end, and the exit mark tells the end to status.py once squeue has forgotten the job.
 mark=logs/slurm/.exit/$SLURM_JOB_ID
 mkdir -p logs/slurm/.exit && rm -f "$mark" # left by a run that was requeued
 unset SLURM_NTASKS # Lightning would take it for srun's word on how many processes there are

@@ -1,7 +1,6 @@
-"""profiles/slurm: what SLURM's answers mean, by a fake squeue; and every fault once, in a real one-node SLURM."""
+"""profiles/slurm in the real workflow, and every fault once, in a real one-node SLURM."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -13,226 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jobs
 import pytest
 import yaml
 from project import REPOSITORY, TINY, Project
 
-from cerraseg.core.errors import SlurmError
-from cerraseg.orchestration import slurm
-
 BOUND = 420  # s that any run here may take before it is interrupted
 TRAINED = [f"unet-concat-nw-l1-tuned-{seed}" for seed in (1, 2, 3)]
 NODE = {"NODE_CPUS": "8", "NODE_MEM": "16384", "NODE_GPUS": "3"}
-
-
-class Fake:
-    """Programs of SLURM on PATH that say what the test wants and note how they were called."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def says(self, program: str, script: str) -> None:
-        file = self.folder / program
-        file.write_text(f'#!/bin/sh\necho "$0 $*" >>{self.folder}/calls\n{script}\n')
-        file.chmod(0o755)
-
-    def lists(self, *rows: str) -> None:
-        self.says("squeue", "cat <<END\n" + "".join(f"{row}\n" for row in rows) + "END")
-
-    def calls(self, program: str) -> list[str]:
-        lines = (self.folder / "calls").read_text().splitlines()
-        return [line.removeprefix(f"{self.folder}/") for line in lines if line.startswith(f"{self.folder}/{program} ")]
-
-
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(slurm, "SQUEUE_WAITS", 1)
-    return Fake(tmp_path / "bin")
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Let time pass, for :func:`slurm.status`."""
-    now = [1e9]
-    monkeypatch.setattr(slurm.time, "time", lambda: now[0])
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    return sleep
-
-
-def state(job: str = "7") -> str:
-    return slurm.status(job, grace=20, patience=60)
-
-
-def leave_mark(code: int) -> None:
-    slurm.MARKS.mkdir(parents=True, exist_ok=True)
-    (slurm.MARKS / "7").write_text(f"{code}\n")
-
-
-@pytest.mark.parametrize(
-    ("row", "mark", "expected"),
-    [
-        ("7|PENDING|Priority", None, "running"),
-        ("7|PENDING|BeginTime", 1, "running"),  # requeued: the mark is of the run before
-        ("7|RUNNING|None", None, "running"),
-        ("7|COMPLETING|None", 0, "running"),  # until its last process has ended
-        ("7|REQUEUED|None", 1, "running"),
-        ("7|COMPLETED|None", None, "success"),
-        ("7|CANCELLED|None", None, "failed"),
-        ("7|TIMEOUT|TimeLimit", None, "failed"),
-        ("7|OUT_OF_MEMORY|OutOfMemory", None, "failed"),
-        ("7|FAILED|NonZeroExitCode", 1, "failed"),
-        ("7|PREEMPTED|None", None, "running"),
-        ("7|NODE_FAIL|None", None, "running"),
-        ("8|RUNNING|None", None, "running"),
-        ("8|RUNNING|None", 0, "success"),
-        ("8|RUNNING|None", 1, "failed"),
-    ],
-)
-def test_state(fake, row, mark, expected):
-    fake.lists(row)
-    if mark is not None:
-        leave_mark(mark)
-    assert state() == expected
-
-
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ("7|PREEMPTED|None", "ended as PREEMPTED"),
-        ("7|NODE_FAIL|None", "ended as NODE_FAIL"),
-        ("8|RUNNING|None", "vanished"),
-        ("7|PENDING|PartitionTimeLimit", "can never start (PartitionTimeLimit) and was cancelled"),
-        ("7|PENDING|launch failed requeued held", "can never start"),
-    ],
-)
-def test_doubtful_state_fails_after_the_grace(fake, clock, capsys, row, said):
-    fake.lists(row)
-    fake.says("scancel", "true")
-    assert state() == "running"
-    clock(15)
-    assert state() == "running"
-    clock(10)
-    assert state() == "failed"
-    assert said in capsys.readouterr().err
-    assert ("PENDING" in row) == (bool(fake.calls("scancel")))
-
-
-def test_doubt_ends_when_the_job_is_requeued(fake, clock):
-    fake.lists("7|PREEMPTED|None")
-    assert state() == "running"
-    clock(15)
-    fake.lists("7|RUNNING|None")
-    assert state() == "running"
-    clock(15)
-    fake.lists("7|PREEMPTED|None")
-    assert state() == "running"
-
-
-def test_one_answer_does_for_all_jobs(fake):
-    fake.lists(*(f"{job}|RUNNING|None" for job in range(72)))
-    assert {state(str(job)) for job in range(72)} == {"running"}
-    assert len(fake.calls("squeue")) == 1
-
-
-def test_clock_moved_back_does_not_stop_the_asking(fake, clock):
-    fake.lists("7|RUNNING|None")
-    assert state() == "running"
-    clock(-3600)
-    fake.lists("7|COMPLETED|None")
-    assert state() == "success"
-
-
-@pytest.mark.parametrize("outage", ["echo 'Unable to contact slurm controller' >&2; exit 1", "exec sleep 9"])
-def test_silent_slurm_means_running_for_a_while(fake, clock, capsys, outage):
-    fake.lists("7|RUNNING|None")
-    assert state() == "running"
-    fake.says("squeue", outage)
-    for _ in range(2):
-        clock(25)
-        assert state() == "running"
-    assert "count as running" in capsys.readouterr().err
-    clock(25)
-    with pytest.raises(SlurmError, match=r"not answered for 1 minutes.*make slurm-recover"):
-        state()
-    fake.lists("7|COMPLETED|None")
-    assert state() == "success"
-
-
-def test_failure_names_log_and_reason(fake, capsys):
-    fake.lists("7|FAILED|NonZeroExitCode")
-    log = slurm.LOGS / "train/some-scenario-7.log"
-    log.parent.mkdir(parents=True)
-    log.write_text("epoch 1\nslurmstepd: error: Exceeded job memory limit\n")
-    assert state() == "failed"
-    said = capsys.readouterr().err
-    assert "ended as FAILED; its log: logs/slurm/train/some-scenario-7.log" in said and "memory limit" in said
-
-
-def script(**changes: object) -> Path:
-    job = {
-        "type": "single", "rule": "train", "jobid": 3, "output": ["a.pt"],
-        "wildcards": {"scenario": "some-scenario"}, "threads": 8,
-        "resources": {"partition": "gpu", "mem_mb": 16000, "runtime": 720, "gpu": 1, "sbatch": "--signal=B:TERM@120"},
-    }  # fmt: skip
-    file = Path("script")
-    file.write_text(f"#!/bin/sh\n# properties = {json.dumps(job | changes)}\ntrue\n")
-    return file
-
-
-def test_submitted_job_has_its_resources_and_a_readable_name(fake):
-    fake.lists()
-    fake.says("sbatch", "echo '7;cluster'")
-    assert slurm.submit(script()) == "7"
-    score = dict(type="group", rule=None, wildcards={}, groupid="score", resources={})
-    assert slurm.submit(script(**score, output=["results/scenarios/a/map.png", "results/scenarios/a/mosaic"])) == "7"
-    train, score = fake.calls("sbatch")
-    assert "--job-name=cerraseg-train-some-scenario --output=logs/slurm/train/some-scenario-%j.log" in train
-    assert "--cpus-per-task=8 --mem=16000 --time=720 --gres=gpu:1 --partition=gpu" in train
-    assert "--requeue --open-mode=append --signal=B:TERM@120 script" in train
-    assert "--job-name=cerraseg-score-a " in score and "--mem" not in score and "--gres" not in score
-    assert Path("logs/slurm/train").is_dir()
-
-
-def test_refused_job_is_not_tried_again(fake):
-    fake.lists()
-    fake.says("sbatch", "echo 'sbatch: error: invalid partition specified: gpu' >&2; exit 1")
-    with pytest.raises(SlurmError, match="invalid partition specified: gpu"):
-        slurm.submit(script())
-    assert len(fake.calls("sbatch")) == 1
-
-
-def test_busy_slurmctld_is_asked_again(fake, monkeypatch):
-    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
-    down = "echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1"
-    fake.says("sbatch", f"[ $(grep -c bin/sbatch {fake.folder}/calls) -gt 2 ] && echo 7 && exit; {down}")
-    fake.says("squeue", f"[ $(grep -c bin/squeue {fake.folder}/calls) -gt 3 ] && exit; {down}")
-    assert slurm.submit(script()) == "7"
-    assert len(fake.calls("sbatch")) == 3 and len(fake.calls("squeue")) == 6
-
-
-def test_job_accepted_without_a_word_is_not_submitted_twice(fake, monkeypatch):
-    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
-    fake.says("sbatch", "echo 'Socket timed out on send/recv operation' >&2; exit 1")
-    found = f"sed -n 's/.*--comment=\\([0-9a-f]*\\) .*/7|cerraseg-train-x|\\1|/p' {fake.folder}/calls"
-    fake.says("squeue", f"echo '6|cerraseg-train-y|(null)|'$PWD; {found} | sed \"s:$:$PWD:\"")
-    assert slurm.submit(script()) == "7"
-    assert len(fake.calls("sbatch")) == 1
-
-
-def test_submission_ends_when_slurm_stays_away(fake, monkeypatch):
-    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(slurm, "SUBMIT_PATIENCE", 0.3)
-    for program in ("sbatch", "squeue"):
-        fake.says(program, "echo 'Unable to contact slurm controller' >&2; exit 1")
-    with pytest.raises(SlurmError, match="Unable to contact"):
-        slurm.submit(script())
 
 
 STEP = """
@@ -259,30 +46,7 @@ def test_job_script_passes_sigterm_on_waits_and_leaves_a_mark(tmp_path, pauses, 
         job.terminate()  # only the shell, as --signal=B: does
     assert job.wait(20) == code
     assert job.stdout.read() == ("saved\n" if code else "")
-    assert (tmp_path / slurm.MARKS / "7").read_text() == f"{code}\n"
-
-
-def test_live_jobs_are_those_of_this_folder(fake, tmp_path):
-    here, there = tmp_path / "work", tmp_path / "other"
-    fake.lists(
-        f"1|cerraseg-train-x|a|{here}", f"2|cerraseg-train-x|a|{there}", f"3|mine|a|b|{here}", f"4|cerraseg-y|b|{here}/"
-    )  # fmt: skip
-    assert slurm.live_jobs() == [("1", "cerraseg-train-x", "a"), ("4", "cerraseg-y", "b")]
-
-
-def test_recovery_cancels_waits_unlocks_and_reruns(fake, tmp_path, capfd):
-    gone = tmp_path / "gone"
-    fake.says("squeue", f"[ -e {gone} ] || echo '1|cerraseg-train-x|a|{tmp_path}/work'")
-    fake.says("scancel", f"touch {gone}")
-    assert slurm.recover(["echo", "ran"]) == 0
-    assert fake.calls("scancel") == ["scancel 1"]
-    assert "cancelling 1 (cerraseg-train-x)" in (said := capfd.readouterr().out)
-    assert said.splitlines()[-4:] == [
-        "echo ran --unlock",
-        "ran --unlock",
-        "echo ran --rerun-incomplete",
-        "ran --rerun-incomplete",
-    ]
+    assert (tmp_path / jobs.MARKS / "7").read_text() == f"{code}\n"
 
 
 def free_ports(count: int) -> int:
@@ -428,17 +192,34 @@ def test_shipped_profile_gives_steps_their_resources(tmp_path):
     assert not (project.folder / "logs").exists()
 
 
+SQUEUE = """#!/bin/sh
+echo 'Unable to contact slurm controller' >&2
+exit 1
+"""
+
+
 @pytest.mark.slow
-def test_run_is_refused_while_slurm_cannot_say_what_still_writes(tmp_path, fake):
-    fake.says("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+def test_run_is_refused_while_slurm_cannot_say_what_still_writes(tmp_path):
     project = Project(tmp_path / "project", TINY)
     (project.folder / "logs/slurm").mkdir(parents=True)
+    (tmp_path / "squeue").write_text(SQUEUE)
+    (tmp_path / "squeue").chmod(0o755)
+    path = f"{tmp_path}:{project.environment()['PATH']}"
     assert project.planned("results/manifest.json") == {"simulate": 1}  # to look is allowed
-    refused = project.run("results/manifest.json", ok=False)
-    assert "Unable to contact slurm controller: jobs of an earlier run may still write here" in refused
+    assert "Unable to contact slurm controller" in project.run("results/manifest.json", ok=False, PATH=path)
     (project.folder / "logs/slurm").rmdir()
-    project.run("results/manifest.json")  # no job was ever sent from here, so nobody is asked
-    assert len(fake.calls("squeue")) == 1
+    project.run("results/manifest.json", PATH=path)  # no job was ever sent from here, so nobody is asked
+
+
+@pytest.mark.slow
+def test_profile_without_slurm_is_refused_at_the_start(tmp_path):
+    project = Project(tmp_path / "project", TINY)
+    project.where = ("--workflow-profile", "profiles/slurm")
+    (tmp_path / "bin").mkdir()
+    for program in ("sh", "bash", "git"):
+        (tmp_path / "bin" / program).symlink_to(shutil.which(program))
+    refused = project.run("results/manifest.json", ok=False, PATH=str(tmp_path / "bin"))
+    assert "no sbatch" in refused and "Submitted" not in refused and not (project.folder / "logs/slurm").exists()
 
 
 @pytest.fixture(scope="module")
@@ -480,7 +261,8 @@ def kill_the_controller(story: Story) -> None:
 
 def recover(story: Story) -> None:
     begun = time.monotonic()
-    controller = story.start(sys.executable, "-m", "cerraseg.orchestration.slurm", "recover", *story.project.command())
+    script = REPOSITORY / "profiles/slurm/recover.py"
+    controller = story.start(sys.executable, str(script), *story.project.command())
     story.cancelled, story.preempted = story.hold(TRAINED[0]), story.hold(TRAINED[2])
     preempt(story)
     story.cluster.ask("scancel", story.cancelled)

@@ -18,7 +18,6 @@ from test_slurm import Cluster, started
 from test_train import SMALL
 
 from cerraseg.core.errors import ConfigError
-from cerraseg.orchestration import slurm
 from cerraseg.training.distributed import slurm_nodes
 from cerraseg.training.distributed.launcher import DeviceError
 from cerraseg.training.distributed.sync import Team
@@ -51,15 +50,6 @@ def test_nodes_must_be_those_of_the_job(srun, monkeypatch):
     assert slurm_nodes.granted(2) == 2
     with pytest.raises(ConfigError, match="nodes of train is 3, but this step runs on 2"):
         slurm_nodes.granted(3)
-
-
-def test_job_of_several_nodes_asks_for_a_task_on_each(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    job = {"rule": "train", "threads": 8, "resources": {"gpu": 4, "nodes": 2}}
-    options = slurm.sbatch_options(job)
-    assert {"--nodes=2", "--ntasks-per-node=1", "--gres=gpu:4"} <= set(options)
-    job["resources"]["nodes"] = 1
-    assert not [option for option in slurm.sbatch_options(job) if "node" in option]
 
 
 @pytest.mark.drill

@@ -6,7 +6,7 @@ BEGAN = hooks.prepare()
 
 
 onstart:
-    hooks.start(config)
+    hooks.start(workflow, config)
 
 
 onsuccess:
