@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,9 +12,11 @@ from typing import Any
 from snakemake.exceptions import WorkflowError
 
 from cerraseg.core.errors import CerraSegError
+from cerraseg.core.layout import SOURCE
 from cerraseg.core.storage import ensure_folder
-from cerraseg.orchestration import slurm
 from cerraseg.orchestration.provenance import crate
+
+_SLURM = SOURCE / "profiles/slurm"
 
 
 def prepare() -> str:
@@ -28,21 +31,29 @@ def prepare() -> str:
             "an apostrophe and the like; expected letters, digits and any of _ - . / + : @ %: rename the folder, or "
             "use an environment that lies elsewhere"
         )
-    os.environ["CERRASEG_PYTHON"] = sys.executable
+    os.environ.update(CERRASEG_PYTHON=sys.executable, CERRASEG_SLURM=str(_SLURM))
     return crate.now()
 
 
-def start(config: Mapping[str, Any]) -> None:
-    """Refuse results that cannot be written, and a run beside jobs that a killed one left in SLURM.
+def start(workflow: Any, config: Mapping[str, Any]) -> None:
+    """Refuse results that cannot be written, SLURM's profile without SLURM, and a run beside a killed one's jobs there.
 
     Raises:
         WorkflowError: With the reason and the remedy.
     """
     try:
         ensure_folder(Path(config["results"]), written=True)
-        slurm.refuse_beside_orphans()
     except CerraSegError as error:
         raise WorkflowError(str(error)) from None
+    if workflow.executor_plugin.name == "cluster-generic" and not shutil.which("sbatch"):
+        raise WorkflowError(
+            "profiles/slurm: this machine has no sbatch; expected SLURM: run it on a login node of the cluster, "
+            "or leave out --workflow-profile profiles/slurm"
+        )
+    if Path("logs/slurm").exists() and shutil.which("squeue"):
+        asked = subprocess.run([sys.executable, _SLURM / "recover.py"], stderr=subprocess.PIPE, text=True, check=False)
+        if asked.returncode:
+            raise WorkflowError(asked.stderr)
 
 
 def finish(workflow: Any, config: Mapping[str, Any], began: str, *, completed: bool) -> None:

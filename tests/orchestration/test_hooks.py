@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import pytest
 from snakemake.exceptions import WorkflowError
 
-from cerraseg.core.errors import SlurmError
-from cerraseg.orchestration import hooks, slurm
+from cerraseg.orchestration import hooks
 from cerraseg.orchestration.provenance import crate
 
 
@@ -18,27 +17,33 @@ def test_a_python_whose_path_a_shell_takes_apart_is_refused(monkeypatch, folder)
         hooks.prepare()
 
 
+LOCAL, SLURM = (SimpleNamespace(executor_plugin=SimpleNamespace(name=name)) for name in ("local", "cluster-generic"))
+CONFIG = {"results": "results"}
+
+
 def test_results_that_cannot_be_written_are_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(WorkflowError, match=f"{tmp_path}/file"):
-        hooks.start({"results": str(tmp_path / "file")})
+        hooks.start(LOCAL, {"results": str(tmp_path / "file")})
+
+
+def test_profile_without_slurm_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hooks.shutil, "which", lambda program: None)
+    hooks.start(LOCAL, CONFIG)
+    with pytest.raises(WorkflowError, match="no sbatch"):
+        hooks.start(SLURM, CONFIG)
 
 
 def test_jobs_left_in_slurm_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(slurm.shutil, "which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr(slurm, "live_jobs", lambda: [slurm.Job("7", "cerraseg-train-x", "a")])
-    slurm.refuse_beside_orphans()  # no job was ever sent from this folder
-    (tmp_path / slurm.LOGS).mkdir(parents=True)
-    with pytest.raises(WorkflowError, match=r"7 \(cerraseg-train-x\).*make slurm-recover"):
-        hooks.start({"results": "results"})
-
-    def silent():
-        raise SlurmError("squeue did not answer")
-
-    monkeypatch.setattr(slurm, "live_jobs", silent)
-    with pytest.raises(WorkflowError, match="did not answer"):
-        hooks.start({"results": "results"})
+    asked = SimpleNamespace(returncode=1, stderr="7 (cerraseg-train-x)")
+    monkeypatch.setattr(hooks.shutil, "which", lambda program: f"/bin/{program}")
+    monkeypatch.setattr(hooks.subprocess, "run", lambda *command, **options: asked)
+    hooks.start(LOCAL, CONFIG)  # no job was ever sent from this folder
+    (tmp_path / "logs/slurm").mkdir(parents=True)
+    with pytest.raises(WorkflowError, match=r"7 \(cerraseg-train-x\)"):
+        hooks.start(LOCAL, CONFIG)
 
 
 def test_the_crate_is_written_but_not_when_files_are_only_touched(tmp_path, monkeypatch):
