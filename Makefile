@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test nightly fuzz lint audit format record restore repro check provenance reproduce hooks slurm-recover pictures ablation recipes splits performance lock clean
+.PHONY: help demo test nightly fuzz lint audit format record restore repro provenance reproduce hooks slurm-recover pictures ablation recipes splits performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -36,14 +36,13 @@ nightly: $(READY) ## Run the tests that take minutes: SLURM, a browser, kills, f
 fuzz: $(READY) ## Try thousands of damaged and absurd files and configurations; CASES=5000 a property
 	@CERRASEG_CASES=$(or $(CASES),5000) $(BIN)/python -m pytest -m '' tests/nightly/fuzz
 
-lint: $(READY) ## Check format, style, types, the workflow and dvc.yaml
+lint: $(READY) ## Check format, style, types and the workflow
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/snakefmt --check Snakefile workflow
 	@$(BIN)/snakemake --lint
-	@$(BIN)/python -m cerraseg.orchestration.dvc_sync check
 
 audit: $(READY) ## Look the locked dependencies up in the database of known vulnerabilities
 	@index=$$($(BIN)/pip config get global.index-url 2>/dev/null); $(BIN)/uv tool run $${index:+--default-index "$$index"} pip-audit==$(AUDIT_VERSION) -r requirements.txt --require-hashes --disable-pip
@@ -53,15 +52,14 @@ format: $(READY) ## Bring code and rules into the house format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/snakefmt Snakefile workflow
 
-record restore check: $(READY)
+record restore: $(READY)
 	@$(BIN)/python -m cerraseg.orchestration.dvc_sync $@
 
 record: ## Commit what Snakemake calls up to date to dvc.lock and DVC's cache
 restore: ## After dvc pull or dvc checkout: tell Snakemake that these files are right
-check: ## Hold dvc.yaml to the rules
 
-repro: $(READY) ## Run what DVC calls stale, side by side; ARGS go to Snakemake
-	@$(BIN)/python -m cerraseg.orchestration.dvc_sync repro $(ARGS)
+repro: $(READY) ## Make what DVC calls stale, and record it; ARGS go to dvc repro
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro $(ARGS)
 
 provenance reproduce: $(READY)
 	@test -n "$(RESULT)" || { echo 'usage: make $@ RESULT=results/scores/<id>/metrics.json'; exit 2; }
@@ -70,12 +68,12 @@ provenance reproduce: $(READY)
 provenance: ## Tell what made RESULT=<file of a results folder>, from what, and what changed since
 reproduce: ## Make RESULT=<file> again from the raw source and compare; ARGS go to Snakemake
 
-hooks: $(READY) ## Install git hooks: lint and check at a commit, dvc checkout and restore after a git checkout
+hooks: $(READY) ## Install git hooks: lint at a commit, dvc checkout and restore after a git checkout
 	@$(BIN)/pre-commit install --hook-type pre-commit --hook-type post-checkout --hook-type post-merge
 
 pictures: demo ## Draw the README's pictures again, from the demo
 	@mkdir -p docs/images
-	@cp results/benchmark.svg results/scenarios/unet-concat-nw-l1-tuned-666/map.png docs/images/
+	@cp results/benchmark.svg results/figures/unet-concat-nw-l1-tuned-666/map.png docs/images/
 	@cp results/scenes/unseen/unet-concat-nw-l1-tuned-666/map.png docs/images/scene.png
 	@$(BIN)/python docs/screenshots.py results/overview.html docs/images
 

@@ -35,6 +35,13 @@ TINY = {
     ],
     "maps": {"layers": ["probabilities", "margin", "entropy"], "minimum_hectares": 0.2},
 }  # fmt: skip
+ONE = "unet-msi-nw-l1-own-1"
+ONE_SCENARIO = {key: value for key, value in TINY.items() if key not in ("released", "predict", "maps")} | {
+    "results": "results",
+    "recipes": {"own": {"from": "tuned", "learning_rate": 0.0005}},
+    "scenarios": TINY["scenarios"] | {"modalities": ["msi"], "recipes": ["own"], "extra": []},
+    "training": {"epochs": 1, "batch_size": 4},
+}
 
 
 class Project:
@@ -105,3 +112,46 @@ class Project:
         process.wait()
         assert appeared, f"no {exists} within {seconds} s"
         self.run("--unlock")
+
+
+class Tracked(Project):
+    """A project in a git repository, with DVC."""
+
+    parts = (*Project.parts, "dvc.yaml", ".dvc", ".dvcignore", ".gitignore")
+
+    def __init__(self, folder: Path, config: dict) -> None:
+        super().__init__(folder, config)
+        self.git("init", "--quiet", "--initial-branch=main")
+
+    def git(self, *args: str) -> str:
+        identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false")
+        return self.call(["git", *identity, *args])
+
+    def commit(self) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "state")
+
+    def dvc(self, *args: str, ok: bool = True, **env: str) -> str:
+        return self.call([sys.executable, "-m", "dvc", *args], ok=ok, **env)
+
+    def sync(self, *args: str, ok: bool = True) -> str:
+        return self.call([sys.executable, "-m", "cerraseg.orchestration.dvc_sync", *args], ok=ok)
+
+    def reset(self) -> None:
+        """Back to the last commit, whatever was tried since."""
+        self.git("reset", "--hard", "--quiet")
+        self.dvc("checkout", "--force")
+        self.sync("restore")
+
+    def agree(self) -> None:
+        """Snakemake and DVC both call everything up to date."""
+        assert "Data and pipelines are up to date" in self.dvc("status")
+        assert "Nothing to be done" in self.run("-n")
+
+    def clone(self, folder: Path) -> "Tracked":
+        """A colleague's clone, with the remote of this one."""
+        subprocess.run(["git", "clone", "--quiet", self.folder, folder], check=True)
+        made = object.__new__(Tracked)
+        made.folder = folder
+        shutil.copy(self.folder / ".dvc/config.local", folder / ".dvc/config.local")
+        return made

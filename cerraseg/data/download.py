@@ -1,10 +1,11 @@
 """Get the dataset and the released checkpoints, and write down which data a run stands on."""
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cerraseg.core.errors import DataError, DownloadError
+from cerraseg.core.errors import ConfigError, DataError, DownloadError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import layer_folder, list_tifs
 from cerraseg.core.taxonomy import FOLDERS
@@ -90,6 +91,54 @@ def write_manifest(path: Path, *, source: str, roots: Sequence[Path], **origin: 
     manifest = {"source": source, "origin": origin, "roots": counted}
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+def copy_manifest(manifest: Path, copy: Path) -> None:
+    """Lay a copy of the manifest beside the patches, where it is lost with them."""
+    with atomic_write(copy) as temporary:
+        shutil.copyfile(manifest, temporary)
+
+
+def read_roots(manifest: Path) -> list[Path]:
+    """Return the roots that a manifest names.
+
+    Raises:
+        DataError: if there are not the files that it counted.
+    """
+    roots = json.loads(manifest.read_text(encoding="utf-8"))["roots"]
+    for root in roots:
+        if (found := _count(Path(root["path"]))) != root["folders"]:
+            lacking = sorted(name for name, files in root["folders"].items() if found.get(name) != files)
+            raise DataError(
+                f"{root['path']} has not the files that {manifest} counted: {', '.join(lacking) or 'more folders'} differ. "
+                f"Remove {manifest} and give the same command again: it gets what is missing, and reads what is there"
+            )
+    return [Path(root["path"]) for root in roots]
+
+
+def refuse_other_landscape(copy: Path, manifest: Path, settings: Mapping[str, object]) -> None:
+    """Refuse to simulate over patches that another configuration simulated.
+
+    Args:
+        copy: the manifest beside the patches, of whoever made them.
+        manifest: the manifest of this configuration.
+        settings: what this configuration would simulate, with its ``folder``.
+
+    Raises:
+        ConfigError: if they were not made by this configuration and differ.
+    """
+    if not copy.is_file() or (manifest.is_file() and manifest.read_bytes() == copy.read_bytes()):
+        return
+    there = json.loads(copy.read_text(encoding="utf-8"))["origin"]
+    wanted = {key: value for key, value in settings.items() if key != "folder"}
+    if there != wanted:
+        differing = ", ".join(
+            f"{key} {there.get(key)!r} and not {wanted[key]!r}" for key in wanted if there.get(key) != wanted[key]
+        )
+        raise ConfigError(
+            f"simulate.folder: {settings['folder']} holds the patches of another configuration ({differing}); expected "
+            "a folder for each: name another one, or remove it if nobody needs it"
+        )
 
 
 def _count(root: Path) -> dict[str, dict[str, int]]:

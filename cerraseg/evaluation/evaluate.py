@@ -12,6 +12,7 @@ from cerraseg.core.taxonomy import LEVELS
 from cerraseg.data.packed import Store, open_array
 from cerraseg.data.tables import read_split, rows_of
 from cerraseg.evaluation import edges, leakage, metrics, score_files
+from cerraseg.evaluation.metrics import Scores
 
 
 def evaluate(
@@ -24,7 +25,7 @@ def evaluate(
     distances: Path,
     folder: Path,
     info: Mapping[str, object],
-) -> None:
+) -> Scores:
     """Write the scores of the test patches by :func:`cerraseg.evaluation.score_files.write_scores`.
 
     Args:
@@ -36,6 +37,9 @@ def evaluate(
         edge_prediction: their edges.
         distances: how far each test patch lies from the training patches.
         info: goes into the metrics beside the scenario and the scores.
+
+    Returns:
+        The scores over all test patches.
     """
     test = rows_of(split, "test")
     ids = read_split(split)["id"].iloc[test].tolist()
@@ -55,3 +59,4 @@ def evaluate(
     }
     scores = score_files.write_scores(folder, confusions, ids, classes, facts)
     log.info("%d test patches: macro F1 %.2f %%, mIoU %.2f %%", len(test), 100 * scores.macro_f1, 100 * scores.miou)
+    return scores

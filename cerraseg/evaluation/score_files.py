@@ -2,8 +2,7 @@
 
 import csv
 import json
-import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
-from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.evaluation import bootstrap
 from cerraseg.evaluation.metrics import DECIMALS, PER_CLASS, Counts, Scores, compute_scores
@@ -31,8 +29,7 @@ HEADLINES = ("accuracy", "macro_f1", "miou", "kappa")
 def write_scores(
     folder: Path, confusions: ArrayLike, ids: Sequence[str], classes: Sequence[LandCover], info: Mapping[str, object]
 ) -> Scores:
-    """Score patches; write ``metrics.json``, ``summary.json`` (the :data:`HEADLINES` alone), ``patches.npz``,
-    ``classes.csv`` and ``confusion.csv``.
+    """Score patches; write ``metrics.json``, ``patches.npz``, ``classes.csv`` and ``confusion.csv``.
 
     The same input gives the same bytes.
 
@@ -53,17 +50,22 @@ def write_scores(
     matrix = counts.sum(axis=0)
     result = compute_scores(matrix)
     text = _json(info, result, counts, classes)
-    summary = {name: value for name, value in result.summary().items() if name in HEADLINES}
     by_class = [list(row.values()) for row in result.by_class(classes)]
     _write_csv(folder / "classes.csv", ["id", "abbreviation", "name", *PER_CLASS], by_class)
     rows = [[place, *row] for place, row in enumerate(matrix.tolist())]
     _write_csv(folder / "confusion.csv", ["Class", *range(len(matrix))], rows)
     with atomic_write(folder / "patches.npz") as part:
         np.savez_compressed(part, ids=np.asarray(ids, dtype=np.str_), confusion=counts)
-    for name, content in (("summary", json.dumps(summary, indent=2) + "\n"), ("metrics", text)):
-        with atomic_write(folder / f"{name}.json") as part:
-            part.write_text(content, encoding="utf-8")
+    with atomic_write(folder / "metrics.json") as part:
+        part.write_text(text, encoding="utf-8")
     return result
+
+
+def write_headlines(path: Path, result: Scores) -> None:
+    """Write the :data:`HEADLINES` among the scores as JSON, for tools that compare runs."""
+    summary = {name: value for name, value in result.summary().items() if name in HEADLINES}
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
 def _json(info: Mapping[str, object], result: Scores, confusions: Counts, classes: Sequence[LandCover]) -> str:
@@ -104,16 +106,3 @@ def read_confusion(path: str | Path) -> Counts:
 def _write_csv(path: Path, header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
     with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
-
-
-def set_aside_others(folder: Path, keep: Collection[str]) -> None:
-    """Move the scores of scenarios that are not among ``keep`` from ``folder`` to ``former-scores`` beside it.
-
-    The hash of the scores folder is then that of what its benchmark compares.
-    """
-    for scores_of in sorted(path for path in folder.iterdir() if path.name not in keep):
-        former = folder.with_name("former-scores") / scores_of.name
-        shutil.rmtree(former) if former.is_dir() else former.unlink(missing_ok=True)
-        former.parent.mkdir(exist_ok=True)
-        scores_of.rename(former)
-        log.info("%s is not in this benchmark; its scores now lie in %s", scores_of.name, former)

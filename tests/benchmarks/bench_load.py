@@ -53,7 +53,7 @@ STEPS = {
     "pack": ("pack", "packed/images.npy"),
     "statistics": ("statistics", "statistics.json"),
     "distances": ("distances", "distances.csv"),
-    "train, one epoch": ("train", f"scenarios/{SCENARIO}/checkpoint.pt"),
+    "train, one epoch": ("train", f"models/{SCENARIO}/checkpoint.pt"),
     "predict": ("predict", f"scenarios/{SCENARIO}/prediction.npy"),
     "evaluate": ("evaluate", f"scores/{SCENARIO}/metrics.json"),
     "mosaic": ("mosaic", f"scenarios/{SCENARIO}/mosaic"),

@@ -2,11 +2,12 @@
 
 Usage: python tests/benchmarks/bench_startup.py [seeds]   (0: one scenario, each command once)
 A step's start is a fresh ``python -c`` with the imports of its script, bytecode cached, best of 5; steps that load
-torch are left out. ``snakemake -n`` runs on the made-up finished run of bench_tracking.py and on the demo before its
+torch are left out. ``snakemake -n`` runs on a finished run whose files are made up and on the demo before its
 first run, best of 3.
 """
 
 import ast
+import csv
 import os
 import re
 import subprocess
@@ -17,11 +18,14 @@ from pathlib import Path
 from statistics import median
 
 import yaml
-from bench_tracking import finished
+from project import ONE_SCENARIO, Project
 from reporting import ROOT, row
 from test_project import LIGHT
-from test_tracking import Tracked
 
+MATRIX = {
+    "models": ["unet", "transnuseg"], "modalities": ["msi", "sar", "concat"], "weightings": ["nw", "w"],
+    "levels": ["l1", "l2"], "recipes": ["tuned"], "extra": [],
+}  # fmt: skip
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -58,12 +62,26 @@ def steps(times: int) -> None:
     row(f"start of the slowest of {len(found)} steps without torch", words, bare, found[slowest], "< 0.7 s")
 
 
+def finished(folder: Path, seeds: int) -> tuple[Project, str]:
+    """A project under ``folder`` whose run is over, with made-up files; what it is in words."""
+    scenarios = MATRIX | {"seeds": list(range(1, seeds + 1))} if seeds else ONE_SCENARIO["scenarios"]
+    project = Project(folder / "project", ONE_SCENARIO | {"scenarios": scenarios})
+    said = project.run("--summary")
+    for made in csv.DictReader(said[said.index("output_file") :].splitlines(), delimiter="\t"):
+        path = project.folder / made["output_file"]
+        file = path if path.suffix else path / "a.tif"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")
+    project.run("--touch", "--forceall", "--quiet", "all")
+    return project, f"24 scenarios × {seeds} seeds" if seeds else "one scenario"
+
+
 def plans(seeds: int, times: int) -> None:
     """A row for each ``snakemake -n``."""
     with tempfile.TemporaryDirectory() as folder:
         project, run = finished(Path(folder), seeds)
         (Path(folder) / "other").mkdir()
-        demo = Tracked(Path(folder) / "other/demo", yaml.safe_load((ROOT / "config/config.yaml").read_text()))
+        demo = Project(Path(folder) / "other/demo", yaml.safe_load((ROOT / "config/config.yaml").read_text()))
         for what, made in ((f"of {run}, finished", project), ("of the demo, before its first run", demo)):
             seconds = best(times, [sys.executable, "-m", "snakemake", "-n", "--cores", "2"], made.folder)
             bare = best(times, [sys.executable, "-m", "snakemake", "--version"], made.folder)

@@ -58,7 +58,6 @@ COMMANDS = {
     "map": Command("", "--side 1100 --peer-side 300"),
     "metrics": Command("3028", "8"),
     "benchmark": Command("3028 3", "40 1"),
-    "tracking": Command("3", "0"),
     "startup": Command("3", "0"),
     "models": Command("", "--tiny", block="trainings"),
     "scaling": Command("1000 5000 30000 --plot {pictures}/scaling.svg", "4 8 --plot {pictures}/scaling.svg"),

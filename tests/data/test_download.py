@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cerraseg.core.errors import DataError
+from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.data import download
 from cerraseg.data.download import download_checkpoints, find_roots, write_manifest
 
@@ -49,6 +49,26 @@ def test_the_manifest_counts_and_does_not_change(root: Path, tmp_path: Path) -> 
     first = path.read_bytes()
     write_manifest(path, source="kaggle", roots=[root], dataset="a/b", version=1)
     assert path.read_bytes() == first
+
+
+def test_roots_are_read_only_if_their_files_are_those_of_the_manifest(root: Path, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "manifest.json", source="local", roots=[root])
+    assert download.read_roots(tmp_path / "manifest.json") == [root]
+    (root / "msi_images/ms_7.tif").unlink()
+    with pytest.raises(DataError, match=r"manifest\.json counted: msi_images"):
+        download.read_roots(tmp_path / "manifest.json")
+
+
+def test_a_landscape_is_replaced_by_its_own_configuration_alone(root: Path, tmp_path: Path) -> None:
+    mine, copy, other = (tmp_path / name for name in ("manifest.json", "copy.json", "other.json"))
+    settings = {"folder": "data/simulated", "patches": 24}
+    download.refuse_other_landscape(copy, mine, settings)
+    write_manifest(mine, source="simulated landscape", roots=[root], patches=24)
+    download.copy_manifest(mine, copy)
+    download.refuse_other_landscape(copy, mine, settings | {"patches": 30})
+    download.refuse_other_landscape(copy, other, settings)
+    with pytest.raises(ConfigError, match=r"simulate\.folder: data/simulated .*patches 24 and not 30"):
+        download.refuse_other_landscape(copy, other, settings | {"patches": 30})
 
 
 def test_a_manifest_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ INFO = {
     "patches": 4,
     "training": {"epochs": 3, "seconds": 1.5},
 }
-FILES = ["classes.csv", "confusion.csv", "metrics.json", "patches.npz", "summary.json"]
+FILES = ["classes.csv", "confusion.csv", "metrics.json", "patches.npz"]
 
 
 def patches(classes: int = 7) -> tuple[np.ndarray, list[str]]:
@@ -37,8 +37,6 @@ def test_write_gives_strict_json_and_two_tables(tmp_path):
     assert content["rule"] == score_files.RULE
     assert content["pixels"] == matrix.sum()
     assert content["scores"]["macro_f1"] == pytest.approx(0.4524, abs=2e-4)
-    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    assert summary == {name: content["scores"][name] for name in ("accuracy", "macro_f1", "miou", "kappa")}
     assert content["classes"][6]["name"] == "Other uses"
     assert content["classes"][6]["f1"] == 0
     published = (REFERENCE / "confusion_matrices" / "unet_concat_w_l1.csv").read_text()
@@ -47,6 +45,14 @@ def test_write_gives_strict_json_and_two_tables(tmp_path):
     assert [row["abbreviation"] for row in rows] == ["Pa", "Fo", "Ag", "Mg", "Bu", "Wt", "OU"]
     assert int(rows[5]["support"]) == matrix[5].sum()
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+
+
+def test_headlines_are_the_published_scores_alone(tmp_path):
+    counts, ids = patches()
+    result = score_files.write_scores(tmp_path, counts, ids, LEVELS["l1"], INFO)
+    score_files.write_headlines(tmp_path / "headlines.json", result)
+    written = json.loads((tmp_path / "headlines.json").read_text())
+    assert written == {name: result.summary()[name] for name in ("accuracy", "macro_f1", "miou", "kappa")}
 
 
 def test_write_sums_the_patches_and_keeps_them(tmp_path, monkeypatch):
@@ -89,14 +95,3 @@ def test_unreadable_counts_are_named(tmp_path, content):
         score_files.read_patches(tmp_path / "patches.npz")
 
 
-def test_scores_of_others_are_set_aside_and_not_lost(tmp_path):
-    folder = tmp_path / "scores"
-    for run in ("first", "second"):
-        for name in ("kept", "left"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            (folder / name / "metrics.json").write_text(run)
-        (folder / "stray.txt").write_text(run)
-        score_files.set_aside_others(folder, {"kept"})
-        assert [path.name for path in folder.iterdir()] == ["kept"]
-        assert (tmp_path / "former-scores/left/metrics.json").read_text() == run
-        assert (tmp_path / "former-scores/stray.txt").read_text() == run

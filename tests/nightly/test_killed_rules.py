@@ -24,7 +24,7 @@ SEED = int(os.environ.get("CERRASEG_SEED", "1"))
 DATED = [scene | {"date": "2021-08-01"} for scene in TINY["scenes"]]  # else its item has the date of the file
 MAIN = {
     "config": TINY | {"scenes": DATED},
-    "targets": ("all", f"results/scenarios/{TUNED}/learning_rate.svg"),
+    "targets": ("all", f"results/learning_rate/{TUNED}.svg"),
 }
 RULES = {
     *("simulate", "index", "split", "distances", "pack", "statistics", "split_figures", "truth"),

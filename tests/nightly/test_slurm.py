@@ -267,7 +267,7 @@ def recover(story: Story) -> None:
     preempt(story)
     story.cluster.ask("scancel", story.cancelled)
     story.late = story.hold(TRAINED[1])
-    requeued = story.project.folder / f"results/scenarios/{TRAINED[2]}/checkpoint.pt"
+    requeued = story.project.folder / f"results/models/{TRAINED[2]}/checkpoint.pt"
     story.until(requeued.exists, "end of the pre-empted training")  # else the node takes it along once more
     story.cluster.node("down")
     time.sleep(20)
@@ -330,10 +330,9 @@ def test_results_equal_a_local_run(story, configuration, tmp_path):
     local.run()
     files = [f"results/benchmark{name}" for name in (".csv", ".md", "_classes.csv", "_pairs.csv")]
     for scenario in TRAINED:
-        folder = f"results/scenarios/{scenario}"
-        files += [
-            f"{folder}/{name}" for name in ("checkpoint.pt", "last.pt", "history.csv", "prediction.npy", "edges.npy")
-        ]
+        files += [f"results/models/{scenario}/{name}.pt" for name in ("checkpoint", "last")]
+        files += [f"results/scenarios/{scenario}/{name}.npy" for name in ("prediction", "edges")]
+        files.append(f"results/histories/{scenario}.csv")
     files += [f"results/scenes/unseen/{TRAINED[0]}/{name}" for name in ("map/classes.tif", "polygons.gpkg", "map.png")]
     for file in files:
         assert story.project.read(file) == local.read(file), file

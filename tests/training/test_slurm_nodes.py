@@ -152,7 +152,7 @@ def gone(cluster: Cluster, job: str) -> bool:
 def test_two_nodes_of_slurm_survive_a_lost_rank_and_a_cancelled_job(two_nodes, tmp_path):
     """A rank on the second node is killed, then the job is cancelled; each attempt goes on, the end is one device's."""
     project = Project(tmp_path / "project", CONFIG)
-    history = f"results/scenarios/{SCENARIO}/history.csv"
+    history = f"results/histories/{SCENARIO}.csv"
     project.run("results/statistics.json", "results/packed/header.json")
     alone = shutil.copytree(project.folder, tmp_path / "alone")
     profile = yaml.safe_load((project.folder / "profiles/slurm/config.yaml").read_text())
@@ -188,7 +188,7 @@ class Attempts:
         environment = project.environment(SLURM_CONF=cluster.env["SLURM_CONF"])
         with (project.folder / "run.txt").open("wb") as file:
             self.run = subprocess.Popen(
-                project.command(f"results/scenarios/{SCENARIO}/history.csv"), cwd=project.folder, env=environment,
+                project.command(f"results/histories/{SCENARIO}.csv"), cwd=project.folder, env=environment,
                 stdout=file, stderr=subprocess.STDOUT,
             )  # fmt: skip
 

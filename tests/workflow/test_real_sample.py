@@ -145,11 +145,11 @@ def test_without_overlap_a_scene_is_the_mosaic_of_its_patches(real_sample, tmp_p
     trained = Project(
         tmp_path / "trained", configured(real_sample, site, linked(real_sample, tmp_path / "others", site, other=True))
     )
-    trained.run(f"results/scenarios/{TUNED}/checkpoint.pt")
+    trained.run(f"results/models/{TUNED}/checkpoint.pt")
     config = configured(
         real_sample, site, linked(real_sample, tmp_path / "own", site, other=False), maps={"overlap": 0},
         predict={"batch_size": 4},
-        checkpoints={TUNED: str(trained.folder / f"results/scenarios/{TUNED}/checkpoint.pt")},
+        checkpoints={TUNED: str(trained.folder / f"results/models/{TUNED}/checkpoint.pt")},
     )  # fmt: skip
     made = Project(tmp_path / "project", config)
     made.run(f"results/scenarios/{TUNED}/mosaic", f"results/scenes/scene/{TUNED}/map")

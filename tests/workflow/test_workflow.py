@@ -36,7 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made.kill_when("results/packed/.images*")
     assert not (made.folder / "results/packed/header.json").exists()
     made.kill_when(f"results/resume/{TUNED}/last.ckpt")
-    assert not (made.folder / f"results/scenarios/{TUNED}/checkpoint.pt").exists()
+    assert not (made.folder / f"results/models/{TUNED}/checkpoint.pt").exists()
     made.kill_when(f"results/resume/maps/unseen/{TUNED}/classes.rows")
     assert not (made.folder / f"results/scenes/unseen/{TUNED}/map").exists()
     made.run()
@@ -59,8 +59,12 @@ def test_killed_run_ends_as_an_undisturbed_one(project, tmp_path, monkeypatch):
         undisturbed,
         tmp_path / "resume",
     )
-    for name in ("checkpoint.pt", "last.pt", "history.csv"):
-        assert (tmp_path / name).read_bytes() == (results / f"scenarios/{TUNED}/{name}").read_bytes(), name
+    for name, made in {
+        "checkpoint.pt": f"models/{TUNED}/checkpoint.pt",
+        "last.pt": f"models/{TUNED}/last.pt",
+        "history.csv": f"histories/{TUNED}.csv",
+    }.items():
+        assert (tmp_path / name).read_bytes() == (results / made).read_bytes(), name
 
 
 def test_everything_is_there(project):
@@ -109,19 +113,19 @@ def test_edges_are_mapped_and_scored(project):
 
 
 def test_released_checkpoint_is_used_untrained(project):
-    folder = project.folder / f"results/scenarios/{RELEASED}"
-    assert not (folder / "history.csv").exists()
-    assert json.loads((folder / "origin.json").read_text())["file"] == "transnuseg_14cSAR_nonW_epoch:3_loss0.5.pt"
-    assert json.loads((folder.parents[1] / f"scores/{RELEASED}/metrics.json").read_text())["training"] == {}
+    assert not (project.folder / f"results/histories/{RELEASED}.csv").exists()
+    origin = json.loads(project.read(f"results/models/{RELEASED}/origin.json"))
+    assert origin["file"] == "transnuseg_14cSAR_nonW_epoch:3_loss0.5.pt"
+    assert json.loads(project.read(f"results/scores/{RELEASED}/metrics.json"))["training"] == {}
 
 
 def test_own_checkpoint_in_place_of_a_training(project):
     name = "unet-concat-w-l1-tuned-9"
     extra = TINY["scenarios"] | {"extra": [RELEASED, name]}
-    own = f"results/scenarios/{TUNED}/checkpoint.pt"
+    own = f"results/models/{TUNED}/checkpoint.pt"
     try:
         project.configure(TINY | {"scenarios": extra, "checkpoints": {name: own}})
-        target = f"results/scenarios/{name}/checkpoint.pt"
+        target = f"results/models/{name}/checkpoint.pt"
         assert project.planned(target) == {"adopt": 1}
         project.run(target)
         assert "taken as unet-concat-w-l1-tuned-9" in project.read(f"results/logs/adopt/{name}.log").decode()
@@ -179,7 +183,7 @@ def test_one_model_serves_both_levels(project):
         np.array([*PARENTS, *[255] * 242], np.uint8),
         np.load(results / f"scenarios/{name}/prediction.npy"),
     )
-    segmenter = checkpoint.load(results / f"scenarios/{name}/checkpoint.pt")[0]
+    segmenter = checkpoint.load(results / f"models/{name}/checkpoint.pt")[0]
     test = pd.read_csv(results / "split.csv")["split"] == "test"
     assert len(classes) == len(test)
     with torch.inference_mode():
@@ -282,11 +286,11 @@ def test_edited_scenario_or_setting_reruns_only_its_jobs(project):
 
 
 def test_learning_rate_is_looked_for_on_demand(project):
-    folder = f"results/scenarios/{TUNED}"
-    project.run(f"{folder}/learning_rate.svg")
-    said = json.loads(project.read(f"{folder}/learning_rate.json"))
+    made = f"results/learning_rate/{TUNED}"
+    project.run(f"{made}.svg")
+    said = json.loads(project.read(f"{made}.json"))
     assert said["scenario"] == TUNED and said["recipe"] == 0.002 and 1e-6 < said["suggestion"] < 1
-    assert f"{said['suggestion']:.1e} suggested".encode() in project.read(f"{folder}/learning_rate.svg")
+    assert f"{said['suggestion']:.1e} suggested".encode() in project.read(f"{made}.svg")
     assert not (project.folder / "results/resume" / TUNED).exists()
     assert project.planned() == {}
 
@@ -334,7 +338,7 @@ def test_own_model_goes_through_everything(project):
         project.run(*targets, **where)
         log = project.read(f"results/logs/train/{name}.log").decode()
         assert "encoder of 12 bands: " in log and "encoder of 2 bands: " in log and "1 of them adapted" in log
-        _, blueprint, _ = checkpoint.load(project.folder / f"results/scenarios/{name}/checkpoint.pt")
+        _, blueprint, _ = checkpoint.load(project.folder / f"results/models/{name}/checkpoint.pt")
         assert (blueprint.model, blueprint.settings["fusion"], "pretrained" in blueprint.settings) == (
             "late",
             "late",

@@ -77,9 +77,24 @@ def of_scenario(name):
     return results(f"scenarios/{{scenario}}/{name}")
 
 
+def of_model(name):
+    """A file of a model beside its checkpoint."""
+    return results(f"models/{{scenario}}/{name}")
+
+
+def of_figures(name):
+    """A figure of a scenario."""
+    return results(f"figures/{{scenario}}/{name}")
+
+
 def scores(name):
-    """A file of a scenario's scores; a folder apart, which DVC can hash as one."""
+    """A file of a scenario's scores."""
     return results(f"scores/{{scenario}}/{name}")
+
+
+# Folders of their own: DVC shows every file of them, as plots and as metrics.
+HISTORY = results("histories/{scenario}.csv")
+SUMMARY = results("metrics/{scenario}.json")
 
 
 def of_scene(name):
@@ -181,7 +196,7 @@ def pretrained(id_):
 def checkpoint_to_adopt(id_):
     """The user's own checkpoint, or the list of the released ones."""
     own = config["checkpoints"].get(id_)
-    return {"checkpoint": own} if own else {"listing": results("released.json")}
+    return {"checkpoint": own} if own else {"listing": results("models/released.json")}
 
 
 def searched(lookup):

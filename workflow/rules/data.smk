@@ -1,10 +1,29 @@
 """From a source of patches to packed arrays and statistics."""
 
+from cerraseg.data.download import refuse_other_landscape
+
+LANDSCAPE = {key: v for key, v in config["simulate"].items() if key != "scene"}
+# The manifest once more, with the patches: it goes when they do, and a step that reads patches has them fetched again.
+# Nobody else needs them, as after `dvc pull`.
+FETCHED = (
+    f"{config[config['source']]['folder']}/manifest.json"
+    if config["source"] != "local"
+    else []
+)
+
 if config["source"] == "simulate":
+    try:
+        if workflow.is_main_process:
+            refuse_other_landscape(
+                Path(FETCHED), Path(results("manifest.json")), LANDSCAPE
+            )
+    except ConfigError as error:
+        raise WorkflowError(str(error))
 
     rule simulate:
         output:
             manifest=results("manifest.json"),
+            fetched=FETCHED,
         log:
             logs("simulate"),
         benchmark:
@@ -14,7 +33,7 @@ if config["source"] == "simulate":
         threads: 2
         params:
             code=package_digest("simulate"),
-            settings={k: v for k, v in config["simulate"].items() if k != "scene"},
+            settings=LANDSCAPE,
         script:
             "../scripts/simulate.py"
 
@@ -23,6 +42,7 @@ elif config["source"] == "kaggle":
     rule download:
         output:
             manifest=results("manifest.json"),
+            fetched=FETCHED,
         log:
             logs("download"),
         benchmark:
@@ -59,6 +79,7 @@ else:
 rule index:
     input:
         manifest=results("manifest.json"),
+        fetched=ancient(FETCHED),
     output:
         table=results("patches.parquet"),
     log:
@@ -136,6 +157,7 @@ rule distances:
 rule pack:
     input:
         table=results("patches.parquet"),
+        fetched=ancient(FETCHED),
     output:
         **PACKED,
     log:

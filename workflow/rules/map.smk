@@ -4,7 +4,7 @@
 rule predict:
     input:
         **AS_PACKED,
-        checkpoint=of_scenario("checkpoint.pt"),
+        checkpoint=of_model("checkpoint.pt"),
         split=of_split("split.csv"),
     output:
         prediction=of_scenario("prediction.npy"),
@@ -173,7 +173,7 @@ rule map:
     input:
         unpack(by_scene(RUN.scene_files, "msi", "sar")),
         facts=ancient(of_scene("scene.json")),
-        checkpoint=of_scenario("checkpoint.pt"),
+        checkpoint=of_model("checkpoint.pt"),
         statistics=results("statistics.json"),
     output:
         folder=directory(of_map("map")),

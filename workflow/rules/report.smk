@@ -34,10 +34,10 @@ rule split_figures:
 
 rule curves:
     input:
-        history=of_scenario("history.csv"),
+        history=HISTORY,
     output:
         curves=report(
-            of_scenario("curves.svg"),
+            of_figures("curves.svg"),
             category="Training",
             labels={"scenario": "{scenario}"},
             caption="../report/curves.rst",
@@ -63,19 +63,19 @@ rule scenario_figures:
         truth=results("truth"),
     output:
         confusion=report(
-            of_scenario("confusion.svg"),
+            of_figures("confusion.svg"),
             category="Scores",
             labels={"scenario": "{scenario}"},
             caption="../report/confusion.rst",
         ),
         distance=report(
-            of_scenario("distance.svg"),
+            of_figures("distance.svg"),
             category="Scores",
             labels={"scenario": "{scenario}"},
             caption="../report/distance.rst",
         ),
         map=report(
-            of_scenario("map.png"),
+            of_figures("map.png"),
             category="Maps",
             labels={"scenario": "{scenario}"},
             caption="../report/map.rst",
@@ -96,14 +96,14 @@ rule scenario_figures:
 
 rule model_card:
     input:
-        checkpoint=of_scenario("checkpoint.pt"),
+        checkpoint=of_model("checkpoint.pt"),
         metrics=scores("metrics.json"),
         header=PACKED["header"],
         manifest=results("manifest.json"),
         split=of_split("split.csv"),
         statistics=of_split("statistics.json"),
-        history=where(RUN.trained, of_scenario("history.csv")),
-        origin=where(RUN.adopted, of_scenario("origin.json")),
+        history=where(RUN.trained, HISTORY),
+        origin=where(RUN.adopted, of_model("origin.json")),
     output:
         card=of_scenario("model_card.md"),
     log:
@@ -175,7 +175,7 @@ rule overview:
         benchmark=results("benchmark.csv"),
         metrics=each_scenario(scores("metrics.json")),
         patches=each_scenario(scores("patches.npz")),
-        histories=each_trained(of_scenario("history.csv")),
+        histories=each_trained(HISTORY),
         mosaics=each_scenario(of_scenario("mosaic")),
         areas=each_scenario(scores("areas.csv")),
         truth=results("truth"),

@@ -8,9 +8,9 @@ rule train:
         split=of_split("split.csv"),
         statistics=of_split("statistics.json"),
     output:
-        best=of_scenario("checkpoint.pt"),
-        last=of_scenario("last.pt"),
-        history=of_scenario("history.csv"),
+        best=of_model("checkpoint.pt"),
+        last=of_model("last.pt"),
+        history=HISTORY,
     log:
         logs("train/{scenario}"),
     benchmark:
@@ -35,16 +35,16 @@ rule train:
         "../scripts/train.py"
 
 
-rule learning_rate:  # on demand: snakemake results/scenarios/<id>/learning_rate.svg
+rule learning_rate:  # on demand: snakemake results/learning_rate/<id>.svg
     input:
         unpack(by_scenario(pretrained)),
         **AS_PACKED,
         split=of_split("split.csv"),
         statistics=of_split("statistics.json"),
     output:
-        picture=of_scenario("learning_rate.svg"),
-        table=of_scenario("learning_rate.csv"),
-        suggestion=of_scenario("learning_rate.json"),
+        picture=results("learning_rate/{scenario}.svg"),
+        table=results("learning_rate/{scenario}.csv"),
+        suggestion=results("learning_rate/{scenario}.json"),
     log:
         logs("learning_rate/{scenario}"),
     benchmark:
@@ -70,7 +70,7 @@ rule learning_rate:  # on demand: snakemake results/scenarios/<id>/learning_rate
 
 rule released:
     output:
-        listing=results("released.json"),
+        listing=results("models/released.json"),
     log:
         logs("released"),
     benchmark:
@@ -89,8 +89,8 @@ rule adopt:
         unpack(by_scenario(checkpoint_to_adopt)),
         statistics=results("statistics.json"),
     output:
-        best=of_scenario("checkpoint.pt"),
-        origin=of_scenario("origin.json"),
+        best=of_model("checkpoint.pt"),
+        origin=of_model("origin.json"),
     log:
         logs("adopt/{scenario}"),
     benchmark:

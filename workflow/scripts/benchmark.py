@@ -1,8 +1,6 @@
 """Gather all scenarios into tables and a chart, with the paper's values."""
 
-from pathlib import Path
-
-from cerraseg.evaluation import benchmark, score_files
+from cerraseg.evaluation import benchmark
 from cerraseg.orchestration.step import step
 from cerraseg.report import charts
 from cerraseg.report.benchmark import tables
@@ -10,7 +8,6 @@ from cerraseg.report.benchmark import tables
 with step(snakemake):
     files, out = snakemake.input.metrics, snakemake.output
     labels = {"title": "Benchmark", "source": snakemake.params.label}
-    score_files.set_aside_others(Path(files[0]).parents[1], snakemake.params.scenarios)
     table = benchmark.collect(files, snakemake.input.paper, comparable=snakemake.params.comparable)
     classes, pairs = benchmark.per_class(files), benchmark.pairs(files)
     tables.write_csv(table, out.csv)

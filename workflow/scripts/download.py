@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from cerraseg.data.download import download_kaggle, write_manifest
+from cerraseg.data.download import copy_manifest, download_kaggle, write_manifest
 from cerraseg.orchestration.step import step
 
 with step(snakemake):
     settings = dict(snakemake.params.settings)
     roots = download_kaggle(settings["dataset"], settings["version"], Path(settings.pop("folder")))
     write_manifest(Path(snakemake.output.manifest), source=snakemake.params.label, roots=roots, **settings)
+    copy_manifest(Path(snakemake.output.manifest), Path(snakemake.output.fetched))

@@ -6,12 +6,13 @@ import pandas as pd
 
 from cerraseg.config.scenario import Scenario
 from cerraseg.data import packed
+from cerraseg.evaluation import score_files
 from cerraseg.evaluation.evaluate import evaluate
 from cerraseg.orchestration.step import step
 
 with step(snakemake):
     history = snakemake.input.get("history")
-    evaluate(
+    scores = evaluate(
         Scenario(**snakemake.params.scenario),
         packed.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
         Path(snakemake.input.split),
@@ -25,3 +26,4 @@ with step(snakemake):
             "training": {"epochs": len(pd.read_csv(history))} if history else {},
         },
     )
+    score_files.write_headlines(Path(snakemake.output.summary), scores)

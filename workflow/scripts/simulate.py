@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cerraseg.data.download import write_manifest
+from cerraseg.data.download import copy_manifest, write_manifest
 from cerraseg.data.simulation.patches import simulate
 from cerraseg.orchestration.step import step
 
@@ -12,3 +12,4 @@ if __name__ == "__main__":
         folder = Path(settings.pop("folder")) / "cerradata_4mm"
         simulate(folder, workers=snakemake.threads, **settings)
         write_manifest(Path(snakemake.output.manifest), source="simulated landscape", roots=[folder], **settings)
+        copy_manifest(Path(snakemake.output.manifest), Path(snakemake.output.fetched))

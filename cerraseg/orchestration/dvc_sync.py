@@ -1,0 +1,200 @@
+"""Keep what Snakemake and DVC know of a run in agreement.
+
+Snakemake goes by times and its metadata, DVC by hashes. DVC gets a file only if Snakemake calls it up to date and left
+it as it is; Snakemake is told that a file is right only if ``dvc.lock`` has its hash.
+"""
+
+import base64
+import csv
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dvc.dependency import ParamsDependency
+from dvc.repo import Repo
+
+from cerraseg.core.errors import CerraSegError
+from cerraseg.core.files import atomic_write
+from cerraseg.core.logs import log
+from cerraseg.orchestration.provenance.content import content
+
+TARGETS = {"data": "data", "models": "models", "results": "all"}
+"""Stage of ``dvc.yaml`` → the rule that asks for its outputs."""
+
+CONFIG = "config/config.yaml"
+HASHES = Path(".snakemake/dvc_sync.json")
+"""Output → the time that Snakemake left it with, and its SHA-256 then: git and DVC rewrite files with equal content."""
+
+
+def run(stage: str) -> None:
+    """Make the outputs of a stage of ``dvc.yaml``; files that Snakemake does not know are restored, or made again."""
+    unknown = [path for path, state in outputs(TARGETS[stage]).items() if state == "unknown"]
+    if unknown:
+        try:
+            restore(partly=True)
+            unknown = []
+        except CerraSegError as error:
+            log.warning("not as Snakemake left them, so made again: %s\n%s", _listed(unknown), error)
+    again = ["--forcerun", *unknown] if unknown else []
+    profile = os.environ.get("CERRASEG_PROFILE", "profiles/default")
+    _call("snakemake", "--cores=all", "--workflow-profile", profile, *again, "--", TARGETS[stage], capture=False)
+    _set_aside_strangers(_folders()[stage], outputs("all"))
+
+
+def record() -> None:
+    """Commit to ``dvc.lock`` and the cache what Snakemake calls up to date, until the first stage that is not."""
+    states, good = outputs("all"), []
+    for stage, folders in _folders().items():
+        mine = {path: state for path, state in states.items() if _within(path, folders)}
+        if left := [f"{path} ({state})" for path, state in mine.items() if state != "current"]:
+            log.warning("dvc.lock: stage %s is left as it was: %s", stage, _listed(left))
+            break
+        _set_aside_strangers(folders, states)
+        good.append(stage)
+    if good:
+        _call("dvc", "commit", "--quiet", "--force", "--no-relink", *good)
+    log.info("dvc.lock records %s", ", ".join(good) or "nothing new")
+
+
+def restore(partly: bool = False) -> None:
+    """Touch all outputs as finished under the configuration of ``dvc.lock``, so that Snakemake sees what changed since.
+
+    What no stage records, as a simulated scene, is removed: it may be of any configuration.
+
+    Args:
+        partly: whether recorded files may be absent.
+
+    Raises:
+        CerraSegError: if a file or the code differs, then nothing is touched; or if recorded files are absent.
+    """
+    differing, absent, config = _compare_with_lock()
+    if differing:
+        raise CerraSegError(
+            f"what is here is not what dvc.lock records, so nothing was touched: {_listed(differing)}\n"
+            "`dvc checkout --force` brings back what it records; `make repro` makes anew what is stale"
+        )
+    tracked = list(chain(*_folders().values()))
+    for path in (path for path in outputs("all") if not _within(path, tracked)):
+        Path(path).unlink(missing_ok=True)
+    recorded = HASHES.with_name("dvc_lock_config.yaml")
+    recorded.write_text(yaml.safe_dump(config, sort_keys=False))
+    _call("snakemake", "--cores=all", "--touch", "--forceall", "--quiet=all", f"--configfile={recorded}", "--", "all")
+    outputs("all")  # keeps the new times
+    if absent and not partly:
+        raise CerraSegError(
+            f"{len(absent)} recorded files are not here: {_listed(absent)}\n"
+            "Snakemake knows the others. `dvc pull` brings these, then `make restore` again; else Snakemake makes them"
+        )
+    log.info("Snakemake now knows what dvc.lock records")
+
+
+def outputs(target: str) -> dict[str, str]:
+    """Return output → ``absent``; ``unknown``: not as Snakemake left it; ``stale``: it would be made anew; ``current``."""
+    times, known = _finish_times(), json.loads(HASHES.read_text()) if HASHES.exists() else {}
+    summary = _call("snakemake", "--cores=all", "--summary", "--nolock", "--", target)
+    states = {}
+    for row in csv.DictReader(summary.splitlines(), delimiter="\t"):
+        path, name = Path(row["output_file"]), row["output_file"]
+        time, kept = known.get(name, [None, None])
+        if not path.exists():
+            states[name] = "absent"
+            continue
+        if _newest(path) == times.get(name) != time:
+            known[name] = [times[name], content(path).sha256]
+        if _newest(path) == times.get(name) or (time == times.get(name) and kept == content(path).sha256):
+            states[name] = "current" if (row["status"], row["plan"]) == ("ok", "no update") else "stale"
+        else:
+            states[name] = "unknown"
+    with atomic_write(HASHES) as temporary:
+        temporary.write_text(json.dumps(known))
+    return states
+
+
+def _finish_times() -> dict[str, float]:
+    """Output → its time at the end of its job, from the metadata that Snakemake keeps, one file per output."""
+    found, folder = {}, HASHES.with_name("metadata")
+    for file in (file for file in folder.rglob("*") if file.is_file()):
+        name = "".join(part.removeprefix("@") for part in file.relative_to(folder).parts)
+        found[base64.b64decode(name).decode()] = json.loads(file.read_text())["endtime"]
+    return found
+
+
+def _newest(path: Path) -> float:
+    """Time of a file; of a folder the newest of its files', Snakemake's time stamp among them."""
+    return max((file.stat().st_mtime for file in (path, *path.rglob("*")) if file.is_file()), default=0)
+
+
+def _call(program: str, *arguments: str, capture: bool = True) -> str:
+    command = [sys.executable, "-m", program, *arguments]
+    environment = {**os.environ, "CERRASEG_TRACKING": "1"}  # workflow/rules/guard.smk then does not call back
+    done = subprocess.run(command, env=environment, text=True, capture_output=capture, check=False)
+    if done.returncode:
+        said = f":\n{(done.stdout + done.stderr)[-3000:]}" if capture else "; its message stands above"
+        raise CerraSegError(f"{program} {' '.join(arguments)} failed{said}")
+    return done.stdout or ""
+
+
+def _folders() -> dict[str, list[str]]:
+    """Stage → paths of its outputs, in the order of ``dvc.yaml``."""
+    return {stage.name: [out.def_path for out in stage.outs] for stage in Repo().index.stages}
+
+
+def _within(path: str, folders: Iterable[str]) -> bool:
+    return any(Path(path).is_relative_to(folder) for folder in folders)
+
+
+def _set_aside_strangers(folders: Iterable[str], made: Collection[str]) -> None:
+    """Move what no job makes, as files of a former scenario, out of DVC's sight: to ``former`` beside the folders."""
+    for folder in (Path(folder) for folder in folders if not Path(folder).suffix):
+        folder.mkdir(parents=True, exist_ok=True)  # DVC wants every output to be there
+        for file in [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")]:
+            if not _within(str(file), made):
+                former = folder.parent / "former" / file.relative_to(folder.parent)
+                former.parent.mkdir(parents=True, exist_ok=True)
+                log.info("%s is of no job of this configuration; it now lies in %s", file, shutil.move(file, former))
+
+
+def _compare_with_lock() -> tuple[list[str], list[str], dict[str, Any]]:
+    """Return what differs from ``dvc.lock``, the recorded files that are absent, and the recorded configuration."""
+    repo, lock = Repo(), Path("dvc.lock")
+    recorded = yaml.safe_load(lock.read_text())["stages"] if lock.exists() else {}
+    hashes = {out["path"]: out["md5"] for stage in recorded.values() for out in stage["outs"]}
+    configs = [stage["params"][CONFIG] for stage in recorded.values()]
+    found = [("recorded under several", CONFIG)] if any(config != configs[0] for config in configs) else []
+    for stage in repo.index.stages:
+        if stage.changed_stage():
+            found.append(("not recorded", f"stage {stage.name}"))
+        for item in (*stage.deps, *(out for out in stage.outs if not out.use_cache)):
+            if item in stage.deps and item.def_path in hashes:
+                if item.hash_info.value != hashes[item.def_path]:
+                    found.append((f"not what {stage.name} was made from:", item.def_path))
+            elif not isinstance(item, ParamsDependency):
+                found += [(how, path) for path, how in item.workspace_status().items()]
+    files = repo.data_status(granular=True, untracked_files="no")["uncommitted"]
+    found += [(how, path) for how in ("modified", "added", "deleted", "unknown") for path in files.get(how, [])]
+    parents = {str(parent) for _, path in found for parent in Path(path).parents}
+    found = [(how, path) for how, path in found if path.rstrip("/") not in parents]  # of a folder its files are named
+    absent = sorted({path for how, path in found if how == "deleted"})
+    return [f"{how} {path}" for how, path in found if how != "deleted"], absent, configs[0] if configs else {}
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(list(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    try:
+        commands: dict[str, Callable[..., None]] = {"run": run, "record": record, "restore": restore}
+        commands[sys.argv[1]](*sys.argv[2:])
+    except CerraSegError as error:
+        sys.exit(str(error))
