@@ -97,7 +97,7 @@ def restore(partly: bool = False) -> None:
 
 
 def outputs(target: str) -> dict[str, str]:
-    """Return output → ``absent``; ``unknown``: not as Snakemake left it; ``stale``: it would be made anew; ``current``."""
+    """Return output → ``absent``; ``unknown``: not as Snakemake left it; ``stale``: to be made anew; or ``current``."""
     times, known = _finish_times(), json.loads(HASHES.read_text()) if HASHES.exists() else {}
     summary = _call("snakemake", "--cores=all", "--summary", "--nolock", "--", target)
     states = {}
@@ -182,8 +182,8 @@ def _compare_with_lock() -> tuple[list[str], list[str], dict[str, Any]]:
     found += [(how, path) for how in ("modified", "added", "deleted", "unknown") for path in files.get(how, [])]
     parents = {str(parent) for _, path in found for parent in Path(path).parents}
     found = [(how, path) for how, path in found if path.rstrip("/") not in parents]  # of a folder its files are named
-    absent = sorted({path for how, path in found if how == "deleted"})
-    return [f"{how} {path}" for how, path in found if how != "deleted"], absent, configs[0] if configs else {}
+    differing = sorted({f"{how} {path}" for how, path in found if how != "deleted"})
+    return differing, sorted({path for how, path in found if how == "deleted"}), configs[0] if configs else {}
 
 
 def _listed(names: Collection[str]) -> str:
