@@ -93,5 +93,3 @@ def test_unreadable_counts_are_named(tmp_path, content):
         (tmp_path / "patches.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"patches\.npz cannot be read as counts"):
         score_files.read_patches(tmp_path / "patches.npz")
-
-
