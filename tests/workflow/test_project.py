@@ -62,6 +62,7 @@ def test_conda_environments_follow_pyproject(name):
 def test_conda_environments_hold_what_their_steps_import():
     distribution = {
         "PIL": "pillow",
+        "optuna_integration": "optuna-integration",
         "mpl_toolkits": "matplotlib",
         "segmentation_models_pytorch": "segmentation-models-pytorch",
         "splitfolders": "split-folders",
