@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 import yaml
+from published import export_published
 
-from cerraseg.models.transnuseg import build_transnuseg, export_published
+from cerraseg.models.transnuseg import build_transnuseg
 
 REPOSITORY = Path(__file__).parents[1]
 TUNED, RELEASED = "unet-concat-nw-l1-tuned-1", "transnuseg-sar-nw-l2-released-0"

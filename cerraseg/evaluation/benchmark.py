@@ -78,8 +78,6 @@ class _Run(NamedTuple):
 def _runs(metrics_files: Iterable[str | Path]) -> list[_Run]:
     """Read the runs in the order of the tables; custom models and recipes keep the order of the files."""
     runs = [_read(Path(path)) for path in metrics_files]
-    if not runs:
-        raise DataError("no metrics file was given; expected at least one metrics.json: evaluate a scenario first.")
     ids = [run.fields["id"] for run in runs]
     if twice := sorted({name for name in ids if ids.count(name) > 1}):
         raise DataError(f"scenario {', '.join(twice)} comes twice; expected each once: remove the extra metrics.json.")
@@ -179,8 +177,6 @@ def _as_l1(run: _Run) -> dict[str, float]:
 
 def _with_paper(table: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
     names = {score: paper_column(score) for score in PAPER_SCORES}
-    if missing := {*PAPER_KEY, *PAPER_SCORES} - set(paper.columns):
-        raise DataError(f"the paper's scores lack the columns {sorted(missing)}; expected reference/paper_scores.csv.")
     table = table.merge(paper[[*PAPER_KEY, *PAPER_SCORES]].rename(columns=names), how="left", on=PAPER_KEY)
     for score, column in names.items():
         table[difference_column(score)] = (table[score] - table[column]).round(2).where(table["comparable"])

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.errors import DataError
@@ -24,14 +24,6 @@ Key = tuple[str, str, str, str]
 _LEVELS = {"7": "l1", "14": "l2"}
 _MODALITIES = {"msisar": "concat", "concat": "concat", "msi": "msi", "sar": "sar"}
 _WEIGHTINGS = {"w": "w", "nonw": "nw", "nw": "nw"}
-
-
-class Released(NamedTuple):
-    """A released checkpoint: its file, the file's size and its SHA-256."""
-
-    file: Path
-    bytes: int
-    sha256: str
 
 
 def find_checkpoints(folder: Path) -> dict[Key, Path]:
@@ -65,7 +57,7 @@ def released_checkpoint(listing: Path, scenario: Scenario) -> Path:
     """Return the file of a scenario by a listing; raises as :func:`read_listing` and :func:`choose_checkpoint` do."""
     return choose_checkpoint(
         read_listing(listing), scenario.model, scenario.modality, scenario.weighting, scenario.level
-    ).file
+    )
 
 
 def choose_checkpoint(found: Mapping[Key, T], model: str, modality: str, weighting: str, level: str) -> T:
@@ -110,31 +102,31 @@ def write_listing(path: Path, folder: Path, origin: Mapping[str, object]) -> Non
         temporary.write_text(json.dumps(listing, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
 
 
-def read_listing(path: Path) -> dict[Key, Released]:
-    """Read a listing of :func:`write_listing`.
+def read_listing(path: Path) -> dict[Key, Path]:
+    """Read the files in a listing of :func:`write_listing`.
 
     Raises:
         DataError: if it cannot be read, or if a file is gone or has another size than was listed.
     """
     try:
         listing = json.loads(path.read_text(encoding="utf-8"))
-        folder, found = Path(listing["folder"]), {}
+        files, sizes = {}, {}
         for name, entry in listing["checkpoints"].items():
             model, modality, weighting, level = name.split("-")
-            released = Released(folder / entry["file"], entry["bytes"], entry["sha256"])
-            found[model, modality, weighting, level] = released
+            file = files[model, modality, weighting, level] = Path(listing["folder"]) / entry["file"]
+            sizes[file] = int(entry["bytes"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"Cannot read the listing of released checkpoints {path} ({error!r}). Delete it and get the checkpoints "
             "again."
         ) from None
-    for released in found.values():
-        if not released.file.is_file() or released.file.stat().st_size != released.bytes:
+    for file, size in sizes.items():
+        if not file.is_file() or file.stat().st_size != size:
             raise DataError(
-                f"The released checkpoint {released.file} is not there with the {released.bytes:,} bytes that {path} "
-                "lists. Delete the listing and get the checkpoints again."
+                f"The released checkpoint {file} is not there with the {size:,} bytes that {path} lists. Delete the "
+                "listing and get the checkpoints again."
             )
-    return found
+    return files
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -177,26 +177,12 @@ def _initialise(module: nn.Module) -> None:
 
 
 _PARTS = {"layers_up": "stages", "concat_back_dim": "joins", "norm_up": "norm", "up": "expand", "output": "output"}
-_NAMES = {
+PUBLISHED_NAMES = {
     **{published: f"semantic.{ours}" for published, ours in _PARTS.items()},
     **{f"{published}2": f"edge.{ours}" for published, ours in _PARTS.items()},
     **{name: f"unused.{name}" for name in ("norm2", "concat_back_dim3")},
 }
 """First part of a published name → its name here; other names are the same."""
-
-
-def from_published(state: Mapping[str, Tensor]) -> TransNuSeg:
-    """Build the model of a released state dict, in evaluation mode; its dimensions follow from the shapes.
-
-    Raises:
-        DataError: if names or shapes are not those of a TransNuSeg.
-    """
-    try:
-        model = build_transnuseg(**dimensions(state))
-        model.load_state_dict(import_published(state))
-    except (KeyError, RuntimeError, ConfigError) as error:
-        raise DataError(f"not the state dict of a published TransNuSeg: {error}") from None
-    return model.eval()
 
 
 def dimensions(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -232,23 +218,7 @@ def import_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         source = name.replace("layers_up2.", "layers_up.").replace(".shared_qkv.", ".qkv.")
         if not torch.equal(state[name], state[source]):
             raise DataError(f"{name} differs from {source}; expected one projection under two names")
-    return {_renamed(name, _NAMES): tensor for name, tensor in state.items() if not _is_derived(name)}
-
-
-def export_published(model: TransNuSeg) -> dict[str, Tensor]:
-    """Return the state dict of a ``published`` model as in released checkpoints: names, duplicates and buffers."""
-    published = {ours: name for name, ours in _NAMES.items()}
-    state = {_renamed(name, published): tensor for name, tensor in model.state_dict().items()}
-    for name in [name for name in state if name.startswith("layers_up2.") and ".attn.qkv." in name]:
-        source = state[name.replace("layers_up2.", "layers_up.")]
-        state[name.replace(".qkv.", ".shared_qkv.")] = source
-    for name, module in model.named_modules():
-        if isinstance(module, SwinTransformerBlock):
-            block = _renamed(name, published)
-            state[f"{block}.attn.relative_position_index"] = module.attn.relative_position_index
-            if module.attn_mask is not None:
-                state[f"{block}.attn_mask"] = module.attn_mask
-    return state
+    return {rename(name, PUBLISHED_NAMES): tensor for name, tensor in state.items() if not _is_derived(name)}
 
 
 def _is_derived(name: str) -> bool:
@@ -256,5 +226,6 @@ def _is_derived(name: str) -> bool:
     return name.endswith(("relative_position_index", "attn_mask")) or ".shared_qkv." in name
 
 
-def _renamed(name: str, names: Mapping[str, str]) -> str:
+def rename(name: str, names: Mapping[str, str]) -> str:
+    """Replace the first part of a name by that in ``names``."""
     return next((new + name[len(old) :] for old, new in names.items() if name.startswith(f"{old}.")), name)

@@ -42,21 +42,6 @@ def test_the_published_example():
     assert 1.96 * result.producers.error == near([0.21, 0.25, 0.03, 0.02], 2)
 
 
-def test_standard_errors_are_those_of_independent_samples():
-    """Strata drawn anew from known rates: the spread of the estimates is what the formula says."""
-    random = np.random.default_rng(4)
-    hectares, samples = np.array([30.0, 10.0, 60.0]), np.array([200, 100, 300])
-    rates = np.array([[0.9, 0.05, 0.05], [0.2, 0.7, 0.1], [0.02, 0.03, 0.95]])
-    drawn = np.stack([random.multinomial(n, p, 2000) for n, p in zip(samples, rates, strict=True)], axis=2)
-    each = [estimate(counts, hectares) for counts in drawn]
-    expected = estimate((rates * samples[:, None]).round().astype(int).T, hectares)
-    for name in ("adjusted", "users", "producers", "overall"):
-        values = np.array([getattr(one, name).value for one in each])
-        point = getattr(expected, name)
-        assert values.mean(axis=0) == pytest.approx(point.value, rel=0.01)
-        assert values.std(axis=0) == pytest.approx(point.error, rel=0.06)
-
-
 def test_ground_of_a_class_without_samples_cannot_be_shared_out():
     counts = [[8, 2, 0], [1, 9, 0], [0, 3, 0]]
     result = estimate(counts, [50.0, 40.0, 10.0])
@@ -131,25 +116,6 @@ def test_a_class_of_one_block_has_no_interval_of_its_accuracy():
     assert np.isnan(ends.users[:, 2]).all() and np.isnan(ends.producers[:, 2]).all()
     assert ends.adjusted[:, 2].tolist() == [0, 10]
     assert np.isfinite(ends.users[:, :2]).all()
-
-
-def test_blocks_cover_the_truth_where_independent_pixels_do_not():
-    """Blocks of 400 pixels, each with its own error rates: the formula's ± misses the true area most of the time."""
-    random = np.random.default_rng(3)
-    missed, false = random.beta(1, 4, 2000), random.beta(1, 9, 2000)
-    first = random.integers(50, 350, 2000)
-    wrong, extra = random.binomial(first, missed), random.binomial(400 - first, false)
-    counts = np.stack([first - wrong, wrong, extra, 400 - first - extra], axis=1).reshape(-1, 2, 2)
-    hectares, true = counts.sum(axis=(0, 1)) / 100, first.sum() / 100
-    by_block = by_formula = 0
-    for _ in range(150):
-        sample = counts[random.choice(2000, 60, replace=False)]
-        value, error = (part[0] for part in estimate(sample.sum(axis=0), hectares).adjusted)
-        low, high = intervals(sample, hectares).adjusted[:, 0]
-        by_block += low <= true <= high
-        by_formula += abs(value - true) <= 1.96 * error
-    assert 0.88 <= by_block / 150 <= 0.99
-    assert by_formula / 150 < 0.5
 
 
 def write_map(path, values):

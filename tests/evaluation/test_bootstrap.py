@@ -47,17 +47,6 @@ def test_accuracy_of_single_pixels_has_the_binomial_spread():
     assert bootstrap.interval(accuracy) == pytest.approx((0.3 - 1.96 * deviation, 0.3 + 1.96 * deviation), abs=0.004)
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
-    random, hits = np.random.default_rng(3), 0
-    for _ in range(200):
-        right = random.random(150) < 0.6
-        counts = np.zeros((150, 2, 2), dtype=np.uint16)
-        counts[right, 0, 0] = counts[~right, 0, 1] = 1
-        low, high = bootstrap.interval(bootstrap.draws(counts, 400)["accuracy"])
-        hits += low <= 0.6 <= high
-    assert 0.90 <= hits / 200 <= 0.99
-
-
 def test_draws_depend_on_the_number_of_patches_only(monkeypatch):
     first, second = patches(), patches(seed=2)
     apart = [bootstrap.draws(counts, 30) for counts in (first, second)]

@@ -106,14 +106,10 @@ def test_late_fusion_begins_as_the_mean_of_both_encoders_and_stacks_the_images(e
         ({"options": {"decoder_chanels": [16] * 5}}, "'decoder_chanels'"),
         ({"options": {"decoder_channels": [16, 8]}}, "`decoder_channels` for 2"),
         ({"depth": 7}, r"depth should be in range \[1, 5\]"),
+        ({"fusion": "late"}, "fusion: late joins 12 and 2 bands, got 2"),
         ({"architecture": "Linknet", "encoder": "mit_b0", "options": {}}, "`mit_b0` is not supported for Linknet"),
     ],
 )
 def test_what_the_library_cannot_build_is_explained_with_its_key(changes, key):
     with pytest.raises(ConfigError, match=rf"models\.mine\.(.*){key}"):
-        build("mine", 14, 7, settings("Unet") | changes)
-
-
-def test_late_fusion_of_one_modality_is_refused():
-    with pytest.raises(ConfigError, match=r"models\.mine\.fusion: late joins 12 and 2 bands, got 12"):
-        build("mine", 12, 7, settings("Unet", "late"))
+        build("mine", 2, 7, settings("Unet") | changes)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from published import export_published, from_published
 
 from cerraseg.core.errors import ConfigError, DataError
-from cerraseg.models.transnuseg import build_transnuseg, export_published, from_published
+from cerraseg.models.transnuseg import build_transnuseg, import_published
 
 SAMPLE = Path(__file__).parents[2] / "reference/transnuseg"  # every 7th pixel of the reference logits
 WHOLE = os.environ.get("CERRASEG_REFERENCE")
@@ -61,11 +62,7 @@ def test_torn_published_state_dict_is_refused():
     state = published("14c_2ch")
     state["layers_up2.1.blocks.0.attn.shared_qkv.bias"] = torch.zeros(1152)
     with pytest.raises(DataError, match=r"shared_qkv.bias differs from layers_up.1.blocks.0.attn.qkv.bias"):
-        from_published(state)
-    del state["norm.weight"]
-    del state["layers_up2.1.blocks.0.attn.shared_qkv.bias"]
-    with pytest.raises(DataError, match=r"(?s)not the state dict of a published TransNuSeg.*norm\.weight"):
-        from_published(state)
+        import_published(state)
 
 
 def edge_change(sharing, parameter):
@@ -103,15 +100,6 @@ def test_every_parameter_that_is_trained_gets_a_gradient(sharing, idle):
     (semantic.square().mean() + edge.square().mean()).backward()
     assert all((parameter.grad is not None) == parameter.requires_grad for parameter in model.parameters())
     assert any(not parameter.requires_grad for parameter in model.parameters()) == idle
-
-
-def test_encoder_runs_once_in_evaluation():
-    model = build_transnuseg(2, 3, **SMALL)
-    calls = []
-    model.patch_embed.register_forward_hook(lambda *_: calls.append(1))
-    with torch.no_grad():
-        model.eval()(torch.randn(1, 2, 128, 128))
-    assert len(calls) == 1
 
 
 def test_copy_shares_within_itself():
