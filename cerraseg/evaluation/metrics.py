@@ -16,8 +16,8 @@ Vector = NDArray[np.float64]
 Numbers = NDArray[np.int64] | NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 
-BLOCK_PIXELS = 1 << 19
-"""Pixels counted at once, which bounds the temporary arrays."""
+BLOCK_PIXELS = 1 << 16
+"""Pixels counted at once: the temporary arrays then fit the cache, which makes a plain bincount fast."""
 
 MOST_CLASSES = 15
 """With the ignored pixels, truth and prediction of a pixel then fit one byte."""
