@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from test_overview import L1, L2, SIMULATED, class_map, raster, results, scored
+from overview_run import L1, L2, SIMULATED, class_map, raster, results, scored
 
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.report.overview.maps import View, find_views

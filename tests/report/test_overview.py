@@ -1,4 +1,4 @@
-"""The overview page: what stands in it, that nothing of a user's becomes markup, its size, and equal bytes."""
+"""The overview page: its values, that nothing of a user's becomes markup, its size, and equal bytes."""
 
 import base64
 import gzip
@@ -15,68 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import rasterio
+from overview_run import HEIGHT, L1, L2, SIMULATED, WIDTH, class_map, raster, results, scored
 from PIL import Image
-from rasterio.transform import from_origin
-from test_benchmark import PAPER_SCORES, evaluated
 
 from cerraseg.core.errors import DataError
-from cerraseg.evaluation import benchmark, bootstrap, score_files
-from cerraseg.report.benchmark import tables
+from cerraseg.evaluation import bootstrap, score_files
 from cerraseg.report.overview.figures import figure_document
 from cerraseg.report.overview.maps import SIDES, View, find_views, pack_maps
 from cerraseg.report.overview.page import ASSETS, write_overview
-from cerraseg.report.overview.scores import Scored
-
-SIMULATED = "simulated landscape"
-L1, L2 = "unet-concat-w-l1-tuned-1", "unet-sar-nw-l2-paper-1"
-HEIGHT, WIDTH = 40, 60
-HISTORY = """epoch,train_loss,val_loss,val_macro_f1,val_miou,selected
-1,2.5,2.25,0.25,0.125,False
-2,1.5,1.75,0.5,0.375,True
-3,1.25,,0.4,0.3,False
-"""
-
-
-def raster(path: Path, bands: np.ndarray, crs: str = "EPSG:32722", pixel: float = 10.0, **changes: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    bands = bands if bands.ndim == 3 else bands[None]
-    corner = from_origin(-48.0, -6.0, pixel, pixel) if crs == "EPSG:4326" else from_origin(6e5, 8e6, pixel, pixel)
-    count, height, width = bands.shape
-    profile = {"count": count, "height": height, "width": width, "dtype": bands.dtype, "crs": crs, "transform": corner}
-    with rasterio.open(path, "w", driver="GTiff", **profile | changes) as file:
-        file.write(bands)
-    return path
-
-
-def class_map(classes: int = 7, seed: int = 0) -> np.ndarray:
-    """Blocks of 10 pixels, each of one class; no data in the upper left one."""
-    blocks = np.random.default_rng(seed).integers(0, classes, (HEIGHT // 10, WIDTH // 10), dtype=np.uint8)
-    blocks[0, 0] = 255
-    return np.kron(blocks, np.ones((10, 10), dtype=np.uint8))
-
-
-def results(folder: Path, source: str = SIMULATED, *, comparable: bool = False) -> Path:
-    """Results of two scenarios: an L1 one with history, image, truth and areas, and an L2 one without any."""
-    files = [evaluated(folder / "scores", name, source) for name in (L1, L2)]
-    tables.write_csv(benchmark.collect(files, PAPER_SCORES, comparable=comparable), folder / "benchmark.csv")
-    for seed, (name, classes) in enumerate({L1: 7, L2: 14}.items()):
-        mosaic = folder / "scenarios" / name / "mosaic"
-        predicted = class_map(classes, seed)
-        raster(mosaic / "prediction_epsg32722.tif", predicted)
-        confidence = np.where(predicted == 255, 255, 40 + predicted * 4).astype(np.uint8)
-        raster(mosaic / "confidence_epsg32722.tif", confidence)
-    raster(folder / "truth" / "l1" / "truth_epsg32722.tif", class_map(7, 9))
-    image = np.stack([np.full((HEIGHT // 2, WIDTH // 2), value, dtype=np.uint8) for value in (90, 120, 60, 255)])
-    image[3, :5, :5] = 0
-    raster(folder / "truth" / "image_epsg32722.tif", image, pixel=20.0)
-    (folder / "scenarios" / L1 / "history.csv").write_text(HISTORY)
-    (folder / "scores" / L1 / "areas.csv").write_text(
-        "id,name,pixels,hectares,share,basis,adjusted_hectares,adjusted_ci95,adjusted_low,adjusted_high\n"
-        "0,Pasture,100,1.0,4.0,test patches,1.5,0.1,1.2,1.9\n1,Forest,200,2.0,8.0,test patches,,,,\n"
-        ",Total,300,3.0,12.0,test patches,3.0,,,\n"
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +34,6 @@ def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(_template: Path, tmp_path: Path) -> Path:
     """:func:`results`, free to be spoilt."""
     return Path(shutil.copytree(_template, tmp_path / "run"))
-
-
-def scored(folder: Path) -> dict[str, Scored]:
-    return {
-        L1: Scored(folder / "scores" / L1, folder / "scenarios" / L1 / "history.csv"),
-        L2: Scored(folder / "scores" / L2),
-    }
 
 
 def written(folder: Path, **changes: Any) -> str:
@@ -202,7 +141,7 @@ def test_many_views_are_reduced_for_the_budget(tmp_path, budget, side):
     assert packed["views"][0]["full"] == (900, 700)
 
 
-def test_nothing_is_loaded_from_outside(run):
+def test_nothing_is_loaded_from_outside_and_controls_have_labels(run):
     page = Page(written(run))
     loads = [value for _, attributes in page.elements for name, value in attributes.items() if name in ("src", "href")]
     assert loads and all(value.startswith("#") for value in loads)
@@ -213,6 +152,14 @@ def test_nothing_is_loaded_from_outside(run):
     policy = next(a["content"] for tag, a in page.elements if tag == "meta" and "http-equiv" in a)
     assert policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe-eval" not in policy
     assert "unsafe-inline" not in policy.split("style-src")[0] and "http" not in policy
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    labelled = {attributes["for"] for tag, attributes in page.elements if tag == "label"}
+    assert labelled == {attributes["id"] for tag, attributes in page.elements if tag in ("select", "input")}
+    assert ("html", {"lang": "en"}) in page.elements
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids)) and set(figure_document()["roots"].values()) <= set(ids)
 
 
 EVIL = "</script><b onclick=alert(1)>&amp;\"'$title"
@@ -237,32 +184,13 @@ def test_texts_of_users_never_become_markup(tmp_path):
 
 
 def test_papers_values_stand_beside_comparable_runs_only(run, tmp_path):
-    apart = Page(written(run))
+    apart = Page(written(run, views=[]))
+    assert apart.data()["maps"]["views"] == [] and "This run has no maps." in apart.text
     assert "paper" not in apart.data()["benchmark"]["scores"]["macro_f1"] and "CerraData" not in apart.text
     beside = Page(written(results(tmp_path, "CerraData-4MM", comparable=True), source="CerraData-4MM"))
     scores = beside.data()["benchmark"]["scores"]
     assert scores["macro_f1"]["paper"] == [45.24, 10.45] and "paper" not in scores["accuracy"]
     assert "Paper's Macro F1" in beside.text and "◇ paper (CerraData-4MM)" in beside.text
-
-
-def test_headings_are_in_order_and_controls_have_labels(run):
-    elements = Page(written(run)).elements
-    levels = [int(tag[1]) for tag, _ in elements if re.fullmatch(r"h\d", tag)]
-    assert levels[0] == 1 and levels.count(1) == 1
-    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
-    labelled = {attributes["for"] for tag, attributes in elements if tag == "label"}
-    assert labelled == {attributes["id"] for tag, attributes in elements if tag in ("select", "input")}
-    assert ("html", {"lang": "en"}) in elements
-    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
-    assert len(ids) == len(set(ids))
-    roots = figure_document()["roots"]
-    assert set(roots.values()) <= set(ids)
-
-
-def test_a_run_without_maps_has_a_page(run):
-    page = Page(written(run, views=[]))
-    assert page.data()["maps"]["views"] == []
-    assert ("p", {}) in page.elements and "This run has no maps." in page.text
 
 
 def test_views_are_found_with_what_lies_beside(run):
@@ -284,12 +212,16 @@ def test_views_are_found_with_what_lies_beside(run):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda f, t: t.write_text("no"), "cannot be read"),
+        (lambda f, t: t.write_text("no"), "truth_epsg32722.tif cannot be read"),
         (lambda f, t: raster(t, class_map(), pixel=20.0), "expected one grid"),
         (lambda f, t: raster(t, class_map().astype(np.int16)), "holds int16; expected uint8"),
-        (lambda f, t: (f / f"scenarios/{L1}/history.csv").write_text("epoch\n1\n"), "no column"),
+        (
+            lambda f, t: (f / f"scenarios/{L1}/history.csv").write_text("epoch\n1\n"),
+            "history.csv cannot be read",
+        ),
         (lambda f, t: (f / f"scores/{L1}/areas.csv").write_text("id\n1\n"), "areas.csv cannot be read"),
         (lambda f, t: (f / "benchmark.csv").write_text("a\n1\n"), "expected the benchmark's CSV"),
+        (lambda f, t: (f / "benchmark.csv").write_text(f"id\n{L1}\n"), f"differ in .'{L2}'"),
         (lambda f, t: (f / f"scores/{L1}/metrics.json").write_text("{}"), "expected a metrics.json"),
     ],
 )
@@ -298,8 +230,3 @@ def test_bad_files_are_named(run, spoil, message):
     with pytest.raises(DataError, match=message):
         written(run)
     assert not (run / "overview.html").exists()
-
-
-def test_scenarios_are_those_of_the_benchmark(run):
-    with pytest.raises(DataError, match=f"differ in .'{L2}'.; expected the same"):
-        written(run, scenarios={L1: scored(run)[L1]})

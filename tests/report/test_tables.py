@@ -49,23 +49,8 @@ def test_csv_is_read_back_as_it_was(tmp_path):
     assert list(read.columns) == list(table.columns)
     assert read["macro_f1"].tolist() == table["macro_f1"].tolist()
     assert read["epochs"].isna().all() and read["comparable"].all()
-
-
-def test_csv_of_other_data_holds_nothing_of_the_papers(tmp_path):
-    table = collected(tmp_path, SIMULATED, False)
-    tables.write_csv(table, tmp_path / "t.csv")
-    text = (tmp_path / "t.csv").read_text(encoding="utf-8")
-    assert "CerraData" not in text and "difference" not in text
+    tables.write_csv(table.assign(comparable=False), tmp_path / "t.csv")  # nothing of the paper's beside other data
     assert list(pd.read_csv(tmp_path / "t.csv").columns) == list(table.columns)[:-4]
-    assert text.count(SIMULATED) == 5
-
-
-def test_other_tables_are_written_as_csv_with_their_source(tmp_path):
-    files = [evaluated(tmp_path, name, SIMULATED) for name in IDS[1:3]]
-    for table in gathered(files)[1:]:
-        tables.write_csv(table, tmp_path / "t.csv")
-        read = pd.read_csv(tmp_path / "t.csv")
-        assert len(read) == len(table) > 0 and (read["source"] == SIMULATED).all()
 
 
 def test_a_lone_scenario_has_no_pairs(tmp_path):
@@ -80,7 +65,7 @@ def test_markdown_keeps_the_paper_apart_when_not_comparable(tmp_path):
     run, apart = text.split("## Published scores on CerraData-4MM")
     assert run.startswith("# Benchmark\n\nData: simulated landscape, 3,028 test patches.")
     assert "Paper" not in run and "CerraData" not in run
-    assert "45.24" in apart and "not comparable" in apart and SIMULATED in apart
+    assert all(SIMULATED in line for line in run.splitlines() if line.startswith("## ")) and SIMULATED in apart
     assert "| unet | concat | w | l1 | 45.24 | 34.83 |" in apart
     assert apart.count("| unet |") == 3
 
@@ -90,29 +75,12 @@ def test_markdown_compares_on_the_same_data(tmp_path):
     text = markdown(tmp_path, files, "CerraData-4MM", comparable=True)
     assert "Paper's Macro F1 | Paper's mIoU | Δ Macro F1 | Δ mIoU |" in text
     assert "not comparable" not in text
-    row = next(line for line in text.splitlines() if line.startswith("| unet-msi-nw-l1-paper-1 "))
-    assert "| 36.38 | 31.74 | +8.8" in row
-
-
-def test_every_section_names_its_data(tmp_path):
-    edges = {"1": {"f1": 0.5}}
-    text = markdown(
-        tmp_path, [evaluated(tmp_path, name, SIMULATED, edges=edges) for name in [*IDS, "unet-sar-w-l2-w-2"]]
-    )
-    headings = [line for line in text.splitlines() if line.startswith("## ")]
-    assert len(headings) == 7
-    assert all(SIMULATED in line for line in headings[:-1])
-
-
-def test_scores_stand_with_their_interval(tmp_path):
-    files = [evaluated(tmp_path, IDS[1], SIMULATED)]
+    line = next(line for line in text.splitlines() if line.startswith("| unet-msi-nw-l1-paper-1 "))
+    assert "| 36.38 | 31.74 | +8.8" in line
     row = gathered(files)[0].iloc[0]
-    text = markdown(tmp_path, files)
-    for score in ("macro_f1", "miou"):
-        low, high = row[f"{score}_low"], row[f"{score}_high"]
-        assert low < row[score] < high
-        assert f"| {row[score]:.2f} [{low:.1f}, {high:.1f}] |" in text
-    assert "±" not in text
+    assert row["macro_f1_low"] < row["macro_f1"] < row["macro_f1_high"]
+    assert f"| {row['macro_f1']:.2f} [{row['macro_f1_low']:.1f}, {row['macro_f1_high']:.1f}] |" in line
+    assert markdown(tmp_path, files, "CerraData-4MM", comparable=True) == text
 
 
 def test_a_scenario_that_the_paper_lacks_has_dashes(tmp_path):
@@ -155,7 +123,7 @@ def test_classes_have_a_table_a_level(tmp_path):
     text = markdown(tmp_path, [evaluated(tmp_path, name, SIMULATED) for name in IDS])
     first, second = section(text, "F1 by class, L1"), section(text, "F1 by class, L2")
     assert "| Scenario | Pa | Fo | Ag | Mg | Bu | Wt | OU |" in first
-    assert "OU: Other uses." in first and "Df: Deforestation 2022." in second
+    assert "OU: Other uses" in first and "Df: Deforestation 2022" in second
     assert first.count("\n| unet-") == 3 and second.count("\n| unet-") == 1
     matrix = published("unet_concat_w_l1")
     water = 200 * matrix[5, 5] / (matrix[5].sum() + matrix[:, 5].sum())
@@ -181,7 +149,6 @@ def test_the_best_of_each_level_stands_against_the_others(tmp_path):
     }
     assert {row[1:] for row in shown if row[0] == "as_l1"} == {(best, names[1]), (best, second)}
     assert len(pairs) == 4 + 6
-    assert "for all 10 pairs" in text and "1,000 draws" in text
     worst = pairs.query("first == @best and second == @names[0]").iloc[0]
     assert f"{worst['difference']:.2f} [{worst['low']:.1f}, {worst['high']:.1f}] | 0.002 |" in text
 
@@ -218,19 +185,6 @@ def test_latex_escapes_what_users_write(tmp_path, recipe):
     bare = re.sub(known, "", "".join(rows_of(text)[1]) + re.search(r"\\caption{(.*)}$", text, re.M)[1])
     assert not re.search(r"[&%#_^~\\{}]", bare)
     assert [len(row) for row in rows_of(text)] == [7] * len(rows_of(text))
-
-
-def test_files_are_deterministic(tmp_path):
-    files = [evaluated(tmp_path, name, SIMULATED) for name in IDS]
-    table, classes, pairs = gathered(files)
-    for name in "ab":
-        tables.write_csv(pairs, tmp_path / f"{name}.csv")
-        tables.write_markdown(table, classes, pairs, tmp_path / f"{name}.md", title="T", source=SIMULATED)
-        tables.write_latex(table, tmp_path / f"{name}.tex", title="T", source=SIMULATED)
-        table, classes, pairs = gathered(files)
-    for suffix in (".csv", ".md", ".tex"):
-        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
-    assert not list(tmp_path.glob(".*"))
 
 
 def test_scenarios_of_several_seeds_have_their_deviation_for_an_interval(tmp_path):
