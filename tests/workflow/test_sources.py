@@ -42,4 +42,4 @@ def test_local_files_that_change_in_place_or_lead_nowhere(root, tmp_path):
     assert project.planned(TABLE) == {}
     mask = patch_file(root, "l1", "42")
     os.utime(mask, ns=(0, mask.stat().st_mtime_ns + 1))
-    assert project.planned(TABLE) == {"local": 1, "index": 1, "total": 2} or project.planned(TABLE).keys() >= {"index"}
+    assert project.planned(TABLE).keys() >= {"local", "index"}
