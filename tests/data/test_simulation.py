@@ -95,11 +95,6 @@ def test_windows_of_the_landscape_fit_together() -> None:
         np.testing.assert_array_equal(one[130:220, 200:350], other)
 
 
-def test_l1_is_the_parent_of_l2(land: Path) -> None:
-    parents = np.array([c.parent for c in LEVELS["l2"]])
-    np.testing.assert_array_equal(mosaic(land, "semantic_7c"), parents[mosaic(land, "semantic_14c")])
-
-
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_every_class_has_its_floor_on_the_least_ground(seed: int) -> None:
     l2 = landscape(salts(seed, 0), Window(0, 0, 640, 640)).l2
@@ -108,7 +103,9 @@ def test_every_class_has_its_floor_on_the_least_ground(seed: int) -> None:
     assert shares[[0, 1]].sum() > 0.6
 
 
-def test_edges_are_the_changes_between_4_neighbours(land: Path) -> None:
+def test_l1_is_the_parent_of_l2_and_edges_are_changes_between_4_neighbours(land: Path) -> None:
+    parents = np.array([c.parent for c in LEVELS["l2"]])
+    np.testing.assert_array_equal(mosaic(land, "semantic_7c"), parents[mosaic(land, "semantic_14c")])
     for classes, edges in (("semantic_7c", "edge_7c"), ("semantic_14c", "edge_14c")):
         mask = np.pad(mosaic(land, classes)[0], 1, mode="edge")
         inner = mask[1:-1, 1:-1]
