@@ -200,12 +200,10 @@ def _check_finite(path: str, image: NDArray[Any]) -> None:
         raise DataError(f"{path}: {bad} NaN or infinite values; expected finite pixels only, as float32")
 
 
-def _check_share(
-    faults: Sequence[tuple[str, str]], total: int, listing: str, on_bad_patch: str, allowed: float
-) -> None:
+def _check_share(faults: Sequence[tuple[str, str]], total: int, listing: str, on_bad: str, allowed: float) -> None:
     share = len(faults) / total
-    if faults and (on_bad_patch == "fail" or share > allowed or share == 1):
-        limit = "none is allowed (on_bad_patch: fail)" if on_bad_patch == "fail" else f"max_rejected is {allowed:.2%}"
+    if faults and (on_bad == "fail" or share > allowed or share == 1):
+        limit = "none is allowed (on_bad_patch: fail)" if on_bad == "fail" else f"max_rejected is {allowed:.2%}"
         raise DataError(
             f"{len(faults)} of {total} patches are bad ({share:.2%}), {limit}. All are listed in {listing}; "
             f"the first: {faults[0][0]}: {faults[0][1]}. Mend the files, or raise index.max_rejected"

@@ -28,8 +28,8 @@ _ANSWERS = {
 def download_dataset(dataset: str, version: int | None, folder: Path, *, room: int, alternative: str) -> Path:
     """Download a Kaggle dataset and return the folder of its contents.
 
-    A finished download of a given version is found again without the network. An interrupted one is resumed. Not
-    thread-safe: kagglehub takes its folder from the environment.
+    A finished download of a given version is found again without the network. An interrupted one is resumed. Sets the
+    environment variables from which kagglehub takes its folder.
 
     Args:
         dataset: handle, ``owner/name``.
@@ -48,24 +48,10 @@ def download_dataset(dataset: str, version: int | None, folder: Path, *, room: i
     if not (home / "versions").exists():
         need_room(folder, room, f"the download of {dataset}")
     # kagglehub's own cache and not its ``output_dir``: there it refuses to resume what was interrupted.
-    settings = {"KAGGLEHUB_CACHE": str(folder), "DISABLE_KAGGLE_CACHE": "true", "DISABLE_COLAB_CACHE": "true"}
+    os.environ |= {"KAGGLEHUB_CACHE": str(folder), "DISABLE_KAGGLE_CACHE": "true", "DISABLE_COLAB_CACHE": "true"}
     handle = f"{dataset}/versions/{version}" if version else dataset
-    with _environment(settings), _explained(handle, home, alternative):
+    with _explained(handle, home, alternative):
         return Path(kagglehub.dataset_download(handle))
-
-
-@contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The real kagglehub client against a server on the loopback interface."""
 
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +66,7 @@ def test_a_download_is_complete_and_asks_for_the_pinned_version_once(kaggle: Kag
     kaggle.requests.clear()
     assert_complete(tmp_path / "data")
     assert kaggle.requests == []
-    assert list((tmp_path / "home").rglob("*")) == [] and "KAGGLEHUB_CACHE" not in os.environ
+    assert list((tmp_path / "home").rglob("*")) == []
 
 
 def test_without_a_version_or_credentials_the_current_one_is_taken(

@@ -18,7 +18,8 @@ from rasterio.transform import from_origin
 
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.files import atomic_write
-from cerraseg.data.simulation.window import Bools, Window, salts
+from cerraseg.data.masks import derive_edges
+from cerraseg.data.simulation.window import Window, salts
 from cerraseg.data.simulation.landscape import landscape
 from cerraseg.core.logs import log, progress
 from cerraseg.data.simulation.spectra import images
@@ -173,8 +174,8 @@ def _render_block(block: _Block, seed: int, size: int, drift: float) -> dict[str
         "sar_images": sar,
         "semantic_7c": l1[None, 1:-1, 1:-1].astype(np.int32),
         "semantic_14c": l2[None, 1:-1, 1:-1].astype(np.int32),
-        "edge_7c": _edges(l1)[None],
-        "edge_14c": _edges(l2)[None],
+        "edge_7c": derive_edges(l1)[None, 1:-1, 1:-1],
+        "edge_14c": derive_edges(l2)[None, 1:-1, 1:-1],
     }
 
 
@@ -188,11 +189,3 @@ def _close_border(classes: npt.NDArray[np.uint8], block: _Block, size: int) -> N
         classes[:, 0] = classes[:, 1]
     if block.column + block.columns == block.scene.columns:
         classes[:, -1] = classes[:, -2]
-
-
-def _edges(classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """1 where one of the 4 neighbours has another class; (H + 2, W + 2) → (H, W)."""
-    inner = classes[1:-1, 1:-1]
-    edges: Bools = (inner != classes[:-2, 1:-1]) | (inner != classes[2:, 1:-1])
-    edges |= (inner != classes[1:-1, :-2]) | (inner != classes[1:-1, 2:])
-    return edges.astype(np.uint8)

@@ -30,14 +30,14 @@ def write_split(
     validation_seed: int,
     **settings: Any,
 ) -> None:
-    """Assign every patch of the patch table to a part and write the split table (CSV).
+    """Assign every patch of the patch table to a part and write the split table (CSV), in the patch table's order.
 
     Its columns are ``id`` and ``split``; of the schemes by place also ``group``, the block or site that the patch
     belongs to; of ``kfold`` also ``fold``, and every patch is in ``test``: :func:`write_fold` makes a split of it.
 
     Args:
         table: patch table (Parquet).
-        split: split table to write, in the row order of the patch table.
+        split: split table to write.
         scheme: a name in ``SCHEMES``.
         shares: share (0-1) of each of ``train``, ``validation`` and ``test``.
         seed: seed of the test split, or of the folds.
@@ -64,8 +64,7 @@ def write_fold(
     fold: int,
     shares: dict[str, float],
     validation_seed: int,
-    buffer_km: float,
-    tolerance: float,
+    **limits: Any,
 ) -> None:
     """Write the split table of one fold (CSV: id, split, group): its patches test, the others train and validate.
 
@@ -76,8 +75,7 @@ def write_fold(
         fold: number of the fold, from 1.
         shares: ``validation`` and ``train`` give the ratio of the two in what the fold leaves, by whole groups.
         validation_seed: with the fold's number, seed of the validation part.
-        buffer_km: training patches whose gap to a validation or test patch is at most this become ``buffer``; 0: none.
-        tolerance: how far the shares of validation and training may be off.
+        limits: ``buffer_km`` and ``tolerance``, see :func:`cerraseg.data.splits.spatial.in_groups`.
 
     Raises:
         DataError: if there is no such fold, a share cannot be kept to, or no training patch is left.
@@ -90,9 +88,7 @@ def write_fold(
         order = folds.set_index("id").loc[patches["id"]]
         names = order["group"].to_numpy(np.str_)
         fixed = {"test": np.unique(names[order["fold"] == fold])}
-        seed = validation_seed, fold
-        limits: Any = {"buffer_km": buffer_km, "tolerance": tolerance}
-        return in_groups(Patches(patches), names, shares, None, seed, fixed=fixed, **limits)
+        return in_groups(Patches(patches), names, shares, None, (validation_seed, fold), fixed=fixed, **limits)
 
     _write(_split(read_patch_table(table), of_fold), path, f"fold {fold}")
 
