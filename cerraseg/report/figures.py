@@ -1,7 +1,6 @@
 """Figures of the report, as SVG or PNG by the path's suffix; the same input gives the same bytes.
 
-Every figure takes a ``title`` and the ``source`` of its data, and shows both: no figure can be mistaken for one of
-other data.
+Every figure shows its ``title`` and the ``source`` of its data, so that none is taken for one of other data.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,11 +37,14 @@ INK, EDGE, GRID = "#222222", "#555555", "#dddddd"
 
 
 def curves(history: Mapping[str, NDArray[Any]], path: str | Path, *, title: str, source: str) -> None:
-    """Losses and validation scores by epoch, the selected epoch marked.
+    """Draw losses and validation scores by epoch, with the selected epoch marked.
 
-    ``history`` has columns with one value an epoch: epoch, train_loss, val_loss, val_macro_f1 and val_miou (fractions
-    0 to 1; shown in percent) and selected (true for the epoch that was kept); val_edge_f1 where the model predicts
-    edges.
+    Args:
+        history: columns with one value per epoch: epoch, train_loss, val_loss, val_macro_f1 and val_miou (0 to 1),
+            selected (true for the epoch that was kept), and val_edge_f1 where the model predicts edges.
+        path: SVG or PNG to write.
+        title: of the figure.
+        source: name of the data source.
     """
     with drawn(path, title, source, (8, 3.4)) as figure:
         left, right = figure.subplots(1, 2)
@@ -72,7 +74,7 @@ def curves(history: Mapping[str, NDArray[Any]], path: str | Path, *, title: str,
 def learning_rates(
     tried: Mapping[str, NDArray[Any]], suggested: float, own: float, path: str | Path, *, title: str, source: str
 ) -> None:
-    """Loss by learning rate of a range test, with the rate that it suggests and the recipe's ``own``.
+    """Draw loss by learning rate of a range test, with the rate that it suggests and the recipe's ``own``.
 
     ``tried`` has columns with one value a step: learning_rate, loss and smoothed.
     """
@@ -91,7 +93,7 @@ def learning_rates(
 
 
 def confusion(matrix: ArrayLike, classes: Sequence[LandCover], path: str | Path, *, title: str, source: str) -> None:
-    """Heat map of a confusion matrix ``(classes, classes)``, each row in percent of the true class's pixels."""
+    """Draw a confusion matrix ``(classes, classes)`` as a heat map, each row in percent of the true class's pixels."""
     counts = np.asarray(matrix, dtype=np.int64)
     truth = counts.sum(axis=1, keepdims=True)
     percent = np.divide(100 * counts, truth, out=np.zeros(counts.shape), where=truth > 0)
@@ -125,9 +127,14 @@ def confusion(matrix: ArrayLike, classes: Sequence[LandCover], path: str | Path,
 def class_shares(
     counts: Mapping[str, Sequence[int]], classes: Sequence[LandCover], path: str | Path, *, title: str, source: str
 ) -> None:
-    """Bars of each class's share of the labelled pixels (percent, log scale) by split.
+    """Draw bars of each class's share of the labelled pixels (percent, log scale) by part of the split.
 
-    ``counts`` maps a split's name to its pixels a class, in id order.
+    Args:
+        counts: part of the split → pixels of each class, in id order.
+        classes: classes of the level.
+        path: SVG or PNG to write.
+        title: of the figure.
+        source: name of the data source.
     """
     shares = {split: 100 * np.asarray(pixels) / max(1, sum(pixels)) for split, pixels in counts.items()}
     height = 0.84 / len(shares)
@@ -161,7 +168,7 @@ def _name_shares(axes: Axes, places: NDArray[np.floating], percent: NDArray[np.f
 
 
 def _paler(colour: tuple[int, int, int], strength: float) -> str:
-    """A colour (0-255) mixed with white: all of it at 1, white at 0."""
+    """Mix a colour (0-255) with white: all of it at strength 1, white at 0."""
     red, green, blue = (round(255 - strength * (255 - part)) for part in colour)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
@@ -171,7 +178,7 @@ def _colours(classes: Sequence[LandCover]) -> list[str]:
 
 
 def _short(count: int) -> str:
-    """A count in four characters or so: 812, 4.5k, 467k, 18.2M."""
+    """Format a count in about four characters: 812, 4.5k, 467k, 18.2M."""
     for unit, size in (("M", 10**6), ("k", 10**3)):
         if count >= size:
             return f"{count / size:.{1 if count < 100 * size else 0}f}{unit}"
@@ -179,7 +186,7 @@ def _short(count: int) -> str:
 
 
 def _percent(value: float) -> str:
-    """A percentage with as many decimals as a small share needs; 0 only where there is nothing."""
+    """Format a percentage with as many decimals as a small share needs; 0 only where there is nothing."""
     return "0" if value == 0 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
@@ -187,9 +194,14 @@ def _percent(value: float) -> str:
 def drawn(
     path: str | Path, title: str, source: str, size: tuple[float, float], legend: Sequence[LandCover] = ()
 ) -> Iterator[Figure]:
-    """A figure of ``size`` inches in the common style, titled and, when it is drawn, written to ``path``.
+    """Make a figure in the common style and, when it is drawn, write it.
 
-    With ``legend`` it is a figure of images: framed, close together, above a legend of these classes.
+    Args:
+        path: SVG or PNG to write.
+        title: of the figure.
+        source: name of the data source.
+        size: width and height in inches.
+        legend: classes of a figure of images, whose panels are framed and close together above their legend.
     """
     width, height = size
     columns = max(2, int(width / 2.4))

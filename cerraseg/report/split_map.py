@@ -1,4 +1,4 @@
-"""The map of a split: each patch where it lies, in the colour of its part or fold."""
+"""The map of a split: the place of each patch, in the colour of its part or fold."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,17 +51,17 @@ class _Area(NamedTuple):
         return min(self.aspect * (top - bottom) / (right - left), 2.5)
 
 
-def draw(
+def draw_split_map(
     table: str | Path, split: str | Path, path: str | Path, *, title: str, source: str, block_km: float | None = None
 ) -> None:
-    """Draw the patches of a split table as rectangles, one panel an area, with scale bar and north arrow.
+    """Draw the patches of a split table as rectangles, one panel per area, with scale bar and north arrow.
 
     Args:
         table: patch table (Parquet).
         split: split table over its rows: coloured by ``fold`` where it has that, else by ``split``.
         path: PNG or SVG to write.
         title: of the figure.
-        source: what the data is called.
+        source: name of the data source.
         block_km: side of the blocks in km, whose outlines are drawn; None: there are none.
     """
     places, parts = locate(read_patch_table(table, COLUMNS)), read_split(split)
@@ -85,7 +85,7 @@ def draw(
 
 
 def _coloured(parts: pd.DataFrame) -> tuple[list[LandCover], NDArray[np.float64]]:
-    """The legend, and the colour of each patch (N, 3) from 0 to 1."""
+    """Give the legend, and the colour of each patch (N, 3) from 0 to 1."""
     if "fold" in parts:
         folds = sorted(parts["fold"].unique(), key=int)
         palette = {fold: _fold_colour(rank) for rank, fold in enumerate(folds)}
@@ -102,14 +102,14 @@ def _coloured(parts: pd.DataFrame) -> tuple[list[LandCover], NDArray[np.float64]
 
 
 def _fold_colour(rank: int) -> tuple[int, int, int]:
-    """A colour of its own: after those that all can tell apart come their darker shades."""
+    """Choose a colour for a fold: after colours that everybody can tell apart, their darker shades."""
     shade = 0.6 ** (rank // len(_FOLDS))
     red, green, blue = (round(shade * part) for part in _FOLDS[rank % len(_FOLDS)])
     return red, green, blue
 
 
 def _areas(places: Places) -> list[Ints]:
-    """Rows of the patches of each area, the largest first."""
+    """Give the rows of the patches of each area, the largest area first."""
     area = connected(places, AREA_GAP) * len(places.ids) + places.system
     _, number, sizes = np.unique(area, return_inverse=True, return_counts=True)
     return [np.flatnonzero(number == k) for k in np.argsort(-sizes, kind="stable")]
@@ -127,7 +127,7 @@ def _area(places: Places, members: Ints) -> _Area:
 def _panel(axes: Axes, places: Places, area: _Area, colours: NDArray[np.float64]) -> None:
     left, bottom, right, top = places.bounds[area.members].T
     corners = np.stack([left, bottom, right, bottom, right, top, left, top], axis=1).reshape(-1, 4, 2)
-    # Lines between thousands of patches would be all that one sees.
+    # Lines between thousands of patches would hide them.
     edges = "white" if len(corners) < _LINED else "face"
     axes.add_collection(
         PolyCollection(list(corners), facecolors=colours[area.members], edgecolors=edges, linewidths=0.2)
@@ -141,7 +141,7 @@ def _panel(axes: Axes, places: Places, area: _Area, colours: NDArray[np.float64]
 
 
 def _outlines(axes: Axes, places: Places, area: _Area, blocks: Sequence[str], side: float) -> None:
-    """The blocks that hold centres of the patches; what lies outside the panel is cut off."""
+    """Outline the blocks that hold centres of the patches, cut off at the panel."""
     rings = []
     for block in blocks:
         system, cells = outline(block)

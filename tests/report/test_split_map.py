@@ -14,7 +14,7 @@ LABELS = {"title": "Split: blocks", "source": "simulated landscape"}
 def drawn(folder, table, split, **options):
     split.to_csv(folder / "split.csv", index=False)
     for name in ("a.svg", "b.svg", "c.png"):
-        split_map.draw(written(table, folder), folder / "split.csv", folder / name, **LABELS, **options)
+        split_map.draw_split_map(written(table, folder), folder / "split.csv", folder / name, **LABELS, **options)
     assert (folder / "a.svg").read_bytes() == (folder / "b.svg").read_bytes()
     return (folder / "a.svg").read_text()
 

@@ -16,4 +16,6 @@ with step(snakemake):
     title = f"Class shares, {params.level.upper()}"
     figures.class_shares(counts, LEVELS[params.level], out.shares, title=title, source=params.label)
     title = f"Split: {params.scheme}"
-    split_map.draw(read.table, read.split, out.map, title=title, source=params.label, block_km=params.block_km)
+    split_map.draw_split_map(
+        read.table, read.split, out.map, title=title, source=params.label, block_km=params.block_km
+    )
