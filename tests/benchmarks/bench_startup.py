@@ -67,8 +67,8 @@ def finished(folder: Path, seeds: int) -> tuple[Project, str]:
     scenarios = MATRIX | {"seeds": list(range(1, seeds + 1))} if seeds else ONE_SCENARIO["scenarios"]
     project = Project(folder / "project", ONE_SCENARIO | {"scenarios": scenarios})
     said = project.run("--summary")
-    for made in csv.DictReader(said[said.index("output_file") :].splitlines(), delimiter="\t"):
-        path = project.folder / made["output_file"]
+    rows = csv.DictReader(said[said.index("output_file") :].splitlines(), delimiter="\t")
+    for path in (project.folder / made["output_file"] for made in rows if made["plan"]):
         file = path if path.suffix else path / "a.tif"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("{}")
