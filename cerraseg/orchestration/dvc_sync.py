@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Collection, Iterable
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import yaml
 from dvc.dependency import ParamsDependency
@@ -43,9 +42,9 @@ def run(stage: str) -> None:
             unknown = []
         except CerraSegError as error:
             log.warning("not as Snakemake left them, so made again: %s\n%s", _listed(unknown), error)
-    again = ["--forcerun", *unknown] if unknown else []
-    profile = os.environ.get("CERRASEG_PROFILE", "profiles/default")
-    _call("snakemake", "--cores=all", "--workflow-profile", profile, *again, "--", TARGETS[stage], capture=False)
+    options = ["--workflow-profile", os.environ.get("CERRASEG_PROFILE", "profiles/default")]
+    options += ["--forcerun", *unknown] if unknown else []
+    _call("snakemake", "--cores=all", *options, "--", TARGETS[stage], capture=False)
     _set_aside_strangers(_folders()[stage], outputs("all"))
 
 
@@ -162,28 +161,29 @@ def _set_aside_strangers(folders: Iterable[str], made: Collection[str]) -> None:
                 log.info("%s is of no job of this configuration; it now lies in %s", file, shutil.move(file, former))
 
 
-def _compare_with_lock() -> tuple[list[str], list[str], dict[str, Any]]:
+def _compare_with_lock() -> tuple[list[str], list[str], dict[str, object]]:
     """Return what differs from ``dvc.lock``, the recorded files that are absent, and the recorded configuration."""
-    repo, lock = Repo(), Path("dvc.lock")
-    recorded = yaml.safe_load(lock.read_text())["stages"] if lock.exists() else {}
+    repo = Repo()
+    recorded = yaml.safe_load(Path("dvc.lock").read_text())["stages"] if Path("dvc.lock").exists() else {}
     hashes = {out["path"]: out["md5"] for stage in recorded.values() for out in stage["outs"]}
     configs = [stage["params"][CONFIG] for stage in recorded.values()]
     found = [("recorded under several", CONFIG)] if any(config != configs[0] for config in configs) else []
     for stage in repo.index.stages:
         if stage.changed_stage():
             found.append(("not recorded", f"stage {stage.name}"))
-        for item in (*stage.deps, *(out for out in stage.outs if not out.use_cache)):
+        for item in (*stage.deps, *stage.outs):
             if item in stage.deps and item.def_path in hashes:
                 if item.hash_info.value != hashes[item.def_path]:
                     found.append((f"not what {stage.name} was made from:", item.def_path))
             elif not isinstance(item, ParamsDependency):
                 found += [(how, path) for path, how in item.workspace_status().items()]
-    files = repo.data_status(granular=True, untracked_files="no")["uncommitted"]
-    found += [(how, path) for how in ("modified", "added", "deleted", "unknown") for path in files.get(how, [])]
-    parents = {str(parent) for _, path in found for parent in Path(path).parents}
-    found = [(how, path) for how, path in found if path.rstrip("/") not in parents]  # of a folder its files are named
-    differing = sorted({f"{how} {path}" for how, path in found if how != "deleted"})
-    return differing, sorted({path for how, path in found if how == "deleted"}), configs[0] if configs else {}
+    files, changed = repo.data_status(granular=True, untracked_files="no")["uncommitted"], [path for _, path in found]
+    for how in ("modified", "added", "deleted", "unknown"):  # of a folder, its files are named
+        found += [(how, path.rstrip("/")) for path in files.get(how, []) if _within(path, changed)]
+    folders = {str(parent) for _, path in found for parent in Path(path).parents}
+    differing = sorted({f"{how} {path}" for how, path in found if how != "deleted" and path not in folders})
+    absent = sorted({path for how, path in found if how == "deleted" and path not in folders})
+    return differing, absent, configs[0] if configs else {}
 
 
 def _listed(names: Collection[str]) -> str:
