@@ -66,7 +66,8 @@ class _Log(logging.FileHandler):
 
 def _file(path: Path) -> logging.Handler:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return _Log(path, mode="w", encoding="utf-8")
+    path.unlink(missing_ok=True)
+    return _Log(path, mode="a", encoding="utf-8")  # the processes of a training append to it, too
 
 
 def _attached(handler: logging.Handler) -> logging.Handler:

@@ -76,18 +76,16 @@ def learning_rates(
 ) -> None:
     """Draw loss by learning rate of a range test, with the rate that it suggests and the recipe's ``own``.
 
-    ``tried`` has columns with one value a step: learning_rate, loss and smoothed.
+    ``tried`` has columns with one value per step: learning_rate and loss, a running mean.
     """
     with drawn(path, title, source, (7, 3.4)) as figure:
         axes = figure.subplots()
-        rates, smoothed = tried["learning_rate"], tried["smoothed"]
-        axes.plot(rates, tried["loss"], color="#0072B2", alpha=0.35, linewidth=1, label="loss")
-        axes.plot(rates, smoothed, color="#0072B2", linewidth=1.6, label="smoothed")
+        axes.plot(
+            tried["learning_rate"], tried["loss"], color="#0072B2", linewidth=1.6, label="running mean of the loss"
+        )
         axes.axvline(suggested, color="#D55E00", linestyle="--", label=f"suggested: {suggested:.1e}")
         axes.axvline(own, color=EDGE, linestyle=":", label=f"the recipe's: {own:.1e}")
-        low, high = min(smoothed), max(smoothed)
         axes.set(xscale="log", xlabel="learning rate", ylabel="training loss")
-        axes.set_ylim(low - 0.1 * (high - low), high + 0.3 * (high - low))  # single losses may be far above
         axes.grid(color=GRID, linewidth=0.6)
         axes.legend(fontsize=8)
 

@@ -1,18 +1,14 @@
-"""Batches of the packed store for training: read ahead by threads, or held whole in the device's memory.
+"""Batches of the packed store for training: read ahead by threads, or held whole in a GPU's memory.
 
 Both give the same batches, on the device: images (B, bands, 128, 128) as ``prepare`` makes them of the raw float32
 pixels, masks (B, layers, 128, 128) uint8.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
-from io import BufferedReader
 from itertools import islice
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal, Protocol
 
@@ -31,12 +27,10 @@ Batch = tuple[Tensor, Tensor]
 Rows = NDArray[np.int64]
 
 _MOST_RESIDENT = 0.6  # of a GPU's free memory; the rest is for parameters, activations and gradients
-_PROBED = 8  # one patch in so many tells whether a batch is in the system's cache
-_CAN_ANNOUNCE = hasattr(os, "posix_fadvise") and hasattr(os, "RWF_NOWAIT")  # Linux
 
 
 class Order(Protocol):
-    """Positions in a part of the split, a batch at a time, in ascending order."""
+    """Positions in a part of the split, one array per batch, in ascending order."""
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Rows]: ...
@@ -45,16 +39,29 @@ class Order(Protocol):
 class EpochBatches:
     """Shuffled batches whose members depend on seed and epoch alone, so that a resumed training sees the same ones.
 
-    With ``shares`` (length,), the probability of each position at a draw, an epoch is as many draws with replacement;
-    else each position comes once. A last batch of fewer than ``smallest`` patches is dropped.
+    Args:
+        positions: how many to draw from.
+        batch_size: positions per batch; the last batch of an epoch may have fewer.
+        seed: of the shuffling.
+        shares: (positions,), the probability of each at a draw: an epoch is as many draws with replacement; without it
+            each position comes once.
+        smallest: a last batch with fewer is left out.
+
+    Attributes:
+        length: positions in the batches of an epoch.
     """
 
     def __init__(
-        self, length: int, batch_size: int, seed: int, shares: NDArray[np.float64] | None = None, smallest: int = 1
+        self,
+        positions: int,
+        batch_size: int,
+        seed: int,
+        shares: NDArray[np.float64] | None = None,
+        smallest: int = 1,
     ) -> None:
-        self.patches, self.batch_size, self.seed, self.shares, self.epoch = length, batch_size, seed, shares, 0
-        rest = length % batch_size
-        self.length = length - rest if rest < min(smallest, length) else length
+        self.positions, self.batch_size, self.seed, self.shares, self.epoch = positions, batch_size, seed, shares, 0
+        rest = positions % batch_size
+        self.length = positions - rest if rest < min(smallest, positions) else positions
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next pass."""
@@ -66,9 +73,9 @@ class EpochBatches:
     def __iter__(self) -> Iterator[Rows]:
         rng = np.random.default_rng((self.seed, self.epoch))
         if self.shares is None:
-            order = rng.permutation(self.patches)
+            order = rng.permutation(self.positions)
         else:
-            order = rng.choice(self.patches, self.patches, p=self.shares)
+            order = rng.choice(self.positions, self.positions, p=self.shares)
         yield from map(np.sort, batches(order[: self.length], self.batch_size))  # file order is kind to disks
 
 
@@ -76,35 +83,32 @@ class PackedPatches:
     """A part of the split in the store: its rows, and which bands and mask layers of them."""
 
     def __init__(self, store: Store, rows: Rows, modality: str, layers: Sequence[str]) -> None:
-        self.rows, self.channels, self.whole = rows, store.channels(modality), store.images
-        self.images = np.asarray(store.images)[:, self.channels]
+        self.rows = rows
+        self.images = np.asarray(store.images)[:, store.channels(modality)]
         self.masks = [np.asarray(store.masks)[:, store.layer(layer)] for layer in layers]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def nbytes(self, dtype: torch.dtype) -> int:
-        """Memory of all patches with images of ``dtype`` and masks of uint8."""
+        """Return the bytes of all patches with images of ``dtype`` and masks of uint8."""
         depth: int = self.images.shape[1]
         return len(self) * SIZE * SIZE * (depth * dtype.itemsize + len(self.masks))
 
-    def room(self, patches: int, dtype: torch.dtype, device: torch.device | None = None, pinned: bool = False) -> Batch:
-        """Uninitialised memory for so many patches: images of ``dtype`` and masks of uint8."""
+    def allocate(
+        self, patches: int, dtype: torch.dtype, device: torch.device | None = None, pinned: bool = False
+    ) -> Batch:
+        """Return uninitialised memory for so many patches: images of ``dtype`` and masks of uint8."""
         images, masks = (
             torch.empty((patches, depth, SIZE, SIZE), dtype=of, device=device, pin_memory=pinned)
             for depth, of in ((self.images.shape[1], dtype), (len(self.masks), torch.uint8))
         )
         return images, masks
 
-    def read(self, batch: Rows, into: Batch, held: slice = slice(None), file: BufferedReader | None = None) -> Batch:
-        """Copy a batch's masks, and the images in ``held``, to the front of ``into`` and return that front.
-
-        With ``file``, the images' open file, what the system has not cached comes from disk in large pieces.
-        """
+    def read(self, batch: Rows, into: Batch, held: slice = slice(None)) -> Batch:
+        """Copy a batch's masks, and the images in ``held``, to the front of ``into`` and return that front."""
         rows = self.rows[batch]
         of_images = rows[held]
-        if file:
-            self._announce(of_images, file.fileno())
         images, masks = into[0][: len(of_images)], into[1][: len(rows)]
         for target, row in zip(images.numpy(), of_images, strict=True):
             target[...] = self.images[row]
@@ -113,38 +117,18 @@ class PackedPatches:
                 layer[...] = source[row]
         return images, masks
 
-    def open(self) -> BufferedReader | None:
-        """The images' file, where there is one and the system can be told what is read next."""
-        mapped = _CAN_ANNOUNCE and isinstance(self.whole, np.memmap)
-        return Path(str(self.whole.filename)).open("rb") if mapped else None  # type: ignore[attr-defined]
-
-    def _announce(self, rows: Rows, file: int) -> None:
-        patch, band = self.whole.strides[:2]
-        first = self.whole.offset + self.channels.start * band  # type: ignore[attr-defined]
-        length, starts = self.images.shape[1] * band, (first + rows * patch).tolist()
-        if not all(_is_cached(file, start + length - 1) for start in starts[::_PROBED]):
-            for start in starts:
-                os.posix_fadvise(file, start, length, os.POSIX_FADV_WILLNEED)
-
-
-def _is_cached(file: int, place: int) -> bool:
-    try:
-        return os.preadv(file, [bytearray(1)], place, os.RWF_NOWAIT) == 1
-    except OSError:
-        return False
-
 
 @dataclass
 class Batches:
-    """What both ways of loading share.
+    """Batches of a part of the split.
 
     Attributes:
         patches: part of the split.
         order: which of its patches form a batch.
         device: where batches go.
-        prepare: what to make of raw images, on the device.
+        prepare: from raw images to the model's input, on the device.
         readers: threads that read from the store.
-        held: of a batch of n patches, which have their image loaded; all have their masks.
+        held: from the number of patches in a batch to those whose images are loaded; masks are loaded of all.
     """
 
     patches: PackedPatches
@@ -170,29 +154,27 @@ class Streamed(Batches):
     def __iter__(self) -> Iterator[Batch]:
         todo = list(self.order)
         most = max(map(len, todo), default=0)
-        rooms: SimpleQueue[Batch] = SimpleQueue()
+        free: SimpleQueue[Batch] = SimpleQueue()
         for _ in range(self.readers + 2):
-            rooms.put(self.patches.room(most, torch.float32, pinned=self.device.type == "cuda"))
+            free.put(self.patches.allocate(most, torch.float32, pinned=self.device.type == "cuda"))
         copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None  # type: ignore[no-untyped-call]
-        with ExitStack() as stack:
-            file = self.patches.open()
-            if file:
-                stack.enter_context(file)
-            pool = ThreadPoolExecutor(self.readers)
-            stack.callback(pool.shutdown, cancel_futures=True)
 
-            def load(batch: Rows) -> tuple[Batch, Batch]:
-                room = rooms.get()
-                read = self.patches.read(batch, room, self.held(len(batch)), file)
-                return (_copied(read, copies) if copies else read), room
+        def load(batch: Rows) -> tuple[Batch, Batch]:
+            memory = free.get()
+            read = self.patches.read(batch, memory, self.held(len(batch)))
+            return (_copied(read, copies) if copies else read), memory
 
+        pool = ThreadPoolExecutor(self.readers)
+        try:
             reads = (pool.submit(load, batch) for batch in todo)
             ahead = deque(islice(reads, self.readers + 1))
             while ahead:
-                (images, masks), room = ahead.popleft().result()
+                (images, masks), memory = ahead.popleft().result()
                 yield self.prepare(images), masks
-                rooms.put(room)
+                free.put(memory)
                 ahead.extend(islice(reads, 1))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _copied(batch: Batch, stream: torch.cuda.Stream) -> Batch:
@@ -212,7 +194,7 @@ class Resident(Batches):
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        self.images, self.masks = self.patches.room(len(self.patches), self.dtype, self.device)
+        self.images, self.masks = self.patches.allocate(len(self.patches), self.dtype, self.device)
         pieces = batches(np.arange(len(self.patches)), 64)
         done = 0
         for images, masks in Streamed(self.patches, pieces, self.device, self.prepare, self.readers):
@@ -237,11 +219,17 @@ def loaders(
     readers: int,
     held: Callable[[int], slice],
 ) -> list[Batches]:
-    """The batches of each part; see :class:`Batches`.
+    """Return the batches of each part; see :class:`Batches`.
 
     Args:
-        loading: ``resident``, ``streamed``, or ``auto``: resident on a GPU if all take at most 60 % of its free memory.
+        parts: patches and order of each.
+        loading: ``resident`` in the memory of the GPU, ``streamed``, or ``auto``: resident if all take at most 60 % of
+            its free memory. On a CPU batches are streamed.
+        device: where batches go.
+        prepare: from raw images to the model's input, on the device.
         dtype: of resident images.
+        readers: threads that read from the store.
+        held: which images of a batch are loaded.
 
     Raises:
         ConfigError: if they must be resident and a GPU has too little memory.
@@ -253,7 +241,7 @@ def loaders(
 
 def _resident(loading: Loading, need: int, device: torch.device) -> bool:
     if device.type != "cuda" or loading == "streamed":
-        return loading == "resident"
+        return False
     free = torch.cuda.mem_get_info(device)[0]
     fits, sizes = need <= _MOST_RESIDENT * free, f"take {need / 1e9:.1f} GB of the {free / 1e9:.1f} GB free on the GPU"
     if loading == "resident" and not fits:

@@ -1,6 +1,7 @@
 """Losses on logits. Pixels with mask value 255 reach none of them; a batch without a labelled pixel gives 0.
 
-Nothing here waits for the device: no result decides what is computed next.
+Each is a function of sums over pixels. Where several processes share a batch, these are summed over all of them, so
+that each process has the loss of the whole batch. Nothing here waits for the device.
 """
 
 import torch
@@ -9,27 +10,29 @@ from torch.nn import functional as F
 
 from cerraseg.config.recipes import Recipe
 from cerraseg.core.taxonomy import CHILDREN, IGNORE
+from cerraseg.training.distributed import sum_over_processes
 from cerraseg.training.weightings import UNWEIGHTED, Balance
 
 
 def cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy over the labelled pixels, weighted by class where ``class_weights`` (classes,) are given.
+    """Return the mean cross-entropy over the labelled pixels.
 
     Args:
         logits: (B, classes, H, W).
         masks: (B, H, W) int64, 255 = ignore.
-        class_weights: non-negative; the mean is over the sum of the pixels' weights, as in torch.
+        class_weights: (classes,), non-negative; the mean is over the sum of the pixels' weights, as in torch.
     """
     # torch's own sum over a mask's pixels has no fixed order on CUDA (pytorch issue 17350).
     reduction = "none" if logits.is_cuda else "sum"
     total = F.cross_entropy(logits, masks, class_weights, ignore_index=IGNORE, reduction=reduction).sum()
     labelled = masks != IGNORE
     amount = labelled.sum() if class_weights is None else (class_weights[masks.where(labelled, 0)] * labelled).sum()
+    total, amount = sum_over_processes(total, amount)
     return total / amount.clamp(min=1e-12)
 
 
 def focal(logits: Tensor, masks: Tensor, gamma: float) -> Tensor:
-    """Mean over the labelled pixels of (1 − p)^gamma times the cross-entropy, p the probability of the true class.
+    """Return the mean over the labelled pixels of (1 − p)^gamma · cross-entropy, p the probability of the true class.
 
     T.-Y. Lin et al. 2017, ICCV, "Focal loss for dense object detection", without its class weights; gamma 0 is the
     cross-entropy.
@@ -39,11 +42,13 @@ def focal(logits: Tensor, masks: Tensor, gamma: float) -> Tensor:
         masks: (B, H, W) int64, 255 = ignore.
     """
     each = F.cross_entropy(logits, masks, ignore_index=IGNORE, reduction="none")  # 0 where ignored
-    return ((-torch.expm1(-each)) ** gamma * each).sum() / (masks != IGNORE).sum().clamp(min=1)
+    total = ((-torch.expm1(-each)) ** gamma * each).sum()
+    total, amount = sum_over_processes(total, (masks != IGNORE).sum())
+    return total / amount.clamp(min=1)
 
 
 def roll_up(logits: Tensor) -> Tensor:
-    """Log-probabilities of the L1 classes (B, 7, H, W), each the sum over the L2 classes that it holds.
+    """Return log-probabilities of the L1 classes (B, 7, H, W), each the sum over the L2 classes that it holds.
 
     Args:
         logits: of L2, (B, 14, H, W).
@@ -56,7 +61,7 @@ _SMOOTH = 1e-5  # as published
 
 
 def dice(logits: Tensor, masks: Tensor, absent: bool = False) -> Tensor:
-    """1 − mean soft Dice over classes (Milletari et al. 2016, 3DV; squared sizes).
+    """Return 1 − mean soft Dice over classes (Milletari et al. 2016, 3DV; squared sizes).
 
     Args:
         logits: (B, classes, H, W).
@@ -67,10 +72,11 @@ def dice(logits: Tensor, masks: Tensor, absent: bool = False) -> Tensor:
     probabilities = logits.float().softmax(1) * labelled[:, None]
     truth = masks[:, None] == torch.arange(logits.shape[1], device=masks.device).view(-1, 1, 1)
     axes = (0, 2, 3)
-    overlap = (probabilities * truth).sum(axes)
-    pixels = truth.sum(axes)
-    score = (2 * overlap + _SMOOTH) / (probabilities.square().sum(axes) + pixels + _SMOOTH)
-    counted = labelled.any().expand_as(pixels) if absent else pixels > 0
+    overlap, squares, pixels = sum_over_processes(
+        (probabilities * truth).sum(axes), probabilities.square().sum(axes), truth.sum(axes)
+    )
+    score = (2 * overlap + _SMOOTH) / (squares + pixels + _SMOOTH)
+    counted = pixels.any().expand_as(pixels) if absent else pixels > 0
     return ((1 - score) * counted).sum() / counted.sum().clamp(min=1)
 
 

@@ -1,15 +1,16 @@
-"""What a training is told."""
+"""The plan of a training: what to train, how long, on what."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.memory import batch_size_hint
 from cerraseg.training.batches import Loading
-from cerraseg.training.determinism import Determinism
+
+Determinism = Literal["off", "warn", "strict"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Plan:
         recipe: what the scenario's recipe means for its model.
         settings: the model's own settings.
         epochs: most epochs.
-        batch_size: patches a step.
+        batch_size: patches per step of the optimiser.
         threads: on a CPU, torch's threads; with a GPU, all but one read batches ahead.
         devices: GPUs of a node, or processes on its CPU, that share each batch and the threads.
         nodes: of a SLURM job, which share each batch.
@@ -29,7 +30,8 @@ class Plan:
         accumulate: parts of it that are computed one after the other; batch norm and Dice see a part.
         compile: let ``torch.compile`` fuse the model's operations; needs a C++ compiler.
         pretrained: file of encoder parameters to start from, of a configuration's own model.
-        determinism: see :mod:`cerraseg.training.determinism`.
+        determinism: ``warn`` takes the deterministic form of every operation that has one, ``strict`` refuses others,
+            ``off`` takes the fastest.
         code: digest of the code, so that a resumed training never mixes two versions.
     """
 

@@ -1,4 +1,4 @@
-"""Train one scenario: Lightning runs the loop, the recipe says how, a killed training goes on from its last epoch."""
+"""Train one scenario with Lightning; a training that was killed goes on from its last finished epoch."""
 
 import fcntl
 import hashlib
@@ -29,19 +29,20 @@ from cerraseg.core.storage import need_room
 from cerraseg.data.packed import Header, Store, batches, open_array
 from cerraseg.data.tables import read_split, rows_of
 from cerraseg.models import checkpoint
+from cerraseg.training import distributed
 from cerraseg.training.batches import Batches, EpochBatches, PackedPatches, loaders
-from cerraseg.training.determinism import named
-from cerraseg.training.distributed import slurm_nodes
-from cerraseg.training.distributed.sync import Team
-from cerraseg.training.module import Loop
+from cerraseg.training.distributed import Share
+from cerraseg.training.epoch_record import EpochRecord
+from cerraseg.training.module import TrainingModule
+from cerraseg.training.nan_guard import NanGuard
 from cerraseg.training.plan import Plan, fewer_at_once
-from cerraseg.training.trainer import build_trainer, device, mixed
+from cerraseg.training.trainer import build_trainer, device, explain_nondeterminism, mixed
 from cerraseg.training.weightings import draw_shares
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files of a finished training: best and last checkpoint, history (CSV, one row an epoch)."""
+    """Files of a finished training: best and last checkpoint, history (CSV, one row per epoch)."""
 
     best: Path
     last: Path
@@ -90,9 +91,9 @@ def train(
                 where = f" of {plan.nodes} nodes" if plan.nodes > 1 else ""
                 log.info("training on %d devices%s, which share each batch", count, where)
                 arrays = [array.filename for array in (store.images, store.masks)]  # type: ignore[union-attr]
-                slurm_nodes.run(_fit_in_team, plan.nodes, plan.devices, arrays, store.header, job)
+                distributed.launch(_fit_share, plan.nodes, plan.devices, resume, arrays, store.header, job)
             else:
-                _fit(Team(), store, *job)
+                _fit(Share(), store, *job)
             ignore_signals()
             shutil.rmtree(resume)
     except StopSignal as stop:
@@ -100,7 +101,7 @@ def train(
 
 
 def described(plan: Plan, store: Store, split: Path, statistics: Path) -> str:
-    """All that decides what comes of a training; arguments as in :func:`train`."""
+    """Return all that decides a training's result as text; arguments as in :func:`train`."""
     text = f"{plan}\n{store.header}\n{split.read_text(encoding='utf-8')}\n{statistics.read_text(encoding='utf-8')}"
     return f"{text}\n{hashlib.sha256(plan.pretrained.read_bytes()).hexdigest()}" if plan.pretrained else text
 
@@ -131,13 +132,14 @@ def _alone(resume: Path, described: str) -> Iterator[bool]:
         yield twin
 
 
-def _fit_in_team(team: Team, arrays: list[Path], header: Header, job: tuple[Any, ...]) -> None:
+def _fit_share(share: Share, arrays: list[Path], header: Header, job: tuple[Any, ...]) -> None:
+    """Be one of several processes that train together."""
     images, masks = map(open_array, arrays)
-    _fit(team, Store(images, masks, header), *job)
+    _fit(share, Store(images, masks, header), *job)
 
 
 def _fit(
-    team: Team,
+    share: Share,
     store: Store,
     plan: Plan,
     split: Path,
@@ -147,27 +149,40 @@ def _fit(
     state: Path | None,
     callbacks: Sequence[L.Callback],
 ) -> None:
-    with named(plan.determinism), explain_out_of_memory(fewer_at_once(plan)):
-        loop, trained, validated = prepared(team, store, plan, split, statistics, resume)
-        if team.rank == 0:
-            need_room(resume, _state_bytes(loop), "the state of a training")
-        build_trainer(plan, resume, team, callbacks).fit(loop, trained, validated, ckpt_path=state)
-    if not loop.finished:
-        raise DataError(f"training stopped after epoch {len(loop.history)}; start it again to go on from there")
-    best = loop.history[loop.best_epoch - 1]
+    with explain_nondeterminism(plan.determinism), explain_out_of_memory(fewer_at_once(plan)):
+        module, trained, validated = prepare(store, plan, split, statistics, share)
+        if share.rank == 0:
+            need_room(resume, _state_bytes(module), "the state of a training")
+        ids = partial(_patch_ids, split, trained.patches.rows)
+        record = EpochRecord(plan, module.blueprint, resume)
+        guard = NanGuard(plan, module.order, ids, resume)
+        trainer = build_trainer(plan, resume, [guard, record, *callbacks], share)
+        trainer.fit(module, trained, validated, ckpt_path=state)
+    if not record.finished:
+        raise DataError(f"training stopped after epoch {len(record.history)}; start it again to go on from there")
+    best = record.history[record.best_epoch - 1]
     if not np.isfinite(best["val_loss"]):
         raise DataError(
-            f"the validation loss was finite in none of {len(loop.history)} epochs, so no checkpoint is written; "
+            f"the validation loss was finite in none of {len(record.history)} epochs, so no checkpoint is written; "
             "expected numbers: look for extreme pixel values in the validation patches, or lower the learning rate"
         )
-    if team.rank == 0:
-        _write(outputs, loop, resume)
+    if share.rank == 0:
+        _write(outputs, record)
 
 
-def prepared(
-    team: Team, store: Store, plan: Plan, split: Path, statistics: Path, resume: Path
-) -> tuple[Loop, Batches, Batches]:
-    """The loop of a plan on its device, with its training and validation batches; arguments as in :func:`train`."""
+def prepare(
+    store: Store, plan: Plan, split: Path, statistics: Path, share: Share | None = None
+) -> tuple[TrainingModule, Batches, Batches]:
+    """Return the module of a plan on its device, with its training and validation batches.
+
+    Args:
+        store: packed patches.
+        plan: what to train.
+        split: split table.
+        statistics: statistics of the training split.
+        share: which patches of each batch this process computes; all by default.
+    """
+    share = share or Share()
     if plan.compile:
         _check_compiler()
     keep_memory()
@@ -179,29 +194,30 @@ def prepared(
     train, validation = (
         PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers) for part in ("train", "validation")
     )
+    # Batch norm behind global pooling needs two patches; over GPUs, an idle process's patch would enter its statistics.
+    smallest = 1 if plan.scenario.model in AXES["model"] else 2
+    smallest = max(smallest, share.count) if torch.cuda.is_available() else smallest
     shares = draw_shares(plan.scenario.weighting, store, train.rows, level)
-    smallest = 1 if plan.scenario.model in AXES["model"] else 2  # batch norm behind global pooling needs two patches
     order = EpochBatches(len(train), plan.batch_size // plan.accumulate, plan.scenario.seed, shares, smallest)
-    names = partial(_ids, split, train.rows)
-    loop = Loop(plan, json.loads(statistics.read_text()), order, resume, team, names)
+    module = TrainingModule(plan, json.loads(statistics.read_text()), order, share)
     trained, validated = loaders(
         [(train, order), (validation, batches(np.arange(len(validation)), plan.batch_size))],
         plan.loading,
         device(),
-        loop.to(device()).segmenter.normalise,
+        module.to(device()).segmenter.normalise,
         dtype=torch.bfloat16 if mixed(plan) else torch.float32,  # what the first layer computes with
         readers=max(1, plan.threads // plan.devices - 1),
-        held=team.held,
+        held=share.held,
     )
-    return loop, trained, validated
+    return module, trained, validated
 
 
-def _state_bytes(loop: Loop) -> int:
+def _state_bytes(module: TrainingModule) -> int:
     """What parameters, the optimiser's two moments and the best parameters take at least."""
-    return 4 * sum(parameter.nbytes for parameter in loop.segmenter.parameters())
+    return 4 * sum(parameter.nbytes for parameter in module.segmenter.parameters())
 
 
-def _ids(split: Path, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.str_]:
+def _patch_ids(split: Path, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.str_]:
     """The ids of the patches at positions of a part of the split that has these rows."""
     return read_split(split)["id"].to_numpy(np.str_)[rows[positions]]
 
@@ -252,15 +268,15 @@ def _is_of(resume: Path, described: str) -> bool:
     return note.exists() and note.read_text(encoding="utf-8") == described
 
 
-def _write(outputs: Outputs, loop: Loop, resume: Path) -> None:
-    history = pd.DataFrame(loop.history)
-    history["selected"] = history["epoch"] == loop.best_epoch
+def _write(outputs: Outputs, record: EpochRecord) -> None:
+    history = pd.DataFrame(record.history)
+    history["selected"] = history["epoch"] == record.best_epoch
     with atomic_write(outputs.history) as temporary:
         history.to_csv(temporary, index=False, float_format="%.6g")
     with atomic_write(outputs.best) as temporary:
-        shutil.copyfile(resume / "best.pt", temporary)
-    loop.save(outputs.last)
-    best = loop.history[loop.best_epoch - 1]
+        shutil.copyfile(record.resume / "best.pt", temporary)
+    record.save(outputs.last)
+    best = record.history[record.best_epoch - 1]
     log.info(
         "best epoch %d of %d: validation macro F1 %.2f %%", best["epoch"], len(history), 100 * best["val_macro_f1"]
     )

@@ -1,43 +1,56 @@
-"""Lightning's trainer as every training here runs it: one device, whole files, no files of its own."""
+"""Lightning's trainer as every training here uses it: DDP over several devices, atomic files, deterministic forms."""
 
 import logging
+import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import TQDMProgressBar, WeightAveraging
 from lightning.pytorch.plugins import TorchCheckpointIO
-from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from lightning.pytorch.plugins.environments import (  # type: ignore[attr-defined]
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
 
-from cerraseg.core.errors import DataError
+from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.logs import ProgressLog
 from cerraseg.models.checkpoint import atomic_save
-from cerraseg.training.determinism import FLAGS
-from cerraseg.training.distributed.sync import Team
-from cerraseg.training.plan import Plan
+from cerraseg.training.distributed import Share
+from cerraseg.training.plan import Determinism, Plan
+
+_PATIENCE = timedelta(minutes=10)  # for a process that hangs; one that ended is noticed at once
+
+_DETERMINISM: dict[Determinism, dict[str, Any]] = {
+    "off": {"deterministic": False, "benchmark": True},
+    "warn": {"deterministic": "warn", "benchmark": False},
+    "strict": {"deterministic": True, "benchmark": False},
+}
+"""Arguments of the trainer; unless off, it sets CUBLAS_WORKSPACE_CONFIG before the first product."""
 
 
 def device() -> torch.device:
-    """This process's GPU where there is one, else the CPU."""
+    """Return this process's GPU where there is one, else the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def mixed(plan: Plan) -> bool:
-    """Whether a plan's forward pass computes in bfloat16 here."""
+    """Return whether a plan's forward pass computes in bfloat16 here."""
     return plan.recipe.mixed_precision and torch.cuda.is_available()
 
 
-class _WholeFiles(TorchCheckpointIO):
-    """Lightning's own way goes through another folder, from where a move to another disk is a copy that may be cut.
-
-    What it reads, an environment variable decides whether code in it is run; here, nothing but tensors and plain values
-    is ever unpickled.
-    """
+class _AtomicCheckpoints(TorchCheckpointIO):
+    """Write each file under its name when it is whole, and unpickle nothing but tensors and plain values."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         atomic_save(path, checkpoint)
@@ -52,45 +65,99 @@ class _WholeFiles(TorchCheckpointIO):
             ) from None
 
 
-class _Teller(L.Callback):
-    """What the bar shows on a terminal, for the log: an epoch of a large training takes long."""
+class _EpochProgress(L.Callback):
+    """Log once a minute how far an epoch is, as the bar shows on a terminal."""
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
         self.progress_log = ProgressLog(f"epoch {trainer.current_epoch + 1}, batch", int(trainer.num_training_batches))
 
-    def on_train_batch_start(self, trainer: L.Trainer, loop: Any, batch: Any, index: int) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, index: int) -> None:
         self.progress_log.update(index)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
         what = f"validation of epoch {trainer.current_epoch + 1}, batch"
         self.progress_log = ProgressLog(what, int(trainer.num_val_batches[0]))
 
-    def on_validation_batch_start(self, trainer: L.Trainer, loop: Any, batch: Any, index: int, *_: Any) -> None:
+    def on_validation_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, index: int, *_: Any) -> None:
         self.progress_log.update(index)
 
 
-def build_trainer(plan: Plan, folder: Path, team: Team, callbacks: Sequence[L.Callback] = ()) -> L.Trainer:
-    """A trainer of one device: of what is shared, the loop knows, and what SLURM's variables say matters to none."""
+def averaging(decay: float) -> L.Callback:
+    """Return Lightning's exponential moving average of parameters and buffers, which is validated and kept.
+
+    Averaging over the steps is Polyak & Juditsky's (1992, SIAM J. Control Optim. 30), the exponential mean as teacher
+    Tarvainen & Valpola's (2017, NeurIPS).
+
+    Args:
+        decay: 0 to 1, what stays of the mean; after n steps at most (1 + n) / (10 + n), which forgets the start.
+    """
+
+    def average(mean: Tensor, present: Tensor, steps: Tensor) -> Tensor:
+        if not mean.is_floating_point():
+            return present
+        return mean + (present - mean) * (1 - ((1 + steps) / (10 + steps)).clamp(max=decay))
+
+    return WeightAveraging(avg_fn=average)
+
+
+def build_trainer(
+    plan: Plan, folder: Path, callbacks: Sequence[L.Callback] = (), share: Share | None = None
+) -> L.Trainer:
+    """Return a trainer for this process, which writes to ``folder`` and calls ``callbacks`` after its own."""
+    share = share or Share()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    harmless = "does not have many workers", "LeafSpec", "`srun` command", "hooks will not be called on every batch"
+    harmless = ("does not have many workers", "LeafSpec", "`srun` command", "hooks will not be called on every batch",
+                "sync_dist=True", "no `val_dataloader`")  # fmt: skip
     warnings.filterwarnings("ignore", "|".join(f".*{text}.*" for text in harmless))
     # Else each new tensor is filled before it is written, 6 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    bar = sys.stderr.isatty()
-    telling: list[L.Callback] = [TQDMProgressBar() if bar else _Teller()] if team.rank == 0 else []
+    bar, first = sys.stderr.isatty(), share.rank == 0
+    own: list[L.Callback] = [TQDMProgressBar() if bar else _EpochProgress()] if first else []
+    if plan.recipe.ema:
+        own.append(averaging(plan.recipe.ema))
     return L.Trainer(
         max_epochs=plan.epochs,
         accelerator=device().type,
-        devices=[torch.cuda.current_device()] if torch.cuda.is_available() else 1,
-        plugins=[LightningEnvironment(), _WholeFiles()],
+        **_devices(plan, share),
         precision="bf16-mixed" if mixed(plan) else "32-true",
         accumulate_grad_batches=plan.accumulate,
-        **FLAGS[plan.determinism],
+        **_DETERMINISM[plan.determinism],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=[*telling, *callbacks],
-        enable_progress_bar=bar and bool(telling),
+        callbacks=[*own, *callbacks],
+        enable_progress_bar=bar and first,
         default_root_dir=folder,
     )
+
+
+def _devices(plan: Plan, share: Share) -> dict[str, Any]:
+    """Arguments of the trainer: one device, or this process's part in DDP."""
+    if share.count == 1:
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else 1
+        return {"devices": devices, "plugins": [LightningEnvironment(), _AtomicCheckpoints()]}
+    environment = SLURMEnvironment(auto_requeue=False) if plan.nodes > 1 else TorchElasticEnvironment()
+    return {
+        "devices": plan.devices,
+        "num_nodes": plan.nodes,
+        # Some encoders have parameters that the decoder does not use.
+        "strategy": DDPStrategy(find_unused_parameters=True, timeout=_PATIENCE),
+        "use_distributed_sampler": False,
+        "plugins": [environment, _AtomicCheckpoints()],
+    }
+
+
+@contextmanager
+def explain_nondeterminism(level: Determinism) -> Iterator[None]:
+    """Raise :class:`ConfigError` with the remedy for an operation that ``strict`` refuses, instead of torch's error."""
+    try:
+        yield
+    except RuntimeError as error:
+        found = re.match(r"(\S+) does not have a deterministic implementation", str(error))
+        if level != "strict" or not found:
+            raise
+        raise ConfigError(
+            f"training.determinism is strict, but {found[1]} has no deterministic form on this device; expected one "
+            "for every operation: set training.determinism to warn, which takes the form there is, or change the model"
+        ) from None

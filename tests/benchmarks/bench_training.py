@@ -62,11 +62,10 @@ def assemble(job, folder):
     from cerraseg.core.memory import keep_memory
     from cerraseg.data.packed import open_store
     from cerraseg.training.batches import EpochBatches, PackedPatches, loaders
-    from cerraseg.training.distributed.sync import Team
-    from cerraseg.training.module import Loop
+    from cerraseg.training.module import TrainingModule
     from cerraseg.training.trainer import build_trainer, mixed
 
-    what, team = plan(job), Team()
+    what = plan(job)
     keep_memory()
     torch.set_num_threads(what.threads)
     logging.getLogger("cerraseg").setLevel(logging.INFO)
@@ -74,15 +73,15 @@ def assemble(job, folder):
     rows = np.resize(np.arange(store.header.patches), max(job["patches"], job["steps"] * job["batch"]))
     layers = ["l1", *(["edge_l1"] if what.scenario.edges else [])]
     order = EpochBatches(len(rows), what.batch_size, 1)
-    loop = Loop(what, statistics(), order, folder, team).to(device())
+    loop = TrainingModule(what, statistics(), order).to(device())
     parts = [
         (PackedPatches(store, rows, "concat", layers), order),
         (PackedPatches(store, rows[:1], "concat", layers), []),
     ]
     dtype = torch.bfloat16 if mixed(what) else torch.float32
-    how = {"dtype": dtype, "readers": max(1, what.threads - 1), "held": team.held}
+    how = {"dtype": dtype, "readers": max(1, what.threads - 1), "held": slice}
     train, _ = loaders(parts, what.loading, device(), loop.segmenter.normalise, **how)
-    return build_trainer(what, folder, team), loop, train
+    return build_trainer(what, folder), loop, train
 
 
 def ours(job, folder):
@@ -99,7 +98,7 @@ def ours(job, folder):
 
     trainer, loop, train = assemble(job, folder)
     trainer.callbacks.append(Clock())
-    trainer.limit_val_batches, loop.on_train_epoch_end = 0, lambda: None
+    trainer.limit_val_batches = 0
     trainer.fit(loop, train)
     return spent(stamps)
 
@@ -116,7 +115,7 @@ def bare(job, folder):
     stamps = []
     for step in range(job["steps"]):
         with torch.autocast("cuda", torch.bfloat16, enabled=trainer.precision == "bf16-mixed"):
-            loss = loop.loss(loop.logits(images, len(masks)), masks, "train")
+            loss = loop.loss(loop.logits(images), masks, "train")
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -1,7 +1,6 @@
 """Disks that fill up and files that rot under each step: an error says what to do, nothing is lost, on it goes."""
 
 import errno
-import functools
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ import pytest
 import torch
 from conftest import arrays, opened, patch_file, write_tif
 from scenes import TRAINED, write_model, write_scene
-from test_train import Killed, plan, run
+from test_train import Killed, kill, once_in, plan, run
 
 from cerraseg.config.scenario import parse
 from cerraseg.core.errors import DataError, StorageError
@@ -31,7 +30,8 @@ from cerraseg.models.checkpoint import Blueprint, Segmenter
 from cerraseg.orchestration.step import step
 from cerraseg.report.figures import confusion
 from cerraseg.training import batches, train
-from cerraseg.training import module as loop
+from cerraseg.training.epoch_record import EpochRecord
+from cerraseg.training.module import TrainingModule
 
 NAME = "unet-sar-nw-l1-tuned-1"
 
@@ -191,19 +191,6 @@ def assert_equal(made, whole):
         assert getattr(whole, name).read_bytes() == getattr(made, name).read_bytes(), name
 
 
-def once_in(monkeypatch, owner, name, epoch, act):
-    """Let ``act`` happen before a method of ``owner`` runs in an epoch (from 0)."""
-    original = getattr(owner, name)
-
-    @functools.wraps(original)  # Lightning reads the signature
-    def acting(self, *args):
-        if self.current_epoch == epoch:
-            act()
-        return original(self, *args)
-
-    monkeypatch.setattr(owner, name, acting)
-
-
 @pytest.mark.parametrize(
     ("place", "kept"),
     [("on_validation_start", 1), ("_save_best", 2), pytest.param("_write", 3, marks=pytest.mark.drill)],
@@ -212,7 +199,7 @@ def test_training_on_a_full_disk_keeps_its_last_state_and_ends_as_if_undisturbed
     place, kept, packed, small_disk, whole, monkeypatch
 ):
     """Full before the state, between the state and the best parameters, and at the end."""
-    monkeypatch.setattr(loop.Loop, "best_epoch", property(lambda self: len(self.history)))
+    monkeypatch.setattr(EpochRecord, "best_epoch", property(lambda self: len(self.history)))
     original = train._write
 
     def filled(*args):
@@ -223,7 +210,7 @@ def test_training_on_a_full_disk_keeps_its_last_state_and_ends_as_if_undisturbed
         if place == "_write":
             patched.setattr(train, "_write", filled)
         else:
-            once_in(patched, loop.Loop, place, 1, small_disk.fill)
+            once_in(patched, EpochRecord if place == "_save_best" else TrainingModule, place, 1, small_disk.fill)
         with pytest.raises(StorageError, match=rf"disk of {small_disk.folder}\S* is full .*same command"):
             run(packed, small_disk.folder, plan(NAME))
     resume = small_disk.folder / "resume"
@@ -263,11 +250,8 @@ def test_reader_that_fails_ends_the_training_which_then_goes_on(packed, tmp_path
 def interrupted(packed, folder, monkeypatch):
     """A training that ended in its second epoch; its folder of states."""
 
-    def end():
-        raise Killed
-
     with monkeypatch.context() as patched:
-        once_in(patched, loop.Loop, "training_step", 1, end)
+        once_in(patched, TrainingModule, "training_step", 1, kill)
         with pytest.raises(Killed):
             run(packed, folder, plan(NAME))
     return folder / "resume"
@@ -302,9 +286,9 @@ def test_state_that_rotted_is_refused_and_never_begun_anew_in_silence(rot, packe
 
 
 def test_lost_best_parameters_are_named(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.Loop, "best_epoch", property(lambda self: 1))
+    monkeypatch.setattr(EpochRecord, "best_epoch", property(lambda self: 1))
     resume = interrupted(packed, tmp_path, monkeypatch)
-    monkeypatch.setattr(loop.Loop, "best_epoch", property(lambda self: 0))
+    monkeypatch.setattr(EpochRecord, "best_epoch", property(lambda self: 0))
     (resume / "best.pt").unlink()
     with pytest.raises(DataError, match=rf"{resume} has no best.pt, which holds epoch 0, the best"):
         run(packed, tmp_path, plan(NAME))

@@ -1,14 +1,11 @@
 """Batches carry the right bands and masks, however they are loaded; order and augmentation follow from their seeds."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
 from conftest import opened
 
 from cerraseg.core.errors import ConfigError
-from cerraseg.data.packed import Store
 from cerraseg.training import batches as dataset
 from cerraseg.training.augmentation import augment
 from cerraseg.training.batches import EpochBatches, PackedPatches, Resident, Streamed, loaders
@@ -63,20 +60,6 @@ def test_resident_images_are_kept_as_the_first_layer_sees_them(packed):
         assert torch.equal(masks, same)
 
 
-def test_a_file_that_is_not_cached_and_arrays_in_memory_are_read_alike(packed, monkeypatch):
-    store, batches = opened(packed), [np.arange(5)]
-    told = []
-    monkeypatch.setattr(os, "posix_fadvise", lambda *call: told.append(call))
-    monkeypatch.setattr(os, "preadv", lambda *_: (_ for _ in ()).throw(BlockingIOError()))
-    cold = taken(Streamed(PackedPatches(store, ROWS, "sar", ["l1"]), batches, CPU, doubled))
-    inside = Store(np.array(store.images), np.array(store.masks), store.header)
-    warm = taken(Streamed(PackedPatches(inside, ROWS, "sar", ["l1"]), batches, CPU, doubled))
-    assert torch.equal(cold[0][0], warm[0][0])
-    band, whole = 4 * 128 * 128, 14 * 4 * 128 * 128
-    start = store.images.offset
-    assert [call[1:3] for call in told] == [(start + row * whole + 12 * band, 2 * band) for row in ROWS]
-
-
 @pytest.mark.parametrize(
     ("loading", "free", "kind"),
     [("auto", 1.0, Resident), ("auto", 0.5, Streamed), ("streamed", 9.0, Streamed), ("resident", 1.0, Resident)],
@@ -90,7 +73,7 @@ def test_patches_stay_on_a_gpu_where_they_fit(packed, monkeypatch, caplog, loadi
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free * need / 0.6) + 1, 0))
     how = {"dtype": torch.float32, "readers": 1, "held": slice}
     assert loaders([(patches, [])], loading, torch.device("cuda"), doubled, **how) == [kind]
-    assert loaders([(patches, [])], "auto", CPU, doubled, **how) == [Streamed]
+    assert loaders([(patches, [])], loading, CPU, doubled, **how) == [Streamed]
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (need, 0))
     with pytest.raises(ConfigError, match=r"resident, but the patches take 0.0 GB .* at most 60% .* auto or streamed"):
         loaders([(patches, [])], "resident", torch.device("cuda"), doubled, **how)

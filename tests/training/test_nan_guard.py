@@ -1,39 +1,31 @@
 """Lost numbers end a training at once and name the patches that lost them; an epoch without numbers is never best."""
 
 import dataclasses
-from multiprocessing import active_children
+import functools
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import arrays, opened
-from test_faults import once_in
-from test_train import outputs, plan, run
+from conftest import opened
+from test_train import Killed, kill, once_in, outputs, plan, run
 
 from cerraseg.core.errors import DataError
 from cerraseg.data.tables import rows_of
-from cerraseg.training import module, nan_guard
-from cerraseg.training.nan_guard import Bad, FirstBad
-from cerraseg.training.train import train
+from cerraseg.training import losses
+from cerraseg.training.epoch_record import EpochRecord
+from cerraseg.training.module import TrainingModule
+from cerraseg.training.nan_guard import FirstNonFinite, NanGuard, NonFinite
 
 NAME = "unet-sar-nw-l1-tuned-1"
 
 
-def train_on(images, packed, folder, what):
-    store = dataclasses.replace(opened(packed), images=images)
-    train(what, store, packed / "split.csv", packed / "statistics.json", outputs(folder), folder / "resume")
-
-
 def poisoned(packed, row, value):
-    images = np.array(opened(packed).images)
+    store = opened(packed)
+    images = np.array(store.images)
     images[row, 13, 5, 5] = value
-    return images
-
-
-def ids(packed, part):
-    return pd.read_csv(packed / "split.csv", dtype=str)["id"].to_numpy()[rows_of(packed / "split.csv", part)]
+    return dataclasses.replace(store, images=images)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -42,7 +34,7 @@ def test_patch_whose_pixels_make_the_loss_nan_is_named(value, accumulate, packed
     """With a patch at a time the error names just this one; with all four in a batch, these."""
     row = int(rows_of(packed / "split.csv", "train")[2])
     with pytest.raises(DataError, match=r"^epoch 1: the training loss is nan; lower the learning rate of") as caught:
-        train_on(poisoned(packed, row, value), packed, tmp_path, plan(NAME, accumulate=accumulate))
+        run(packed, tmp_path, plan(NAME, accumulate=accumulate), poisoned(packed, row, value))
     named = str(caught.value).split(" of 2: ")[1].split(". ")[0].split(", ")
     patch = pd.read_csv(packed / "split.csv", dtype=str)["id"][row]
     assert patch in named and len(named) <= 4 // accumulate
@@ -51,7 +43,7 @@ def test_patch_whose_pixels_make_the_loss_nan_is_named(value, accumulate, packed
 
 def test_gradient_alone_that_is_nan_ends_the_training_before_a_state_is_written(packed, tmp_path, monkeypatch):
     """In the last step of the second epoch, after which validation would see nothing but NaN."""
-    calls, original = [], module.losses.cross_entropy
+    calls, original = [], losses.cross_entropy
 
     def diverging(logits, *args):
         if logits.requires_grad:
@@ -59,7 +51,7 @@ def test_gradient_alone_that_is_nan_ends_the_training_before_a_state_is_written(
         found = original(logits, *args)
         return found + (logits.sum() * 0).sqrt() if len(calls) == 4 and logits.requires_grad else found
 
-    monkeypatch.setattr(module.losses, "cross_entropy", diverging)
+    monkeypatch.setattr(losses, "cross_entropy", diverging)
     said = r"epoch 2: a gradient is nan; .* of step 2 of 2: \w+, \w+\. The state after epoch 1 is kept in"
     with pytest.raises(DataError, match=said):
         run(packed, tmp_path, plan(NAME))
@@ -71,11 +63,14 @@ def test_gradient_alone_that_is_nan_ends_the_training_before_a_state_is_written(
 
 
 def test_parameter_that_overflows_is_noticed_before_validation(packed, tmp_path, monkeypatch):
-    def spoil(self):
-        next(self.segmenter.parameters()).data[0] = torch.inf
+    original = NanGuard.on_validation_start
 
-    original = module.Loop.on_validation_start
-    monkeypatch.setattr(module.Loop, "on_validation_start", lambda self: (spoil(self), original(self)))
+    @functools.wraps(original)
+    def spoilt(self, trainer, module):
+        next(module.parameters()).data[0] = torch.inf
+        original(self, trainer, module)
+
+    monkeypatch.setattr(NanGuard, "on_validation_start", spoilt)
     with pytest.raises(DataError, match="epoch 1: a parameter is inf"):
         run(packed, tmp_path, plan(NAME))
 
@@ -83,8 +78,8 @@ def test_parameter_that_overflows_is_noticed_before_validation(packed, tmp_path,
 def test_lower_rate_begins_anew(packed, tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO", "cerraseg")
     with monkeypatch.context() as patched:
-        once_in(patched, module.Loop, "_ensure_finite", 1, lambda: (_ for _ in ()).throw(DataError("is nan")))
-        with pytest.raises(DataError, match="is nan"):
+        once_in(patched, TrainingModule, "training_step", 1, kill)
+        with pytest.raises(Killed):
             run(packed, tmp_path, plan(NAME))
     lower = dataclasses.replace(plan(NAME).recipe, learning_rate=1e-4)
     assert len(pd.read_csv(run(packed, tmp_path, plan(NAME, recipe=lower)).history)) == 3
@@ -92,13 +87,13 @@ def test_lower_rate_begins_anew(packed, tmp_path, caplog, monkeypatch):
 
 
 def test_epoch_whose_validation_loss_is_nan_is_never_the_best(packed, tmp_path, monkeypatch, caplog):
-    row = module.Loop._row
+    row = TrainingModule.epoch_row
 
     def lost(self):
         found = row(self)
         return found | ({"val_loss": float("nan"), "val_macro_f1": 0.99} if self.current_epoch == 0 else {})
 
-    monkeypatch.setattr(module.Loop, "_row", lost)
+    monkeypatch.setattr(TrainingModule, "epoch_row", lost)
     history = pd.read_csv(run(packed, tmp_path, plan(NAME)).history)
     assert history["val_macro_f1"].idxmax() == 0 and not history["selected"][0]
     assert "epoch 1: the validation loss is nan; such an epoch is never chosen" in caplog.text
@@ -113,7 +108,7 @@ def test_best_epoch_among_those_with_numbers(key):
     recipe = SimpleNamespace(select_on=key)
     for order in ([0, 1, 2, 3, 4], [4, 2, 1, 0], [3, 0, 1]):
         history = [rows[k] | {"epoch": epoch} for epoch, k in enumerate(order, 1)]
-        best = module.Loop.best_epoch.fget(SimpleNamespace(history=history, recipe=recipe))
+        best = EpochRecord.best_epoch.fget(SimpleNamespace(history=history, plan=SimpleNamespace(recipe=recipe)))
         usable = [row for row in history if np.isfinite(row["val_loss"])]
         assert history[best - 1] == max(usable, key=lambda row: sign * row[key])
 
@@ -121,33 +116,16 @@ def test_best_epoch_among_those_with_numbers(key):
 def test_training_without_any_finite_validation_writes_no_checkpoint(packed, tmp_path):
     row = int(rows_of(packed / "split.csv", "validation")[0])
     with pytest.raises(DataError, match="validation loss was finite in none of 2 epochs, so no checkpoint is written"):
-        train_on(poisoned(packed, row, np.inf), packed, tmp_path, plan(NAME, epochs=2))
+        run(packed, tmp_path, plan(NAME, epochs=2), poisoned(packed, row, np.inf))
     assert not outputs(tmp_path).best.exists()
 
 
-@pytest.mark.drill
-def test_every_device_ends_where_numbers_are_lost(packed, tmp_path):
-    rows = rows_of(packed / "split.csv", "train")
-    for file in arrays(packed):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    np.lib.format.open_memmap(tmp_path / "images.npy", "r+")[rows[0], 13] = np.nan
-    args = (packed / "split.csv", packed / "statistics.json", outputs(tmp_path), tmp_path / "resume")
-    with pytest.raises(DataError, match="epoch 1: the training loss is nan; lower the learning rate"):
-        train(plan(NAME, devices=2), opened(tmp_path), *args)
-    assert not active_children()
-
-
 def test_first_of_several_is_found_and_nothing_where_all_are_numbers():
-    watched = FirstBad(torch.device("cpu"))
+    watched = FirstNonFinite(torch.device("cpu"))
     for part in range(5):
         watched.note("the training loss", [torch.tensor(1e30)], part)
         watched.note("a gradient", [torch.tensor([1.0, np.inf if part > 2 else 1e18]), torch.zeros(3)], part)
-    assert watched.look() == Bad("a gradient", np.inf, 3)
+    assert watched.check() == NonFinite("a gradient", np.inf, 3)
     watched.note("the training loss", [torch.tensor(np.nan)], 4)
-    assert watched.look().part == 3
-    assert FirstBad(torch.device("cpu")).look() is None
-
-
-def test_many_patches_are_cut_short_in_the_error():
-    error = nan_guard.lost(Bad("a gradient", np.nan, 0), 1, "1 of 1", np.arange(50).astype(str), "tuned", "")
-    assert "38, 39 ..." in str(error) and "40" not in str(error)
+    assert watched.check().part == 3
+    assert FirstNonFinite(torch.device("cpu")).check() is None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cerraseg.data import packed
 from cerraseg.orchestration.step import step
-from cerraseg.training.distributed import launcher, slurm_nodes
+from cerraseg.training.distributed import allocated_gpus, allocated_nodes
 from cerraseg.training.plan import plan_of
 from cerraseg.training.train import Outputs, train
 
@@ -16,8 +16,8 @@ if __name__ == "__main__":
                 dict(told.items()),
                 read.get("pretrained"),
                 threads=snakemake.threads,
-                devices=launcher.granted(snakemake.resources.get("gpu", 0)),
-                nodes=slurm_nodes.granted(snakemake.resources.get("nodes", 1)),
+                devices=allocated_gpus(snakemake.resources.get("gpu", 0)),
+                nodes=allocated_nodes(snakemake.resources.get("nodes", 1)),
                 code=told.code,
             ),
             packed.open_store(read.images, read.masks, read.header),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cerraseg.data import packed
 from cerraseg.orchestration.step import step
-from cerraseg.training.distributed import launcher
+from cerraseg.training.distributed import allocated_gpus
 from cerraseg.training.plan import plan_of
 from cerraseg.training.tuning.search import run_worker
 
@@ -16,7 +16,7 @@ if __name__ == "__main__":
                 dict(told.items()),
                 read.get("pretrained"),
                 threads=snakemake.threads,
-                devices=launcher.granted(snakemake.resources.get("gpu", 0)),
+                devices=allocated_gpus(snakemake.resources.get("gpu", 0)),
                 code=told.code,
             ),
             (packed.open_store(read.images, read.masks, read.header), Path(read.split), Path(read.statistics)),

@@ -1,0 +1,292 @@
+"""Trainings on two processes and two nodes end where one process does; a signal or a lost process ends all in order."""
+
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import arrays, opened
+from project import REPOSITORY, TINY, Project
+from test_slurm import Cluster, started
+from test_train import Killed, kill, once_in, outputs, plan, run
+
+from cerraseg.core.errors import DataError
+from cerraseg.data.tables import rows_of
+from cerraseg.training.distributed import DeviceError
+from cerraseg.training.module import TrainingModule
+from cerraseg.training.train import train
+
+EXACT = "transnuseg-sar-nw-l2-paper-1"  # without batch norm, float error does not grow from epoch to epoch
+
+
+def exact(**changes):
+    """A plan whose steps draw nothing, which two processes would do apart."""
+    made = plan(EXACT, **changes)
+    return dataclasses.replace(made, settings=made.settings | {"drop_path": 0.0})
+
+
+def assert_alike(found, expected, rtol=1e-4):
+    pd.testing.assert_frame_equal(pd.read_csv(found.history), pd.read_csv(expected.history), rtol=rtol)
+
+
+@pytest.mark.parametrize(
+    ("ema", "accumulate", "batch_size", "rollback"), [(0.0, 1, 4, False), (0.9, 2, 4, False), (0.0, 1, 5, True)]
+)
+def test_history_of_two_processes_is_that_of_one(packed, tmp_path, ema, accumulate, batch_size, rollback):
+    """Eight epochs; of five patches per step the last step has one, so that a process has none."""
+    recipe = dataclasses.replace(plan(EXACT).recipe, ema=ema, rollback=rollback)
+    what = exact(recipe=recipe, accumulate=accumulate, batch_size=batch_size, epochs=8)
+    one = run(packed, tmp_path / "one", what)
+    two = run(packed, tmp_path / "two", dataclasses.replace(what, devices=2))
+    assert_alike(two, one)
+    first, second = (torch.load(made.last, weights_only=True)["parameters"] for made in (one, two))
+    for key in first:
+        np.testing.assert_allclose(second[key], first[key], atol=1e-3, err_msg=key)
+
+
+def processes() -> list[int]:
+    """The processes that torch's launcher has started for this one, in the order of their start."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = stat.read_text().rpartition(")")[2].split()[1]
+            if parent == str(os.getpid()) and "spawn_main" in (stat.parent / "cmdline").read_text():
+                found.append(int(stat.parent.name))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_lost_process_ends_all_is_named_and_one_process_goes_on(packed, tmp_path, place):
+    what = exact(epochs=10, batch_size=2)
+    one, state, killed = run(packed, tmp_path / "one", what), tmp_path / "two/resume/last.ckpt", []
+
+    def kill_one():
+        while not state.exists():
+            time.sleep(0.01)
+        os.kill(processes()[place], signal.SIGKILL)
+        killed.append(time.monotonic())
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with pytest.raises(DeviceError, match=f"the process of device {place + 1} of 2 was ended by SIGKILL"):
+        run(packed, tmp_path / "two", dataclasses.replace(what, devices=2))
+    assert time.monotonic() - killed[0] < 60 and not processes()
+    assert_alike(run(packed, tmp_path / "two", what), one)
+
+
+def test_two_processes_go_on_where_one_was_killed(packed, tmp_path, monkeypatch):
+    what = exact(epochs=8)
+    one = run(packed, tmp_path / "one", what)
+    with monkeypatch.context() as patched:
+        once_in(patched, TrainingModule, "training_step", 4, kill)
+        with pytest.raises(Killed):
+            run(packed, tmp_path / "two", what)
+    assert_alike(run(packed, tmp_path / "two", dataclasses.replace(what, devices=2)), one)
+
+
+def test_lost_numbers_end_every_process(packed, tmp_path):
+    rows = rows_of(packed / "split.csv", "train")
+    for file in arrays(packed):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    np.lib.format.open_memmap(tmp_path / "images.npy", "r+")[rows[0], 13] = np.nan
+    args = (packed / "split.csv", packed / "statistics.json", outputs(tmp_path), tmp_path / "resume")
+    with pytest.raises(DataError, match="epoch 1: the training loss is nan; lower the learning rate"):
+        train(plan("unet-sar-nw-l1-tuned-1", devices=2), opened(tmp_path), *args)
+    assert not processes()
+
+
+STEP = """
+from types import SimpleNamespace
+from cerraseg.training import distributed
+distributed.allocated_gpus = lambda asked: asked
+class Named(dict):
+    __getattr__ = dict.__getitem__
+snakemake = SimpleNamespace(
+    log=[{log!r}], threads=1, resources={{"gpu": {devices}}},
+    params=Named(
+        scenario={scenario!r}, recipe={recipe!r}, settings={settings!r}, code="", resume={resume!r},
+        training={{"epochs": {epochs}, "batch_size": 2}},
+    ),
+    input=Named(images={images!r}, masks={masks!r}, header={header!r}, split={split!r}, statistics={stats!r}),
+    output=Named(best={best!r}, last={last!r}, history={history!r}),
+)
+"""
+
+
+def step(packed, folder, what):
+    """The training step's script as Snakemake would run it, in a session of its own and with SLURM's variables."""
+    made, (images, masks, header) = outputs(folder), map(str, arrays(packed))
+    preamble = STEP.format(
+        log=str(folder / "log"), devices=what.devices, scenario=vars(what.scenario), recipe=vars(what.recipe),
+        settings=what.settings, resume=str(folder / "resume"), epochs=what.epochs, images=images, masks=masks,
+        header=header, split=str(packed / "split.csv"), stats=str(packed / "statistics.json"),
+        **{name: str(path) for name, path in vars(made).items()},
+    )  # fmt: skip
+    script = folder / "tmp123.train.py"
+    script.write_text(preamble + (REPOSITORY / "workflow/scripts/train.py").read_text())
+    slurm = {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_JOB_ID": "none"}
+    env = os.environ | slurm | {"PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen([sys.executable, script], env=env, start_new_session=True, stderr=subprocess.DEVNULL)
+
+
+def is_running(group: int) -> bool:
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, of = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state != "Z":
+                return True
+    return False
+
+
+@pytest.mark.parametrize(("count", "whole_group"), [(1, True), (2, True), (2, False)])
+def test_sigterm_ends_the_step_and_the_next_start_goes_on(packed, tmp_path, count, whole_group):
+    what = exact(epochs=12, batch_size=2, devices=count)
+    process = step(packed, tmp_path, what)
+    state = tmp_path / "resume/last.ckpt"
+    while not state.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    (os.killpg if whole_group else os.kill)(process.pid, signal.SIGTERM)
+    sent = time.monotonic()
+    assert process.wait(timeout=60) == 1
+    assert time.monotonic() - sent < 15
+    lines = (tmp_path / "log").read_text().splitlines()
+    done = len(torch.load(state, weights_only=True)["history"])
+    assert lines[-1].endswith(f"ERROR stopped by SIGTERM after epoch {done} of 12; its state is in {state.parent}, the "
+                              "next start goes on from there")  # fmt: skip
+    assert any("INFO epoch 1/12: loss" in line for line in lines)
+    while is_running(process.pid):
+        assert time.monotonic() - sent < 20
+        time.sleep(0.05)
+    whole, resumed = run(packed, tmp_path / "whole", dataclasses.replace(what, devices=1)), run(packed, tmp_path, what)
+    assert_alike(resumed, whole)
+    if count == 1:
+        for made in ("best", "last", "history"):
+            assert getattr(whole, made).read_bytes() == getattr(resumed, made).read_bytes(), made
+
+
+def test_killed_step_leaves_no_process_and_goes_on(packed, tmp_path):
+    what = exact(epochs=12, batch_size=2)
+    process = step(packed, tmp_path, dataclasses.replace(what, devices=2))
+    while not (tmp_path / "resume/last.ckpt").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    end = time.monotonic() + 20
+    while is_running(process.pid):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert_alike(run(packed, tmp_path, what), run(packed, tmp_path / "one", what))
+
+
+CONFIG = TINY | {
+    "scenarios": {
+        "models": ["transnuseg"], "modalities": ["sar"], "weightings": ["nw"], "levels": ["l2"], "recipes": ["paper"],
+        "seeds": [1],
+    },
+    "transnuseg": {"embed_dim": 12, "heads": [1, 2, 4], "drop_path": 0.0},
+    "training": {"epochs": 8, "batch_size": 4},
+    "scenes": [],
+}  # fmt: skip
+
+
+class Attempts:
+    """A run through SLURM whose training is hit again and again."""
+
+    def __init__(self, project: Project, cluster: Cluster, target: str) -> None:
+        self.folder, self.cluster = project.folder, cluster
+        environment = project.environment(SLURM_CONF=cluster.env["SLURM_CONF"])
+        with (self.folder / "run.txt").open("wb") as file:
+            self.run = subprocess.Popen(
+                project.command(target), cwd=self.folder, env=environment, stdout=file, stderr=subprocess.STDOUT
+            )
+
+    def wait_for(self, probe, what: str, seconds: float = 240):
+        end = time.monotonic() + seconds
+        while not (found := probe()):
+            assert time.monotonic() < end, f"{what}: not within {seconds} s"
+            time.sleep(0.1)
+        return found
+
+    def epochs(self, after: int = 0) -> int:
+        """How many epochs are behind the state; 0 until they are more than ``after``."""
+        with suppress(OSError, RuntimeError):
+            state = self.folder / f"results/resume/{EXACT}/last.ckpt"
+            done = len(torch.load(state, weights_only=True)["history"])
+            return done if done > after else 0
+        return 0
+
+    def hit(self, what: str, blow, after: int) -> int:
+        """Strike the running job once more epochs than ``after`` are done; nothing of it may be left. How many were."""
+        self.wait_for(lambda: self.epochs(after) or self.run.poll(), f"an epoch, then {what}")
+        assert self.run.poll() is None, (self.folder / "run.txt").read_text()[-5000:]
+        job = self.wait_for(lambda: self.cluster.job(f"train-{EXACT}"), "the job")
+        blow(job)
+        self.wait_for(lambda: self.gone(job), f"the end of job {job}", 60)
+        return self.epochs()
+
+    def gone(self, job: str) -> bool:
+        listed = self.cluster.ask("squeue", "-h", "-o", "%i", "-j", job, "-t", "R,CG").strip()
+        return not listed and not job_processes(job)
+
+
+def job_processes(job: str, node: str = "") -> list[int]:
+    """Those of Python in a job, on one of its nodes: the training's step and its tasks."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            of = (process / "environ").read_bytes().split(b"\0")
+            mine = f"SLURM_JOB_ID={job}".encode() in of and b"python" in (process / "cmdline").read_bytes()
+            if mine and (not node or f"SLURMD_NODENAME={node}".encode() in of):
+                found.append(int(process.name))
+    return found
+
+
+def kill_second_node(job: str) -> None:
+    for process in job_processes(job, "n2"):
+        with suppress(OSError):
+            os.kill(process, signal.SIGKILL)
+
+
+def test_two_nodes_of_slurm_survive_a_lost_task_and_a_cancelled_job(tmp_path):
+    """A task on the second node is killed, then the job is cancelled; each attempt goes on, the end is one device's."""
+    project = Project(tmp_path / "project", CONFIG)
+    history = f"results/scenarios/{EXACT}/history.csv"
+    project.run("results/statistics.json", "results/packed/header.json")
+    alone = shutil.copytree(project.folder, tmp_path / "alone")
+    profile = yaml.safe_load((project.folder / "profiles/slurm/config.yaml").read_text())
+    profile |= {"seconds-between-status-checks": 2, "latency-wait": 10}
+    profile["set-threads"] = {"train": 1}
+    profile["set-resources"]["train"] = {"partition": "cpu", "gpu": 0, "nodes": 2, "mem_mb": 3000, "runtime": 10}
+    (project.folder / "profiles/slurm/config.yaml").write_text(yaml.safe_dump(profile))
+    project.where = ("--workflow-profile", "profiles/slurm")
+    with started(nodes=2) as cluster:
+        story = Attempts(project, cluster, history)
+        try:
+            lost = story.hit("the task of the second node", kill_second_node, after=0)
+            cancelled = story.hit("the job", lambda job: cluster.ask("scancel", job), after=lost)
+            assert story.run.wait(300) == 0
+        finally:
+            story.run.kill()
+    logs = [path.read_text() for path in sorted((project.folder / "logs/slurm/train").glob("*.log"))]
+    assert len(logs) == 3 and cancelled > lost >= 1
+    assert "training on 2 devices of 2 nodes" in logs[0]
+    assert "a process of the 2 nodes was ended (srun: error: n2: task 1: Killed" in logs[0]
+    assert all("going on from the state" in log for log in logs[1:])
+    project.folder, project.where = alone, ("--cores", "2")
+    project.run(history)
+    found, expected = (pd.read_csv(folder / history) for folder in (tmp_path / "project", alone))
+    assert found["epoch"].tolist() == list(range(1, 9))
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-3)
