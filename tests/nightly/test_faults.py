@@ -310,7 +310,7 @@ def test_pixels_that_changed_between_index_and_pack_are_noticed(layer, root, tmp
     patches.write_patch_table([root], tmp_path / "t.parquet", tmp_path / "r.csv")
     bands, dtype = (12, np.float32) if layer == "msi" else (1, np.int32)
     write_tif(patch_file(root, layer, "42"), np.ones((bands, 128, 128), dtype))
-    said = rf"{patch_file(root, layer, '42')}.* has changed since it was indexed: other pixels; .* --forcerun index"
+    said = rf"{patch_file(root, layer, '42')}.*: other pixels; .*changed since it was indexed.* --forcerun index"
     with pytest.raises(DataError, match=said):
         store.pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
     assert list((tmp_path / "out").iterdir()) == []
