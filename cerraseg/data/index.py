@@ -112,7 +112,7 @@ def find_patches(roots: Sequence[str | Path]) -> dict[str, dict[str, Path]]:
                 if known != path:
                     raise DataError(f"{known} and {path} have the same id {id_!r}; rename or move one of them")
     if not files:
-        raise DataError(f"{', '.join(map(str, roots))}: the folders hold no .tif file; expected one a patch and layer")
+        raise DataError(f"{', '.join(map(str, roots))}: the folders hold no .tif file; expected one per patch and layer")
     return dict(sorted(files.items()))
 
 
@@ -140,7 +140,7 @@ def _inspect(id_: str, files: dict[str, str], layers: Sequence[str]) -> dict[str
     if _escape_formula(id_) != id_ or not id_.isprintable():
         raise DataError(f"its id {id_!r} would be a formula in a table; expected letters and digits: rename its files")
     if missing := [layer for layer in layers if layer not in files]:
-        raise DataError(f"no {' and no '.join(missing)} file; expected one file a patch in every layer folder")
+        raise DataError(f"no {' and no '.join(missing)} file; expected one file per patch in every layer folder")
     edges = {layer: files.get(layer, "") for layer in map(edge_layer, levels_of(layers))}
     row: dict[str, Any] = {"id": id_, **{layer: files[layer] for layer in layers}}
     arrays: list[NDArray[Any]] = []

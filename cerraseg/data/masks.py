@@ -10,9 +10,9 @@ Mask = NDArray[np.uint8]
 
 
 def derive_edges(mask: Mask) -> Mask:
-    """Edges of a mask (..., H, W): 1 where one of the four neighbours has another class, else 0.
+    """Derive the edges of a mask (..., H, W): 1 where one of the four neighbours has another class, else 0.
 
-    Pixels to ignore (255) stay so and make no edge of their neighbours.
+    Ignored pixels (255) stay ignored and make no edge of their neighbours.
     """
     edges = np.zeros(mask.shape, np.uint8)
     for here, there in (

@@ -35,7 +35,7 @@ _INDEX_AGAIN = "it has changed since it was indexed: run the index step again (s
 
 @dataclass(frozen=True)
 class Header:
-    """What the packed arrays hold: how many patches, which bands and mask layers, digests of ids and of pixels."""
+    """Number of packed patches, bands and mask layers in order, and digests of the ids and of the pixels."""
 
     patches: int
     bands: tuple[str, ...]
@@ -59,7 +59,7 @@ class Store:
     header: Header
 
     def channels(self, modality: str) -> slice:
-        """The bands of a modality as a slice of the second axis of ``images``.
+        """Return the bands of a modality as a slice of the second axis of ``images``.
 
         Raises:
             DataError: if the store lacks one of the bands.
@@ -71,7 +71,7 @@ class Store:
         return slice(start, start + len(wanted))
 
     def layer(self, layer: str) -> int:
-        """The index of a level (``l1``) or of its edges (``edge_l1``) on the second axis of ``masks``.
+        """Return the index of a level (``l1``) or of its edges (``edge_l1``) on the second axis of ``masks``.
 
         Raises:
             DataError: if the store lacks the layer.
@@ -82,19 +82,19 @@ class Store:
 
 
 def digest(texts: Iterable[str]) -> str:
-    """Short hash of texts in order: of the ids, by which arrays and tables know that they belong together."""
+    """Return a short hash of texts in order, by which arrays and tables of the same patches are recognised."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:
-    """Map a step's ``.npy`` file read-only; nothing in it is ever unpickled.
+    """Map a step's ``.npy`` file read-only, without unpickling anything.
 
     Raises:
         DataError: if it is cut short, holds no numbers, or does not hold so many ``patches``.
     """
     try:
         array: NDArray[Any] = np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except Exception as error:  # numpy evaluates the header, and a damaged one makes it trip over anything
+    except Exception as error:  # of any type: numpy evaluates the header, which may be damaged
         raise DataError(f"{path}: no whole array of numbers ({error}); expected what a step wrote: {_REMOVE}") from None
     if patches not in (None, len(array)):
         raise DataError(f"{path}: {len(array)} patches; expected {patches}, as the split table has: {_REMOVE}")

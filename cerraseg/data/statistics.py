@@ -1,4 +1,4 @@
-"""What the training split looks like: band statistics to normalise by, class counts and class weights for the loss."""
+"""Statistics of the training split: of the bands, to normalise by, and class counts and class weights for the loss."""
 
 import json
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ def write_statistics(table: str | Path, split: str | Path, store: Store, path: s
     """Write the statistics of the training split as JSON.
 
     ``bands``: band → min, max, mean, std over all training pixels, in the units of the files. ``levels``: level →
-    ``counts`` and ``class_weights`` by class id. No image is read twice and no mask at all: counts come from the table.
+    ``counts`` and ``class_weights`` by class id. Counts come from the patch table.
 
     Raises:
         DataError: if the training split holds no labelled pixel of a level.
@@ -40,7 +40,7 @@ def write_statistics(table: str | Path, split: str | Path, store: Store, path: s
 
 
 def read_bands(path: str | Path) -> dict[str, dict[str, float]]:
-    """Band → min, max, mean and std, of a file of :func:`write_statistics`."""
+    """Read band → min, max, mean and std from a file of :func:`write_statistics`."""
     try:
         bands: dict[str, dict[str, float]] = json.loads(Path(path).read_text())["bands"]
         return {band: {name: float(value) for name, value in of.items()} for band, of in bands.items()}
@@ -49,12 +49,12 @@ def read_bands(path: str | Path) -> dict[str, dict[str, float]]:
 
 
 def class_counts(table: pd.DataFrame, level: str) -> NDArray[np.int64]:
-    """Labelled pixels of each class of ``level`` over the rows of the patch table: (classes,) int64."""
+    """Count the labelled pixels of each class of ``level`` over the rows of the patch table: (classes,) int64."""
     return table[count_columns(level)].sum().to_numpy(np.int64)
 
 
 def class_weights(counts: NDArray[np.int64], level: str) -> NDArray[np.float64]:
-    """The published class weights: 1 / frequency, divided by the largest; 0 for a class without pixels.
+    """Compute the published class weights: 1 / frequency, divided by the largest; 0 for a class without pixels.
 
     Args:
         counts: training pixels by class id, (classes,).
@@ -78,7 +78,7 @@ def class_weights(counts: NDArray[np.int64], level: str) -> NDArray[np.float64]:
 
 
 def band_statistics(store: Store, rows: NDArray[np.int64], threads: int = 1) -> dict[str, dict[str, float]]:
-    """Minimum, maximum, mean and standard deviation of each band over the patches in ``rows``.
+    """Compute minimum, maximum, mean and standard deviation of each band over the patches in ``rows``.
 
     The same to the last bit for any number of threads.
     """
@@ -95,12 +95,12 @@ def band_statistics(store: Store, rows: NDArray[np.int64], threads: int = 1) -> 
 def _moments(images: NDArray[np.float32], rows: NDArray[np.int64]) -> tuple[Any, ...]:
     """Pixels of a band, and by band mean, sum of squared deviations, minimum and maximum, of the patches in ``rows``.
 
-    A patch at a time, which the processor's cache holds.
+    Patch by patch, as one fits into the processor's cache.
     """
     bands, height, width = images.shape[1:]
     size = height * width
     wide = np.empty((bands, size))
-    # By line: BLAS shares products of over 10,000 numbers out to threads, whose number shows in the last digit.
+    # By line: BLAS splits products of over 10,000 numbers among threads, whose number changes the last digit.
     lines = wide.reshape(bands, height, width)
     mean, squares = np.empty((2, len(rows), bands))
     low, high = np.full(bands, np.inf, np.float32), np.full(bands, -np.inf, np.float32)

@@ -10,7 +10,7 @@ from cerraseg.core.errors import DataError
 
 
 def read_patch_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """The patch table, or some columns of it.
+    """Read the patch table, or some columns of it.
 
     Raises:
         DataError: if it is none, or lacks a column.
@@ -18,13 +18,13 @@ def read_patch_table(path: str | Path, columns: list[str] | None = None) -> pd.D
     try:
         table = pd.read_parquet(path, columns=columns)
         table.select_dtypes("str").to_numpy(object)  # a damaged text is else found at its first use
-    except Exception as error:  # a damaged file makes the readers trip over anything
+    except Exception as error:  # of any type, where the file is damaged
         raise DataError(f"{path}: cannot be read as a patch table ({error}); run the index step again") from None
     return table
 
 
 def read_split(path: str | Path) -> pd.DataFrame:
-    """A split table (id, split and further columns) as texts; an id such as ``NA`` is one.
+    """Read a split table (id, split and further columns) as texts; an id such as ``NA`` is a text, too.
 
     Raises:
         DataError: if it is none.
@@ -39,6 +39,6 @@ def read_split(path: str | Path) -> pd.DataFrame:
 
 
 def rows_of(split: str | Path, patches: str) -> NDArray[np.int64]:
-    """Rows of the packed arrays that hold a part of the split (``train``, ``validation``, ``test``) or ``all``."""
+    """Return the rows of the packed arrays that hold a part of the split (``train``, ``validation``, ``test``) or ``all``."""
     parts = read_split(split)["split"]
     return np.flatnonzero((parts == patches).to_numpy() | (patches == "all"))

@@ -17,7 +17,7 @@ _FOREST_FROM = -0.12  # a parcel with more wildness than this (about N(0, 1)) wa
 
 
 def landscape(salt: Salts, window: Window) -> Ground:
-    """What stands on every pixel of ``window``: equal salts give equal ground, whichever window shows it."""
+    """Make the ground of ``window``: equal salts give equal ground, whichever window contains it."""
     wet, gallery = water(salt, window)
     ground = _parcels(salt, window)
     ground.l2[gallery & (ground.l2 != DF)] = V1

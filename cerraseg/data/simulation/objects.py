@@ -1,4 +1,4 @@
-"""What people put on the simulated Cerrado: plantations, crops, clearings, lakes, towns, mines and built yards.
+"""Objects on the simulated Cerrado: plantations, crops, clearings, lakes, towns, mines and built yards.
 
 Sites belong to *neighbourhoods* of 640 × 640 px, each drawn by its own generator, and give every class its floor there.
 """

@@ -26,7 +26,7 @@ from cerraseg.data.simulation.spectra import images
 from cerraseg.core.taxonomy import LEVELS, MSI_BANDS, PARENTS, SAR_BANDS
 from cerraseg.core.processes import process_map
 
-_PAD = 1  # px around a block that the blur and the edges look at; both are written for 1
+_PAD = 1  # px around a block that blur and edges need; both are written for 1
 PIXEL = 8.983e-5  # degrees: 10 m on the ground
 ORIGIN = (-48.2, -6.0)  # degrees east and north: the Bico do Papagaio
 _BLOCK = 512  # px: about the side of ground that is rendered at once
@@ -147,7 +147,7 @@ def _write_block(folder: Path, seed: int, size: int, drift: float, block: _Block
 
 
 def _write_tif(path: Path, image: npt.NDArray[np.generic], bands: tuple[str, ...], grid: Affine) -> None:
-    """Write a GeoTIFF by way of memory, as GDAL does not tell of a disk that is full."""
+    """Write a GeoTIFF by way of memory, as GDAL may not report a full disk."""
     count, height, width = image.shape
     profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": image.dtype}
     with MemoryFile() as memory:

@@ -52,7 +52,7 @@ def _rivers(salt: Salts, window: Window) -> tuple[Floats, Floats]:
 
 
 def _span(low: Points, high: Points, start: int) -> slice:
-    """The rows or columns, counted from ``start``, that hold everything from ``low`` to ``high``."""
+    """Rows or columns from ``low`` to ``high``, counted from ``start``."""
     return slice(max(int(low.min()) - start, 0), max(int(high.max()) + 2 - start, 0))
 
 

@@ -1,4 +1,4 @@
-"""The words in which the simulated ground is described: windows, layers, class ids and coordinates in px of 10 m."""
+"""Types of the simulated ground: windows, layers, class ids and coordinates in px of 10 m."""
 
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ class Window(NamedTuple):
 
 
 class Ground(NamedTuple):
-    """What stands on a window (H, W): L2 class ids uint8; float32: growth stage about 0-1, tone of the field and
+    """The ground of a window (H, W): L2 class ids uint8; float32: growth stage about 0-1, tone of the field and
     texture about N(0, 1)."""
 
     l2: npt.NDArray[np.uint8]
@@ -38,7 +38,7 @@ class Ground(NamedTuple):
 
 
 class Salts(NamedTuple):
-    """What the noise of one scene is hashed with, a number a field; ``entropy`` is the seed and the scene's number."""
+    """Numbers with which the noise fields of one scene are hashed; ``entropy`` is the seed and the scene's number."""
 
     entropy: tuple[int, int]
     wild: int

@@ -30,7 +30,7 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
 
     Args:
         table: patch table (Parquet).
-        splits: split tables, each over the rows of the patch table: one, or one a fold.
+        splits: split tables, each over the rows of the patch table: one, or one per fold.
         path: file to write.
 
     Raises:
@@ -62,7 +62,7 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
 
 
 def nearest(places: Places, of: Ints, among: Ints, within: float = np.inf) -> tuple[Floats, Floats]:
-    """Gap of each patch ``of`` to the nearest ``among`` others, and distance of its centre to the nearest centre, in m.
+    """Measure the gap of each patch ``of`` to the nearest ``among`` others, and distance of its centre to the nearest centre, in m.
 
     The nearest is found on one plane, :attr:`Places.plane`, and its distance measured on the ground. Gaps above
     ``within`` m are infinite.
@@ -78,7 +78,7 @@ def nearest(places: Places, of: Ints, among: Ints, within: float = np.inf) -> tu
 
 
 def connected(places: Places, within: float) -> Ints:
-    """Number each patch by its site: patches whose gap is at most ``within`` m are of one, as are those they lead to.
+    """Number each patch by its site: patches whose gap is at most ``within`` m share a site.
 
     Single linkage. A site's number is the smallest row among its patches.
     """
@@ -108,7 +108,7 @@ def _join(numbers: Ints, pairs: Ints) -> None:
 
 
 def gaps(places: Places, first: Ints, second: Ints) -> Floats:
-    """Gap in m between the rectangles of each pair of patches; 0 where they touch or overlap.
+    """Measure the gap in m between the rectangles of each pair of patches; 0 where they touch or overlap.
 
     In their own coordinate system where they share a metric one, else on the ground.
     """

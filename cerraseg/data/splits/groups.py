@@ -14,7 +14,7 @@ Names = NDArray[np.str_]
 
 
 def blocks(places: Places, block_km: float) -> Names:
-    """The block that holds each patch's centre, as ``EPSG:32723/45/-12``: system, column and row of the cell, (N,).
+    """Return the block that holds each patch's centre, as ``EPSG:32723/45/-12``: system, column and row of the cell, (N,).
 
     Cells are squares of ``block_km`` km in the patch's own system where that is metric, else in its UTM zone.
     """
@@ -38,16 +38,16 @@ def _metric_centres(places: Places) -> tuple[Names, Floats, Floats]:
 
 
 def outline(block: str) -> tuple[str, Ints]:
-    """System of a block of :func:`blocks`, and the columns and rows of its corners in blocks, (4, 2)."""
+    """Return the coordinate system of a block of :func:`blocks`, and the columns and rows of its corners in blocks, (4, 2)."""
     system, column, row = block.rsplit("/", 2)
     corner = np.array([int(column), int(row)])
     return system, corner + np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
 
 
 def sites(places: Places, gap_km: float) -> Names:
-    """The site of each patch, ``site 1`` onwards in the order of their first patches, (N,).
+    """Return the site of each patch, ``site 1`` onwards in the order of their first patches, (N,).
 
-    Two patches are of one site if the gap between them is at most ``gap_km`` km, and so are all that they lead to.
+    Two patches are of one site if the gap between them is at most ``gap_km`` km, and so are all that further such pairs connect.
     """
     numbers = np.unique(connected(places, 1000 * gap_km), return_inverse=True)[1]
     return np.array([f"site {number + 1}" for number in numbers.tolist()])

@@ -1,4 +1,4 @@
-"""Splits by place: whole blocks or sites go to a part, stratified by class; a buffer keeps training away."""
+"""Splits by place: whole blocks or sites go to a part, stratified by class; a buffer separates training from the others."""
 
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -19,7 +19,7 @@ from cerraseg.data.splits.stratify import share_out
 from cerraseg.core.taxonomy import LEVELS
 
 BUFFER = "buffer"
-"""The part of patches that lie too near to validation or test patches to train: used by nobody."""
+"""The part of training patches that lie too near to validation or test patches; they are not used."""
 
 Parts = NDArray[np.str_]
 Columns = dict[str, Sequence[object]]
@@ -64,7 +64,7 @@ def by_sites(
     fixed = {part: _sites_of(patches.paths, names, part, patterns) for part, patterns in given.items() if patterns}
     if len(fixed) == 2 and (both := np.intersect1d(fixed["test"], fixed["validation"])).size:
         raise DataError(
-            f"split: test_sites and validation_sites both fit {', '.join(map(str, both))}; expected one part a site: "
+            f"split: test_sites and validation_sites both fit {', '.join(map(str, both))}; expected one part per site: "
             "change the patterns, or site_gap_km, by which patches are of one site"
         )
     return in_groups(patches, names, *shares_and_seeds, fixed=fixed, **limits)

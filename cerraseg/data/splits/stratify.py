@@ -1,4 +1,4 @@
-"""Share groups of patches out to parts, whole, so that each part gets its share of every class and of the patches.
+"""Assign whole groups of patches to parts, so that each part gets its share of every class and of the patches.
 
 First iterative stratification, here with pixels in place of labels and groups in place of samples: K. Sechidis,
 G. Tsoumakas and I. Vlahavas, "On the Stratification of Multi-label Data", Machine Learning and Knowledge Discovery in
@@ -24,7 +24,7 @@ _FAULT = 100.0  # what a part without patches, or off by more than the tolerance
 
 
 class Partition:
-    """What is shared out to P parts: the weight of each of G groups, by class and in patches, and the wanted shares.
+    """The division of G groups into P parts: weights of the groups, by class and in patches, and the wanted shares.
 
     Args:
         counts: pixels of each class in each group, (G, K).
@@ -87,9 +87,9 @@ def share_out(
     random: np.random.Generator,
     holders: Sequence[int] | None = None,
 ) -> Ints:
-    """The part of each group, (G,) from 0 to P - 1; see :class:`Partition` for the arguments. ``holders`` are 1 each.
+    """Assign each group to a part: (G,) from 0 to P - 1.
 
-    The same generator gives the same parts.
+    For the arguments see :class:`Partition`; ``holders`` are 1 each by default. The same generator gives the same parts.
     """
     task = Partition(counts, patches, shares, holders or [1] * len(shares), tolerance)
     tries = [_refined(task, _stratified(task, random)) for _ in range(max(1, min(_TRIES, _EFFORT // len(patches))))]
