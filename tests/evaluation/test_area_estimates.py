@@ -1,9 +1,5 @@
 """Estimates against the published example, exact cases and plain loops; the table by hand, as a file and from steps."""
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +13,6 @@ from cerraseg.evaluation.area_estimates import estimate, intervals
 from cerraseg.report.map_description import SceneMap, write_areas
 
 L1 = LEVELS["l1"]
-SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 HECTARE = 0.01 / 0.9996**2  # of a pixel of 10 m on the central meridian
 
 # Olofsson et al. 2014, table 8: rows map, columns reference; deforestation, forest gain, stable forest and non-forest.
@@ -204,31 +199,17 @@ def test_unreadable_tables(tmp_path, text):
         area_estimates.read_area_table(path)
 
 
-def run(script, tmp_path, **inputs):
-    output = tmp_path / f"{script}.csv"
-    stub = SimpleNamespace(
-        input=SimpleNamespace(**{name: str(path) for name, path in inputs.items()}),
-        output=SimpleNamespace(areas=str(output)),
-        params=SimpleNamespace(scenario={"level": "l1"}),
-        log=[str(tmp_path / "log.txt")],
-    )
-    runpy.run_path(str(SCRIPTS / f"{script}.py"), init_globals={"snakemake": stub}, run_name="__main__")
-    return area_estimates.read_area_table(output)
-
-
 @pytest.fixture
 def patches(counts, tmp_path):
     np.savez_compressed(tmp_path / "patches.npz", ids=np.array(["1", "2", "3"]), confusion=counts)
     return tmp_path / "patches.npz"
 
 
-def test_step_of_a_mosaic_sums_its_maps(scene, patches, tmp_path):
-    for crs in ("epsg32722", "epsg32723"):
-        write_map(tmp_path / f"mosaic/prediction_{crs}.tif", np.zeros((10, 10), np.uint8))
-    write_map(tmp_path / "mosaic/confidence_epsg32722.tif", np.full((10, 10), 99, np.uint8))
-    table = run("areas", tmp_path, mosaic=tmp_path / "mosaic", patches=patches)
+def test_maps_of_a_mosaic_are_summed(counts, tmp_path):
+    maps = [write_map(tmp_path / f"{crs}.tif", np.zeros((10, 10), np.uint8)) for crs in ("a", "b")]
+    table = area_estimates.area_table(maps, counts, L1, area_estimates.TEST_PATCHES)
     assert table["pixels"].tolist() == [200, 0, 0, 0, 0, 0, 0, 200]
-    assert (table["basis"] == "test patches").all() and table["sample_pixels"].iloc[-1] == 24
+    assert table["sample_pixels"].iloc[-1] == 24
     assert table["adjusted_hectares"].iloc[0] == pytest.approx(0.8 * 200 * HECTARE, abs=1e-4)
 
 

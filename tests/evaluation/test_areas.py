@@ -99,7 +99,7 @@ def test_the_maps_of_the_workflow_with_their_holes(tmp_path):
     with new_map(tmp_path / "map.tif", shape=(2500, 4500), crs="EPSG:32722", transform=NORTH_UP, classes=L1) as draft:
         draft.write(1, 2, values)
     pixels, hectares = mapped_areas([tmp_path / "map.tif"], L1)
-    assert pixels.tolist() == draft.counts.tolist()
+    assert pixels.tolist() == draft.counts[:7].tolist()
     assert hectares == pytest.approx(pixels * 0.01 / 0.9996**2, rel=1e-4)
 
 
