@@ -173,11 +173,14 @@ class Experiment:
         found = {kind: self.scenes[name][kind] for kind in kinds if kind in self.scenes[name]}
         return {kind: path for kind, path in found.items() if path in self.simulated.values() or Path(path).is_file()}
 
+    def is_simulated(self, name: str) -> bool:
+        """Return whether the run makes the scene's images."""
+        scene = self.scenes[name]
+        return scene.get("msi", scene.get("sar")) in self.simulated.values()
+
     def scene_label(self, name: str) -> str:
         """Return what figures call the scene's data."""
-        scene = self.scenes[name]
-        simulated = scene.get("msi", scene.get("sar")) in self.simulated.values()
-        return self.label if simulated else f"scene {name}, models trained on {self.label}"
+        return self.label if self.is_simulated(name) else f"scene {name}, models trained on {self.label}"
 
 
 @cache

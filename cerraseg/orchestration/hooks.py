@@ -15,6 +15,7 @@ from cerraseg.core.errors import CerraSegError
 from cerraseg.core.layout import SOURCE
 from cerraseg.core.storage import ensure_folder
 from cerraseg.orchestration.provenance import crate
+from cerraseg.orchestration.provenance.write_crate import write_crate
 
 _SLURM = SOURCE / "profiles/slurm"
 
@@ -61,7 +62,7 @@ def finish(workflow: Any, config: Mapping[str, Any], began: str, *, completed: b
     if workflow.touch:
         return
     try:
-        crate.write_crate(config, began, completed)
+        write_crate(config, began, completed)
     except (CerraSegError, OSError) as error:
         print(f"{crate.NAME} could not be written: {error}", file=sys.stderr)
     called = os.environ.keys() & {"DVC_STAGE", "CERRASEG_TRACKING"}

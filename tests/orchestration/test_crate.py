@@ -10,6 +10,7 @@ from rocrate.rocrate import ROCrate
 from cerraseg.core.errors import CerraSegError, DataError
 from cerraseg.orchestration.provenance import crate, lineage, reproduce
 from cerraseg.orchestration.provenance.content import content
+from cerraseg.orchestration.provenance.write_crate import PROFILES, write_crate
 from cerraseg.orchestration.step import step
 
 CONFIG = {"results": "results", "source": "local", "tune": {"storage": "postgresql://me:secret@host/db"}, "roots": []}
@@ -45,7 +46,7 @@ def run(rule, output, input=(), file=None, text="hello", **params):
 
 
 def finish(completed=True):
-    crate.write_crate(CONFIG, crate.now(), completed)
+    write_crate(CONFIG, crate.now(), completed)
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +67,7 @@ def described(path=MAP):
 
 def test_the_crate_follows_the_profile(results):
     read = ROCrate(results)
-    assert [part.id for part in read.root_dataset["conformsTo"]] == list(crate.PROFILES)
+    assert [part.id for part in read.root_dataset["conformsTo"]] == list(PROFILES)
     assert read.mainEntity["programmingLanguage"].id.endswith("#snakemake")
     action = read.dereference(crate.RUN)
     assert action["actionStatus"].endswith("CompletedActionStatus") and action["instrument"] is read.mainEntity
@@ -148,6 +149,6 @@ def test_folders_are_hashed_by_names_and_content_without_hidden_files():
 
 @pytest.mark.parametrize("folder", ["/somewhere/mine", "../mine"])
 def test_nothing_is_simulated_over(tmp_path, folder):
-    crate.write_crate(CONFIG | {"source": "simulate", "simulate": {"folder": folder}}, crate.now(), True)
+    write_crate(CONFIG | {"source": "simulate", "simulate": {"folder": folder}}, crate.now(), True)
     with pytest.raises(CerraSegError, match=r"simulate\.folder"):
         reproduce.make_again(*lineage.find_result(Path(BEST)), tmp_path / "again")

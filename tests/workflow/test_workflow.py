@@ -246,19 +246,19 @@ def test_second_run_does_nothing(project):
     ("module", "expected"),
     [
         (
-            "losses",
+            "training/losses",
             {"train": 1, "curves": 1, "predict": 1, **dict.fromkeys(AFTER_PREDICTION + MAPS, 1), **LAST},
         ),
         (
-            "cog",
+            "geo/cog",
             {"mosaic": 2, "areas": 2, "truth": 1, "scenario_figures": 2, "scene": 1, "overview": 1}
             | {**dict.fromkeys(MAPS, 2), "simulate_scene": 1, "default": 1},
         ),
         (
-            "bootstrap",
+            "evaluation/bootstrap",
             {"evaluate": 2, "areas": 2, "describe_map": 2, "scenario_figures": 2, "model_card": 2, **LAST},
         ),
-        ("logs", {}),
+        ("core/logs", {}),
     ],
 )
 def test_edited_module_reruns_what_depends_on_it(project, module, expected):
@@ -282,6 +282,39 @@ def test_edited_scenario_or_setting_reruns_only_its_jobs(project):
         project.configure(TINY | {"scenarios": TINY["scenarios"] | {"extra": []}})
         assert project.planned() == {"split_figures": 1, **LAST}
     finally:
+        project.configure(TINY)
+
+
+@pytest.mark.parametrize(
+    ("lost", "again"),
+    [
+        ("manifest.json", {"simulate", "index", "split", "pack"}),
+        ("patches.parquet", {"index", "split", "pack"}),
+        (f"scenarios/{TUNED}/last.pt", {"train", "predict", "evaluate"}),
+        (f"scenarios/{TUNED}/prediction.npy", {"predict", *AFTER_PREDICTION, "benchmark"}),
+        (f"scores/{TUNED}/patches.npz", {"evaluate", "areas", "describe_map", "benchmark"}),
+        ("scenes/unseen/scene.json", {"scene", "describe_map", "overview"}),
+    ],
+)
+def test_what_a_failed_job_took_along_is_made_again(project, lost, again):
+    """With all that follows from it: Snakemake removes what a job had made before when that job starts and fails."""
+    aside = project.folder / "aside"
+    (project.folder / "results" / lost).rename(aside)
+    try:
+        assert again <= project.planned().keys()
+    finally:
+        aside.rename(project.folder / "results" / lost)
+
+
+def test_a_scene_is_simulated_again_with_what_follows_when_its_settings_change(project):
+    try:
+        project.configure(TINY | {"simulate": TINY["simulate"] | {"scene": {"width": 231, "height": 150}}})
+        for path in (project.folder / "data/simulated/scene").iterdir():
+            path.rename(path.with_suffix(".aside"))  # as a job does that is killed
+        assert {"simulate_scene", "scene", *MAPS} <= project.planned().keys()
+    finally:
+        for path in (project.folder / "data/simulated/scene").glob("*.aside"):
+            path.rename(path.with_suffix(".tif"))
         project.configure(TINY)
 
 

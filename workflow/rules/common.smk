@@ -193,6 +193,15 @@ def pretrained(id_):
     return {"pretrained": ancient(file)} if file else {}
 
 
+SIMULATED_SCENE = config["simulate"]["scene"] | {"drift": config["simulate"]["drift"]}
+
+
+def simulated_by(scene):
+    """Code and settings that simulate the scene; nothing of other scenes."""
+    simulated = RUN.is_simulated(scene)
+    return [package_digest("simulate_scene"), SIMULATED_SCENE] if simulated else []
+
+
 def checkpoint_to_adopt(id_):
     """The user's own checkpoint, or the list of the released ones."""
     own = config["checkpoints"].get(id_)

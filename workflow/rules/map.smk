@@ -124,8 +124,6 @@ rule geotiffs:
         "../scripts/geotiffs.py"
 
 
-SIMULATED_SCENE = config["simulate"]["scene"] | {"drift": config["simulate"]["drift"]}
-
 if RUN.simulated:
 
     rule simulate_scene:
@@ -165,6 +163,8 @@ rule scene:
         resampling=config["maps"]["resampling"],
         check_scale=config["maps"]["check_scale"],
         label=by_scene(RUN.scene_label),
+        # Of the images themselves, which a colleague who has the maps from DVC need not have, nothing is asked.
+        simulated=by_scene(simulated_by),
     script:
         "../scripts/scene.py"
 

@@ -108,6 +108,11 @@ rule adopt:
         "../scripts/adopt.py"
 
 
+WORKERS = expand(
+    results("tune/worker_{worker}.json"), worker=range(1, TUNE["workers"] + 1)
+)
+
+
 rule trials:
     input:
         unpack(searched(data_to_search)),
@@ -138,11 +143,9 @@ rule trials:
         "../scripts/trials.py"
 
 
-rule tune:  # on demand: snakemake tune
+rule search:  # on demand: snakemake tune
     input:
-        workers=expand(
-            results("tune/worker_{worker}.json"), worker=range(1, TUNE["workers"] + 1)
-        ),
+        workers=WORKERS,
     output:
         trials=results("tune/trials.csv"),
         best=results("tune/best.yaml"),
@@ -150,17 +153,17 @@ rule tune:  # on demand: snakemake tune
         slices=results("tune/slices.svg"),
         importances=results("tune/importances.svg"),
     log:
-        logs("tune"),
+        logs("search"),
     benchmark:
-        timings("tune")
+        timings("search")
     conda:
         CONDA_LIGHT
     params:
-        code=package_digest("tune"),
+        code=package_digest("search"),
         scenario=TUNE["scenario"],
         space=TUNE["space"],
         storage=storage_of(config),
         config={key: value for key, value in config.items() if key != "tune"},
         label=RUN.label,
     script:
-        "../scripts/tune.py"
+        "../scripts/search.py"
