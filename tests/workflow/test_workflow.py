@@ -290,7 +290,7 @@ def test_edited_scenario_or_setting_reruns_only_its_jobs(project):
     [
         ("manifest.json", {"simulate", "index", "split", "pack"}),
         ("patches.parquet", {"index", "split", "pack"}),
-        (f"scenarios/{TUNED}/last.pt", {"train", "predict", "evaluate"}),
+        (f"models/{TUNED}/last.pt", {"train", "predict", "evaluate"}),
         (f"scenarios/{TUNED}/prediction.npy", {"predict", *AFTER_PREDICTION, "benchmark"}),
         (f"scores/{TUNED}/patches.npz", {"evaluate", "areas", "describe_map", "benchmark"}),
         ("scenes/unseen/scene.json", {"scene", "describe_map", "overview"}),
