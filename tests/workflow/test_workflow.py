@@ -20,6 +20,8 @@ from cerraseg.data.masks import derive_edges
 from cerraseg.evaluation import benchmark
 from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
 from cerraseg.models import checkpoint
+from cerraseg.orchestration.provenance import lineage
+from cerraseg.orchestration.provenance.crate import RUN, references
 from cerraseg.training import plan, train
 
 AFTER_PREDICTION = ("evaluate", "mosaic", "areas", "geotiffs", "scenario_figures", "model_card")
@@ -92,6 +94,17 @@ def test_everything_is_there(project):
             assert {path.name for path in (folder / "patches" / patches).glob("*.tif")} == names
         card = (folder / "model_card.md").read_text()
         assert "simulated landscape" in card and f"{tabled:.2f}" in card and str(project.folder) not in card
+
+
+def test_the_crate_knows_where_every_result_comes_from(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    crate, id_ = lineage.find_result(project.folder / f"results/scores/{TUNED}/metrics.json")
+    assert crate.entities[RUN]["actionStatus"].endswith("CompletedActionStatus")
+    lines = list(lineage.describe(crate, id_))
+    assert lines[0].endswith("metrics.json: unchanged since") and not any(lineage.CHANGED in line for line in lines)
+    assert any(line.endswith("manifest.json: by simulate, unchanged since") for line in lines)
+    made = set(references([crate.entities[RUN]["result"]]))
+    assert {"overview.html", f"models/{TUNED}/checkpoint.pt", "truth/", f"scenes/unseen/{RELEASED}/item.json"} <= made
 
 
 def test_edges_are_mapped_and_scored(project):
