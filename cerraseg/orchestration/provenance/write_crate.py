@@ -88,8 +88,9 @@ def _entities(results: Path, former: Mapping[str, Entity]) -> dict[str, Entity]:
         found |= {id_: _file(id_, path) for id_, path in outputs.items()}
         read |= inputs
     for id_, path in read.items():
-        made_before = id_ in former and not id_.startswith("#")
-        found.setdefault(id_, former[id_] if made_before else _file(id_, path))
+        if id_ not in found:
+            made_before = id_ in former and not id_.startswith("#")
+            found[id_] = former[id_] if made_before else _file(id_, path)
     for id_, job in list(jobs.items()):
         needed = references(job[key] for key in ("instrument", "object", "result"))
         if all(key.startswith("#") or (results / key).exists() for key in references([job["result"]])):
