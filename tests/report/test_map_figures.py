@@ -102,17 +102,14 @@ def test_coordinates_stand_at_the_left_and_below(tmp_path, monkeypatch, names, e
     assert [name for name, panel in axes.items() if panel.get_ylabel() == "northing (metre)"] == north
 
 
-def test_degrees_are_drawn_as_they_are_on_the_ground(tmp_path, monkeypatch):
-    path = write_map(tmp_path / "map.tif", np.zeros((100, 100), np.uint8), "EPSG:4326")
-    axes = named(panels(monkeypatch, tmp_path / "a.png", path, L1))["prediction"]
+def test_aspect_and_marks_are_those_of_the_ground(tmp_path, monkeypatch):
+    mask = np.zeros((100, 100), np.uint8)
+    axes = named(panels(monkeypatch, tmp_path / "a.png", write_map(tmp_path / "a.tif", mask, "EPSG:4326"), L1))
+    axes = axes["prediction"]
     assert axes.get_aspect() == pytest.approx(1 / np.cos(np.radians(30.005)), rel=0.006)  # a sphere's; Earth is flatter
     box = axes.get_window_extent()
-    assert box.height / box.width == pytest.approx(axes.get_aspect(), rel=1e-6)
-
-
-def test_without_crs_there_are_no_marks(tmp_path, monkeypatch):
-    path = write_map(tmp_path / "map.tif", np.zeros((60, 80), np.uint8), None)
-    axes = named(panels(monkeypatch, tmp_path / "a.png", path, L1))["prediction"]
+    assert box.height / box.width == pytest.approx(axes.get_aspect(), rel=1e-6) and len(axes.artists) == 2
+    axes = named(panels(monkeypatch, tmp_path / "b.png", write_map(tmp_path / "b.tif", mask, None), L1))["prediction"]
     assert axes.get_aspect() == 1 and not axes.artists and axes.get_xlabel() == "longitude (no CRS)"
 
 
