@@ -53,7 +53,7 @@ def assert_complete(folder: Path) -> None:
 def failure(folder: Path, version: int | None = 1) -> str:
     with pytest.raises(DownloadError) as caught:
         download_kaggle(DATASET, version, folder)
-    assert DATASET in str(caught.value) and "`source: local`" in str(caught.value)
+    assert DATASET in str(caught.value)
     return str(caught.value)
 
 
@@ -117,34 +117,22 @@ def test_a_damaged_archive_is_removed(kaggle: Kaggle, tmp_path: Path, damage: di
 
 
 def test_an_entry_cannot_leave_the_folder(kaggle: Kaggle, tmp_path: Path) -> None:
-    kaggle.archive = zip_of({**FILES, "../../../../../../evil.tif": b"", "/evil_too.tif": b""})
-    (root,) = download_kaggle(DATASET, 1, tmp_path / "data")
-    assert all(path.is_relative_to(root.parent) for path in tmp_path.rglob("evil*"))
-
-
-def test_another_dataset_is_refused(kaggle: Kaggle, tmp_path: Path) -> None:
-    kaggle.archive = zip_of({"cats/1.jpg": b""})
-    with pytest.raises(DownloadError, match=r"no folder msi_images or opt_images .* found cats"):
-        download_kaggle(DATASET, 1, tmp_path / "data")
+    kaggle.archive = zip_of({"../../../../../../evil.tif": b"", "/evil_too.tif": b""})
+    assert "found evil.tif, evil_too.tif" in failure(tmp_path / "data")
+    assert all(path.is_relative_to(archive_in(tmp_path / "data").parent) for path in tmp_path.rglob("evil*"))
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (401, ["KAGGLE_API_TOKEN", "~/.kaggle/access_token", "~/.kaggle/kaggle.json"]),
-        (403, ["private", "consent", "KAGGLE_API_TOKEN"]),
-        (404, ["`version`"]),
-        (429, ["wait"]),
-        (503, ["again later"]),
-    ],
+    ("status", "word"),
+    [(401, "KAGGLE_API_TOKEN"), (403, "KAGGLE_API_TOKEN"), (404, "`version`"), (429, "wait"), (503, "again later")],
 )
 @pytest.mark.parametrize("version", [1, None])
 def test_a_refusal_says_what_to_do(
-    kaggle: Kaggle, tmp_path: Path, status: int, words: list[str], version: int | None
+    kaggle: Kaggle, tmp_path: Path, status: int, word: str, version: int | None
 ) -> None:
     kaggle.status = status
     message = failure(tmp_path / "data", version)
-    assert [word for word in [*words, f"({status})"] if word not in message] == []
+    assert word in message and f"({status})" in message and "`source: local`" in message
 
 
 def test_a_broken_credentials_file_is_named_and_costs_nothing(
