@@ -79,6 +79,15 @@ def test_patches_stay_on_a_gpu_where_they_fit(packed, monkeypatch, caplog, loadi
         loaders([(patches, [])], "resident", torch.device("cuda"), doubled, **how)
 
 
+@pytest.mark.parametrize(
+    ("patches", "smallest", "sizes"), [(9, 1, [4, 4, 1]), (9, 2, [4, 4]), (10, 2, [4, 4, 2]), (1, 2, [1])]
+)
+def test_last_batch_that_is_too_small_is_dropped(patches, smallest, sizes):
+    order = EpochBatches(patches, 4, 1, smallest=smallest)
+    assert [len(batch) for batch in order] == sizes and len(order) == len(sizes)
+    assert order.length == sum(sizes)
+
+
 def test_order_depends_on_seed_and_epoch_alone():
     def listed(sampler):
         return [batch.tolist() for batch in sampler]
