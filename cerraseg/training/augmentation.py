@@ -21,7 +21,7 @@ def augment(images: Tensor, masks: Tensor, held: slice = slice(None)) -> tuple[T
 
 @lru_cache(maxsize=4)
 def _places(size: int, device: torch.device) -> Tensor:
-    """Which pixel each one becomes under each symmetry: (8, size · size) int64, places in a row-major square."""
+    """Return which pixel each one becomes under each symmetry: (8, size · size) int64, row-major."""
     square = torch.arange(size * size, device=device).view(size, size)
     turned = [torch.rot90(square, k) for k in range(4)]
     return torch.stack([*turned, *(one.flip(-1) for one in turned)]).flatten(1)

@@ -99,15 +99,15 @@ class TaskLoss(nn.Module):
             self.register_buffer(name, told, persistent=False)
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Loss of logits (B, classes, H, W) and masks (B, H, W) int64, 255 = ignore."""
+        """Return the loss of logits (B, classes, H, W) and masks (B, H, W) int64, 255 = ignore."""
         return self.compare(self.adjusted(logits), logits, masks)
 
     def adjusted(self, logits: Tensor) -> Tensor:
-        """What the cross-entropy gets of logits (B, classes, H, W)."""
+        """Return the logits (B, classes, H, W) that the cross-entropy gets."""
         return logits if self.adjustment is None else logits + self.adjustment.view(-1, 1, 1)
 
     def compare(self, adjusted: Tensor, logits: Tensor, masks: Tensor) -> Tensor:
-        """Loss of logits for the cross-entropy, logits for Dice, and masks."""
+        """Return the loss of logits for the cross-entropy, logits for Dice, and masks."""
         recipe = self.recipe
         fed = adjusted.softmax(1) if recipe.softmax_in_loss else adjusted
         entropy = focal(fed, masks, self.gamma) if self.gamma else cross_entropy(fed, masks, self.class_weights)
@@ -131,11 +131,11 @@ class SemanticLoss(nn.Module):
         self.l1 = TaskLoss(recipe, of_l1)
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Loss of logits (B, classes, H, W).
+        """Return the loss.
 
         Args:
-            masks: (B, layers, H, W) int64, 255 = ignore: those of the model's level first, if hierarchical those of L1
-                last.
+            logits: (B, classes, H, W).
+            masks: (B, layers, H, W) int64, 255 = ignore: the model's level first, if hierarchical L1 last.
         """
         loss: Tensor = self.own(logits, masks[:, 0])
         if self.hierarchy:

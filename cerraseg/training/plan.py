@@ -52,14 +52,14 @@ class Plan:
 
 
 def plan_of(told: Mapping[str, Any], pretrained: str | None = None, **further: Any) -> Plan:
-    """The plan that a step's parameters tell: its ``scenario``, ``recipe``, ``settings`` and ``training``."""
+    """Return the plan of a step's parameters ``scenario``, ``recipe``, ``settings`` and ``training``."""
     scenario, recipe = Scenario(**told["scenario"]), Recipe(**told["recipe"])
     file = Path(pretrained) if pretrained else None
     return Plan(scenario, recipe, told["settings"], **told["training"], pretrained=file, **further)
 
 
 def fewer_at_once(plan: Plan) -> str:
-    """What to change where a training has too little memory."""
+    """Return what to change where a training has too little memory."""
     size, parts = plan.batch_size, plan.accumulate
     more = next((n for n in range(parts + 1, size + 1) if size % n == 0), 0)
     resident = ", or training.loading to streamed" if plan.loading == "resident" else ""

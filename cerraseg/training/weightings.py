@@ -1,4 +1,4 @@
-"""What a scenario's weighting does for rare classes: in the loss, or in how often a patch is drawn.
+"""Weightings: how a scenario treats rare classes, in the loss or in how often a patch is drawn.
 
 Counts are pixels of the training split by class id. A class without any gets the class weight 0, as in the published
 weighting, and the prior of the rarest class that is there.
@@ -34,7 +34,7 @@ Counts = Sequence[int] | NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Balance:
-    """What the loss of one level does about rare classes; with nothing set, each labelled pixel counts alike.
+    """How the loss of one level weighs classes; by default each labelled pixel counts alike.
 
     Attributes:
         class_weights: of the cross-entropy, by class id.
@@ -53,11 +53,11 @@ UNWEIGHTED = Balance()
 
 @dataclass(frozen=True)
 class Weighting:
-    """One value of the axis.
+    """One value of the axis ``weighting``.
 
     Attributes:
-        description: what it is, in a few words.
-        balance: from what ``statistics.json`` says of a level (``counts``, ``class_weights``) to that level's loss.
+        description: a few words for tables and model cards.
+        balance: from a level's entry in ``statistics.json`` (``counts``, ``class_weights``) to that level's balance.
         resampled: whether patches are drawn by :func:`repeat_factors`.
     """
 
@@ -67,7 +67,7 @@ class Weighting:
 
 
 def inverse_root(counts: Counts, cap: float = CAP) -> Values:
-    """1 / √frequency, at most ``cap`` times the smallest, then with mean 1 over the classes present: (classes,).
+    """Return 1 / √frequency, at most ``cap`` times the smallest, with mean 1 over the classes present: (classes,).
 
     The root is that of Mahajan et al. 2018, ECCV ("Exploring the limits of weakly supervised pretraining"), after
     Mikolov et al. 2013, NeurIPS, who sample words by it; here it weighs pixels. The cap is ours.
@@ -80,13 +80,12 @@ def inverse_root(counts: Counts, cap: float = CAP) -> Values:
 
 
 def effective(counts: Counts, beta: float | None = None) -> Values:
-    """1 / effective number of samples (1 − βⁿ) / (1 − β), with mean 1 over the classes present: (classes,).
+    """Return 1 / effective number of samples (1 − βⁿ) / (1 − β), with mean 1 over the classes present: (classes,).
 
     Y. Cui et al. 2019, CVPR, "Class-balanced loss based on effective number of samples", with β = (N − 1) / N, where N
-    is how many distinct samples a class can have. They try β up to 0.9999 on classes of at most some thousand images;
-    on millions of pixels, which repeat their neighbours, that would weigh all classes alike. Here N is by default the
-    number of pixels that each present class would have, were there as many of each (β = 0.9999999 for ten million):
-    classes beyond it count about alike, rarer ones nearly by inverse frequency, and twice the patches change nothing.
+    is how many distinct samples a class can have. Their β of at most 0.9999 is for thousands of images; on millions of
+    pixels it would weigh all classes alike. By default N is the mean number of pixels of the present classes: classes
+    beyond it count about alike, rarer ones nearly by inverse frequency, and twice the patches change nothing.
     """
     pixels = np.asarray(counts)
     present = pixels > 0
@@ -101,7 +100,7 @@ def effective(counts: Counts, beta: float | None = None) -> Values:
 
 
 def log_prior(counts: Counts, tau: float = TAU) -> Values:
-    """``tau`` · log frequency, which logit adjustment adds to the logits in training alone: (classes,), all finite.
+    """Return ``tau`` · log frequency, which is added to the logits in training alone: (classes,), all finite.
 
     A. K. Menon et al. 2021, ICLR, "Long-tail learning via logit adjustment", equation 10.
     """
@@ -111,12 +110,12 @@ def log_prior(counts: Counts, tau: float = TAU) -> Values:
 
 
 def repeat_factors(present: NDArray[np.bool_], threshold: float = THRESHOLD) -> Values:
-    """How often to draw each patch: the largest max(1, √(t / f)) of its classes, f the share of patches with a class.
+    """Return how often to draw each patch: the largest max(1, √(t / f)) of its classes.
 
     A. Gupta, P. Dollár and R. Girshick 2019, CVPR, "LVIS: A dataset for large vocabulary instance segmentation".
 
     Args:
-        present: which classes a patch holds, (patches, classes).
+        present: which classes a patch holds, (patches, classes); f is the share of patches with a class.
         threshold: t.
 
     Returns:
@@ -128,7 +127,7 @@ def repeat_factors(present: NDArray[np.bool_], threshold: float = THRESHOLD) -> 
 
 
 def draw_shares(weighting: str, store: Store, rows: NDArray[np.int64], level: str) -> Values | None:
-    """Probability of each of the patches in ``rows`` at a draw, (rows,); None where each comes once an epoch.
+    """Return the probability of each patch in ``rows`` at a draw, (rows,); None where each comes once per epoch.
 
     Raises:
         DataError: if the store lacks the level.
@@ -140,7 +139,7 @@ def draw_shares(weighting: str, store: Store, rows: NDArray[np.int64], level: st
 
 
 def held_classes(store: Store, rows: NDArray[np.int64], level: str) -> NDArray[np.bool_]:
-    """Which classes of ``level`` the patches in ``rows`` hold, (rows, classes)."""
+    """Return which classes of ``level`` the patches in ``rows`` hold, (rows, classes)."""
     masks, classes = np.asarray(store.masks)[:, store.layer(level)], len(LEVELS[level])
     found = [np.bincount(masks[row].ravel(), minlength=256)[:classes] > 0 for row in rows]
     return np.array(found, bool).reshape(len(rows), classes)
@@ -159,4 +158,4 @@ WEIGHTINGS: dict[str, Weighting] = {
     "focal": Weighting("focal loss", lambda level: Balance(gamma=GAMMA)),
     "rare": Weighting("patches with rare classes drawn more often", resampled=True),
 }
-"""Name of the axis → what it does. ``focal`` is T.-Y. Lin et al. 2017, ICCV, see :func:`losses.focal`."""
+"""By name of the axis. ``focal`` is T.-Y. Lin et al. 2017, ICCV, see :func:`losses.focal`."""

@@ -263,7 +263,7 @@ def kill_second_node(job: str) -> None:
 def test_two_nodes_of_slurm_survive_a_lost_task_and_a_cancelled_job(tmp_path):
     """A task on the second node is killed, then the job is cancelled; each attempt goes on, the end is one device's."""
     project = Project(tmp_path / "project", CONFIG)
-    history = f"results/scenarios/{EXACT}/history.csv"
+    history = f"results/histories/{EXACT}.csv"
     project.run("results/statistics.json", "results/packed/header.json")
     alone = shutil.copytree(project.folder, tmp_path / "alone")
     profile = yaml.safe_load((project.folder / "profiles/slurm/config.yaml").read_text())
