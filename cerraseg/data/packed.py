@@ -97,7 +97,7 @@ def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:
     except Exception as error:  # of any type: numpy evaluates the header, which may be damaged
         raise DataError(f"{path}: no whole array of numbers ({error}); expected what a step wrote: {_REMOVE}") from None
     if patches not in (None, len(array)):
-        raise DataError(f"{path}: {len(array)} patches; expected {patches}, as the split table has: {_REMOVE}")
+        raise DataError(f"{path}: {len(array)} patches; expected {patches}, one for each id: {_REMOVE}")
     return array
 
 

@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.layout import edge_layer
 from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.data.packed import Store, open_array
-from cerraseg.data.tables import read_split, rows_of
+from cerraseg.data.tables import find_ids, read_ids, read_split, rows_of
 from cerraseg.evaluation import edges, leakage, metrics, score_files
 from cerraseg.evaluation.metrics import Scores
 
@@ -19,7 +17,7 @@ def evaluate(
     scenario: Scenario,
     store: Store,
     split: Path,
-    predicted: str,
+    predicted: Path,
     prediction: Path,
     edge_prediction: Path,
     distances: Path,
@@ -32,8 +30,8 @@ def evaluate(
         scenario: whose prediction it is.
         store: packed patches.
         split: split table.
-        predicted: part of the split that was predicted, ``test`` or ``all``.
-        prediction: class ids of those patches, in row order.
+        predicted: ids of the predicted patches, which have all test patches among them.
+        prediction: class ids of those patches, in this order.
         edge_prediction: their edges.
         distances: how far each test patch lies from the training patches.
         info: goes into the metrics beside the scenario and the scores.
@@ -43,17 +41,17 @@ def evaluate(
     """
     test = rows_of(split, "test")
     ids = read_split(split)["id"].iloc[test].tolist()
-    rows = rows_of(split, predicted)
-    places = np.searchsorted(rows, test)
+    among = read_ids(predicted)
+    places = find_ids(among, ids, predicted)
     classes = LEVELS[scenario.level]
     confusions = metrics.patch_confusions(
-        store.masks[test, store.layer(scenario.level)], open_array(prediction, len(rows))[places], len(classes)
+        store.masks[test, store.layer(scenario.level)], open_array(prediction, len(among))[places], len(classes)
     )
     edge_truth = store.masks[test, store.layer(edge_layer(scenario.level))]
     facts = {
         "scenario": {"id": scenario.id, **vars(scenario)},
         "patches": len(test),
-        "edges": edges.edge_scores(edge_truth, open_array(edge_prediction, len(rows))[places]),
+        "edges": edges.edge_scores(edge_truth, open_array(edge_prediction, len(among))[places]),
         "leakage": leakage.leakage_summary(confusions, ids, distances),
         **info,
     }

@@ -18,13 +18,14 @@ from cerraseg.core.errors import DataError, StorageError
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.data import index as patches
 from cerraseg.data import packed as store
+from cerraseg.data.tables import write_ids
 from cerraseg.evaluation.evaluate import evaluate
-from cerraseg.mapping import pool_folds
 from cerraseg.mapping import predict as prediction
 from cerraseg.mapping.map_rows import MapRows
 from cerraseg.mapping.map_scene import Settings, map_scene
 from cerraseg.mapping.mosaic import mosaic
 from cerraseg.mapping.patch_geotiffs import export_geotiffs
+from cerraseg.mapping.pool_folds import pool_folds
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, Segmenter
 from cerraseg.orchestration.step import step
@@ -84,14 +85,12 @@ def export(folder, packed):
 
 def pool(folder, packed):
     """A cross-validation of two folds, six patches each."""
-    made = []
+    made, patches = [], pd.read_parquet(packed / "patches.parquet")["id"]
     for fold in (0, 1):
-        split = pd.read_csv(packed / "split.csv", dtype=str)
-        split["split"] = np.where(np.arange(12) % 2 == fold, "test", "train")
-        split.to_csv(folder.parents[1] / f"{fold}.csv", index=False)
+        write_ids(folder.parents[1] / f"{fold}.csv", patches[fold::2])
         np.save(folder.parents[1] / f"{fold}.npy", np.full((6, 128, 128), fold, np.uint8))
         made.append((folder.parents[1] / f"{fold}.csv", folder.parents[1] / f"{fold}.npy"))
-    pool_folds.pool(*zip(*made, strict=True), folder / "pooled.npy")
+    pool_folds(patches, *zip(*made, strict=True), folder / "pooled.npy")
 
 
 def index(folder, packed):
@@ -329,8 +328,9 @@ def test_packed_array_that_was_cut_is_refused(name, length, packed, tmp_path):
 
 def test_prediction_of_other_patches_is_refused(packed, tmp_path):
     np.save(tmp_path / "prediction.npy", np.zeros((5, 128, 128), np.uint8))
-    with pytest.raises(DataError, match=r"prediction.npy: 5 patches; expected 12, as the split table has: remove it"):
+    write_ids(tmp_path / "ids.csv", pd.read_parquet(packed / "patches.parquet")["id"])
+    with pytest.raises(DataError, match=r"prediction.npy: 5 patches; expected 12"):
         evaluate(
-            parse(NAME), opened(packed), packed / "split.csv", "all", tmp_path / "prediction.npy",
+            parse(NAME), opened(packed), packed / "split.csv", tmp_path / "ids.csv", tmp_path / "prediction.npy",
             tmp_path / "prediction.npy", tmp_path / "distances.csv", tmp_path, {},
         )  # fmt: skip

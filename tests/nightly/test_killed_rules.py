@@ -14,9 +14,12 @@ import time
 
 import killing
 import numpy as np
+import pandas as pd
 import pytest
 from kaggle_server import serving, zip_of
 from project import REPOSITORY, TINY, TUNED, Project
+
+from cerraseg.data.tables import write_ids
 
 KILLS = int(os.environ.get("CERRASEG_KILLS", "1"))
 SEED = int(os.environ.get("CERRASEG_SEED", "1"))
@@ -120,8 +123,11 @@ def test_folds_killed_end_as_undisturbed_ones(reference, tmp_path):
             for part in ("prediction", "confidence", "edges"):
                 whole = np.load(reference.project.folder / f"results/scenarios/{TUNED}/{part}.npy")
                 np.save(folder / f"{part}.npy", whole[:12])  # half of the 24 patches
+            ids = pd.read_parquet(project.folder / "results/patches.parquet")["id"]
+            write_ids(folder / "prediction_ids.csv", ids[fold - 1 :: 2])
         made.append(project)
-    disturb(*made, FOLDS, "--allowed-rules", "split", "fold", "pool", "--", f"results/scenarios/{TUNED}/prediction.npy")
+    wanted = (f"results/scenarios/{TUNED}/prediction.npy", *(f"results/folds/{fold}/split.csv" for fold in (1, 2)))
+    disturb(*made, FOLDS, "--allowed-rules", "split", "fold", "pool", "--", *wanted)
 
 
 @pytest.mark.drill

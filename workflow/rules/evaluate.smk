@@ -4,6 +4,7 @@
 rule evaluate:
     input:
         **AS_PACKED,
+        ids=of_scenario("prediction_ids.csv"),
         prediction=of_scenario("prediction.npy"),
         edges=of_scenario("edges.npy"),
         history=where(RUN.trained, HISTORY),
@@ -24,7 +25,6 @@ rule evaluate:
     params:
         code=package_digest("evaluate"),
         scenario=by_scenario(RUN.fields),
-        patches=by_scenario(RUN.predicted),
         label=RUN.label,
     script:
         "../scripts/evaluate.py"

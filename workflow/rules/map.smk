@@ -7,6 +7,7 @@ rule predict:
         checkpoint=of_model("checkpoint.pt"),
         split=of_split("split.csv"),
     output:
+        ids=of_scenario("prediction_ids.csv"),
         prediction=of_scenario("prediction.npy"),
         confidence=of_scenario("confidence.npy"),
         edges=of_scenario("edges.npy"),
@@ -34,11 +35,13 @@ if RUN.folds:
 
     rule pool:
         input:
-            splits=each_fold(results(f"{FOLD}split.csv")),
+            table=results("patches.parquet"),
+            ids=each_fold(of_scenario("fold{fold}/prediction_ids.csv")),
             predictions=each_fold(of_scenario("fold{fold}/prediction.npy")),
             confidences=each_fold(of_scenario("fold{fold}/confidence.npy")),
             edges=each_fold(of_scenario("fold{fold}/edges.npy")),
         output:
+            ids=of_scenario("prediction_ids.csv"),
             prediction=of_scenario("prediction.npy"),
             confidence=of_scenario("confidence.npy"),
             edges=of_scenario("edges.npy"),
@@ -59,7 +62,7 @@ if RUN.folds:
 rule mosaic:
     input:
         table=results("patches.parquet"),
-        split=of_split("split.csv"),
+        ids=of_scenario("prediction_ids.csv"),
         prediction=of_scenario("prediction.npy"),
         confidence=of_scenario("confidence.npy"),
         edges=of_scenario("edges.npy"),
@@ -74,7 +77,6 @@ rule mosaic:
     params:
         code=package_digest("mosaic"),
         scenario=by_scenario(RUN.fields),
-        patches=by_scenario(RUN.predicted),
         hierarchical=by_scenario(RUN.hierarchical),
         label=RUN.label,
     script:
@@ -105,7 +107,7 @@ rule truth:
 rule geotiffs:
     input:
         table=results("patches.parquet"),
-        split=of_split("split.csv"),
+        ids=of_scenario("prediction_ids.csv"),
         prediction=of_scenario("prediction.npy"),
         edges=of_scenario("edges.npy"),
     output:
@@ -119,7 +121,6 @@ rule geotiffs:
     params:
         code=package_digest("geotiffs"),
         scenario=by_scenario(RUN.fields),
-        patches=by_scenario(RUN.predicted),
     script:
         "../scripts/geotiffs.py"
 

@@ -16,7 +16,7 @@ with step(snakemake):
         Scenario(**snakemake.params.scenario),
         packed.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
         Path(snakemake.input.split),
-        snakemake.params.patches,
+        Path(snakemake.input.ids),
         snakemake.input.prediction,
         snakemake.input.edges,
         Path(snakemake.input.distances),

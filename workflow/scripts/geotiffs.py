@@ -7,11 +7,11 @@ from cerraseg.orchestration.step import step
 
 with step(snakemake):
     scenario = Scenario(**snakemake.params.scenario)
-    rows = tables.rows_of(snakemake.input.split, snakemake.params.patches)
+    patches = tables.read_predicted_patches(snakemake.input.table, snakemake.input.ids)
     files = {"seg": snakemake.input.prediction} | ({"edg": snakemake.input.edges} if scenario.edges else {})
     export_geotiffs(
-        tables.read_patch_table(snakemake.input.table).iloc[rows],
-        {name: packed.open_array(file, len(rows)) for name, file in files.items()},
+        patches,
+        {name: packed.open_array(file, len(patches)) for name, file in files.items()},
         snakemake.output.folder,
         model=scenario.model,
         weighting=scenario.weighting,

@@ -9,8 +9,7 @@ from cerraseg.orchestration.step import step
 
 with step(snakemake), atomic_write(snakemake.output.folder) as folder:
     folder.mkdir()
-    rows = tables.rows_of(snakemake.input.split, snakemake.params.patches)
-    patches = tables.read_patch_table(snakemake.input.table).iloc[rows]
+    patches = tables.read_predicted_patches(snakemake.input.table, snakemake.input.ids)
     tags = {"SCENARIO": snakemake.wildcards.scenario, "SOURCE": snakemake.params.label}
     legends = {"prediction": LEVELS[snakemake.params.scenario["level"]], "confidence": None, "edges": EDGES}
     for name, legend in legends.items():

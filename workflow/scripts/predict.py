@@ -5,10 +5,11 @@ from cerraseg.mapping.predict import predict
 from cerraseg.orchestration.step import step
 
 with step(snakemake):
+    rows = tables.rows_of(snakemake.input.split, snakemake.params.patches)
     predict(
         snakemake.input.checkpoint,
         packed.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
-        tables.rows_of(snakemake.input.split, snakemake.params.patches),
+        rows,
         snakemake.output.prediction,
         snakemake.output.confidence,
         snakemake.output.edges,
@@ -16,3 +17,4 @@ with step(snakemake):
         precision=snakemake.params.precision,
         threads=snakemake.threads,
     )
+    tables.write_ids(snakemake.output.ids, tables.read_split(snakemake.input.split)["id"].iloc[rows])

@@ -1,0 +1,29 @@
+"""Ids of predicted patches find their rows."""
+
+import pandas as pd
+import pytest
+
+from cerraseg.core.errors import DataError
+from cerraseg.data.tables import read_ids, read_predicted_patches, write_ids
+
+
+@pytest.fixture
+def files(tmp_path):
+    pd.DataFrame({"id": ["7", "007", "NA"], "c": [1, 2, 3]}).to_parquet(tmp_path / "patches.parquet")
+    return tmp_path / "patches.parquet", tmp_path / "ids.csv"
+
+
+def test_patches_come_in_the_order_of_the_ids(files):
+    write_ids(files[1], ["NA", "7"])
+    assert read_ids(files[1]).tolist() == ["NA", "7"]
+    assert read_predicted_patches(*files)["c"].tolist() == [3, 1]
+
+
+def test_unknown_ids_and_damaged_files_are_refused(files):
+    write_ids(files[1], ["7", "8"])
+    with pytest.raises(DataError, match="patches.parquet: lacks 1 .* 8"):
+        read_predicted_patches(*files)
+    for content in (b"", b"name\n7\n", bytes(range(256))):
+        files[1].write_bytes(content)
+        with pytest.raises(DataError, match="ids.csv"):
+            read_ids(files[1])
