@@ -3,10 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cerraseg.core.taxonomy import IGNORE
+from cerraseg.core.taxonomy import IGNORE, PARENTS
 
 Mask = NDArray[np.uint8]
 """Class ids (..., H, W), 255 = ignore."""
+
+_PARENT_OF = np.full(256, IGNORE, np.uint8)
+_PARENT_OF[: len(PARENTS)] = PARENTS
 
 
 def derive_edges(mask: Mask) -> Mask:
@@ -24,3 +27,8 @@ def derive_edges(mask: Mask) -> Mask:
         edges[there] |= change
     edges[mask == IGNORE] = IGNORE
     return edges
+
+
+def roll_up(mask: Mask) -> Mask:
+    """Replace class ids of L2 by those of their parents in L1; 255 stays."""
+    return _PARENT_OF[mask]

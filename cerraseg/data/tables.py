@@ -63,9 +63,10 @@ def read_ids(path: str | Path) -> pd.Index:
         DataError: if it is no such file.
     """
     try:
-        return pd.Index(pd.read_csv(path, dtype=str, keep_default_na=False)["id"])
+        ids: pd.Index = pd.Index(pd.read_csv(path, dtype=str, keep_default_na=False)["id"])
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: cannot be read as ids of patches ({error}); run the predict step again") from None
+    return ids
 
 
 def find_ids(all_ids: pd.Index, wanted: Sequence[str] | pd.Index, path: str | Path) -> NDArray[np.int64]:

@@ -1,9 +1,8 @@
-"""Put georeferenced patches together as one map per coordinate reference system, chunk by chunk."""
+"""Mosaics: georeferenced patches put together as one map per coordinate reference system, chunk by chunk."""
 
-import mmap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -26,25 +25,36 @@ def mosaic(
     tags: Mapping[str, str] | None = None,
     threads: int | None = None,
 ) -> list[Path]:
-    """Merge patches to ``folder/<name>_<crs>.tif``, one Cloud-Optimized GeoTIFF per CRS; see :func:`cog.new_map` for
-    the file and its sidecar.
+    """Merge patches to one map per coordinate reference system, ``folder/<name>_<crs>.tif``, see :func:`new_map`.
 
-    ``patches`` is as :func:`patch_grids.grids` wants it, which says where a map lies and on which pixel grid;
-    ``tiles`` (N, H, W) uint8 holds the patches' pixels in the same order and is read patch by patch, so that memory
-    grows with neither area nor N. With ``classes`` pixels are class ids, without they are percent (0-100); 255 is no
-    data. Where patches overlap, the first in table order that has data wins. ``threads`` compress (None: one a core).
+    Where patches overlap, the first in table order that has data wins. The pixels are read patch by patch, so that
+    memory grows with neither area nor N.
 
-    Returns the maps' paths in order of their first patch. Raises :class:`DataError` as ``grids`` does, on tiles that do
-    not fit the table and on values outside the range.
+    Args:
+        patches: patch table, see :func:`cerraseg.geo.patch_grids.grids`.
+        tiles: pixels (N, H, W) uint8 of the patches in this order: class ids, or percent (0-100); 255 is no data. They
+            may be memory-mapped.
+        folder: folder to write into.
+        name: first part of the file names.
+        classes: legend of a class map; None: percent.
+        tags: further metadata of the files.
+        threads: threads that compress; None: one per core.
+
+    Returns:
+        Paths of the maps, in order of their first patch.
+
+    Raises:
+        DataError: if the patches lie on no grid, the tiles do not fit the table, or a value is out of range.
+        StorageError: if the disk is full.
     """
     _check_tiles(patches, tiles)
     return [
-        _write(grid, tiles, folder / f"{name}_{grid.tag}.tif", classes, tags, threads)
+        _write_mosaic(grid, tiles, folder / f"{name}_{grid.tag}.tif", classes, tags, threads)
         for grid in grids(patches, (tiles.shape[1], tiles.shape[2]))
     ]
 
 
-def _write(
+def _write_mosaic(
     grid: Grid,
     tiles: NDArray[np.uint8],
     target: Path,
@@ -58,7 +68,6 @@ def _write(
     with new_map(target, **georeference, classes=classes, tags=tags, threads=threads) as draft:
         for (row, column), members in progress(chunks, target.stem, len(chunks)):
             draft.write(row, column, _paste(grid, tiles, (row, column), members, largest))
-            release(tiles)
     height, width = grid.shape
     share = draft.valid_pixels / (height * width)
     log.info(
@@ -90,18 +99,6 @@ def _paste(
 def _overlap(start: int, length: int, limit: int) -> tuple[slice, slice]:
     first, last = max(start, 0), min(start + length, limit)
     return slice(first, last), slice(first - start, last - start)
-
-
-def release(tiles: NDArray[Any]) -> None:
-    """Let go of the pages of a read-only memory map: they stay in the system's cache but leave our memory.
-
-    Any other array stays as it is.
-    """
-    owner: Any = tiles
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    if isinstance(owner, mmap.mmap) and not tiles.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):
-        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def _chunk_members(grid: Grid, tile_shape: tuple[int, ...]) -> dict[tuple[int, int], list[int]]:

@@ -1,4 +1,4 @@
-"""Pictures of the ground to lay under its maps: RGB + alpha Cloud-Optimized GeoTIFFs, small enough for memory."""
+"""Pictures of patches and scenes to lay under maps: RGBA Cloud-Optimized GeoTIFFs, small enough for memory."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,6 @@ from cerraseg.core.logs import log, progress
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import BLOCK
 from cerraseg.geo.patch_grids import Grid, grids
-from cerraseg.mapping.mosaic import release
 
 LARGEST_SIDE = 2048
 """Pixels of a picture's longer side at most."""
@@ -36,7 +35,13 @@ Floats = NDArray[np.floating]
 
 
 class Stretch(NamedTuple):
-    """Values of red, green and blue, (3,) each, that are shown as 0 and as 255, and how the values between are."""
+    """How values become colours.
+
+    Attributes:
+        low: values of red, green and blue that are shown as 0, (3,).
+        high: values that are shown as 255, (3,).
+        logarithmic: whether the values between are on a logarithmic scale.
+    """
 
     low: Floats
     high: Floats
@@ -66,16 +71,24 @@ def patches_images(
 ) -> list[Path]:
     """Write ``folder/image_<crs>.tif`` for each coordinate system of the patches, uint8 with alpha 0 where no patch is.
 
-    ``patches`` is a table as :func:`patch_grids.grids` wants it; ``rows`` of ``images`` (N, bands, H, W) hold their
-    pixels in this order (None: all rows), may be memory-mapped and are read once, but for a sample.
-
     A picture begins where the mosaic of the same patches does. Each pixel is the mean of all finite values on n × n
     pixels of the mosaic, with the smallest n that leaves :data:`LARGEST_SIDE`; where n does not divide the mosaic's
-    sides, the last row and column reach beyond it. All files are stretched alike, between the :data:`PERCENTILES` of a
-    sample; Sentinel-1 on a logarithmic scale, unless it has values of zero or less (decibels). The tags ``BANDS`` and
-    ``STRETCH`` say so, beside ``tags``.
+    sides, the last row and column reach beyond it. All files have one stretch, between the :data:`PERCENTILES` of a
+    sample; for Sentinel-1 on a logarithmic scale, unless it has values of zero or less (decibels).
 
-    Returns the paths in order of their first patch. Raises :class:`DataError` as ``grids`` does and on missing bands.
+    Args:
+        patches: patch table, see :func:`cerraseg.geo.patch_grids.grids`.
+        images: (N, bands, H, W), may be memory-mapped.
+        bands: names of its bands.
+        folder: folder to write into.
+        rows: row of ``images`` of each patch; None: all rows.
+        tags: further metadata of the files, beside ``BANDS`` and ``STRETCH``.
+
+    Returns:
+        Paths of the pictures, in order of their first patch.
+
+    Raises:
+        DataError: if the patches lie on no grid, do not fit the images, or bands are missing.
     """
     names = _composite(bands)
     channels = [bands.index(name) for name in names]
@@ -100,13 +113,19 @@ def patches_images(
 def scene_image(
     scene: str | Path, bands: Mapping[str, int], path: str | Path, *, tags: Mapping[str, str] | None = None
 ) -> None:
-    """Write the picture of a scene as GeoTIFF of any size: as :func:`patches_images`, with a stretch of its own.
+    """Write the picture of a scene of any size, as :func:`patches_images` does, with a stretch of its own.
 
-    ``bands`` maps names of bands to their numbers in the file, from 1. The picture has exactly the bounds of the scene;
-    its pixels are not quite square where their number does not divide the scene's. Alpha is 0 where the file's masks
-    leave no valid pixel and where values are not finite.
+    The picture has exactly the bounds of the scene; its pixels are not quite square where their number does not divide
+    the scene's. Alpha is 0 where the file's masks leave no valid pixel and where values are not finite.
 
-    Raises :class:`DataError` if the scene cannot be read or lacks a band.
+    Args:
+        scene: raster of the scene.
+        bands: name of a band → its number in the file, from 1.
+        path: GeoTIFF to write.
+        tags: further metadata of the file.
+
+    Raises:
+        DataError: if the scene cannot be read or lacks a band.
     """
     names = _composite(bands)
     indexes, driver = [bands[name] for name in names], rasters.driver_of(Path(scene))
@@ -145,7 +164,6 @@ def _sampled(images: NDArray[np.float32], rows: NDArray[np.int64], channels: Seq
     parts = []
     for row in rows[:: -(-len(rows) // _SAMPLE)].tolist():
         parts.append(images[row, :, ::_SAMPLE_STEP, ::_SAMPLE_STEP][channels])
-        release(images)
     return np.stack(parts, axis=1)
 
 
@@ -180,7 +198,6 @@ def _reduced(
         valid = np.isfinite(part).all(axis=0)
         down, across, sums = _summed(np.concatenate([np.where(valid, part, 0), valid[None]]), top, left, factor)
         total[:, down, across] += sums
-        release(images)
     mean, count = total[:3], total[3]
     mean /= np.maximum(count, 1)
     mean[:, count == 0] = np.nan

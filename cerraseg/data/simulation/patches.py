@@ -12,16 +12,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from rasterio import Affine
-from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
+from cerraseg.data.masks import roll_up
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.files import atomic_write
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.simulation.window import Window, salts
 from cerraseg.data.simulation.landscape import landscape
 from cerraseg.core.logs import log, progress
+from cerraseg.geo.rasters import WGS84
 from cerraseg.data.simulation.spectra import images
 from cerraseg.core.taxonomy import LEVELS, MSI_BANDS, PARENTS, SAR_BANDS
 from cerraseg.core.processes import process_map
@@ -41,8 +42,7 @@ _PATTERNS = {
     "edge_14c": "edge_parrot_beak_14c_{}.tif",
 }
 _BANDS = dict(zip(_PATTERNS, (MSI_BANDS, SAR_BANDS, ("class",), ("class",), ("edge",), ("edge",)), strict=True))
-_CRS = CRS.from_epsg(4326)
-PARENT = np.array(PARENTS, np.uint8)
+_CRS = WGS84
 
 
 class _Scene(NamedTuple):
@@ -101,7 +101,7 @@ def simulate(
         for name in _PATTERNS:
             (unfinished / name).mkdir(parents=True)
         job = partial(_write_block, unfinished, seed, size, drift)
-        counts = sum(progress(process_map(job, blocks, workers), "simulate", len(blocks)), np.zeros(len(PARENT), np.int64))
+        counts = sum(progress(process_map(job, blocks, workers), "simulate", len(blocks)), np.zeros(len(PARENTS), np.int64))
     shares = (f"{c.abbreviation} {n / counts.sum():.2%}" for c, n in zip(LEVELS["l2"], counts, strict=True))
     log.info("simulated %d patches in %d scene(s) under %s: %s", patches, scenes, folder, ", ".join(shares))
 
@@ -131,7 +131,7 @@ def _blocks(scene: _Scene, size: int) -> Iterator[_Block]:
 def _write_block(folder: Path, seed: int, size: int, drift: float, block: _Block) -> npt.NDArray[np.int64]:
     """Render one block, write its patches and return their pixels per L2 class."""
     layers = _render_block(block, seed, size, drift)
-    counts = np.zeros(len(PARENT), np.int64)
+    counts = np.zeros(len(PARENTS), np.int64)
     for r, c in np.ndindex(block.rows, block.columns):
         scene, row, column = block.scene, block.row + r, block.column + c
         if row * scene.columns + column >= len(scene.ids):
@@ -168,7 +168,7 @@ def _render_block(block: _Block, seed: int, size: int, drift: float) -> dict[str
     msi, sar = images(ground, salt, inner, rng, drift)
     l2 = ground.l2
     _close_border(l2, block, size)
-    l1 = PARENT[l2]
+    l1 = roll_up(l2)
     return {
         "msi_images": msi,
         "sar_images": sar,

@@ -11,12 +11,13 @@ from rasterio.crs import CRS
 from rasterio.transform import array_bounds
 from rasterio.warp import Resampling, calculate_default_transform, reproject, transform
 
+from cerraseg.data.masks import roll_up
 from cerraseg.geo.cog import new_map
 from cerraseg.core.files import atomic_write
 from cerraseg.data.simulation.window import Bools, Floats, Window, salts
 from cerraseg.data.simulation.landscape import landscape
 from cerraseg.core.logs import log
-from cerraseg.data.simulation.patches import ORIGIN, PARENT, PIXEL
+from cerraseg.data.simulation.patches import ORIGIN, PIXEL
 from cerraseg.data.simulation.spectra import images
 from cerraseg.core.taxonomy import IGNORE, LEVELS, MSI_BANDS, SAR_BANDS
 from cerraseg.geo.rasters import WGS84, check_written, checksum
@@ -52,7 +53,7 @@ def simulate_scene(folder: Path, *, width: int, height: int, seed: int, drift: f
         unfinished.mkdir(parents=True)
         _write(unfinished / "msi.tif", msi, MSI_BANDS, _CRS, grid)
         _write_sar(unfinished / "sar.tif", sar, grid)
-        for level, classes in (("l1", PARENT[l2]), ("l2", l2)):
+        for level, classes in (("l1", roll_up(l2)), ("l2", l2)):
             looks: dict[str, Any] = {"crs": _CRS, "transform": grid, "classes": LEVELS[level]}
             with new_map(unfinished / f"truth_{level}.tif", shape=l2.shape, **looks) as draft:
                 draft.write(0, 0, np.where(beyond, IGNORE, classes).astype(np.uint8))
