@@ -16,7 +16,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.logs import log
 
 COLUMNS = ("id", "crs", "a", "b", "c", "d", "e", "f")
-"""What a map needs of the patch table; ``a``-``f`` are x = a·col + b·row + c, y = d·col + e·row + f."""
+"""Columns of the patch table: x = a·col + b·row + c, y = d·col + e·row + f."""
 
 MAX_PIXELS = 250_000_000_000
 """Largest map in pixels, holes included: a square that holds Brazil at 10 m has 1.9e11."""
@@ -49,14 +49,21 @@ class Grid:
 
 
 def grids(patches: pd.DataFrame, tile_shape: tuple[int, int]) -> list[Grid]:
-    """One grid per coordinate system, in order of its first patch, for patches of ``tile_shape`` (height, width).
+    """Lay patches on one pixel grid per coordinate system.
 
-    ``patches`` has the columns :data:`COLUMNS`, one row a patch. A grid has the pixels of its first patch and the
-    extent of all. A patch that lies off it by a fraction of a pixel is moved to the nearest pixel, and the log says how
-    many and how far.
+    A grid has the pixels of its first patch and the extent of all. A patch that lies off it by a fraction of a pixel is
+    moved to the nearest pixel, and the log has how many and how far.
 
-    Raises :class:`DataError` on an empty table, missing columns, unknown coordinate systems, unlike pixel sizes,
-    rotated or south-up patches and an extent above :data:`MAX_PIXELS`.
+    Args:
+        patches: one row per patch, with the columns :data:`COLUMNS`.
+        tile_shape: (height, width) of the patches in pixels.
+
+    Returns:
+        The grids, in order of their first patch.
+
+    Raises:
+        DataError: on an empty table, missing columns, unknown coordinate systems, unlike pixel sizes, rotated or
+            south-up patches, and an extent above :data:`MAX_PIXELS`.
     """
     _check_table(patches)
     systems = {text: _system(text, patches) for text in patches["crs"].unique()}

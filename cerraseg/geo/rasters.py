@@ -1,7 +1,7 @@
-"""Open rasters that others made so that the file named is read and nothing else, and no more than memory holds.
+"""Open rasters of other people safely, and check rasters that were written.
 
-GDAL goes by a file's content, not by its name: left to itself it takes a VRT that is called ``.tif``, opens the
-files or addresses that this names, and it waits at a pipe for ever.
+GDAL goes by a file's content, not by its name: by default it accepts a VRT that is called ``.tif``, opens the files or
+addresses in it, and waits for ever at a pipe.
 """
 
 import errno
@@ -22,12 +22,11 @@ from rasterio.errors import CRSError, RasterioError, RasterioIOError
 from rasterio.windows import Window
 
 DRIVERS = {".jp2": "JP2OpenJPEG", ".img": "HFA", ".dat": "ENVI", ".vrt": "VRT"}
-"""Ending of a file's name → the driver of GDAL that reads it; any other is read as a GeoTIFF. A VRT leads to other
-files, so it is one for those alone who call it so."""
+"""Ending of a file's name → GDAL's driver; all others are read as GeoTIFFs. A VRT, which names other files, is opened
+only under its own ending."""
 
 OFFLINE = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none", "GDAL_HTTP_PROXY": "127.0.0.1:9"}
-"""Options under which GDAL reaches no network, to which a VRT, or a mask beside a file, may lead: nothing answers at
-this address, and nothing goes past it."""
+"""Options under which GDAL reaches no network, to which a VRT or a mask beside a file may lead."""
 
 WGS84 = CRS.from_epsg(4326)
 """Longitudes and latitudes in degrees."""
@@ -62,7 +61,7 @@ def _dataset(path: str | Path, driver: str) -> Any:
 
 
 def driver_of(path: Path) -> str:
-    """The driver that a file's name asks for."""
+    """GDAL's driver for a file, by the ending of its name."""
     return DRIVERS.get(path.suffix.lower(), "GTiff")
 
 

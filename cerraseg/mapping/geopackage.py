@@ -1,4 +1,4 @@
-"""The GeoPackage of mapped polygons: written in batches, equal bytes for equal input, in class colours in QGIS."""
+"""GeoPackages of mapped polygons: written in batches, equal bytes for equal input, class colours in QGIS."""
 
 import sqlite3
 import xml.etree.ElementTree as ET
@@ -17,7 +17,7 @@ from cerraseg.core.taxonomy import LandCover
 
 LAYER = "land_cover"
 _CHANGED = "1970-01-01T00:00:00.000Z"
-"""A GeoPackage must say when it was last changed; the true time would make each file another."""
+"""Time of the last change, a required field; the true time would give different bytes for equal input."""
 
 
 def write_geopackage(
@@ -27,10 +27,17 @@ def write_geopackage(
     crs: Any,
     classes: Sequence[LandCover],
 ) -> None:
-    """Write batches of polygons (shapely) and their fields, equally long, to the layer :data:`LAYER` in ``crs``.
+    """Write polygons to the layer :data:`LAYER`, with the class colours as its default style in QGIS.
 
-    The first batch makes the layer, so that there must be one; it may be empty. QGIS draws the layer by the field
-    ``class_id`` in the colours of ``classes``: they are its default style in the table ``layer_styles``.
+    Args:
+        path: GeoPackage to write.
+        batches: polygons (shapely) and their fields, equally long. The first batch makes the layer: there must be one,
+            which may be empty.
+        crs: coordinate reference system of the polygons.
+        classes: legend of the field ``class_id``.
+
+    Raises:
+        StorageError: if the disk is full.
     """
     authority = crs.to_authority()
     options = {
@@ -54,7 +61,7 @@ def write_geopackage(
 
 
 def _add_style(connection: sqlite3.Connection, classes: Sequence[LandCover]) -> None:
-    """The table as QGIS makes it: it asks for empty catalog and schema."""
+    """Add the table of styles as QGIS makes it, with empty catalog and schema."""
     connection.execute(
         'CREATE TABLE layer_styles ("id" INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, "f_table_catalog" TEXT(256), '
         '"f_table_schema" TEXT(256), "f_table_name" TEXT(256), "f_geometry_column" TEXT(256), "styleName" TEXT(30), '
@@ -73,7 +80,7 @@ def _add_style(connection: sqlite3.Connection, classes: Sequence[LandCover]) -> 
 
 
 def _qml(classes: Sequence[LandCover]) -> str:
-    """QGIS's style: a category a class, filled without an outline."""
+    """QGIS's style: one category per class, filled, without an outline."""
     root = ET.Element("qgis", styleCategories="Symbology")
     renderer = ET.SubElement(root, "renderer-v2", type="categorizedSymbol", attr="class_id")
     categories, symbols = ET.SubElement(renderer, "categories"), ET.SubElement(renderer, "symbols")

@@ -1,4 +1,4 @@
-"""The rows of a map as they are finished: kept in plain files, so that a killed run goes on after the last one."""
+"""Finished rows of a map, kept in plain files so that a killed run continues after the last one."""
 
 import json
 import shutil
@@ -19,13 +19,20 @@ from cerraseg.mapping.scene import SceneGrid
 
 
 class MapRows:
-    """Layers of a map under construction, row by row from the top, each (bands, width) uint8 a row.
-
-    ``layers`` gives the number of bands of each. What lies in ``folder`` is gone on from if it was made by the same
-    ``key``; else it is cleared.
-    """
+    """Layers of a map under construction, row by row from the top; a row is (bands, width) uint8."""
 
     def __init__(self, folder: Path, width: int, layers: Mapping[str, int], key: Mapping[str, Any]) -> None:
+        """Open a folder of rows: continue what was made with the same key, clear anything else.
+
+        Args:
+            folder: where the rows are kept.
+            width: of the map in pixels.
+            layers: name of a layer → its number of bands.
+            key: what the pixels depend on.
+
+        Raises:
+            StorageError: if the disk is full.
+        """
         self._folder, self._width, self._layers = folder, width, dict(layers)
         self.names = tuple(layers)
         note = folder / "key.json"
@@ -35,7 +42,7 @@ class MapRows:
             with atomic_write(note) as part:
                 part.write_text(text, encoding="utf-8")
         self.done = min(self._size(name) // self._row(name) for name in layers)
-        """Rows that every layer has."""
+        """Number of rows that every layer has."""
         self._stack = ExitStack()
         self._files = {name: self._stack.enter_context(self._open(name)) for name in layers}
 
@@ -47,7 +54,11 @@ class MapRows:
             self._stack.close()
 
     def append(self, layers: Mapping[str, NDArray[np.uint8]]) -> None:
-        """Add rows, (rows, bands, width) of each layer."""
+        """Add rows, (rows, bands, width) of each layer.
+
+        Raises:
+            StorageError: if the disk is full.
+        """
         with explain_disk_errors(self._folder / "rows"):
             for name, file in self._files.items():
                 file.write(np.ascontiguousarray(layers[name]).data)
@@ -66,7 +77,7 @@ class MapRows:
         tags: Mapping[str, str],
         threads: int,
     ) -> None:
-        """Turn a finished layer into a Cloud-Optimized GeoTIFF; see :func:`cerraseg.geo.cog.new_map`."""
+        """Write a complete layer as Cloud-Optimized GeoTIFF; see :func:`cerraseg.geo.cog.new_map`."""
         height, width = grid.shape
         tops = range(0, height, CHUNK)
         georeference: dict[str, Any] = {"shape": grid.shape, "crs": grid.crs, "transform": grid.transform}

@@ -1,4 +1,4 @@
-"""Predict packed patches: class ids, confidence and edges as packed arrays."""
+"""Predict packed patches: class ids, confidence and edges as arrays."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -79,7 +79,7 @@ def predict(
 
 @contextmanager
 def _growing(path: str | Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
-    """A ``.npy`` file of uint8 that is written from its start to its end: a mapped one would grow in memory."""
+    """Yield a ``.npy`` file of uint8 to be written from start to end; a memory-mapped one would grow in memory."""
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         yield file
@@ -88,7 +88,7 @@ def _growing(path: str | Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
 def _tiles(
     semantic: Tensor, edge: Tensor | None = None, *, hierarchical: bool = False
 ) -> tuple[NDArray[np.uint8], ...]:
-    """Class ids, confidence in percent, and where edges are: each (B, H, W)."""
+    """Class ids, confidence in percent and edges, (B, H, W) each, of logits (B, classes, H, W)."""
     parts = list(inference.decide(inference.probabilities(semantic), hierarchical))
     if edge is not None:
         parts.append(((edge[:, 1] > edge[:, 0]) & (edge[:, 1] == edge.amax(1))).to(torch.uint8))

@@ -34,8 +34,15 @@ _ALIKE = 1e-6  # of a pixel: grids that differ less are the same
 
 
 class SceneFiles(NamedTuple):
-    """The rasters of a scene. ``msi_bands`` and ``sar_bands`` name the bands of a file in its order where its band
-    descriptions do not."""
+    """The rasters of a scene.
+
+    Attributes:
+        name: name of the scene.
+        msi: multispectral raster.
+        sar: radar raster.
+        msi_bands: bands of the file in its order, where its band descriptions do not name them.
+        sar_bands: likewise.
+    """
 
     name: str
     msi: Path | None = None
@@ -68,36 +75,38 @@ class _Source(NamedTuple):
 
 
 class Scene:
-    """An open scene. ``bands`` are those of its modality, in channel order; ``grid`` is that of its map."""
+    """An open scene.
+
+    Attributes:
+        grid: pixels of its map.
+        bands: those of its modality, in channel order.
+        warped: whether a raster lies on another grid.
+    """
 
     def __init__(self, grid: SceneGrid, bands: Sequence[str], sources: Sequence[_Source]) -> None:
         self.grid, self.bands, self._sources = grid, tuple(bands), sources
         self.warped = any(source.warped for source in sources)
 
     def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Pixels (bands, H, W) of a window, and where all of them are data: (H, W).
+        """Read a window.
 
-        A pixel is no data where any band has the file's no-data value, is masked, NaN or infinite, or where a raster
-        does not reach.
+        Returns:
+            Pixels (bands, H, W), and where they are data (H, W): not where any band has the file's no-data value, is
+            masked, NaN or infinite, or where a raster does not reach.
 
         Raises:
             DataError: if a raster is damaged there.
         """
-        shape = (int(window.height), int(window.width))
-        pixels, valid = np.empty((len(self.bands), *shape), np.float32), np.ones(shape, bool)
-        first = 0
-        for dataset, indexes, warped in self._sources:
-            part = pixels[first : first + len(indexes)]
+        parts = []
+        for dataset, indexes, _ in self._sources:
             with readable(dataset):
-                dataset.read(indexes, window=window, out=part)
-                if not warped and _has_masks(dataset):
-                    valid &= dataset.read_masks(indexes, window=window).all(0)
-            first += len(indexes)
-        valid &= np.isfinite(pixels).all(0)
-        return pixels, valid
+                parts.append(dataset.read(indexes, window=window, masked=True, out_dtype=np.float32))
+        pixels = np.concatenate([part.data for part in parts])
+        masked = np.concatenate([np.ma.getmaskarray(part) for part in parts])
+        return pixels, (np.isfinite(pixels) & ~masked).all(0)
 
     def sample(self) -> NDArray[np.float32]:
-        """Pixels with data (bands, N) of windows spread evenly over the scene; of a small scene all.
+        """Read pixels with data (bands, N) in windows spread evenly over the scene; all of a small scene.
 
         Where these hold no data, those of the first rows that do; N is 0 in an empty scene.
         """
@@ -122,10 +131,6 @@ def readable(dataset: Any) -> Iterator[None]:
         yield
     except RasterioError as error:
         raise DataError(f"{dataset.name} is damaged ({error}); fetch or write the file again") from None
-
-
-def _has_masks(dataset: Any) -> bool:
-    return any(rasterio.enums.MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums)
 
 
 def _spread(length: int) -> list[tuple[int, int]]:
@@ -171,7 +176,11 @@ def open_scene(files: SceneFiles, modality: str, resampling: str) -> Iterator[Sc
 
 @contextmanager
 def open_scene_raster(scene: str, layer: str, path: Path) -> Iterator[Any]:
-    """A georeferenced raster of a scene, or a :class:`DataError`."""
+    """Open a georeferenced raster of a scene; ``layer`` (``msi``, ``sar``, ``reference``) is for messages.
+
+    Raises:
+        DataError: if it cannot be read or has no usable georeference.
+    """
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(**rasters.OFFLINE))
         try:
@@ -197,7 +206,7 @@ def open_scene_raster(scene: str, layer: str, path: Path) -> Iterator[Any]:
 
 
 def warp(dataset: Any, grid: SceneGrid, resampling: str) -> Any:
-    """The dataset on another grid, float32, NaN where it has no data."""
+    """Warp an open raster to another grid: float32, NaN where it has no data."""
     try:
         return WarpedVRT(
             dataset,
@@ -238,9 +247,12 @@ def _same(one: SceneGrid, other: SceneGrid) -> bool:
 
 
 def band_indexes(scene: str, dataset: Any, layer: str, names: Sequence[str]) -> list[int]:
-    """Where the bands of ``layer`` (msi or sar) stand in a file, from 1.
+    """Find the numbers, from 1, of the bands of a layer (``msi`` or ``sar``) in a file.
 
     ``names`` are those of the file's bands, or empty: then its band descriptions count.
+
+    Raises:
+        DataError: if a band is missing or there twice.
     """
     wanted = MODALITIES[layer]
     if names and len(names) != dataset.count:
@@ -248,7 +260,7 @@ def band_indexes(scene: str, dataset: Any, layer: str, names: Sequence[str]) -> 
             f"scene {scene}: {layer}_bands names {len(names)} bands, but {dataset.name} has {dataset.count}; expected "
             "one name a band of the file, in its order: correct the list"
         )
-    given = [_plain(name) for name in names or dataset.descriptions]
+    given = [_standard_name(name) for name in names or dataset.descriptions]
     missing = [band for band in wanted if given.count(band) != 1]
     if missing:
         raise DataError(
@@ -259,8 +271,8 @@ def band_indexes(scene: str, dataset: Any, layer: str, names: Sequence[str]) -> 
     return [given.index(band) + 1 for band in wanted]
 
 
-def _plain(name: str | None) -> str:
-    """A band's name as the taxonomy writes it: ``B1`` and ``b01`` are ``B01``."""
+def _standard_name(name: str | None) -> str:
+    """A band's name as the taxonomy writes it: ``B01`` for ``B1`` and ``b01``."""
     text = (name or "").strip().upper()
     return f"B0{text[1]}" if len(text) == 2 and text[0] == "B" and text[1].isdigit() else text
 
