@@ -33,10 +33,6 @@ def test_batches_become_one_layer_in_their_order(tmp_path: Path) -> None:
     assert ids.tolist() == [3, 1, 5]
     assert shapely.from_wkb(wkb).tolist() == [*batch(3, 1)[0], *batch(5)[0]]
     assert [path.name for path in tmp_path.iterdir()] == ["a.gpkg"]
-
-
-def test_no_date_of_the_day(tmp_path: Path) -> None:
-    write_geopackage(tmp_path / "a.gpkg", [batch(1)], crs=UTM, classes=L1)
     dates = rows(tmp_path / "a.gpkg", "SELECT last_change FROM gpkg_contents")
     assert dates == [("1970-01-01T00:00:00.000Z",)] * 2
     assert pyogrio.get_gdal_config_option("OGR_CURRENT_DATE") is None

@@ -1,13 +1,9 @@
 """Mosaics: pixels as rasterio.merge has them, one map per coordinate system, and what is refused."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.merge import merge
 
@@ -16,10 +12,9 @@ from cerraseg.core.taxonomy import LEVELS
 from cerraseg.mapping.mosaic import mosaic
 
 L1, UTM = LEVELS["l1"], "EPSG:32722"
-Tiles = NDArray[np.uint8]
 
 
-def table(corners: Sequence[tuple[float, float]], crs: str = UTM, pixel: float = 10.0) -> pd.DataFrame:
+def table(corners, crs=UTM, pixel=10.0):
     """Patches whose upper-left corners lie ``corners`` (row, column) pixels down and right of an origin."""
     rows = [
         (f"p{i}", crs, pixel, 0.0, 500_000 + c * pixel, 0.0, -pixel, 8e6 - r * pixel)
@@ -28,18 +23,17 @@ def table(corners: Sequence[tuple[float, float]], crs: str = UTM, pixel: float =
     return pd.DataFrame(rows, columns=["id", "crs", *"abcdef"])
 
 
-def numbered(count: int, side: int = 8) -> Tiles:
+def numbered(count, side=8):
     """Tile i is all i."""
     return np.repeat(np.arange(count, dtype=np.uint8), side * side).reshape(count, side, side)
 
 
-def read(path: Path) -> Tiles:
+def read(path):
     with rasterio.open(path) as source:
-        values: Tiles = source.read(1)
-    return values
+        return source.read(1)
 
 
-def merged(folder: Path, patches: pd.DataFrame, tiles: Tiles) -> tuple[Tiles, Affine]:
+def merged(folder, patches, tiles):
     """What rasterio.merge makes of the same patches as files."""
     paths = []
     for patch, tile in zip(patches.itertuples(), tiles, strict=True):
@@ -55,7 +49,7 @@ def merged(folder: Path, patches: pd.DataFrame, tiles: Tiles) -> tuple[Tiles, Af
 
 
 @pytest.fixture
-def scattered() -> tuple[pd.DataFrame, Tiles]:
+def scattered():
     """60 patches of 40 x 24 pixels with overlaps, gaps and holes, across several chunks of 128 pixels."""
     random = np.random.default_rng(3)
     patches = table([(int(r), int(c)) for r, c in random.integers(-150, 150, (60, 2))])
@@ -65,12 +59,12 @@ def scattered() -> tuple[pd.DataFrame, Tiles]:
 
 
 @pytest.mark.parametrize("chunk", [16, 128, 2048])
-def test_equals_rasterio_merge(
-    tmp_path: Path, scattered: tuple[pd.DataFrame, Tiles], monkeypatch: pytest.MonkeyPatch, chunk: int
-) -> None:
+def test_equals_rasterio_merge(tmp_path, scattered, monkeypatch, chunk):
     monkeypatch.setattr("cerraseg.mapping.mosaic.CHUNK", chunk)
     monkeypatch.setattr("cerraseg.geo.cog.CHUNK", chunk)
-    (path,) = mosaic(*scattered, tmp_path, name="map", classes=L1)
+    np.save(tmp_path / "tiles.npy", scattered[1])
+    tiles = np.load(tmp_path / "tiles.npy", mmap_mode="r")
+    (path,) = mosaic(scattered[0], tiles, tmp_path, name="map", classes=L1)
     expected, transform = merged(tmp_path, *scattered)
     assert path == tmp_path / "map_epsg32722.tif"
     assert (expected == 255).any() and len(np.unique(expected)) == 8
@@ -79,7 +73,7 @@ def test_equals_rasterio_merge(
         assert source.transform == transform and source.crs.to_epsg() == 32722 and source.nodata == 255
 
 
-def test_first_patch_with_data_wins(tmp_path: Path) -> None:
+def test_first_patch_with_data_wins(tmp_path):
     tiles = numbered(3)
     tiles[0, 2:4, 2:4] = 255
     tiles[1, 2, 2] = 255
@@ -87,7 +81,7 @@ def test_first_patch_with_data_wins(tmp_path: Path) -> None:
     assert read(path)[1:5, 1:5].tolist() == [[0, 0, 0, 0], [0, 2, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
 
 
-def test_one_map_per_coordinate_system(tmp_path: Path) -> None:
+def test_one_map_per_coordinate_system(tmp_path):
     wkt = rasterio.crs.CRS.from_epsg(32723).to_wkt()
     local = rasterio.crs.CRS.from_proj4("+proj=laea +lat_0=-15 +lon_0=-47 +ellps=GRS80").to_wkt()
     patches = pd.concat([table([(0, 0)]), table([(0, 0)], "EPSG:32723"), table([(4, 8)], wkt), table([(0, 0)], local)])
@@ -100,7 +94,7 @@ def test_one_map_per_coordinate_system(tmp_path: Path) -> None:
         assert source.crs == rasterio.crs.CRS.from_wkt(local)
 
 
-def test_fractional_steps_go_to_the_nearest_pixel(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_fractional_steps_go_to_the_nearest_pixel(tmp_path, caplog):
     caplog.set_level("INFO", "cerraseg")
     corners = [(128.25 * i, 128.03 * i) for i in range(5)]
     (path,) = mosaic(table(corners), numbered(5, 128), tmp_path, name="map", classes=L1)
@@ -111,41 +105,11 @@ def test_fractional_steps_go_to_the_nearest_pixel(tmp_path: Path, caplog: pytest
     assert "4 of 5 patches lie off the pixel grid of patch p0, by up to 0.50 pixels" in caplog.text
 
 
-def test_grid_is_the_first_patch_s_and_extent_the_union(tmp_path: Path) -> None:
+def test_grid_is_the_first_patch_s_and_extent_the_union(tmp_path):
     (path,) = mosaic(table([(0.4, 0.4), (-3, -5), (2, 2)]), numbered(3), tmp_path, name="map", classes=L1)
     with rasterio.open(path) as source:
         assert source.shape == (13, 15)
         assert source.transform.almost_equals(Affine(10, 0, 500_000 - 46, 0, -10, 8e6 + 26))
-
-
-class Watched:
-    """Tiles that note the largest piece that was asked of them; whole use would fail."""
-
-    def __init__(self, tiles: Tiles) -> None:
-        self.tiles, self.largest = tiles, 0
-        self.shape, self.dtype, self.ndim, self.flags = tiles.shape, tiles.dtype, tiles.ndim, tiles.flags
-
-    def __len__(self) -> int:
-        return len(self.tiles)
-
-    def __getitem__(self, index: tuple[int, slice, slice]) -> Tiles:
-        part: Tiles = self.tiles[index]
-        self.largest = max(self.largest, part.size)
-        return part
-
-
-def test_reads_patch_by_patch(tmp_path: Path, scattered: tuple[pd.DataFrame, Tiles]) -> None:
-    watched = Watched(scattered[1])
-    mosaic(scattered[0], watched, tmp_path, name="map", classes=L1)  # type: ignore[arg-type]
-    assert watched.largest == 40 * 24
-
-
-def test_memory_mapped_tiles(tmp_path: Path) -> None:
-    np.save(tmp_path / "tiles.npy", numbered(2))
-    tiles = np.load(tmp_path / "tiles.npy", mmap_mode="r")
-    (path,) = mosaic(table([(0, 0), (0, 8)]), tiles, tmp_path, name="map", classes=L1)
-    assert read(path)[0, 7:9].tolist() == [0, 1]
-    assert (tiles[1] == 1).all()
 
 
 @pytest.mark.parametrize(
@@ -159,7 +123,7 @@ def test_memory_mapped_tiles(tmp_path: Path) -> None:
         ("crs", None, "coordinate reference system"),
     ],
 )
-def test_patches_that_do_not_fit_are_refused(tmp_path: Path, column: str, value: object, named: str) -> None:
+def test_patches_that_do_not_fit_are_refused(tmp_path, column, value, named):
     patches = table([(0, 0), (0, 0), (0, 8)])
     patches[column] = [patches[column][0], value, patches[column][2]]
     with pytest.raises(DataError, match=f"p1 .*{named}"):
@@ -178,29 +142,27 @@ def test_patches_that_do_not_fit_are_refused(tmp_path: Path, column: str, value:
         (table([(0, 0), (600_000, 600_000)]), numbered(2), "epsg32722 .*600008 x 600008"),
     ],
 )
-def test_tables_and_tiles_that_do_not_match_are_refused(
-    tmp_path: Path, patches: pd.DataFrame, tiles: Tiles, named: str
-) -> None:
+def test_tables_and_tiles_that_do_not_match_are_refused(tmp_path, patches, tiles, named):
     with pytest.raises(DataError, match=named):
         mosaic(patches, tiles, tmp_path, name="map", classes=L1)
 
 
 @pytest.mark.parametrize(("classes", "value"), [(L1, 7), (LEVELS["l2"], 14), (None, 101)])
-def test_values_outside_the_range_are_refused(tmp_path: Path, classes: object, value: int) -> None:
+def test_values_outside_the_range_are_refused(tmp_path, classes, value):
     tiles = numbered(2)
     tiles[0, 0, 0], tiles[1, 3, 3] = 255, value
     with pytest.raises(DataError, match=f"p1 .* {value}; expected 0 to {value - 1}"):
-        mosaic(table([(0, 0), (0, 8)]), tiles, tmp_path, name="map", classes=classes)  # type: ignore[arg-type]
+        mosaic(table([(0, 0), (0, 8)]), tiles, tmp_path, name="map", classes=classes)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_same_patches_give_the_same_bytes(tmp_path: Path, scattered: tuple[pd.DataFrame, Tiles]) -> None:
+def test_same_patches_give_the_same_bytes(tmp_path, scattered):
     (one,) = mosaic(*scattered, tmp_path / "one", name="map", classes=L1, threads=1)
     (two,) = mosaic(*scattered, tmp_path / "two", name="map", classes=L1)
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_real_windows_give_back_their_scenes(real_sample: Path, tmp_path: Path) -> None:
+def test_real_windows_give_back_their_scenes(real_sample, tmp_path):
     rows, tiles = [], []
     for path in sorted((real_sample / "terramesh" / "semantic_7c").glob("*.tif")):
         with rasterio.open(path) as source:

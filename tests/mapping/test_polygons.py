@@ -1,12 +1,10 @@
 import logging
-from pathlib import Path
 
 import numpy as np
 import pyogrio
 import pytest
 import rasterio
 import shapely
-from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.warp import transform as reproject
 
@@ -28,13 +26,13 @@ DRAWN = """
 """Two pixels of Agriculture in Pasture, one of Mining behind no data (9)."""
 
 
-def drawn(text: str = DRAWN) -> NDArray[np.uint8]:
+def drawn(text=DRAWN):
     values = np.array([line.split() for line in text.strip().splitlines()], np.uint8)
     values[values == 9] = 255
     return values
 
 
-def write(path: Path, values: NDArray[np.uint8], crs: str | None = UTM, *, percent: bool = False) -> Path:
+def write(path, values, crs=UTM, *, percent=False):
     transform = TRANSFORMS[crs or UTM]
     classes = None if percent else L1
     with new_map(
@@ -44,14 +42,7 @@ def write(path: Path, values: NDArray[np.uint8], crs: str | None = UTM, *, perce
     return path
 
 
-def run(
-    folder: Path,
-    values: NDArray[np.uint8],
-    minimum: float,
-    *,
-    crs: str = UTM,
-    confidence: NDArray[np.uint8] | None = None,
-) -> tuple[NDArray[np.uint8], NDArray[np.object_], dict[str, NDArray]]:
+def run(folder, values, minimum, *, crs=UTM, confidence=None):
     """The sieved raster, the polygons and their fields."""
     percent = None if confidence is None else write(folder / "confidence.tif", confidence, crs, percent=True)
     outputs = {"raster": folder / "out/areas.tif", "vector": folder / "out/areas.gpkg"}
@@ -64,9 +55,7 @@ def run(
         return file.read(1), shapely.from_wkb(wkb), dict(zip(meta["fields"], fields, strict=True))
 
 
-def test_small_areas_go_to_their_largest_neighbour_and_islands_are_left_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_small_areas_go_to_their_largest_neighbour_and_islands_are_left_out(tmp_path, caplog):
     caplog.set_level(logging.INFO, "cerraseg")
     sieved, found, fields = run(tmp_path, drawn(), 0.03)
     np.testing.assert_array_equal(sieved, drawn(DRAWN.replace("2", "0")))
@@ -77,11 +66,10 @@ def test_small_areas_go_to_their_largest_neighbour_and_islands_are_left_out(
     assert found[0].normalize() == pasture.normalize() and found[1].normalize() == forest.normalize()
     # On the central meridian the ground is larger than the map by 0.9996 squared.
     np.testing.assert_allclose(fields["hectares"], np.array([0.20, 0.14]) / 0.9996**2, rtol=1e-5)
-    assert "2 pixels of areas below 3 pixels went to a neighbour" in caplog.text
-    assert "1 areas of fewer pixels, islands in no data of 1 pixels in all, left out" in caplog.text
+    assert "2 pixels of areas" in caplog.text and "1 areas of fewer pixels" in caplog.text
 
 
-def test_without_a_minimum_every_area_stays_with_its_mean_confidence(tmp_path: Path) -> None:
+def test_without_a_minimum_every_area_stays_with_its_mean_confidence(tmp_path):
     confidence = np.arange(40, 80, dtype=np.uint8).reshape(5, 8)
     confidence[drawn() == 255] = 255
     sieved, found, fields = run(tmp_path, drawn(), 0, confidence=confidence)
@@ -93,7 +81,7 @@ def test_without_a_minimum_every_area_stays_with_its_mean_confidence(tmp_path: P
 
 
 @pytest.mark.parametrize("crs", [UTM, DEGREES])
-def test_raster_and_polygons_agree_on_random_ground(tmp_path: Path, crs: str) -> None:
+def test_raster_and_polygons_agree_on_random_ground(tmp_path, crs):
     random = np.random.default_rng(1)
     values = np.kron(random.integers(0, 4, (20, 25), np.uint8), np.ones((3, 3), np.uint8))
     values[random.random(values.shape) < 0.1] = 5
@@ -116,7 +104,7 @@ def test_raster_and_polygons_agree_on_random_ground(tmp_path: Path, crs: str) ->
     assert all(shapely.geometry.shape(area).area < 4 for area, _ in left_out)
 
 
-def rectangle_hectares(crs: str, shape: tuple[int, int]) -> float:
+def rectangle_hectares(crs, shape):
     """Area of a whole map by another equal-area projection, its outline in pieces of a pixel."""
     outline = shapely.segmentize(shapely.box(0, 0, shape[1], shape[0]), 1)
     a, _, c, _, e, f = TRANSFORMS[crs][:6]
@@ -125,14 +113,14 @@ def rectangle_hectares(crs: str, shape: tuple[int, int]) -> float:
 
 
 @pytest.mark.parametrize("crs", [UTM, DEGREES])
-def test_hectares_are_those_on_the_ellipsoid(tmp_path: Path, crs: str) -> None:
+def test_hectares_are_those_on_the_ellipsoid(tmp_path, crs):
     values = np.zeros((700, 2000), np.uint8)
     values[:, 1500:] = 1
     _, _, fields = run(tmp_path, values, 1, crs=crs)
     assert fields["hectares"].sum() == pytest.approx(rectangle_hectares(crs, (700, 2000)), rel=1e-5)
 
 
-def test_the_unit_is_counted_in_pixels_at_the_map_s_centre(tmp_path: Path) -> None:
+def test_the_unit_is_counted_in_pixels_at_the_map_s_centre(tmp_path):
     values = np.zeros((9, 9), np.uint8)
     values[4, 2:7] = 1
     # 111.41 m by 55.80 m: 0.6217 hectares at 60 degrees south, whatever the map's units.
@@ -141,7 +129,7 @@ def test_the_unit_is_counted_in_pixels_at_the_map_s_centre(tmp_path: Path) -> No
         assert set(np.unique(sieved)) == classes == set(fields["class_id"])
 
 
-def test_what_one_pass_cannot_merge_the_next_one_does(tmp_path: Path) -> None:
+def test_what_one_pass_cannot_merge_the_next_one_does(tmp_path):
     """A and B are each other's largest neighbour; only when C has gone to the background do they touch it."""
     values = drawn("0 0 0 0 0 0 0 0\n" * 4 + "9 9 9 9 9 9 3 9\n9 9 9 1 1 1 2 2\n9 9 9 1 1 9 2 2\n")
     sieved, found, fields = run(tmp_path, values, 0.08)
@@ -149,13 +137,13 @@ def test_what_one_pass_cannot_merge_the_next_one_does(tmp_path: Path) -> None:
     assert fields["class_id"].tolist() == [0] and len(found) == 1
 
 
-def test_nothing_left_gives_an_empty_layer(tmp_path: Path) -> None:
+def test_nothing_left_gives_an_empty_layer(tmp_path):
     sieved, found, fields = run(tmp_path, drawn(), 5, confidence=np.full((5, 8), 50, np.uint8))
     assert len(found) == 0 and list(fields) == ["class_id", "class_name", "hectares", "confidence"]
     np.testing.assert_array_equal(sieved == 255, drawn() == 255)
 
 
-def test_equal_input_gives_equal_bytes_and_looks_stay(tmp_path: Path) -> None:
+def test_equal_input_gives_equal_bytes_and_looks_stay(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         run(tmp_path / name, drawn(), 0.03)
@@ -167,24 +155,23 @@ def test_equal_input_gives_equal_bytes_and_looks_stay(tmp_path: Path) -> None:
         assert file.tags()["CLASS_1"] == "Forest" and file.colormap(1)[1] == (*L1[1].colour, 255)
 
 
-def test_bad_input_is_named(tmp_path: Path) -> None:
+def test_bad_input_is_named(tmp_path):
     good = write(tmp_path / "classes.tif", drawn())
     outputs = {"raster": tmp_path / "areas.tif", "vector": tmp_path / "areas.gpkg"}
     small = write(tmp_path / "small.tif", drawn()[:3], percent=True)
     holes = write(tmp_path / "holes.tif", np.full((5, 8), 255, np.uint8), percent=True)
-    for confidence, message in ((small, "lies on another grid"), (holes, "has no data on 35 pixels")):
-        with pytest.raises(DataError, match=message):
-            polygons(good, L1, minimum_hectares=1, confidence=confidence, **outputs)
     (tmp_path / "text.tif").write_text("not a map")
     high = write(tmp_path / "high.tif", np.full((5, 8), 7, np.uint8))
     nowhere = write(tmp_path / "nowhere.tif", drawn(), None)
-    for path, message in (
-        (tmp_path / "text.tif", "cannot be read"),
-        (high, "holds the value 7; expected 0 to 6, or 255"),
-        (nowhere, "has no coordinate reference system"),
+    for path, confidence, named in (
+        (good, small, "small.tif"),
+        (good, holes, "holes.tif .* 35 pixels"),
+        (tmp_path / "text.tif", None, "text.tif"),
+        (high, None, "high.tif .* value 7"),
+        (nowhere, None, "nowhere.tif"),
     ):
-        with pytest.raises(DataError, match=message):
-            polygons(path, L1, minimum_hectares=1, confidence=None, **outputs)
-    with pytest.raises(ConfigError, match="minimum_hectares is -1, expected 0 or more"):
+        with pytest.raises(DataError, match=named):
+            polygons(path, L1, minimum_hectares=1, confidence=confidence, **outputs)
+    with pytest.raises(ConfigError, match="minimum_hectares is -1"):
         polygons(good, L1, minimum_hectares=-1, confidence=None, **outputs)
     assert not outputs["raster"].exists() and not outputs["vector"].exists()

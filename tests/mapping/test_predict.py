@@ -37,11 +37,9 @@ def test_equals_the_model_on_each_patch(model_file, packed, tmp_path):
             np.testing.assert_array_equal(classes[k], probabilities.argmax(0))
             np.testing.assert_allclose(confidence[k], 100 * probabilities.amax(0), atol=0.51)
     assert (classes.dtype, confidence.dtype) == (np.uint8, np.uint8)
-
-
-def test_edges_of_a_model_without_an_edge_decoder_are_those_of_its_classes(model_file, packed, tmp_path):
-    classes, _ = run(model_file, packed, np.array([3, 7]), tmp_path)
-    np.testing.assert_array_equal(np.load(tmp_path / "e.npy"), derive_edges(classes))
+    np.testing.assert_array_equal(np.load(tmp_path / "e.npy"), derive_edges(classes))  # it has no edge decoder
+    np.save(tmp_path / "saved.npy", classes)
+    assert (tmp_path / "p.npy").read_bytes() == (tmp_path / "saved.npy").read_bytes()
 
 
 def test_edges_are_written_beside_the_classes(packed, tmp_path):
@@ -59,12 +57,6 @@ def test_edges_are_written_beside_the_classes(packed, tmp_path):
     assert set(np.unique(edges)) == {0, 1}
 
 
-def test_batch_size_does_not_matter(model_file, packed, tmp_path):
-    first, _ = run(model_file, packed, np.arange(12), tmp_path, batch_size=12)
-    second, _ = run(model_file, packed, np.arange(12), tmp_path, batch_size=5)
-    assert (first != second).mean() < 1e-4  # rounding may turn a tie
-
-
 def test_checkpoint_of_before_both_levels_loads(model_file, packed, tmp_path):
     """And predicts as it did: the best class of each pixel."""
     expected, _ = run(model_file, packed, np.arange(3), tmp_path)
@@ -77,7 +69,7 @@ def test_checkpoint_of_before_both_levels_loads(model_file, packed, tmp_path):
 
 def test_not_a_checkpoint_is_refused(packed, tmp_path):
     (tmp_path / "model.pt").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="not a checkpoint that CerraSeg wrote"):
+    with pytest.raises(DataError, match=r"model\.pt"):
         run(tmp_path / "model.pt", packed, np.arange(2), tmp_path)
 
 
@@ -97,13 +89,9 @@ def test_tiles_are_those_of_softmax_and_max(classes, change):
     np.testing.assert_array_equal(_tiles(semantic)[2], derive_edges(ids.numpy().astype(np.uint8)))
 
 
-def test_bfloat16_predicts_nearly_the_same(model_file, packed, tmp_path):
+def test_batch_size_does_not_matter_and_bfloat16_little(model_file, packed, tmp_path):
     exact, _ = run(model_file, packed, np.arange(12), tmp_path)
+    parts, _ = run(model_file, packed, np.arange(12), tmp_path, batch_size=5)
+    assert (parts != exact).mean() < 1e-4  # rounding may turn a tie
     rough, _ = run(model_file, packed, np.arange(12), tmp_path, precision="bfloat16")
     assert 0 < (rough != exact).mean() < 0.05  # else it was not bfloat16, or not this model
-
-
-def test_files_are_those_that_numpy_saves(model_file, packed, tmp_path):
-    classes, _ = run(model_file, packed, np.arange(5), tmp_path, batch_size=2)
-    np.save(tmp_path / "saved.npy", classes)
-    assert (tmp_path / "p.npy").read_bytes() == (tmp_path / "saved.npy").read_bytes()

@@ -40,12 +40,12 @@ def test_bands_are_taken_by_the_configured_list(tmp_path):
 
 def test_bands_are_never_guessed(tmp_path):
     bare = write_raster(tmp_path / "bare.tif", pixels("sar", 70, 90))
-    with pytest.raises(DataError, match=r"has the bands \(no description\), \(no description\); expected VV, VH"):
+    with pytest.raises(DataError, match="expected VV, VH"):
         read(SceneFiles("s", sar=bare), "sar")
     eleven = write_raster(tmp_path / "eleven.tif", pixels("msi", 70, 90)[1:], MSI_BANDS[1:])
-    with pytest.raises(DataError, match="B01 is missing or there twice: describe the bands in the file, or name them"):
+    with pytest.raises(DataError, match="B01 is missing"):
         read(SceneFiles("s", msi=eleven), "msi")
-    with pytest.raises(DataError, match=r"msi_bands names 2 bands, but .* has 11"):
+    with pytest.raises(DataError, match="msi_bands names 2 bands"):
         read(SceneFiles("s", msi=eleven, msi_bands=("B01", "B02")), "msi")
 
 
@@ -129,20 +129,19 @@ def test_the_sample_of_a_large_scene_is_spread_over_it_and_never_empty(tmp_path)
 
 def test_unusable_files_are_refused(tmp_path):
     files = write_scene(tmp_path, 70, 90)
-    elsewhere = write_raster(
-        tmp_path / "far.tif", pixels("sar", 70, 90), SAR_BANDS, transform=from_origin(700000, 8300000, 10, 10)
-    )
-    with pytest.raises(DataError, match=r"lies at 700000 to 700900 east.*beside the scene at 600000 to 600900 east"):
-        read(files._replace(sar=elsewhere))
-    nowhere = write_raster(tmp_path / "nowhere.tif", pixels("sar", 70, 90), SAR_BANDS, crs=None)
-    with pytest.raises(DataError, match="has no coordinate reference system; expected a georeferenced raster"):
-        read(files._replace(sar=nowhere))
-    for turn in (Affine.rotation(20), Affine.scale(1, -1)):
-        turned = write_raster(tmp_path / "turned.tif", pixels("msi", 70, 90), MSI_BANDS, transform=CORNER * turn)
-        with pytest.raises(DataError, match="expected rows from west to east, the northernmost first"):
-            read(files._replace(msi=turned))
     (tmp_path / "text.tif").write_text("no raster")
-    with pytest.raises(DataError, match="its msi raster cannot be opened"):
-        read(files._replace(msi=tmp_path / "text.tif"))
-    with pytest.raises(DataError, match="has no sar raster; expected one for a model of concat"):
-        read(files._replace(sar=None))
+
+    def raster(layer, name, **georeference):
+        bands = MSI_BANDS if layer == "msi" else SAR_BANDS
+        return write_raster(tmp_path / f"{name}.tif", pixels(layer, 70, 90), bands, **georeference)
+
+    for change, named in (
+        ({"sar": raster("sar", "far", transform=from_origin(700000, 8300000, 10, 10))}, "far.tif .* 700000"),
+        ({"sar": raster("sar", "nowhere", crs=None)}, "nowhere.tif .*coordinate reference system"),
+        ({"msi": raster("msi", "turned", transform=CORNER * Affine.rotation(20))}, "west to east"),
+        ({"msi": raster("msi", "flipped", transform=CORNER * Affine.scale(1, -1))}, "west to east"),
+        ({"msi": tmp_path / "text.tif"}, "msi .*text.tif"),
+        ({"sar": None}, "no sar raster"),
+    ):
+        with pytest.raises(DataError, match=named):
+            read(files._replace(**change))

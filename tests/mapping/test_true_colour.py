@@ -72,11 +72,9 @@ def test_files_are_cloud_optimized_rgb_with_alpha(tmp_path):
     with Image.open(path) as file:
         photometric, extra = file.tag_v2[262], file.tag_v2[338]
         assert (photometric, extra) == (2, (2,))  # TIFF 6.0: RGB, unassociated alpha
-    (again,) = patches_images(table([(0, 0), (700, 700)]), random, MSI_BANDS, tmp_path / "again")
-    assert path.read_bytes() == again.read_bytes()
 
 
-@pytest.mark.parametrize("largest", [100, 40, 17, 5])
+@pytest.mark.parametrize("largest", [100, 17])
 def test_reduced_to_means_of_valid_pixels(tmp_path, monkeypatch, exact, largest):
     monkeypatch.setattr(true_colour, "LARGEST_SIDE", largest)
     random = np.random.default_rng(largest)
@@ -105,7 +103,7 @@ def test_reduced_to_means_of_valid_pixels(tmp_path, monkeypatch, exact, largest)
     np.testing.assert_allclose(values[:3, valid], expected, atol=0.501)
 
 
-@pytest.mark.parametrize(("largest", "factor", "beyond"), [(100, 1, 0), (20, 2, 0), (10, 4, 2)])
+@pytest.mark.parametrize(("largest", "factor", "beyond"), [(100, 1, 0), (10, 4, 2)])
 def test_bounds_are_those_of_the_mosaic(tmp_path, monkeypatch, largest, factor, beyond):
     """38 x 38 pixels: 10 squares of 4 reach 2 pixels beyond."""
     monkeypatch.setattr(true_colour, "LARGEST_SIDE", largest)
@@ -132,7 +130,7 @@ def test_patches_are_found_in_their_rows(tmp_path, exact):
     images = np.load(tmp_path / "images.npy", mmap_mode="r")
     (path,) = patches_images(table([(0, 0), (0, 4)]), images, MSI_BANDS, tmp_path / "a", rows=np.array([5, 2]))
     assert read(path)[0, 0].tolist() == [255] * 4 + [0] * 4
-    with pytest.raises(DataError, match="2 rows for 1 rows of 6 images; expected an image a patch"):
+    with pytest.raises(DataError, match="2 rows for 1"):
         patches_images(table([(0, 0), (0, 4)]), images, MSI_BANDS, tmp_path / "b", rows=np.array([5]))
     assert not (tmp_path / "b").exists()
 
@@ -161,14 +159,11 @@ def test_stretch_cuts_off_the_percentiles(tmp_path):
     assert read(path)[0, 0, ::4].tolist() == np.rint(np.clip(np.arange(101) - 2, 0, 96) / 96 * 255).tolist()
 
 
-def test_a_constant_band_and_no_data_at_all(tmp_path):
+def test_no_data_constant_bands_and_bands_that_make_no_picture(tmp_path):
     assert Stretch(np.zeros(3), np.zeros(3), False).shown(np.zeros((3, 2))).tolist() == [[0, 0]] * 3
     (path,) = patches_images(table([(0, 0)]), np.full((1, 2, 4, 4), np.nan, np.float32), SAR_BANDS, tmp_path)
     assert not read(path).any()
-
-
-def test_bands_that_make_no_picture(tmp_path):
-    with pytest.raises(DataError, match="the bands B04, VV make no picture; expected B04, B03, B02 or VV, VH among"):
+    with pytest.raises(DataError, match="B04, VV make no picture"):
         patches_images(table([(0, 0)]), np.zeros((1, 2, 4, 4), np.float32), ("B04", "VV"), tmp_path)
 
 
@@ -197,32 +192,22 @@ def test_scene_is_reduced_to_means_of_valid_pixels(tmp_path, monkeypatch, exact)
 
 
 def test_picture_of_a_scene_has_its_bounds_and_tags(tmp_path, monkeypatch):
-    monkeypatch.setattr(true_colour, "LARGEST_SIDE", 16)
     scene = write_scene(tmp_path / "scene.tif", np.arange(5 * 60 * 45, dtype=np.int16).reshape(5, 60, 45))
-    scene_image(scene, BANDS, tmp_path / "image.tif", tags={"SOURCE": "made up"})
-    with rasterio.open(tmp_path / "image.tif") as image, rasterio.open(scene) as file:
-        assert image.bounds == file.bounds and image.shape == (15, 12) and image.crs == file.crs
-        assert image.colorinterp == RGBA and image.tags()["SOURCE"] == "made up"
-        assert image.tags()["BANDS"] == "B04, B03, B02"
-    assert cog_validate(tmp_path / "image.tif", quiet=True) == (True, [], [])
-
-
-def test_scene_smaller_than_the_picture_keeps_its_pixels(tmp_path, exact):
-    bands = np.arange(4 * 6 * 5, dtype=np.float32).reshape(4, 6, 5)
-    bands[3, 0, 0] = np.nan
-    scene_image(write_scene(tmp_path / "scene.tif", bands), BANDS, tmp_path / "image.tif")
-    values = read(tmp_path / "image.tif")
-    assert values[3].ravel().tolist() == [0] + [255] * 29
-    for shown, band in zip(values[:3], bands[[3, 1, 0]], strict=True):
-        low, high = band.ravel()[1], band.ravel()[-1]
-        np.testing.assert_array_equal(shown.ravel()[1:], np.rint(255 * (band.ravel()[1:] - low) / (high - low)))
+    for largest, shape in ((16, (15, 12)), (100, (60, 45))):
+        monkeypatch.setattr(true_colour, "LARGEST_SIDE", largest)
+        scene_image(scene, BANDS, tmp_path / "image.tif", tags={"SOURCE": "made up"})
+        with rasterio.open(tmp_path / "image.tif") as image, rasterio.open(scene) as file:
+            assert image.bounds == file.bounds and image.shape == shape and image.crs == file.crs
+            assert image.colorinterp == RGBA and image.tags()["SOURCE"] == "made up"
+            assert image.tags()["BANDS"] == "B04, B03, B02"
+        assert cog_validate(tmp_path / "image.tif", quiet=True) == (True, [], [])
 
 
 def test_scene_that_cannot_be_read(tmp_path):
     with pytest.raises(DataError, match=r"missing\.tif cannot be read"):
         scene_image(tmp_path / "missing.tif", BANDS, tmp_path / "image.tif")
     scene = write_scene(tmp_path / "scene.tif", np.zeros((2, 4, 4), np.uint8))
-    with pytest.raises(DataError, match=r"scene\.tif has 2 bands; expected B04, B03, B02 as bands 4, 2, 1"):
+    with pytest.raises(DataError, match=r"scene\.tif has 2 bands"):
         scene_image(scene, BANDS, tmp_path / "image.tif")
     assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
 
