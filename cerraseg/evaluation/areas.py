@@ -106,7 +106,7 @@ def _count_cells(chunk: Bytes) -> Counts:
 def _plane(file: Any) -> Any:
     """Return an equal-area projection around the middle of a map."""
     middle = file.transform * (file.width / 2, file.height / 2)
-    return equal_area_around(*(values[0] for values in _projected(file, "EPSG:4326", *([value] for value in middle))))
+    return equal_area_around(*(values[0] for values in _projected(file, rasters.WGS84, *([value] for value in middle))))
 
 
 def _pixel_hectares(file: Any, window: Window, plane: Any) -> Vector:

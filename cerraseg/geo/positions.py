@@ -14,6 +14,7 @@ from rasterio.warp import transform
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.layout import SIZE
+from cerraseg.geo.rasters import WGS84
 
 COLUMNS = ["id", "crs", "left", "bottom", "right", "top"]
 """Columns of the patch table that :func:`locate` needs."""
@@ -22,7 +23,6 @@ TRUE_SCALE = 0.01
 """A projected system counts as metric where its metres are those of the ground to 1 %: UTM is, Web Mercator is not."""
 
 _AXIS, _ECCENTRICITY2 = 6378137.0, 0.00669437999014  # of the ellipsoid WGS 84: m, and squared
-_DEGREES = CRS.from_epsg(4326)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -61,7 +61,7 @@ class Places:
     @cached_property
     def shapes(self) -> NDArray[np.object_]:
         """The patches as quadrangles on :attr:`plane`, (N,) of shapely polygons."""
-        x, y = transform(_DEGREES, self.plane, *self.corners.reshape(-1, 2).T)
+        x, y = transform(WGS84, self.plane, *self.corners.reshape(-1, 2).T)
         return np.asarray(shapely.polygons(np.stack([x, y], axis=-1).reshape(-1, 4, 2)))
 
 
@@ -97,7 +97,7 @@ def _degrees(name: str, x: Floats, y: Floats) -> tuple[Floats, bool]:
     """Longitudes and latitudes, with a last axis of 2, and whether the system is projected in metres."""
     try:
         crs = CRS.from_user_input(name)
-        lonlat = np.stack(transform(crs, _DEGREES, x.ravel(), y.ravel()), axis=-1)
+        lonlat = np.stack(transform(crs, WGS84, x.ravel(), y.ravel()), axis=-1)
     except (RasterioError, CPLE_BaseError, ValueError) as error:
         raise DataError(
             f"the coordinate reference system {name!r} has no known place on Earth ({error}); "

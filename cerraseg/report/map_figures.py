@@ -15,7 +15,6 @@ from matplotlib.transforms import Affine2D
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
-from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.warp import transform
@@ -181,7 +180,7 @@ def measure_ground(crs: Any, extent: tuple[float, float, float, float]) -> Groun
     x, y = (left + right) / 2, (bottom + top) / 2
     xs, ys = [x - step, x + step, x, x, x], [y, y, y - step, y + step, y]
     try:
-        degrees = np.transpose(transform(crs, CRS.from_epsg(4326), xs, ys))
+        degrees = np.transpose(transform(crs, rasters.WGS84, xs, ys))
     except CPLE_BaseError:  # outside the domain of the projection; rasterio has no public name for it
         return None
     if not np.isfinite(degrees).all() or abs(degrees[4, 1]) > 89.9:

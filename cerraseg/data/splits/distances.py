@@ -14,6 +14,7 @@ from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.data.tables import read_patch_table, read_split
 from cerraseg.geo.positions import COLUMNS, Floats, Ints, Places, geocentric, locate
+from cerraseg.geo.rasters import WGS84
 
 TOUCHING = 0.5
 """Patches touch where no pixel fits between them: rounded coordinates, and the steps of 128.25 px of CerraData-4MM."""
@@ -117,7 +118,7 @@ def gaps(places: Places, first: Ints, second: Ints) -> Floats:
     a, b = places.bounds[first[flat]], places.bounds[second[flat]]
     found[flat] = np.hypot(*np.maximum(a[:, :2] - b[:, 2:], b[:, :2] - a[:, 2:]).clip(0).T)
     lines = shapely.shortest_line(places.shapes[first[~flat]], places.shapes[second[~flat]])
-    ends = transform(places.plane, CRS.from_epsg(4326), *shapely.get_coordinates(lines).T)
+    ends = transform(places.plane, WGS84, *shapely.get_coordinates(lines).T)
     start, end = np.stack(ends, axis=-1).reshape(-1, 2, 2).swapaxes(0, 1)
     found[~flat] = _ground_lengths(start, end)
     found[found <= TOUCHING * np.maximum(places.pixel[first], places.pixel[second])] = 0

@@ -9,6 +9,7 @@ from rasterio.warp import transform
 
 from cerraseg.data.splits.distances import connected
 from cerraseg.geo.positions import Floats, Ints, Places, utm_zone
+from cerraseg.geo.rasters import WGS84
 
 Names = NDArray[np.str_]
 
@@ -32,7 +33,7 @@ def _metric_centres(places: Places) -> tuple[Names, Floats, Floats]:
     zones = utm_zone(places.degrees)
     for zone in np.unique(zones[~places.metric]).tolist():
         rows = ~places.metric & (zones == zone)
-        x[rows], y[rows] = transform(CRS.from_epsg(4326), CRS.from_epsg(zone), *places.degrees[rows].T)
+        x[rows], y[rows] = transform(WGS84, CRS.from_epsg(zone), *places.degrees[rows].T)
     pairs = zip(places.metric.tolist(), places.crs.tolist(), zones.tolist(), strict=True)
     return np.array([short[crs] if metric else f"EPSG:{zone}" for metric, crs, zone in pairs]), x, y
 
