@@ -21,8 +21,7 @@ def recover(snakemake: list[str]) -> int:
         print("cancelling", *(f"{id_} ({name})" for id_, name, _ in jobs), flush=True)
         ask("scancel", *(id_ for id_, *_ in jobs))
         time.sleep(5)
-    subprocess.run([*snakemake, "--unlock"], check=True)
-    return subprocess.run([*snakemake, "--rerun-incomplete"], check=False).returncode
+    return subprocess.call([*snakemake, "--unlock"]) or subprocess.call([*snakemake, "--rerun-incomplete"])
 
 
 if __name__ == "__main__":
