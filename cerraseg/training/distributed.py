@@ -154,7 +154,6 @@ def launch(work: Callable[..., None], nodes: int, devices: int, folder: Path, *a
 
 def _run_on_node(devices: int, job: tuple[Any, ...]) -> None:
     """Run the processes of one node by torch's launcher, which replaces the handlers of signals."""
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # its errors are told below
     how = LaunchConfig(
         1, 1, devices, run_id="cerraseg", rdzv_backend="c10d", rdzv_endpoint="localhost:0", local_addr="127.0.0.1",
         max_restarts=0, shutdown_timeout=5, signals_to_handle="SIGTERM,SIGINT",

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import opened
-from test_train import Killed, kill, once_in, outputs, plan, run
+from test_train import outputs, plan, run
 
 from cerraseg.core.errors import DataError
 from cerraseg.data.tables import rows_of
@@ -73,17 +73,6 @@ def test_parameter_that_overflows_is_noticed_before_validation(packed, tmp_path,
     monkeypatch.setattr(NanGuard, "on_validation_start", spoilt)
     with pytest.raises(DataError, match="epoch 1: a parameter is inf"):
         run(packed, tmp_path, plan(NAME))
-
-
-def test_lower_rate_begins_anew(packed, tmp_path, caplog, monkeypatch):
-    caplog.set_level("INFO", "cerraseg")
-    with monkeypatch.context() as patched:
-        once_in(patched, TrainingModule, "training_step", 1, kill)
-        with pytest.raises(Killed):
-            run(packed, tmp_path, plan(NAME))
-    lower = dataclasses.replace(plan(NAME).recipe, learning_rate=1e-4)
-    assert len(pd.read_csv(run(packed, tmp_path, plan(NAME, recipe=lower)).history)) == 3
-    assert any("of another plan or other data; starting anew" in message for message in caplog.messages)
 
 
 def test_epoch_whose_validation_loss_is_nan_is_never_the_best(packed, tmp_path, monkeypatch, caplog):

@@ -320,20 +320,14 @@ def test_transnuseg_learns_both_tasks(packed, tmp_path, recipe, edge_outputs, sh
     assert blueprint.settings["sharing"] == sharing
 
 
-def test_paper_recipe_rolls_back_and_takes_raw_pixels(packed, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("recipe", "rolls_back"), [("paper", True), ("tuned", False)])
+def test_paper_recipe_goes_back_to_its_best_parameters(packed, tmp_path, monkeypatch, recipe, rolls_back):
     monkeypatch.setattr(EpochRecord, "best_epoch", 1)
-    written = run(packed, tmp_path, plan("unet-msi-nw-l2-paper-1"))
+    written = run(packed, tmp_path, plan(f"unet-msi-nw-l2-{recipe}-1", epochs=2))
     best, last = (checkpoint.load(path)[0].state_dict() for path in (written.best, written.last))
     assert best.keys() == last.keys()
-    assert all(torch.equal(best[name], last[name]) for name in best)
-    assert checkpoint.load(written.best)[1].mean == ()
-
-
-def test_tuned_recipe_keeps_its_last_parameters(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(EpochRecord, "best_epoch", 1)
-    written = run(packed, tmp_path, plan("unet-msi-nw-l2-tuned-1", epochs=2))
-    best, last = (checkpoint.load(path)[0].state_dict() for path in (written.best, written.last))
-    assert any(not torch.equal(best[name], last[name]) for name in best)
+    assert all(torch.equal(best[name], last[name]) for name in best) == rolls_back
+    assert (checkpoint.load(written.best)[1].mean == ()) == (recipe == "paper")  # raw pixels
 
 
 @pytest.mark.parametrize("column", ["val_loss", "val_semantic_loss", "val_macro_f1"])
