@@ -140,3 +140,10 @@ def test_what_the_page_on_reliability_names_is_there():
     named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (REPOSITORY / "docs/reliability.md").read_text())
     lost = [(file, test) for file, test in named if f"def {test}" not in (REPOSITORY / file).read_text()]
     assert named and not lost
+
+
+def test_the_architecture_page_names_what_is_there():
+    page = (REPOSITORY / "docs/architecture.md").read_text()
+    named = re.findall(r"`(\w+/[\w/]+\.py)`(?:,\s+`(\w+)`)?", page)
+    lost = [pair for pair in named if not re.search(rf"\b{pair[1]}\b", (PACKAGE / pair[0]).read_text())]
+    assert len(named) > 20 and not lost

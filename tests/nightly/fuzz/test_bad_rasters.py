@@ -311,28 +311,3 @@ def test_damaged_scenes_are_refused(cell: Cell, image: Path, name: str, data: st
         assert_no_fault(cell.run(surveyed, image / "msi.tif", image / "mask.tif"))
     finally:
         spoil(path, whole)
-
-
-@given(
-    values=st.lists(st.one_of(numbers, st.integers(-2, 300).map(float)), min_size=1, max_size=6),
-    nodata=st.one_of(st.none(), numbers, st.just(255.0)),
-    crs=st.sampled_from(["EPSG:4326", "EPSG:32722", "EPSG:3857", "EPSG:3031", 'LOCAL_CS["nowhere"]']),
-    transform=st.one_of(st.just(UTM["transform"]), st.builds(Affine, *[numbers] * 6)),
-)
-def test_absurd_references_are_refused(cell: Cell, image: Path, values, nodata, crs, transform) -> None:
-    array = np.resize(values, (1, 70, 90))
-    if path := write_scene(image / "odd.tif", array, nodata=nodata, crs=crs, transform=transform):
-        assert_no_fault(cell.run(surveyed, image / "msi.tif", path))
-
-
-@given(
-    scale=st.sampled_from([0.0, 1.0, -1.0, 1e30, float("nan"), float("inf")]),
-    crs=st.sampled_from(["EPSG:4326", "EPSG:32722", 'LOCAL_CS["nowhere"]']),
-    transform=st.one_of(st.just(UTM["transform"]), st.builds(Affine, *[numbers] * 6)),
-)
-def test_absurd_scenes_are_refused(cell: Cell, image: Path, scale, crs, transform) -> None:
-    with np.errstate(all="ignore"):
-        array = msi(20, 30) * np.float32(scale)
-    path = write_scene(image / "absurd.tif", array, descriptions=MODALITIES["msi"], crs=crs, transform=transform)
-    if path:
-        assert_no_fault(cell.run(surveyed, path, image / "mask.tif"))

@@ -1,7 +1,6 @@
-"""Tables, arrays and JSON of a results folder that is damaged: refused by name, with the step to run again."""
+"""Arrays and JSON files that hold something else: taken or refused, and no code in them runs."""
 
 import json
-import shutil
 import struct
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from hypothesis import given
 from cerraseg.core.errors import DataError
 from cerraseg.data import index, statistics, tables
 from cerraseg.data import packed as store
-from cerraseg.evaluation import benchmark, leakage, score_files
+from cerraseg.evaluation import benchmark, leakage
 from cerraseg.models import released
 from cerraseg.report.model_card import facts
 
@@ -26,18 +25,6 @@ def cell(tmp_path_factory):
     yield from cells(tmp_path_factory, "test_bad_tables")
 
 
-def opened(folder):
-    return store.open_store(folder / "images.npy", folder / "masks.npy", folder / "header.json").header
-
-
-READERS = {
-    "images.npy": opened,
-    "masks.npy": opened,
-    "header.json": opened,
-    "patches.parquet": lambda folder: tables.read_patch_table(folder / "patches.parquet"),
-    "split.csv": lambda folder: tables.rows_of(folder / "split.csv", "train"),
-    "statistics.json": lambda folder: statistics.read_bands(folder / "statistics.json"),
-}
 JSONS = {
     "statistics": lambda path: statistics.read_bands(path),
     "released": lambda path: released.read_listing(path),
@@ -46,32 +33,8 @@ JSONS = {
 }
 
 
-def read(folder, name):
-    return READERS[name](folder)
-
-
 def read_json(name, path):
     return JSONS[name](path)
-
-
-@given(name=st.sampled_from(sorted(READERS)), data=st.data())
-def test_damaged_results_are_refused(
-    cell: Cell, packed: Path, tmp_path_factory, name: str, data: st.DataObject
-) -> None:
-    folder = tmp_path_factory.getbasetemp() / "results"
-    if not folder.exists():
-        shutil.copytree(packed, folder)
-    whole = (packed / name).read_bytes()
-    changed = bytearray(whole[: data.draw(st.one_of(st.just(len(whole)), st.integers(0, min(len(whole), 4000))))])
-    places = st.integers(0, 200) | st.integers(-2000, -1)  # a Parquet file has its header at its end
-    for where in data.draw(st.lists(places, max_size=6)):
-        where %= max(1, len(changed))
-        changed[where : where + 1] = bytes([data.draw(st.integers(0, 255))])
-    (folder / name).write_bytes(changed)
-    try:
-        assert_no_fault(cell.run(read, folder, name))
-    finally:
-        (folder / name).write_bytes(whole)
 
 
 def npy(header):
@@ -121,17 +84,6 @@ def test_any_json_is_taken_or_refused(cell: Cell, tmp_path_factory, name: str, c
 def test_deep_json_is_refused(cell: Cell, tmp_path: Path, name: str) -> None:
     (tmp_path / "deep.json").write_text("[" * 100_000)
     assert cell.run(read_json, name, tmp_path / "deep.json").kind == "refused"
-
-
-@given(data=st.data())
-def test_damaged_counts_are_refused(cell: Cell, tmp_path_factory, data: st.DataObject) -> None:
-    path = tmp_path_factory.getbasetemp() / "patches.npz"
-    np.savez_compressed(path, ids=np.array(["a", "b"]), confusion=np.ones((2, 7, 7), int))
-    changed = bytearray(path.read_bytes())
-    for where in data.draw(st.lists(st.integers(0, len(changed) - 1), min_size=1, max_size=6)):
-        changed[where] = data.draw(st.integers(0, 255))
-    path.write_bytes(changed)
-    assert_no_fault(cell.run(score_files.read_patches, path))
 
 
 def test_an_id_that_reads_as_missing_is_one(tmp_path: Path) -> None:
