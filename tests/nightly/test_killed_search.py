@@ -18,7 +18,7 @@ def test_killed_search_goes_on(tmp_path):
     project.run("--unlock")
     project.run("--rerun-incomplete", "tune")
     after = optuna.load_study(study_name=name, storage=storage).get_trials()
-    assert after[:1][0].params == before[0].params == after[1].params
+    assert after[0].params == before[0].params == after[1].params
     assert [trial.state.name for trial in after[:2]] == ["FAIL", "COMPLETE"]
     assert len(after) == len(pd.read_csv(project.folder / "results/tune/trials.csv")) == 6
     assert b"going on from the state" in project.read("results/logs/trials/1.log")
