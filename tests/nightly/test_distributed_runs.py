@@ -213,7 +213,7 @@ class Attempts:
                 project.command(target), cwd=self.folder, env=environment, stdout=file, stderr=subprocess.STDOUT
             )
 
-    def wait_for(self, probe, what: str, seconds: float = 240):
+    def wait_for(self, probe, what: str, seconds: float = 600):
         end = time.monotonic() + seconds
         while not (found := probe()):
             assert time.monotonic() < end, f"{what}: not within {seconds} s"
@@ -269,7 +269,7 @@ def test_two_nodes_of_slurm_survive_a_lost_task_and_a_cancelled_job(tmp_path):
     profile = yaml.safe_load((project.folder / "profiles/slurm/config.yaml").read_text())
     profile |= {"seconds-between-status-checks": 2, "latency-wait": 10}
     profile["set-threads"] = {"train": 1}
-    profile["set-resources"]["train"] = {"partition": "cpu", "gpu": 0, "nodes": 2, "mem_mb": 3000, "runtime": 10}
+    profile["set-resources"]["train"] = {"partition": "cpu", "gpu": 0, "nodes": 2, "mem_mb": 3000, "runtime": 20}
     (project.folder / "profiles/slurm/config.yaml").write_text(yaml.safe_dump(profile))
     project.where = ("--workflow-profile", "profiles/slurm")
     with started(nodes=2) as cluster:
@@ -277,7 +277,7 @@ def test_two_nodes_of_slurm_survive_a_lost_task_and_a_cancelled_job(tmp_path):
         try:
             lost = story.hit("the task of the second node", kill_second_node, after=0)
             cancelled = story.hit("the job", lambda job: cluster.ask("scancel", job), after=lost)
-            assert story.run.wait(300) == 0
+            assert story.run.wait(600) == 0
         finally:
             story.run.kill()
     logs = [path.read_text() for path in sorted((project.folder / "logs/slurm/train").glob("*.log"))]
