@@ -31,10 +31,10 @@ test: $(READY) ## Run the test suite
 	@$(BIN)/python -m pytest
 
 nightly: $(READY) ## Run the tests that take minutes: SLURM, a browser, kills, fuzz, benchmarks; ARGS="-m ci" for those of CI
-	@$(BIN)/python -m pytest -m "" tests/nightly $(ARGS)
+	@$(BIN)/python -m pytest tests/nightly $(ARGS)
 
 fuzz: $(READY) ## Try thousands of damaged and absurd files and configurations; CASES=5000 a property
-	@CERRASEG_CASES=$(or $(CASES),5000) $(BIN)/python -m pytest -m '' tests/nightly/fuzz
+	@CERRASEG_CASES=$(or $(CASES),5000) $(BIN)/python -m pytest tests/nightly/fuzz
 
 lint: $(READY) ## Check format, style, types and the workflow
 	@$(BIN)/ruff format --check .

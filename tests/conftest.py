@@ -11,6 +11,7 @@ import pytest
 import rasterio
 from disks import Disk
 from numpy.typing import NDArray
+from project import Project, finished_project
 from rasterio.transform import Affine
 
 from cerraseg.data import index, statistics
@@ -35,8 +36,8 @@ IDS = ("42", "7", "901", "42312", "100", "1000", "15", "3003", "88", "512", "64"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests first, the slowest file before all, so that no worker waits for the other's last one."""
-    quick = {item: not any(map(item.get_closest_marker, ("slow", "drill"))) for item in items}
-    items.sort(key=lambda item: (quick[item], item.path.name != "test_slurm.py"))
+    slow = ("workflow", "nightly")
+    items.sort(key=lambda item: (item.path.parent.name not in slow, item.path.name != "test_slurm.py"))
 
 
 def write_tif(path: Path, array: NDArray, *, crs: str | None = "EPSG:4326", east: float = 0.0) -> None:
@@ -102,6 +103,19 @@ def arrays(folder: Path) -> tuple[Path, Path, Path]:
 
 def opened(folder: Path) -> store.Store:
     return store.open_store(*arrays(folder))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A finished run of the tiny configuration, one for all tests of a run, whatever process they are in; read only."""
+    base = tmp_path_factory.getbasetemp()
+    return finished_project((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished")
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished run, free to be changed."""
+    return finished.copy(tmp_path / "project")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A copy of the project in which tests run the real workflow."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -66,6 +67,12 @@ class Project:
             torch.save(export_published(build_transnuseg(2, 14, embed_dim=12, heads=(1, 2, 4))), opened)
         self.configure(config)
 
+    def copy(self, folder: Path) -> "Project":
+        """All of it at another place, with the times of its files, which Snakemake goes by."""
+        made = object.__new__(type(self))
+        made.folder = Path(shutil.copytree(self.folder, folder, symlinks=True))
+        return made
+
     def configure(self, config: dict) -> None:
         (self.folder / "config").mkdir(exist_ok=True)
         (self.folder / "config/config.yaml").write_text(yaml.safe_dump(config))
@@ -113,6 +120,19 @@ class Project:
         process.wait()
         assert appeared, f"no {exists} within {seconds} s"
         self.run("--unlock")
+
+
+def finished_project(folder: Path) -> Project:
+    """A finished run of the tiny configuration, which the first process that asks makes, and all others wait for."""
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        making, made = folder.with_suffix(".making"), object.__new__(Project)
+        if not folder.exists():
+            shutil.rmtree(making, ignore_errors=True)  # of a process whose run failed
+            Project(making, TINY).run(LC_ALL="C.UTF-8", TZ="UTC")
+            making.rename(folder)
+        made.folder = folder
+    return made
 
 
 class Tracked(Project):

@@ -4,14 +4,14 @@ import os
 import platform
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from cerraseg.core.files import atomic_write
+
+GONE = 2**22 + 1  # above the largest id of a process that Linux gives
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -40,7 +40,7 @@ def test_folder_replaces_the_older_one(tmp_path):
 
 
 def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
-    dead, living = ended(), f".a.txt.{platform.node()}.{os.getppid()}.part.txt"
+    dead, living = GONE, f".a.txt.{platform.node()}.{os.getppid()}.part.txt"
     for name in (
         f".a.txt.{platform.node()}.{dead}.part.txt",
         f".a.txt.{platform.node()}.{dead}.former.part.txt",
@@ -54,7 +54,7 @@ def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
 
 def test_leftovers_of_other_machines_go_by_their_age(tmp_path):
     """Process 123 of another node may be alive, whatever this one's process table says; so may one of before."""
-    lately, lost = {f".maps.{name}.part" for name in (f"node2.{ended()}", ended())}, ".maps.node2.org.123.part"
+    lately, lost = {f".maps.{name}.part" for name in (f"node2.{GONE}", GONE)}, ".maps.node2.org.123.part"
     for name in (*lately, lost):
         (tmp_path / name).mkdir()
         (tmp_path / name / "half").touch()
@@ -67,8 +67,8 @@ def test_leftovers_of_other_machines_go_by_their_age(tmp_path):
 
 def test_files_of_others_are_no_leftovers(tmp_path):
     """Of a file whose name begins alike, of whatever else is named a part, and of a name with a glob's signs."""
-    theirs = {".a.txt.old.part.txt", f".a.txt.b.txt.{platform.node()}.{ended()}.part.txt"}
-    for name in (*theirs, f".[a].txt.{platform.node()}.{ended()}.part.txt"):
+    theirs = {".a.txt.old.part.txt", f".a.txt.b.txt.{platform.node()}.{GONE}.part.txt"}
+    for name in (*theirs, f".[a].txt.{platform.node()}.{GONE}.part.txt"):
         (tmp_path / name).touch()
     for name in ("a.txt", "[a].txt"):
         with atomic_write(tmp_path / name) as temporary:
@@ -110,10 +110,3 @@ def test_a_folder_is_never_half_removed_under_its_name(tmp_path, monkeypatch):
     with atomic_write(tmp_path / "maps") as temporary:
         temporary.mkdir()
     assert [path.name for path in tmp_path.iterdir()] == ["maps"]
-
-
-def ended() -> int:
-    """The id of a process that is no more."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid

@@ -89,7 +89,6 @@ def test_peers_are_locked_beside_what_users_install():
     assert "://" not in (REPOSITORY / "requirements-peers.txt").read_text()
 
 
-@pytest.mark.drill
 def test_every_benchmark_runs(tmp_path):
     page = tmp_path / "page.md"
     command = [sys.executable, BENCHMARKS / "performance.py", "--tiny", "--output", page]

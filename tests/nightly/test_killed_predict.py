@@ -8,21 +8,20 @@ import time
 
 import killing
 import pytest
-from project import TINY, TUNED, Project
+from project import TINY, TUNED
 
 MADE = [f"results/scenarios/{TUNED}/prediction.npy", f"results/scores/{TUNED}/metrics.json", "results/benchmark.csv"]
 MADE += [f"results/scenarios/{TUNED}/mosaic/prediction_epsg4326.tif", "results/overview.html"]
 
 
-@pytest.mark.drill
-def test_a_killed_prediction_leaves_no_old_scores_behind(tmp_path):
-    plain = {key: value for key, value in TINY.items() if key not in ("scenes", "maps", "released")}
-    plain |= {"scenarios": TINY["scenarios"] | {"extra": []}, "training": {"epochs": 1, "batch_size": 4}}
-    project = Project(tmp_path / "project", plain)
-    project.run()
+@pytest.mark.ci
+def test_a_killed_prediction_leaves_no_old_scores_behind(project):
     before = {path: (project.folder / path).stat().st_mtime_ns for path in MADE}
+    scenarios = TINY["scenarios"] | {"extra": []}
     known = set((project.folder / killing.SCRIPTS).iterdir())
-    project.configure(plain | {"predict": {"geotiffs": True, "precision": "bfloat16"}})
+    project.configure(
+        TINY | {"scenes": [], "scenarios": scenarios, "predict": {"geotiffs": True, "precision": "bfloat16"}}
+    )
     with subprocess.Popen(
         project.command(), cwd=project.folder, env=project.environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -59,7 +59,6 @@ def killed(reference: killing.Reference, tmp_path_factory: pytest.TempPathFactor
     return project
 
 
-@pytest.mark.drill
 def test_run_killed_in_every_rule_ends_as_an_undisturbed_one(reference, killed):
     assert reference.jobs.keys() == RULES
     assert killing.found(killed.folder) == reference.files
@@ -67,7 +66,6 @@ def test_run_killed_in_every_rule_ends_as_an_undisturbed_one(reference, killed):
     assert killed.planned(*MAIN["targets"]) == {}
 
 
-@pytest.mark.drill
 def test_killed_job_is_reported_and_made_by_the_next_run(reference, killed):
     """Of two jobs side by side, one is killed alone, as when memory runs out: the other one is finished."""
     struck, other = "results/split.png", "results/distances.csv"
@@ -89,7 +87,6 @@ def test_killed_job_is_reported_and_made_by_the_next_run(reference, killed):
     assert killing.found(killed.folder) == reference.files
 
 
-@pytest.mark.drill
 @pytest.mark.skipif(KILLS < 2, reason="CERRASEG_KILLS is 1")
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_job_killed_at_random_moments_ends_with_the_same_bytes(reference, rule):
@@ -104,7 +101,6 @@ def repeat(reference: killing.Reference, rule: str, **env: str) -> None:
         killing.kill_job(reference, job, moment, **env)
 
 
-@pytest.mark.drill
 def test_folds_killed_end_as_undisturbed_ones(reference, tmp_path):
     """With predictions of folds that another run made: what they are made by is killed above."""
     config = {key: value for key, value in TINY.items() if key not in ("scenes", "maps", "released")}
@@ -130,7 +126,6 @@ def test_folds_killed_end_as_undisturbed_ones(reference, tmp_path):
     disturb(*made, FOLDS, "--allowed-rules", "split", "fold", "pool", "--", *wanted)
 
 
-@pytest.mark.drill
 def test_sources_killed_end_as_undisturbed_ones(reference, tmp_path):
     plain = {key: value for key, value in TINY.items() if key != "scenes"}
     root = reference.project.folder / "data/simulated/cerradata_4mm"

@@ -2,11 +2,8 @@
 
 import optuna
 import pandas as pd
-import pytest
 from project import Project
 from test_search_workflow import configuration
-
-pytestmark = pytest.mark.drill
 
 
 def test_killed_search_goes_on(tmp_path):

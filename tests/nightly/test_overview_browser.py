@@ -19,7 +19,7 @@ from cerraseg.report.overview.page import write_overview
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
-pytestmark = [pytest.mark.drill, pytest.mark.skipif(not CHROMIUM, reason="there is no program chromium")]
+pytestmark = [pytest.mark.ci, pytest.mark.skipif(not CHROMIUM, reason="there is no program chromium")]
 
 WIDTHS = {1440: 900, 390: 844}
 PANELS = ("image", "truth", "prediction", "confidence", "difference")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.drill
 REPOSITORY = Path(__file__).parents[2]
 SLEEPER = """
 import time

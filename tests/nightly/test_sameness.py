@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from conftest import opened
 from project import TINY, TUNED, Project
 from sameness import differing
@@ -17,14 +16,6 @@ from cerraseg.training import plan, train
 METRICS = f"results/scores/{TUNED}/metrics.json"
 DEEP = Path("Müller's façade – 雲 (old)", "d" * 60, "e" * 60, "with  two spaces")
 MATPLOTLIBRC = "savefig.dpi: 33\nfont.size: 22\nfont.family: monospace\nsvg.fonttype: none\naxes.facecolor: red\n"
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory) -> Project:
-    """A finished run of the tiny configuration."""
-    made = Project(tmp_path_factory.mktemp("plain") / "project", TINY)
-    made.run(LC_ALL="C.UTF-8", TZ="UTC")
-    return made
 
 
 def turkish(folder: Path) -> dict[str, str]:
@@ -55,8 +46,7 @@ def hostile(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-@pytest.mark.drill
-def test_a_run_in_hostile_surroundings_gives_the_same_bytes(plain, tmp_path):
+def test_a_run_in_hostile_surroundings_gives_the_same_bytes(finished, tmp_path):
     """Every file, of another run, with another number of cores, in a deep folder with spaces, under another umask."""
     (tmp_path / DEEP).mkdir(parents=True)
     before = os.umask(0o077)
@@ -66,19 +56,18 @@ def test_a_run_in_hostile_surroundings_gives_the_same_bytes(plain, tmp_path):
         other.run(**hostile(tmp_path / "home"))
     finally:
         os.umask(before)
-    assert differing(plain.folder / "results", other.folder / "results") == []
+    assert differing(finished.folder / "results", other.folder / "results") == []
 
 
-@pytest.mark.drill
-def test_a_result_is_told_reproduced_and_found_changed(plain, tmp_path):
+def test_a_result_is_told_reproduced_and_found_changed(project, tmp_path):
     def command(module, result, ok=True):
         program = [sys.executable, "-m", f"cerraseg.orchestration.provenance.{module}", result]
-        return plain.call(program, ok=ok, TMPDIR=str(tmp_path))
+        return project.call(program, ok=ok, TMPDIR=str(tmp_path))
 
     assert "CHANGED" not in (said := command("lineage", METRICS)) and f"by train/{TUNED}, unchanged since" in said
     assert "identical" in command("reproduce", METRICS)
     assert not list(tmp_path.glob("cerraseg-reproduce-*"))
-    path = plain.folder / "results/split.csv"
+    path = project.folder / "results/split.csv"
     text = path.read_text()
     path.write_text(text.replace("train", "test", 1))
     assert "split.csv: by split, CHANGED SINCE" in command("lineage", METRICS, ok=False)
@@ -87,7 +76,6 @@ def test_a_result_is_told_reproduced_and_found_changed(plain, tmp_path):
     assert "results/split.csv: DIFFERS" in said and "it was changed after it was made" in said
 
 
-@pytest.mark.drill
 def test_training_with_one_or_two_readers_is_the_same(packed, tmp_path, monkeypatch):
     """To the byte, whoever reads. With another number of threads sums go another way, and nothing is promised."""
     loaders = train.loaders

@@ -12,8 +12,6 @@ from conftest import write_patch
 from kaggle_server import serving, zip_of
 from project import ONE_SCENARIO, TINY, TUNED, Tracked
 
-pytestmark = pytest.mark.drill
-
 NAME = "da ta; touch pwned `touch pwned` 'q' \"d\" %j * [a] & | > -x $"
 SECRETS = {
     "KAGGLE_USERNAME": "ana",

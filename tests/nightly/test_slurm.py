@@ -181,7 +181,6 @@ def fault_profile(project: Project) -> None:
     file.write_text(yaml.safe_dump(profile))
 
 
-@pytest.mark.slow
 def test_shipped_profile_gives_steps_their_resources(tmp_path):
     project = Project(tmp_path / "project", TINY)
     project.where = ("--workflow-profile", "profiles/slurm")
@@ -198,7 +197,6 @@ exit 1
 """
 
 
-@pytest.mark.slow
 def test_run_is_refused_while_slurm_cannot_say_what_still_writes(tmp_path):
     project = Project(tmp_path / "project", TINY)
     (project.folder / "logs/slurm").mkdir(parents=True)
@@ -211,7 +209,6 @@ def test_run_is_refused_while_slurm_cannot_say_what_still_writes(tmp_path):
     project.run("results/manifest.json", PATH=path)  # no job was ever sent from here, so nobody is asked
 
 
-@pytest.mark.slow
 def test_profile_without_slurm_is_refused_at_the_start(tmp_path):
     project = Project(tmp_path / "project", TINY)
     project.where = ("--workflow-profile", "profiles/slurm")
@@ -283,14 +280,14 @@ def preempt(story: Story) -> None:
     story.cluster.ask("sbatch", "-p", "gpu", f"--gres=gpu:{gpus}", "-o", "/dev/null", "--wrap", "sleep 3")
 
 
-@pytest.mark.drill
+@pytest.mark.ci
 def test_plain_rerun_beside_orphans_is_refused(story):
     assert f"cerraseg-train-{TRAINED[0]}" in story.orphans and story.still == story.orphans
     assert "still in SLURM and write here" in story.refused and f"cerraseg-train-{TRAINED[0]}" in story.refused
     assert "make slurm-recover" in story.refused
 
 
-@pytest.mark.drill
+@pytest.mark.ci
 def test_recovered_run_finishes_within_its_bound(story):
     assert story.code == 0, story.output.read_text()[-5000:]
     assert story.seconds < BOUND
@@ -298,25 +295,25 @@ def test_recovered_run_finishes_within_its_bound(story):
     assert story.cluster.ask("squeue", "-h") == ""
 
 
-@pytest.mark.drill
+@pytest.mark.ci
 def test_cancelled_training_goes_on(story):
     said = story.output.read_text()
     assert f"SLURM job {story.cancelled} ended as " in said
     assert story.trained_on(TRAINED[0], story.last_job(TRAINED[0])) and story.last_job(TRAINED[0]) != story.cancelled
 
 
-@pytest.mark.drill
+@pytest.mark.ci
 def test_training_over_its_memory_gets_more(story):
     assert "Exceeded job memory limit" in story.output.read_text()
 
 
-@pytest.mark.drill
+@pytest.mark.ci
 def test_training_over_its_time_goes_on_with_more(story):
     assert f"SLURM job {story.late} ended as TIMEOUT" in story.output.read_text()
     assert story.trained_on(TRAINED[1], story.last_job(TRAINED[1])) and story.last_job(TRAINED[1]) != story.late
 
 
-@pytest.mark.drill
+@pytest.mark.ci
 def test_preempted_training_is_requeued_and_goes_on(story):
     log = (story.logs / f"{TRAINED[2]}-{story.preempted}.log").read_text()
     assert "DUE TO PREEMPTION" in log
@@ -324,7 +321,6 @@ def test_preempted_training_is_requeued_and_goes_on(story):
     assert story.last_job(TRAINED[2]) == story.preempted
 
 
-@pytest.mark.drill
 def test_results_equal_a_local_run(story, configuration, tmp_path):
     local = Project(tmp_path / "project", configuration)
     local.run()

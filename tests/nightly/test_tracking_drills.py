@@ -12,8 +12,6 @@ import pytest
 from moto.server import ThreadedMotoServer
 from project import ONE, ONE_SCENARIO, Tracked
 
-pytestmark = pytest.mark.drill
-
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Tracked:

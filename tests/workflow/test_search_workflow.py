@@ -5,9 +5,7 @@ import copy
 import pandas as pd
 import pytest
 import yaml
-from project import TINY, TUNED, Project
-
-pytestmark = pytest.mark.slow
+from project import TINY, TUNED
 
 SPACE = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "weighting": ["nw", "w"]}
 
@@ -19,8 +17,11 @@ def configuration(**tune):
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    return Project(tmp_path_factory.mktemp("search") / "project", configuration())
+def project(finished, tmp_path_factory):
+    """A copy of the finished run: its patches are those of the search."""
+    made = finished.copy(tmp_path_factory.mktemp("search") / "project")
+    made.configure(configuration())
+    return made
 
 
 def test_best_trial_is_an_ordinary_configuration(project):

@@ -9,7 +9,6 @@ from conftest import patch_file
 from kaggle_server import serving, zip_of
 from project import TINY, Project
 
-pytestmark = pytest.mark.slow
 TABLE = "results/patches.parquet"
 
 

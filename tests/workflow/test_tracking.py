@@ -15,8 +15,6 @@ OTHER = "unet-sar-nw-l1-own-1"
 OF_SCENARIO = {"train", "predict", "evaluate", "mosaic", "areas", "curves", "scenario_figures", "model_card"}
 OF_SCENARIO |= {"map", "describe_map"}
 
-pytestmark = pytest.mark.slow
-
 
 def with_extra(*ids: str, **changes: object) -> dict:
     return ONE_SCENARIO | {"scenarios": ONE_SCENARIO["scenarios"] | {"extra": list(ids)}} | changes

@@ -200,7 +200,6 @@ def dry_run(folder, text):
     return done.stdout + done.stderr
 
 
-@pytest.mark.drill
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
