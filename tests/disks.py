@@ -37,10 +37,6 @@ class Disk:
         """Nothing can be written any more."""
         subprocess.run(["mount", "-o", "remount,ro", str(self.folder)], check=True)
 
-    def writable(self) -> None:
-        """Writing works again."""
-        subprocess.run(["mount", "-o", "remount,rw", str(self.folder)], check=True)
-
     def unmount(self) -> None:
         """Away with it; lazily, as a memory map may be open."""
         subprocess.run(["umount", "--lazy", str(self.folder)], check=True)

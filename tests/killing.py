@@ -60,11 +60,6 @@ def undisturbed(project: Project, *targets: str, **env: str) -> Reference:
         folder.mkdir()
     (hook / "sitecustomize.py").write_text(KEEPER)
     project.run(*targets, PYTHONPATH=str(hook), KEPT=str(kept), **env)
-    return as_it_lies(project, kept)
-
-
-def as_it_lies(project: Project, kept: Path) -> Reference:
-    """A finished project with the scripts of its jobs."""
     jobs = (_job(project, script) for script in sorted(kept.iterdir()))
     return Reference(project, {job.rule: job for job in jobs}, found(project.folder))
 
