@@ -12,6 +12,32 @@ import rasterio
 from project import TINY, TUNED, Project
 from scenes import seams
 
+from cerraseg.data.index import write_patch_table
+from cerraseg.data.splits.assign import write_split
+from cerraseg.data.splits.distances import write_distances
+
+
+@pytest.mark.ci
+def test_five_sites_of_which_none_is_in_two_parts(real_sample, tmp_path):
+    """Also in leave-one-site-out: five folds of one site each."""
+    roots = [real_sample / "terramesh", real_sample / "sen1floods11_spain"]
+    table, split = tmp_path / "patches.parquet", tmp_path / "split.csv"
+    write_patch_table(roots, table, tmp_path / "rejected.csv", threads=1)
+    shares = {"train": 0.5, "validation": 0.25, "test": 0.25}
+    seeds = {"shares": shares, "seed": 1, "validation_seed": 2, "tolerance": 0.3}
+    place = {"test_sites": ["*/sen1floods11_spain/*"], "validation_sites": [], "site_gap_km": 5.0, "buffer_km": 0.0}
+    write_split(table, split, scheme="sites", **seeds, **place)
+    found, places = pd.read_csv(split, dtype=str), pd.read_parquet(table, columns=["crs"])["crs"]
+    assert found["group"].nunique() == 5
+    assert (places.groupby(found["group"]).nunique() == 1).all()  # each site has its own coordinate system
+    assert (found.groupby("group")["split"].nunique() == 1).all()
+    assert ((found["split"] == "test") == (places == "EPSG:4326")).all()
+    write_distances(table, [split], tmp_path / "distances.csv")
+    assert pd.read_csv(tmp_path / "distances.csv")["metres"].between(1e6, 6e6).all()
+    write_split(table, split, scheme="kfold", **seeds | {"tolerance": 0.4}, unit="sites", site_gap_km=5.0, folds=5)
+    assert (pd.read_csv(split).groupby("fold")["group"].nunique() == 1).all()
+
+
 SITES = ("282D_485L_3_3", "38D_378R_2_3", "433D_629L_3_1", "609U_541L_3_0", "637U_59R_1_3", "Spain_7370579")
 
 
