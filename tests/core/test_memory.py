@@ -60,7 +60,7 @@ def short(*_):
 
 def test_training_names_batch_and_parts_and_goes_on_when_there_is_memory(packed, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        once_in(patched, module.Loop, "training_step", 1, cuda)
+        once_in(patched, module.TrainingModule, "training_step", 1, cuda)
         said = "training.batch_size is 4 and training.accumulate 1, so 4 patches .* set training.accumulate to 2, which"
         with pytest.raises(MemoryShortage, match=rf"{said} .* or training.batch_size to 2; .*\(OutOfMemoryError: CUDA"):
             run(packed, tmp_path, plan(NAME))
@@ -89,7 +89,7 @@ def test_prediction_map_and_range_test_name_their_settings(packed, tmp_path, mon
     settings = Settings(batch_size=5)
     with pytest.raises(MemoryShortage, match=r"predict.batch_size, which counts a scene's tiles too, is 5; .* it to 2"):
         map_scene(model, files, TRAINED, tmp_path / "map", tmp_path / "unfinished", settings, {})
-    suggested = lr_finder.Outputs(tmp_path / "lr.svg", tmp_path / "lr.csv", tmp_path / "lr.json")
+    suggested = lr_finder.Outputs(tmp_path / "lr.csv", tmp_path / "lr.json")
     with pytest.raises(MemoryShortage, match=r"training.batch_size is 4 and"):
-        lr_finder.find(plan(NAME), store, packed / "split.csv", packed / "statistics.json", suggested, "test data")
+        lr_finder.find_learning_rate(plan(NAME), store, packed / "split.csv", packed / "statistics.json", suggested)
     assert not any(path.exists() for path in (*outputs, tmp_path / "map", suggested.table))

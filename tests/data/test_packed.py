@@ -89,8 +89,7 @@ def test_file_changed_since_index_leaves_nothing(change, root, tmp_path):
 
 
 def test_killed_worker_leaves_nothing(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_CHUNK", 3)
-    monkeypatch.setattr(processes, "_START", 0, raising=False)
+    monkeypatch.setattr(store, "_CHUNK", 1)
     monkeypatch.setattr(store, "_write_chunk", _killed_in_a_worker)
     with pytest.raises(DataError, match="worker processes was killed"):
         pack(packed / "patches.parquet", *arrays(tmp_path / "out"), workers=2)

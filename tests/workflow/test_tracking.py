@@ -78,8 +78,7 @@ def test_part_of_a_pull_is_named_and_enough(project, tmp_path):
     checkpoint = f"results/models/{ONE}/checkpoint.pt"
     clone.dvc("pull", checkpoint)
     said = clone.sync("restore", ok=False)
-    assert "recorded files are not here" in said and "results/patches.parquet" in said
-    assert f"results/models/{ONE}/last.pt" in said or "more" in said
+    assert "recorded files are not here" in said and "results/benchmark.svg" in said and "more" in said
     assert clone.planned(checkpoint) == {}
     assert clone.planned(f"results/models/{ONE}/last.pt").keys() >= {"train"}
 
@@ -111,7 +110,7 @@ def test_restore_refuses_other_code(project, tmp_path):
 def test_one_more_scenario_by_snakemake_is_recorded(project):
     project.configure(with_extra(OTHER))
     said = project.run()
-    assert ran(said) == OF_SCENARIO | {"benchmark", "overview"}
+    assert ran(said) == OF_SCENARIO | {"scene", "benchmark", "overview"}  # the scene is now checked for both sensors
     assert "dvc.lock records data, models, results" in said
     project.agree()
     assert "Running stage" not in project.dvc("repro")
@@ -120,7 +119,7 @@ def test_one_more_scenario_by_snakemake_is_recorded(project):
 
 def test_scenario_that_left_is_in_no_folder_of_dvc(project):
     project.configure(ONE_SCENARIO)
-    assert ran(project.dvc("repro")) == {"benchmark", "overview"}
+    assert ran(project.dvc("repro")) == {"scene", "describe_map", "benchmark", "overview"}  # of one sensor again
     results = project.folder / "results"
     assert [path.name for path in (results / "metrics").iterdir()] == [f"{ONE}.json"]
     assert (results / f"former/metrics/{OTHER}.json").exists()
@@ -167,6 +166,7 @@ def test_files_of_another_configuration_are_never_recorded(project):
 def test_two_configurations_do_not_share_a_landscape(project):
     other = ONE_SCENARIO | {"results": "results-other", "simulate": {"patches": 30}}
     project.configure(other)
+    shutil.copy(project.folder / "results/manifest.json", project.folder / "data/simulated/manifest.json")
     assert "simulate.folder: data/simulated holds the patches of another configuration" in project.run("-n", ok=False)
     project.configure(other | {"simulate": {"patches": 30, "folder": "data/other"}, "scenes": []})
     assert "simulate" in project.planned()
