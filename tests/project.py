@@ -14,7 +14,7 @@ import torch
 import yaml
 from published import export_published
 
-from cerraseg.models.transnuseg import build_transnuseg
+from cerraseg.models.transnuseg import TransNuSeg
 
 REPOSITORY = Path(__file__).parents[1]
 TUNED, RELEASED = "unet-concat-nw-l1-tuned-1", "transnuseg-sar-nw-l2-released-0"
@@ -64,7 +64,7 @@ class Project:
         file.parent.mkdir(parents=True)
         torch.manual_seed(0)
         with file.open("wb") as opened:  # given a name, torch would write it into the file
-            torch.save(export_published(build_transnuseg(2, 14, embed_dim=12, heads=(1, 2, 4))), opened)
+            torch.save(export_published(TransNuSeg(2, 14, embed_dim=12, heads=(1, 2, 4))), opened)
         self.configure(config)
 
     def copy(self, folder: Path) -> "Project":

@@ -8,7 +8,6 @@ from torch import Tensor
 from cerraseg.models.transnuseg import (
     PUBLISHED_NAMES,
     TransNuSeg,
-    build_transnuseg,
     dimensions,
     import_published,
     rename,
@@ -17,7 +16,7 @@ from cerraseg.models.transnuseg import (
 
 def from_published(state: Mapping[str, Tensor]) -> TransNuSeg:
     """The model of a released state dict, in evaluation mode."""
-    model = build_transnuseg(**dimensions(state))
+    model = TransNuSeg(**dimensions(state))
     model.load_state_dict(import_published(state))
     return model.eval()
 

@@ -1,6 +1,5 @@
 """Map a whole scene with overlapping, blended tiles; memory holds one row of tiles, whatever the scene's size."""
 
-import hashlib
 import shutil
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
+from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import log, progress
@@ -235,7 +235,7 @@ def _resume_key(
 ) -> dict[str, Any]:
     """What must be the same to continue a killed run."""
     states = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in (files.msi, files.sar) if path}
-    model = hashlib.sha256(model_file.read_bytes()).hexdigest()
+    model = content(model_file).sha256
     bands = [list(files.msi_bands), list(files.sar_bands)]
     options = {name: value for name, value in asdict(settings).items() if name != "threads"}
     key = {"model": model, "files": states, "bands": bands, "settings": options}

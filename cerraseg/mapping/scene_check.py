@@ -1,6 +1,5 @@
 """Check a scene before anything is mapped, and write its facts, its picture and its reference."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from cerraseg.core.content import content
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
@@ -68,17 +68,17 @@ def survey(
         }
         for band, pixels in zip(image.bands, sample, strict=True)
     }
-    content = {
+    found = {
         "name": files.name,
         "crs": grid.crs.to_string(),
         "transform": list(grid.transform)[:6],
         "shape": grid.shape,
         "warped": warped,
         "bands": bands,
-        "sha256": {layer: _digest(file) for layer, file in (("msi", files.msi), ("sar", files.sar)) if file},
+        "sha256": {layer: content(file).sha256 for layer, file in (("msi", files.msi), ("sar", files.sar)) if file},
     }
     with atomic_write(path) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n")
+        part.write_text(json.dumps(found, indent=2) + "\n")
     return grid
 
 
@@ -128,11 +128,6 @@ def _scale_fault(bands: Sequence[tuple[NDArray[np.float32], Mapping[str, float]]
     if max(ratios) < 1 / 20 or min(ratios) > 20:
         return f"the means are {min(ratios):.3g} to {max(ratios):.3g} times those of training"
     return None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_picture(files: SceneFiles, path: Path, *, tags: Mapping[str, str]) -> None:

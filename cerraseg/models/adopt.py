@@ -1,9 +1,8 @@
 """Take a released or a user's own checkpoint as a scenario's."""
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import AXES, Scenario
+from cerraseg.core.content import content
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
@@ -45,29 +45,29 @@ def adopt(
     Raises:
         DataError: if the file is unsafe, no checkpoint, or another scenario's; the message names one that it fits.
     """
-    content = read_parameters(file)
+    found = read_parameters(file)
     try:
-        if "blueprint" in content:
-            blueprint, parameters = Blueprint.from_checkpoint(content["blueprint"]), content["parameters"]
+        if "blueprint" in found:
+            blueprint, parameters = Blueprint.from_checkpoint(found["blueprint"]), found["parameters"]
             _check_fit(file, scenario, (blueprint.model, blueprint.modality, blueprint.level))
         else:
             if scenario.model not in AXES["model"]:
                 raise DataError(f"{file}: a bare state dict; expected a CerraSeg checkpoint for {scenario.id}")
-            _check_fit(file, scenario, _kind(file, content))
-            blueprint, parameters = _from_state(scenario, recipe, settings, statistics, content)
+            _check_fit(file, scenario, _kind(file, found))
+            blueprint, parameters = make_blueprint(scenario, recipe, settings, statistics), found
+            if scenario.model == "transnuseg":
+                own = {**dimensions(found), "sharing": "published"}
+                own = {key: own[key] for key in sorted(own) if key not in ("channels", "classes")}
+                blueprint, parameters = replace(blueprint, settings=own), import_published(found)
         build_model(blueprint, parameters)
-    except TypeError as error:
-        raise DataError(
-            f"{file}: not a checkpoint that CerraSeg wrote ({error}); fetch or write the file again"
-        ) from None
-    except (RuntimeError, ConfigError, KeyError, ValueError, IndexError, AttributeError) as error:
+    except (RuntimeError, ConfigError, KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
         shown = "\n".join(str(error).splitlines()[:6])
         section = scenario.model if scenario.model in AXES["model"] else f"models.{scenario.model}"
         raise DataError(
             f"{file}: its names or shapes do not fit {scenario.id}: {shown}\n"
             f"Set the section {section} of the configuration to what the file was trained with"
         ) from None
-    facts = {"file": file.name, "bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    facts = {"file": file.name, **asdict(content(file))}
     checkpoint.save(output, blueprint, parameters, {"scenario": scenario.id, "origin": facts})
     with atomic_write(origin) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n")
@@ -101,17 +101,3 @@ def _check_fit(file: Path, scenario: Scenario, found: tuple[str, str, str]) -> N
         f"{file} holds a {model} for {modality} and {level}; expected {scenario.model} for {scenario.modality} "
         f"and {scenario.level} ({scenario.id}). It would fit {example if fits else 'no scenario'}"
     )
-
-
-def _from_state(
-    scenario: Scenario,
-    recipe: Recipe,
-    settings: Mapping[str, Any],
-    statistics: Mapping[str, Any],
-    state: Mapping[str, Tensor],
-) -> tuple[Blueprint, Mapping[str, Tensor]]:
-    if scenario.model == "unet":
-        return make_blueprint(scenario, recipe, settings, statistics), state
-    found = {name: value for name, value in dimensions(state).items() if name not in ("channels", "classes")}
-    blueprint = make_blueprint(scenario, recipe, settings, statistics)
-    return replace(blueprint, settings=dict(sorted({**found, "sharing": "published"}.items()))), import_published(state)

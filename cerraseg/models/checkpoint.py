@@ -1,6 +1,5 @@
 """A trained model as one file: parameters, and all that is needed to use them."""
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,7 @@ class Blueprint:
     """What a model is, apart from its parameters.
 
     Attributes:
-        model: name that :func:`cerraseg.models.factory.build` takes.
-        settings: the model's own settings.
+        model: name that :func:`cerraseg.models.factory.build` takes, with ``settings``.
         modality: its input bands.
         level: its output classes.
         mean: subtracted from each band; empty for raw input.
@@ -43,7 +41,7 @@ class Blueprint:
 
     @classmethod
     def from_checkpoint(cls, values: Mapping[str, Any]) -> "Blueprint":
-        """Make a blueprint from the values in a checkpoint; earlier ones name ``hierarchical`` ``top_down``."""
+        """Make a blueprint of a checkpoint's values; earlier versions named ``hierarchical`` ``top_down``."""
         return cls(**{"hierarchical" if key == "top_down" else key: value for key, value in values.items()})
 
 
@@ -51,15 +49,15 @@ def make_blueprint(
     scenario: Scenario, recipe: Recipe, settings: Mapping[str, Any], statistics: Mapping[str, Any]
 ) -> Blueprint:
     """Describe a scenario's model, with the band statistics where its recipe normalises by them."""
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    if recipe.zscore:
-        bands = [statistics["bands"][band] for band in MODALITIES[scenario.modality]]
-        mean = tuple(band["mean"] for band in bands)
-        std = tuple(band["std"] or 1.0 for band in bands)
-    complete = model_settings(scenario.model, settings, recipe)
+    bands = [statistics["bands"][band] for band in MODALITIES[scenario.modality]] if recipe.zscore else []
     return Blueprint(
-        scenario.model, complete, scenario.modality, scenario.level, mean, std, hierarchical=recipe.hierarchical
+        scenario.model,
+        model_settings(scenario.model, settings, recipe),
+        scenario.modality,
+        scenario.level,
+        mean=tuple(band["mean"] for band in bands),
+        std=tuple(band["std"] or 1.0 for band in bands),
+        hierarchical=recipe.hierarchical,
     )
 
 
@@ -95,13 +93,7 @@ class Segmenter(nn.Module):
 
 
 def build_model(blueprint: Blueprint, parameters: Mapping[str, Tensor]) -> Segmenter:
-    """Build the model of a blueprint with these parameters.
-
-    Raises:
-        ConfigError: if no such model can be built.
-        RuntimeError: if names or shapes of the parameters differ.
-        ValueError: if mean and std do not fit the bands.
-    """
+    """Build the model of a blueprint; raise any error of ours or torch's where the parameters do not fit it."""
     bands = len(MODALITIES[blueprint.modality])
     if {len(blueprint.mean), len(blueprint.std)} not in ({0}, {bands}) or not all(value > 0 for value in blueprint.std):
         raise ValueError(f"its mean or std are not {bands} numbers, those of std above 0")
@@ -130,7 +122,7 @@ def load(path: str | Path) -> tuple[Segmenter, Blueprint, dict[str, Any]]:
     fault = integrity_error(path)
     try:
         if fault:
-            raise BadZipFile(fault)
+            raise BadZipFile
         content = torch.load(path, map_location="cpu", weights_only=True)
         blueprint = Blueprint.from_checkpoint(content["blueprint"])
         segmenter = build_model(blueprint, content["parameters"])
@@ -144,14 +136,10 @@ def load(path: str | Path) -> tuple[Segmenter, Blueprint, dict[str, Any]]:
 
 
 def integrity_error(path: str | Path) -> str:
-    """Compare the parts of a file that torch wrote with their checksums, which torch does not when it reads.
-
-    Returns:
-        What is wrong; empty if all match.
-    """
+    """Compare a file's parts with their checksums, which torch does not; return what is wrong, empty if nothing."""
     try:
         with ZipFile(path) as archive:
             part = archive.testzip()
-    except (OSError, BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
+    except Exception as error:  # readers of a damaged file may raise anything
         return f"it is cut short or no checkpoint ({type(error).__name__}: {error})"
     return f"its part {part} does not match its checksum" if part else ""

@@ -1,35 +1,39 @@
-"""Build a model by its name.
+"""Build a model by its name."""
 
-A model takes (B, channels, H, W) float32 and returns logits (B, classes, H, W), or a pair of them: of the classes, and
-of interior and edge.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from cerraseg.core.errors import ConfigError
-from cerraseg.models.smp import build_custom, build_unet
-from cerraseg.models.transnuseg import build_transnuseg
+from cerraseg.models.smp import build_smp
+from cerraseg.models.transnuseg import TransNuSeg
 
 
 def build(name: str, channels: int, classes: int, settings: Mapping[str, Any]) -> nn.Module:
-    """Build a model for ``channels`` input bands and ``classes`` output classes.
+    """Build a model without pretrained parameters.
+
+    It takes (B, channels, H, W) float32 and returns logits (B, classes, H, W), or a pair of them: of the classes, and
+    of interior and edge.
 
     Args:
-        name: ``unet``, ``transnuseg`` or a model of the configuration's section ``models``.
+        name: ``unet`` (Ronneberger et al. 2015, MICCAI), ``transnuseg`` or a model of the configuration's ``models``.
         channels: input bands.
         classes: output classes.
-        settings: the model's keyword arguments.
+        settings: the model's settings, as the configuration's sections describe them.
 
     Raises:
         ConfigError: if no such model can be built; the message begins with the key at fault.
     """
     if name == "transnuseg":
-        return build_transnuseg(channels, classes, **settings)
-    section, build_network = ("unet", build_unet) if name == "unet" else (f"models.{name}", build_custom)
+        return TransNuSeg(channels, classes, **settings)
+    section, given = ("unet", _as_smp(**settings)) if name == "unet" else (f"models.{name}", settings)
     try:
-        return build_network(channels, classes, **settings)
+        return build_smp(channels, classes, **given)
     except ConfigError as error:
         raise ConfigError(f"{section}.{error}") from None
+
+
+def _as_smp(encoder: str = "resnet50", decoder_channels: Sequence[int] = (256, 128, 64, 32, 16)) -> dict[str, Any]:
+    options = {"decoder_channels": tuple(decoder_channels)}
+    return {"architecture": "Unet", "encoder": encoder, "depth": len(decoder_channels), "options": options}

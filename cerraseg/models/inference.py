@@ -12,8 +12,8 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def device() -> torch.device:
-    """Return the GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return this process's GPU where there is one, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def arithmetic(on: torch.device, precision: str) -> AbstractContextManager[Any]:
@@ -34,24 +34,18 @@ def decide(probabilities: Tensor, hierarchical: bool = False) -> tuple[Tensor, T
     the L2 class. The first of equal classes counts, at either level.
     """
     if hierarchical:
-        probabilities = _of_best_parent(probabilities)
+        parts = probabilities.unbind(1)
+        sums = torch.stack([torch.stack([parts[k] for k in children]).sum(0) for children in CHILDREN], 1)
+        likeliest, _ = _first_best(sums)
+        inside = [part.where(likeliest == parent, -1) for part, parent in zip(parts, PARENTS, strict=True)]
+        probabilities = torch.stack(inside, 1)
     ids, best = _first_best(probabilities)
     return ids, percent(best)
 
 
-def _of_best_parent(probabilities: Tensor) -> Tensor:
-    """The probabilities of the L2 classes within the likeliest L1 class, and -1 for the others."""
-    parts = probabilities.unbind(1)
-    sums = torch.stack([torch.stack([parts[k] for k in children]).sum(0) for children in CHILDREN], 1)
-    ids, _ = _first_best(sums)
-    return torch.stack([part.where(ids == parent, -1) for part, parent in zip(parts, PARENTS, strict=True)], 1)
-
-
 def _first_best(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first class with the largest value, uint8, and that value: (B, H, W) of (B, classes, H, W).
-
-    A class id is the number of classes before the first that reaches the maximum; ``max(1)`` is far slower.
-    """
+    """Return the first class with the largest value, uint8, and that value: (B, H, W) of (B, classes, H, W)."""
+    # A class id is the number of classes before the first that reaches the maximum; max(1) is far slower.
     best = values.amax(1)
     ids, behind = torch.zeros_like(best, dtype=torch.uint8), torch.ones_like(best, dtype=torch.bool)
     for part in values.unbind(1)[:-1]:

@@ -27,8 +27,7 @@ PASSED = Path(".snakemake/cerraseg-models")
 USUAL_ENCODERS = ("resnet18", "resnet34", "resnet50", "tu-mobilenetv3_small_100")
 """Encoders that U-Nets of any depth are built with: these need no trial, so that usual configurations start at once."""
 
-Trial = Mapping[str, Any]
-"""Arguments of :func:`model_error`."""
+Trial = Mapping[str, Any]  # arguments of model_error
 
 
 def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario]) -> None:
@@ -38,13 +37,11 @@ def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario]) -> No
         ConfigError: if a model cannot be built or trained, or its pretrained file does not fit it.
     """
     trials = [*_trials(config, scenarios)]
-    if not trials:
+    passed = PASSED / _digest(trials)
+    if not trials or passed.exists():
         return
     if not importlib.util.find_spec("segmentation_models_pytorch"):
         log.warning("the models are not checked before the run: segmentation-models-pytorch is not installed here")
-        return
-    passed = PASSED / _digest(trials)
-    if passed.exists():
         return
     if errors := _run(trials):
         raise ConfigError("the models have faults:\n" + "\n".join(f"  - {error}" for error in errors))
@@ -54,33 +51,29 @@ def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario]) -> No
 
 def _trials(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> Iterator[Trial]:
     """Yield a trial for each model and modality, and for each combination of the model's settings in a search."""
-    found: dict[tuple[str, str], Scenario] = {}
-    for scenario in scenarios:
-        found.setdefault((scenario.model, scenario.modality), scenario)
     patches = min(2, config["training"]["batch_size"] // config["training"]["accumulate"])
-    for (model, modality), scenario in found.items():
-        custom = config["models"].get(model)
-        if custom is None and model != "unet":
+    tune = config["tune"]
+    space = {key.removeprefix(OF_MODEL): of for key, of in tune["space"].items() if key.startswith(OF_MODEL)}
+    tried = set()
+    for scenario in scenarios:
+        custom = config["models"].get(scenario.model)
+        if custom is None and scenario.model != "unet":
             continue
         given = config["unet"] if custom is None else custom_models.build_settings(custom)
-        for settings in [given, *_searched(config, scenario, given)]:
+        found = [] if (scenario.model, scenario.modality) in tried else [given]
+        tried.add((scenario.model, scenario.modality))
+        if scenario.id == tune["scenario"]:
+            found += [{**given, **dict(zip(space, values, strict=True))} for values in product(*space.values())]
+        for settings in found:
             if custom is not None or settings["encoder"] not in USUAL_ENCODERS:
                 yield {
-                    "model": model,
-                    "modality": modality,
+                    "model": scenario.model,
+                    "modality": scenario.modality,
                     "level": scenario.level,
                     "settings": settings,
                     "pretrained": (custom or {}).get("pretrained"),
                     "patches": patches,
                 }
-
-
-def _searched(config: Mapping[str, Any], scenario: Scenario, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    tune = config["tune"]
-    space = {key.removeprefix(OF_MODEL): of for key, of in tune["space"].items() if key.startswith(OF_MODEL)}
-    if tune["scenario"] == scenario.id and space:
-        for values in product(*space.values()):
-            yield {**settings, **dict(zip(space, values, strict=True))}
 
 
 def _digest(trials: Sequence[Trial]) -> str:
@@ -101,8 +94,7 @@ def _run(trials: Sequence[Trial]) -> list[str]:
     )
     if done.returncode:
         return [f"they cannot be tried: {done.stderr.strip()[-2000:]}"]
-    errors: list[str] = json.loads(done.stdout.splitlines()[-1])
-    return errors
+    return list(json.loads(done.stdout.splitlines()[-1]))
 
 
 def model_error(

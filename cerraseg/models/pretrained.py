@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.logs import log
-from cerraseg.models.late_fusion import LateFusion
+from cerraseg.models.smp import LateFusion
 from cerraseg.models.state_dict import read_parameters
 
 MINIMUM_SHARE = 0.9
@@ -23,25 +25,21 @@ def load_encoder(model: nn.Module, bands: Sequence[str], file: Path) -> None:
     """Load the encoder's parameters from a file; of late fusion, those of each encoder.
 
     Args:
-        model: of :func:`cerraseg.models.smp.build_custom`, changed in place. What the file lacks stays as it is.
-        bands: names of the model's bands.
-        file: a state dict of an encoder as segmentation-models-pytorch names it, of a whole model of that library, of
-            timm's model (its head is left out) or torchvision's, or a CerraSeg checkpoint. The first layer is adapted
-            by :func:`adapt_bands`.
+        model: of :func:`cerraseg.models.smp.build_smp`, changed in place. What the file lacks stays as it is.
+        bands: names of the model's bands. The first layer is adapted to them by :func:`adapt_bands`.
+        file: a CerraSeg checkpoint, or a state dict of segmentation-models-pytorch (encoder or whole model), timm or
+            torchvision.
 
     Raises:
         DataError: if the file is unsafe or holds less than :data:`MINIMUM_SHARE` of the encoder's tensors.
     """
     content = read_parameters(file)
     given = {_bare(name): tensor for name, tensor in content.get("parameters", content).items()}
-    encoder = model.encoder
-    if not isinstance(encoder, LateFusion):
-        _load(encoder, given, bands, file)  # type: ignore[arg-type]
-        return
-    first = 0
-    for part, count in zip(encoder.encoders, encoder.bands, strict=True):
-        _load(part, given, bands[first : first + count], file)
-        first += count
+    encoder: Any = model.encoder
+    parts = zip(encoder.encoders, encoder.bands, strict=True) if isinstance(encoder, LateFusion) else [(encoder, None)]
+    left = iter(bands)
+    for part, count in parts:
+        _load(part, given, list(islice(left, count)), file)
 
 
 def _load(encoder: nn.Module, given: Mapping[str, Tensor], bands: Sequence[str], file: Path) -> None:
@@ -58,13 +56,11 @@ def _load(encoder: nn.Module, given: Mapping[str, Tensor], bands: Sequence[str],
     with torch.no_grad():
         for name, tensor in taken.items():
             own[name].copy_(tensor)
-    adapted = sum(given[_bare(name)].shape != tensor.shape for name, tensor in taken.items())
-    names = {_bare(name) for name in taken}
     log.info(
-        "encoder of %d bands: %d of %d tensors from %s, %d of them adapted to the bands%s; %d of the file left out",
-        len(bands), len(wanted) - len(lacking), len(wanted), file.name, adapted,
-        f", not {', '.join(lacking)}" if lacking else "", len(given.keys() - names),
-    )  # fmt: skip
+        "encoder of %d bands: %d of %d tensors from %s%s; %d of the file left out",
+        *(len(bands), len(wanted) - len(lacking), len(wanted), file.name),
+        *(f", not {', '.join(lacking)}" if lacking else "", len(given.keys() - {_bare(name) for name in taken})),
+    )
 
 
 def _bare(name: str) -> str:
@@ -92,6 +88,7 @@ def adapt_bands(kernels: Tensor, bands: Sequence[str]) -> Tensor:
     """
     adapted = kernels.mean(1, keepdim=True).repeat(1, len(bands), 1, 1)
     if kernels.shape[1] == len(_COLOURS):
-        for place in (place for place, band in enumerate(bands) if band in _COLOURS):
-            adapted[:, place] = kernels[:, _COLOURS.index(bands[place])]
+        for place, band in enumerate(bands):
+            if band in _COLOURS:
+                adapted[:, place] = kernels[:, _COLOURS.index(band)]
     return adapted * (kernels.shape[1] / len(bands))

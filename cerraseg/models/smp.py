@@ -1,4 +1,4 @@
-"""Networks of segmentation-models-pytorch: the U-Net and the models of the configuration's section ``models``."""
+"""Networks of segmentation-models-pytorch, also with an encoder for each modality (late fusion)."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -6,42 +6,18 @@ from typing import Any, Literal
 
 import segmentation_models_pytorch as smp
 import timm
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from cerraseg.config.custom_models import check_origin
 from cerraseg.config.suggestions import meant, nearest
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.taxonomy import MODALITIES
-from cerraseg.models.late_fusion import LateFusion
 
 ARCHITECTURES: dict[str, Any] = {kind.__name__: kind for kind in smp.MODEL_ARCHITECTURES_MAPPING.values()}
-"""Name → class of segmentation-models-pytorch."""
 
 
-def build_unet(
-    channels: int,
-    classes: int,
-    *,
-    encoder: str = "resnet50",
-    decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
-) -> nn.Module:
-    """Build a U-Net (Ronneberger et al. 2015, MICCAI) that returns logits, without pretrained parameters.
-
-    Args:
-        channels: input bands.
-        classes: output classes.
-        encoder: an encoder of segmentation-models-pytorch (``resnet50``) or of timm (``tu-mobilenetv3_small_100``).
-        decoder_channels: one number per decoder stage, from the deepest; their count is the encoder's depth.
-
-    Raises:
-        ConfigError: if the encoder is unknown or not that deep; the message begins with the key at fault.
-    """
-    options = {"decoder_channels": tuple(decoder_channels)}
-    net: nn.Module = _build("Unet", encoder, len(decoder_channels), options, channels, classes)
-    return net
-
-
-def build_custom(
+def build_smp(
     channels: int,
     classes: int,
     *,
@@ -56,7 +32,7 @@ def build_custom(
     Args:
         channels: input bands.
         classes: output classes.
-        architecture: name in :data:`ARCHITECTURES`.
+        architecture: name of the library's class, such as ``UnetPlusPlus``.
         encoder: an encoder of segmentation-models-pytorch (``resnet50``) or of timm (``tu-convnext_tiny``).
         depth: stages of the encoder; None: the architecture's own number.
         options: further arguments of the architecture and, of timm's encoders, of the encoder.
@@ -82,6 +58,7 @@ def _build(
     if architecture not in ARCHITECTURES:
         raise ConfigError(f"architecture: {architecture!r} is not allowed{nearest(architecture, ARCHITECTURES)}")
     check_origin(encoder, options)
+    _check_encoder(encoder)
     kind = ARCHITECTURES[architecture]
     known = [name for name in inspect.signature(kind).parameters if name != "kwargs"]
     for option in options:
@@ -92,19 +69,53 @@ def _build(
     try:
         return kind(encoder, encoder_weights=None, in_channels=channels, classes=classes, **given)
     except Exception as error:  # any option may be given, and the library's words explain best what is wrong with it
-        raise ConfigError(_explain(architecture, encoder, given, error)) from None
+        words = " ".join(str(error).split())
+        raise ConfigError(
+            f"encoder: {encoder!r} in a {architecture} with {given}: {words}. Expected what "
+            "segmentation-models-pytorch can build: change encoder, depth or options"
+        ) from None
 
 
-def _explain(architecture: str, encoder: str, given: Mapping[str, Any], error: Exception) -> str:
+def _check_encoder(encoder: str) -> None:
     of_timm = encoder.startswith("tu-")
-    if not (timm.is_model(encoder[3:]) if of_timm else encoder in smp.encoders.encoders):
-        names = [f"tu-{name}" for name in timm.list_models()] if of_timm else list(smp.encoders.encoders)
-        return (
+    names = [f"tu-{name}" for name in timm.list_models()] if of_timm else list(smp.encoders.encoders)
+    if encoder not in names and not (of_timm and timm.is_model(encoder[3:])):  # the list has no pretrained tags
+        raise ConfigError(
             f"encoder: {encoder!r} is unknown{meant(encoder, names) or ';'} expected an encoder of "
             "segmentation-models-pytorch, or tu-<name> for one of timm"
         )
-    words = " ".join(str(error.args[0] if error.args else error).splitlines())
-    return (
-        f"encoder: {encoder!r} in a {architecture} with {given}: {words}. Expected what segmentation-models-pytorch "
-        "can build: change encoder, depth or options"
-    )
+
+
+class LateFusion(nn.Module):
+    """Replace an encoder of all bands: its features have the same number, shapes and strides.
+
+    Features are joined at each scale as in C. Hazirbas et al., "FuseNet", ACCV (2016), by convolutions as in N.
+    Audebert et al., "Beyond RGB", ISPRS Journal of Photogrammetry and Remote Sensing 140 (2018).
+
+    At each scale a 1 × 1 convolution, initialised to the mean, reduces the modalities' channels to those of one
+    encoder. Scales without parameters (the images themselves, the empty features of some encoders) are concatenated.
+    """
+
+    def __init__(self, encoders: Sequence[nn.Module], bands: Sequence[int], whole: Any) -> None:
+        super().__init__()
+        self.encoders, self.bands = nn.ModuleList(encoders), tuple(bands)
+        self.out_channels, self.output_stride = list(whole.out_channels), whole.output_stride
+        scales = zip(*(encoder.out_channels for encoder in encoders), strict=True)
+        self.joins = nn.ModuleList(map(_join, scales, self.out_channels))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute the features of images (B, sum of bands, H, W), one tensor per scale."""
+        parts = torch.split(images, list(self.bands), 1)
+        features = (encoder(part) for encoder, part in zip(self.encoders, parts, strict=True))
+        scales = zip(*features, strict=True)
+        return [join(torch.cat(scale, 1)) for join, scale in zip(self.joins, scales, strict=True)]
+
+
+def _join(channels: Sequence[int], joined: int) -> nn.Module:
+    if sum(channels) == joined:
+        return nn.Identity()
+    join = nn.Conv2d(sum(channels), joined, 1)
+    with torch.no_grad():
+        join.weight.copy_((torch.eye(joined) / len(channels)).repeat(1, len(channels))[:, :, None, None])
+        join.bias.zero_()  # type: ignore[union-attr]
+    return join

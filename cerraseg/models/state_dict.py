@@ -23,19 +23,12 @@ def read_parameters(file: Path) -> dict[str, Any]:
     """
     content = _content(file)
     if isinstance(content, dict) and {"blueprint", "parameters"} <= content.keys():
-        if not _is_state(content["parameters"]):
-            raise DataError(f"{file}: not a checkpoint that CerraSeg wrote; fetch or write the file again")
-        _check_tensors(file, content["parameters"])
+        _check_state(file, content["parameters"])
         return content
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if not _is_state(content):
-        raise DataError(
-            f"{file}: not a state dict; expected names with their tensors, as model.state_dict() gives them"
-        )
-    _check_tensors(file, content)
-    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
+    return {name.removeprefix("module."): tensor for name, tensor in _check_state(file, content).items()}
 
 
 def _content(file: Path) -> Any:
@@ -67,21 +60,19 @@ def _check_uncompressed(file: Path) -> None:
                 )
 
 
-def _is_state(content: Any) -> bool:
-    return (
-        isinstance(content, dict)
-        and bool(content)
-        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
-    )
-
-
-def _check_tensors(file: Path, state: Mapping[str, Tensor]) -> None:
+def _check_state(file: Path, state: Any) -> Mapping[str, Tensor]:
+    whole = isinstance(state, dict) and state
+    if not whole or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
+        raise DataError(
+            f"{file}: not a state dict; expected names with their tensors, as model.state_dict() gives them"
+        )
     for name, tensor in state.items():
         if not _is_dense(tensor) or not torch.isfinite(tensor.float()).all():
             raise DataError(
                 f"{file}: its tensor {name} is sparse, quantised, complex, without content or holds NaN or infinite "
                 "values; expected plain finite numbers: fetch or write the file again"
             )
+    return state
 
 
 def _is_dense(tensor: Tensor) -> bool:

@@ -15,54 +15,8 @@ from cerraseg.config.recipes import check_heads
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.models.transnuseg_blocks import Down, Expand, SharedLinear, Stage, TokenMLP, Up
 
-Sharing = Literal["published", "heads"]
-
 PATCH = 4
 """Side in pixels of the squares that become the first stage's tokens."""
-
-
-def build_transnuseg(
-    channels: int,
-    classes: int,
-    *,
-    embed_dim: int = 96,
-    heads: Sequence[int] = (3, 6, 12),
-    window: int = 8,
-    drop_path: float = 0.1,
-    sharing: Sharing = "published",
-    edge_outputs: int | None = None,
-    image_size: int = 128,
-) -> "TransNuSeg":
-    """Build a :class:`TransNuSeg`.
-
-    Args:
-        channels: input bands.
-        classes: semantic outputs.
-        embed_dim: channels of the first stage; each later one has twice as many.
-        heads: attention heads of each stage.
-        window: side of the attention windows in tokens.
-        drop_path: largest rate of stochastic depth (Huang et al. 2016, ECCV); it grows with depth.
-        sharing: see :class:`TransNuSeg`.
-        edge_outputs: outputs of the edge head: 0 is interior, 1 is edge; None: as many as ``classes``.
-        image_size: side of the images; a stage that is a single window does not shift it.
-
-    Raises:
-        ConfigError: if the heads do not divide their channels or the windows do not divide the image.
-    """
-    check_heads(embed_dim, heads)
-    step = PATCH * window << len(heads) - 1
-    if image_size % step:
-        raise ConfigError(f"transnuseg: images of {image_size} pixels and windows of {window}; {_expected(step)}")
-    rates = torch.linspace(0, drop_path, 2 * len(heads) + 2).tolist()
-    stages = [
-        Stage(embed_dim << n, (image_size // PATCH >> n,) * 2, count, window, (rates[2 * n], rates[2 * n + 1]))
-        for n, count in enumerate(heads)
-    ]
-    return TransNuSeg(channels, classes, stages, rates[-1], sharing, edge_outputs or classes)
-
-
-def _expected(step: int) -> str:
-    return f"expected a multiple of {step} (4 pixels a token, half as many tokens at each stage, whole windows)"
 
 
 class TransNuSeg(nn.Module):
@@ -71,33 +25,57 @@ class TransNuSeg(nn.Module):
     H and W are multiples of 128 with three stages and windows of 8. Two ways of sharing attention:
 
     ``published``: every head of the edge decoder uses query, key and value of the semantic decoder's projection, as the
-    released checkpoints do at batch size 1. (The published code does so in the first 32 windows of a batch only, so
-    that its edges depend on how patches are batched.) Parameters of the released checkpoints that are never used are
-    kept, frozen. In training the encoder runs once for each decoder, as published.
+    released checkpoints do at batch size 1 (the published code does so in the first 32 windows of a batch only). Their
+    unused parameters are kept, frozen. In training the encoder runs once for each decoder, as published.
 
     ``heads``: half of the heads are shared, the rest are the edge decoder's own, as in the paper.
+
+    Args:
+        channels: input bands.
+        classes: semantic outputs.
+        embed_dim: channels of the first stage; each later one has twice as many.
+        heads: attention heads of each stage.
+        window: side of the attention windows in tokens.
+        drop_path: largest rate of stochastic depth (Huang et al. 2016, ECCV); it grows with depth.
+        sharing: how the decoders share attention.
+        edge_outputs: outputs of the edge head: 0 is interior, 1 is edge; None: as many as ``classes``.
+        image_size: side of the images; a stage that is a single window does not shift it.
+
+    Raises:
+        ConfigError: if the heads do not divide their channels or the windows do not divide the image.
     """
 
     def __init__(
         self,
         channels: int,
         classes: int,
-        stages: Sequence[Stage],
-        drop_path: float,
-        sharing: Sharing,
-        edge_outputs: int,
+        *,
+        embed_dim: int = 96,
+        heads: Sequence[int] = (3, 6, 12),
+        window: int = 8,
+        drop_path: float = 0.1,
+        sharing: Literal["published", "heads"] = "published",
+        edge_outputs: int | None = None,
+        image_size: int = 128,
     ) -> None:
         super().__init__()
-        first, deepest = stages[0].dim, 2 * stages[-1].dim
-        self.sharing, self.size = sharing, (PATCH * stages[0].resolution[0],) * 2
-        self.step = PATCH * stages[0].window << len(stages) - 1
+        check_heads(embed_dim, heads)
+        self.sharing, self.size = sharing, (image_size, image_size)
+        self.step = PATCH * window << len(heads) - 1
+        self._check_size(image_size, image_size)
+        rates = torch.linspace(0, drop_path, 2 * len(heads) + 2).tolist()
+        stages = [
+            Stage(embed_dim << n, (image_size // PATCH >> n,) * 2, count, window, (rates[2 * n], rates[2 * n + 1]))
+            for n, count in enumerate(heads)
+        ]
+        deepest = embed_dim << len(heads)
         self.patch_embed = PatchEmbed(
-            None, PATCH, channels, first, norm_layer=nn.LayerNorm, output_fmt="NHWC", strict_img_size=False
+            None, PATCH, channels, embed_dim, norm_layer=nn.LayerNorm, output_fmt="NHWC", strict_img_size=False
         )
-        self.layers = nn.ModuleList([*map(Down, stages), TokenMLP(deepest, drop_path)])
+        self.layers = nn.ModuleList([*map(Down, stages), TokenMLP(deepest, rates[-1])])
         self.norm = nn.LayerNorm(deepest)
         self.semantic = _Decoder(stages, classes)
-        self.edge = _Decoder(stages, edge_outputs)
+        self.edge = _Decoder(stages, edge_outputs or classes)
         self.apply(_initialise)
         self.edge.share(self.semantic, whole=sharing == "published")
         if sharing == "published":
@@ -106,11 +84,7 @@ class TransNuSeg(nn.Module):
             self.unused.requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute semantic and edge logits.
-
-        Raises:
-            ConfigError: if the windows do not divide the images.
-        """
+        """Compute semantic and edge logits; raise :class:`ConfigError` if the windows do not divide the images."""
         self._set_size((images.shape[-2], images.shape[-1]))
         features = self._encode(images)
         semantic = self.semantic(*features)
@@ -129,18 +103,22 @@ class TransNuSeg(nn.Module):
         """Compute the attention masks of shifted windows for images of ``size``."""
         if size == self.size:
             return
-        if size[0] % self.step or size[1] % self.step:
-            raise ConfigError(f"transnuseg: images of {size[0]} x {size[1]} pixels; {_expected(self.step)}")
+        self._check_size(*size)
+        self.size = size
         for block in (module for module in self.modules() if isinstance(module, SwinTransformerBlock)):
             stage = self.semantic.dims[::-1].index(block.dim)
             block.input_resolution = (size[0] // PATCH >> stage, size[1] // PATCH >> stage)
             block._init_buffers()
-        self.size = size
+
+    def _check_size(self, height: int, width: int) -> None:
+        if height % self.step or width % self.step:
+            raise ConfigError(
+                f"transnuseg: images of {height} x {width} pixels; expected a multiple of {self.step} "
+                f"({PATCH} pixels a token, half as many tokens at each stage, whole windows)"
+            )
 
 
 class _Decoder(nn.Module):
-    """Decode the deepest tokens and the skips of the encoder to logits at the images' resolution."""
-
     def __init__(self, stages: Sequence[Stage], outputs: int) -> None:
         super().__init__()
         up = stages[::-1]
@@ -156,11 +134,10 @@ class _Decoder(nn.Module):
         tokens = self.stages[0](tokens)
         for stage, join, skip in zip(self.stages[1:], self.joins[1:], skips[::-1], strict=True):
             tokens = stage(join(torch.cat([tokens, skip], -1)))
-        logits: Tensor = self.output(self.expand(self.norm(tokens)).permute(0, 3, 1, 2))
-        return logits
+        return self.output(self.expand(self.norm(tokens)).permute(0, 3, 1, 2))
 
     def share(self, other: "_Decoder", whole: bool) -> None:
-        """Use ``other``'s projections to query, key and value for all heads, or for half of them."""
+        """Use ``other``'s projections for all heads, or for half of them."""
         for mine, theirs in zip(self._attention(), other._attention(), strict=True):
             shared = mine.num_heads if whole else max(1, mine.num_heads // 2)
             mine.qkv = SharedLinear(mine.qkv, theirs.qkv, shared, mine.num_heads)
@@ -186,14 +163,9 @@ PUBLISHED_NAMES = {
 
 
 def dimensions(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Infer the arguments of :func:`build_transnuseg` from the shapes of a published state dict.
-
-    Raises:
-        KeyError: if a name is missing.
-    """
-    tables = [
-        name for name in state if re.fullmatch(r"layers\.\d+\.blocks\.0\.attn\.relative_position_bias_table", name)
-    ]
+    """Infer the arguments of :class:`TransNuSeg` from the shapes of a published state dict."""
+    table = r"layers\.\d+\.blocks\.0\.attn\.relative_position_bias_table"
+    tables = [name for name in state if re.fullmatch(table, name)]
     window = (math.isqrt(state[tables[0]].shape[0]) + 1) // 2 if tables else 8
     masks = state.get("layers.0.blocks.1.attn_mask")
     embed_dim, channels, *_ = state["patch_embed.proj.weight"].shape
@@ -214,16 +186,15 @@ def import_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         DataError: if a projection with two names differs between them.
     """
-    for name in (name for name in state if ".shared_qkv." in name):
-        source = name.replace("layers_up2.", "layers_up.").replace(".shared_qkv.", ".qkv.")
-        if not torch.equal(state[name], state[source]):
-            raise DataError(f"{name} differs from {source}; expected one projection under two names")
-    return {rename(name, PUBLISHED_NAMES): tensor for name, tensor in state.items() if not _is_derived(name)}
-
-
-def _is_derived(name: str) -> bool:
-    """Tell whether a published entry is a buffer, or a second name of the semantic decoder's projection."""
-    return name.endswith(("relative_position_index", "attn_mask")) or ".shared_qkv." in name
+    renamed = {}
+    for name, tensor in state.items():
+        if ".shared_qkv." in name:  # a second name of the semantic decoder's projection
+            source = name.replace("layers_up2.", "layers_up.").replace(".shared_qkv.", ".qkv.")
+            if not torch.equal(tensor, state[source]):
+                raise DataError(f"{name} differs from {source}; expected one projection under two names")
+        elif not name.endswith(("relative_position_index", "attn_mask")):  # buffers
+            renamed[rename(name, PUBLISHED_NAMES)] = tensor
+    return renamed
 
 
 def rename(name: str, names: Mapping[str, str]) -> str:

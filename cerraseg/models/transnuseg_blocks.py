@@ -43,8 +43,7 @@ class Down(nn.Module):
         self.downsample = PatchMerging(stage.dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        merged: Tensor = self.downsample(self.blocks(tokens))
-        return merged
+        return self.downsample(self.blocks(tokens))
 
 
 class TokenMLP(nn.Module):
@@ -57,8 +56,7 @@ class TokenMLP(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        added: Tensor = self.drop_path(self.mlp(self.norm2(tokens)))
-        return tokens + added
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 
 class _ShiftMLP(nn.Module):
@@ -70,8 +68,7 @@ class _ShiftMLP(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         hidden = self.dwconv(self.fc1(_shift(tokens, 1)).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        mixed: Tensor = self.fc2(_shift(F.gelu(hidden), 2))
-        return mixed
+        return self.fc2(_shift(F.gelu(hidden), 2))
 
 
 def _shift(tokens: Tensor, axis: int) -> Tensor:
@@ -96,8 +93,7 @@ class Expand(nn.Module):
         batch, height, width, _ = tokens.shape
         squares = self.expand(tokens).view(batch, height, width, self.scale, self.scale, -1)
         spread = squares.transpose(2, 3).reshape(batch, height * self.scale, width * self.scale, -1)
-        normed: Tensor = self.norm(spread)
-        return normed
+        return self.norm(spread)
 
 
 class Up(nn.Module):
@@ -109,8 +105,7 @@ class Up(nn.Module):
         self.upsample = nn.Identity() if last else Expand(stage.dim, 2, stage.dim // 2)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        spread: Tensor = self.upsample(self.blocks(tokens))
-        return spread
+        return self.upsample(self.blocks(tokens))
 
 
 class SharedLinear(nn.Linear):
@@ -131,7 +126,6 @@ class SharedLinear(nn.Linear):
     def forward(self, tokens: Tensor) -> Tensor:
         (other,) = self.other
         if self.whole:
-            projected: Tensor = other(tokens)
-            return projected
+            return other(tokens)
         weight = torch.where(self.taken[:, None], other.weight, self.weight)
         return F.linear(tokens, weight, torch.where(self.taken, other.bias, self.bias))

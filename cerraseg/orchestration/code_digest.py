@@ -13,6 +13,7 @@ from pathlib import Path
 PACKAGE = "cerraseg"
 SILENT = frozenset(
     {
+        "core.content",
         "core.errors",
         "core.files",
         "core.logs",
@@ -20,7 +21,6 @@ SILENT = frozenset(
         "core.signals",
         "core.storage",
         "core.versions",
-        "orchestration.provenance.content",
         "orchestration.provenance.crate",
         "orchestration.provenance.lineage",
     }

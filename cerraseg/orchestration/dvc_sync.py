@@ -20,10 +20,10 @@ import yaml
 from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
+from cerraseg.core.content import content
 from cerraseg.core.errors import CerraSegError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
-from cerraseg.orchestration.provenance.content import content
 
 TARGETS = {"data": "data", "models": "models", "results": "all"}
 """Stage of ``dvc.yaml`` → the rule that asks for its outputs."""

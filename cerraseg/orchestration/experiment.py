@@ -1,6 +1,5 @@
 """What a checked configuration asks for, as the workflow's rules look it up."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
@@ -11,6 +10,7 @@ from cerraseg.config import custom_models
 from cerraseg.config.recipes import recipe_of, with_custom
 from cerraseg.config.scenario import RELEASED, Scenario
 from cerraseg.config.validate import simulated_scene
+from cerraseg.core.content import content
 
 BENCHMARK = "CerraData-4MM"
 _NOT_OF_MAPS = ("patches", "geotiffs", "check_scale", "minimum_hectares")
@@ -185,5 +185,4 @@ class Experiment:
 
 @cache
 def _sha256(file: str) -> str:
-    with Path(file).open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    return content(Path(file)).sha256

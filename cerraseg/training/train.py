@@ -1,7 +1,6 @@
 """Train one scenario with Lightning; a training that was killed goes on from its last finished epoch."""
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from cerraseg.config.scenario import AXES
+from cerraseg.core.content import content
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import edge_layer
@@ -29,6 +29,7 @@ from cerraseg.core.storage import need_room
 from cerraseg.data.packed import Header, Store, batches, open_array
 from cerraseg.data.tables import read_split, rows_of
 from cerraseg.models import checkpoint
+from cerraseg.models.inference import device
 from cerraseg.training import distributed
 from cerraseg.training.batches import Batches, EpochBatches, PackedPatches, loaders
 from cerraseg.training.distributed import Share
@@ -36,7 +37,7 @@ from cerraseg.training.epoch_record import EpochRecord
 from cerraseg.training.module import TrainingModule
 from cerraseg.training.nan_guard import NanGuard
 from cerraseg.training.plan import Plan, fewer_at_once
-from cerraseg.training.trainer import build_trainer, device, explain_nondeterminism, mixed
+from cerraseg.training.trainer import build_trainer, explain_nondeterminism, mixed
 from cerraseg.training.weightings import draw_shares
 
 
@@ -103,7 +104,7 @@ def train(
 def described(plan: Plan, store: Store, split: Path, statistics: Path) -> str:
     """Return all that decides a training's result as text; arguments as in :func:`train`."""
     text = f"{plan}\n{store.header}\n{split.read_text(encoding='utf-8')}\n{statistics.read_text(encoding='utf-8')}"
-    return f"{text}\n{hashlib.sha256(plan.pretrained.read_bytes()).hexdigest()}" if plan.pretrained else text
+    return f"{text}\n{content(plan.pretrained).sha256}" if plan.pretrained else text
 
 
 def _progress(plan: Plan, resume: Path, described: str) -> str:

@@ -26,6 +26,7 @@ from torch import Tensor
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.logs import ProgressLog
 from cerraseg.models.checkpoint import atomic_save
+from cerraseg.models.inference import device
 from cerraseg.training.distributed import Share
 from cerraseg.training.plan import Determinism, Plan
 
@@ -37,11 +38,6 @@ _DETERMINISM: dict[Determinism, dict[str, Any]] = {
     "strict": {"deterministic": True, "benchmark": False},
 }
 """Arguments of the trainer; unless off, it sets CUBLAS_WORKSPACE_CONFIG before the first product."""
-
-
-def device() -> torch.device:
-    """Return this process's GPU where there is one, else the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def mixed(plan: Plan) -> bool:

@@ -179,6 +179,6 @@ def test_the_released_checkpoints_are_found_in_a_download(kaggle: Kaggle, tmp_pa
     kaggle.archive = zip_of({"msi/unet_14cMSI_W_model_epoch_92.pt": b"2", "sar/transnuseg_7cSAR_nw_epoch:3_l.pt": b"3"})
     folder = download_checkpoints(source="kaggle", dataset=MODELS, version=1, drive_id="", folder=tmp_path / "data")
     assert {key: path.name for key, path in released.find_checkpoints(folder).items()} == {
-        ("unet", "msi", "w", "l2"): "unet_14cMSI_W_model_epoch_92.pt",
-        ("transnuseg", "sar", "nw", "l1"): "transnuseg_7cSAR_nw_epoch:3_l.pt",
+        "unet-msi-w-l2": "unet_14cMSI_W_model_epoch_92.pt",
+        "transnuseg-sar-nw-l1": "transnuseg_7cSAR_nw_epoch:3_l.pt",
     }

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cerraseg.config.scenario import parse
 from cerraseg.core.errors import DataError
-from cerraseg.models.released import choose_checkpoint, find_checkpoints, read_listing, write_listing
+from cerraseg.models.released import find_checkpoints, released_checkpoint, write_listing
 
 
 def put(folder: Path, *names: str):
@@ -19,20 +20,20 @@ def put(folder: Path, *names: str):
 
 NAMES = {
     # as published
-    "unet_14cMSISAR_W_model_epoch_92.pt": ("unet", "concat", "w", "l2"),
-    "unet_7cMSISAR_2nonW_model_epoch_29.pt": ("unet", "concat", "nw", "l1"),
-    "transnuseg_7cMSISAR_w_epoch:12_lossx.pt": ("transnuseg", "concat", "w", "l1"),
-    "transnuseg_7cMSISAR_w_epoch_12_lossx.pt": ("transnuseg", "concat", "w", "l1"),
+    "unet_14cMSISAR_W_model_epoch_92.pt": "unet-concat-w-l2",
+    "unet_7cMSISAR_2nonW_model_epoch_29.pt": "unet-concat-nw-l1",
+    "transnuseg_7cMSISAR_w_epoch:12_lossx.pt": "transnuseg-concat-w-l1",
+    "transnuseg_7cMSISAR_w_epoch_12_lossx.pt": "transnuseg-concat-w-l1",
     # by the same rules
-    "transnuseg_14cSAR_nw_epoch\uf03a7_w.pt": ("transnuseg", "sar", "nw", "l2"),
-    "unet_14cMSI_nonW_model_epoch_3.pth": ("unet", "msi", "nw", "l2"),
-    "UNET_7Csar_NONW_Model_Epoch_3.PT": ("unet", "sar", "nw", "l1"),
-    "unet_7cConcat_W.pt": ("unet", "concat", "w", "l1"),
-    "unet_7c_MSI_3W_epoch1.pt": ("unet", "msi", "w", "l1"),
+    "transnuseg_14cSAR_nw_epoch\uf03a7_w.pt": "transnuseg-sar-nw-l2",
+    "unet_14cMSI_nonW_model_epoch_3.pth": "unet-msi-nw-l2",
+    "UNET_7Csar_NONW_Model_Epoch_3.PT": "unet-sar-nw-l1",
+    "unet_7cConcat_W.pt": "unet-concat-w-l1",
+    "unet_7c_MSI_3W_epoch1.pt": "unet-msi-w-l1",
     # the modality from the folder
-    "concat/unet_7c_W_model_epoch_1.pt": ("unet", "concat", "w", "l1"),
-    "concat/sar/unet_7c_W_model_epoch_1.pt": ("unet", "sar", "w", "l1"),
-    "concat/unet_7cMSISAR_W_model_epoch_1.pt": ("unet", "concat", "w", "l1"),
+    "concat/unet_7c_W_model_epoch_1.pt": "unet-concat-w-l1",
+    "concat/sar/unet_7c_W_model_epoch_1.pt": "unet-sar-w-l1",
+    "concat/unet_7cMSISAR_W_model_epoch_1.pt": "unet-concat-w-l1",
     # too little, or two things
     "unet_14cMSISAR_model_epoch_92.pt": None,
     "unet_14c_W_model_epoch_92.pt": None,
@@ -41,6 +42,8 @@ NAMES = {
     "unet_14cMSI_W_nonW_model_epoch_92.pt": None,
     "unet_14cMSI_sar_W_model_epoch_92.pt": None,
     "unet_7c_14cMSI_W_model_epoch_92.pt": None,
+    "sar/unet_7cMSI_W_model_epoch_1.pt": None,
+    "msi/x/unet_7cMSISAR_W_model_epoch_1.pt": None,
     "epoch.pt": None,
 }
 
@@ -61,42 +64,19 @@ def test_other_files_are_passed_over_in_silence(tmp_path, caplog):
 
 def test_the_folder_itself_may_name_the_modality(tmp_path, monkeypatch):
     put(tmp_path / "sar", "unet_7c_W_model_epoch_1.pt")
-    assert [*find_checkpoints(tmp_path / "sar")] == [("unet", "sar", "w", "l1")]
     monkeypatch.chdir(tmp_path / "sar")
-    assert find_checkpoints(Path()) == {("unet", "sar", "w", "l1"): Path("unet_7c_W_model_epoch_1.pt")}
-
-
-@pytest.mark.parametrize("name", ["sar/unet_7cMSI_W_model_epoch_1.pt", "msi/x/unet_7cMSISAR_W_model_epoch_1.pt"])
-def test_name_and_folder_must_agree(tmp_path, name):
-    put(tmp_path, name)
-    with pytest.raises(
-        DataError, match=r"is for (msi|concat) by its name, but lies in a folder for (sar|msi)"
-    ) as caught:
-        find_checkpoints(tmp_path)
-    assert str(tmp_path / name) in str(caught.value) and "rename it" in str(caught.value)
+    assert find_checkpoints(Path()) == {"unet-sar-w-l1": Path("unet_7c_W_model_epoch_1.pt")}
 
 
 def test_the_highest_epoch_is_taken(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     names = ["unet_7cMSI_W_model_epoch_9.pt", "unet_7cMSI_W_model_epoch_100.pt", "unet_7cMSI_W_model_epoch_29.pt"]
     put(tmp_path, *names, "unet_7cMSI_W.pt")
-    assert find_checkpoints(tmp_path) == {("unet", "msi", "w", "l1"): tmp_path / names[1]}
-    assert "unet-msi-w-l1: unet_7cMSI_W_model_epoch_100.pt has the highest epoch" in caplog.text
+    assert find_checkpoints(tmp_path) == {"unet-msi-w-l1": tmp_path / names[1]}
     assert "passed over unet_7cMSI_W_model_epoch_29.pt, unet_7cMSI_W_model_epoch_9.pt, unet_7cMSI_W.pt" in caplog.text
 
 
-def test_a_missing_scenario_lists_what_there_is_nearest_first():
-    found = {("transnuseg", "sar", "nw", "l2"): 1, ("unet", "msi", "w", "l2"): 2, ("unet", "msi", "nw", "l2"): 3}
-    assert choose_checkpoint(found, "unet", "msi", "w", "l2") == 2
-    with pytest.raises(DataError) as caught:
-        choose_checkpoint(found, "unet", "msi", "w", "l1")
-    assert "no released checkpoint for unet-msi-w-l1" in str(caught.value)
-    assert "there is unet-msi-w-l2, unet-msi-nw-l2, transnuseg-sar-nw-l2." in str(caught.value)
-    with pytest.raises(DataError, match="there is none at all"):
-        choose_checkpoint({}, "unet", "msi", "w", "l1")
-
-
-def test_the_listing_is_deterministic_and_read_back(tmp_path, monkeypatch):
+def test_the_listing_is_deterministic_and_gives_each_scenarios_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ["sar/unet_7cSAR_W_model_epoch_1.pt", "msi/transnuseg_14cMSI_nw_epoch:2_loss.pt"]
     folder, path = Path("data"), Path("out/listing.json")
@@ -113,26 +93,15 @@ def test_the_listing_is_deterministic_and_read_back(tmp_path, monkeypatch):
     first = path.read_bytes()
     write_listing(path, folder, {"version": 1, "source": "kaggle"})
     assert path.read_bytes() == first
-    found = read_listing(path)
-    assert found == find_checkpoints(folder)
+    assert released_checkpoint(path, parse("unet-sar-w-l1-released-0")) == folder / names[0]
+    with pytest.raises(DataError, match=r"for unet-msi-w-l1; there is transnuseg-msi-nw-l2, unet-sar-w-l1\."):
+        released_checkpoint(path, parse("unet-msi-w-l1-released-0"))
+    for content in (b"other", None):
+        (folder / names[0]).write_bytes(content) if content else (folder / names[0]).unlink()
+        with pytest.raises(DataError, match=f"{names[0]} is not there with the {len(names[0])} bytes"):
+            released_checkpoint(path, parse("unet-sar-w-l1-released-0"))
 
 
-def test_a_listing_that_does_not_fit_is_refused(tmp_path):
-    name, path = "unet_7cSAR_W_model_epoch_1.pt", tmp_path / "listing.json"
-    put(tmp_path, name)
-    write_listing(path, tmp_path, {})
-    (tmp_path / name).write_bytes(b"other")
-    with pytest.raises(DataError, match=f"{name} is not there with the 29 bytes"):
-        read_listing(path)
-    (tmp_path / name).unlink()
-    with pytest.raises(DataError, match="is not there"):
-        read_listing(path)
-    (tmp_path / "empty").mkdir()
+def test_a_folder_without_checkpoints_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no released checkpoint"):
-        write_listing(tmp_path / "empty.json", tmp_path / "empty", {})
-    for content in ("{", "[]", "{}", '{"folder": "", "checkpoints": {"a-b": {}}}'):
-        path.write_text(content)
-        with pytest.raises(DataError, match="Cannot read the listing"):
-            read_listing(path)
-    with pytest.raises(DataError, match="Cannot read the listing"):
-        read_listing(tmp_path / "nowhere.json")
+        write_listing(tmp_path / "empty.json", tmp_path, {})

@@ -9,7 +9,7 @@ from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, Segmenter
 from cerraseg.models.factory import build
 from cerraseg.models.preflight import USUAL_ENCODERS
-from cerraseg.models.smp import ARCHITECTURES, build_custom
+from cerraseg.models.smp import ARCHITECTURES, build_smp
 
 SMALL = "tu-mobilenetv3_small_100"
 DECODERS = {  # small ones, where the library's are large
@@ -61,7 +61,7 @@ def test_every_architecture_trains_and_is_read_back(tmp_path, architecture, fusi
 
 def test_early_fusion_is_the_librarys_model_bit_by_bit():
     torch.manual_seed(3)
-    mine = build_custom(12, 7, architecture="Linknet", encoder="resnet18", depth=4)
+    mine = build_smp(12, 7, architecture="Linknet", encoder="resnet18", depth=4)
     torch.manual_seed(3)
     theirs = smp.Linknet("resnet18", encoder_depth=4, encoder_weights=None, in_channels=12, classes=7)
     images = torch.randn(2, 12, 64, 64)
@@ -81,8 +81,8 @@ def test_encoders_that_need_no_trial_are_built_at_any_depth(encoder, depth):
 def test_late_fusion_begins_as_the_mean_of_both_encoders_and_stacks_the_images(encoder):
     """Of encoders whose first features are the images, are empty, or are learned at full resolution."""
     torch.manual_seed(0)
-    net = build_custom(14, 7, architecture="Unet", encoder=encoder, fusion="late").eval()
-    whole = build_custom(14, 7, architecture="Unet", encoder=encoder).encoder.eval()
+    net = build_smp(14, 7, architecture="Unet", encoder=encoder, fusion="late").eval()
+    whole = build_smp(14, 7, architecture="Unet", encoder=encoder).encoder.eval()
     images = torch.randn(1, 14, 64, 64)
     msi, sar = net.encoder.encoders
     with torch.no_grad():

@@ -12,7 +12,7 @@ import torch
 from published import export_published, from_published
 
 from cerraseg.core.errors import ConfigError, DataError
-from cerraseg.models.transnuseg import build_transnuseg, import_published
+from cerraseg.models.transnuseg import TransNuSeg, import_published
 
 SAMPLE = Path(__file__).parents[2] / "reference/transnuseg"  # every 7th pixel of the reference logits
 WHOLE = os.environ.get("CERRASEG_REFERENCE")
@@ -68,7 +68,7 @@ def test_torn_published_state_dict_is_refused():
 def edge_change(sharing, parameter):
     """Largest change of (semantic, edge) logits when one projection's parameters change."""
     torch.manual_seed(0)
-    model = build_transnuseg(2, 3, sharing=sharing, **SMALL).eval()
+    model = TransNuSeg(2, 3, sharing=sharing, **SMALL).eval()
     images = torch.randn(1, 2, 128, 128)
     with torch.no_grad():
         before = model(images)
@@ -86,7 +86,7 @@ def test_decoders_share_as_the_mode_says(sharing):
 
 
 def test_half_of_the_heads_are_shared():
-    model = build_transnuseg(2, 3, sharing="heads", **SMALL)
+    model = TransNuSeg(2, 3, sharing="heads", **SMALL)
     taken = [module.qkv.taken.view(3, module.num_heads, -1) for module in model.edge._attention()]
     assert [int(mask[0, :, 0].sum()) for mask in taken] == [4, 4, 2, 2, 1, 1]
     assert all(torch.equal(mask[0], mask[1]) and torch.equal(mask[0], mask[2]) for mask in taken)
@@ -94,7 +94,7 @@ def test_half_of_the_heads_are_shared():
 
 @pytest.mark.parametrize(("sharing", "idle"), [("published", True), ("heads", False)])
 def test_every_parameter_that_is_trained_gets_a_gradient(sharing, idle):
-    model = build_transnuseg(2, 3, sharing=sharing, edge_outputs=2, **SMALL).train()
+    model = TransNuSeg(2, 3, sharing=sharing, edge_outputs=2, **SMALL).train()
     semantic, edge = model(torch.randn(1, 2, 128, 128))
     assert (semantic.shape, edge.shape) == ((1, 3, 128, 128), (1, 2, 128, 128))
     (semantic.square().mean() + edge.square().mean()).backward()
@@ -103,27 +103,27 @@ def test_every_parameter_that_is_trained_gets_a_gradient(sharing, idle):
 
 
 def test_copy_shares_within_itself():
-    model = build_transnuseg(2, 3, **SMALL)
+    model = TransNuSeg(2, 3, **SMALL)
     twin = copy.deepcopy(model)
     assert twin.edge._attention()[0].qkv.other[0] is twin.semantic._attention()[0].qkv
 
 
 def test_other_image_sizes_that_the_windows_divide():
     torch.manual_seed(0)
-    model = build_transnuseg(2, 3, **SMALL).eval()
+    model = TransNuSeg(2, 3, **SMALL).eval()
     large = torch.randn(1, 2, 256, 128)
     with torch.no_grad():
         before = model(large[:, :, :128])
         assert [logits.shape[-2:] for logits in model(large)] == [(256, 128), (256, 128)]
         assert all(map(torch.equal, before, model(large[:, :, :128])))
-        built_large = build_transnuseg(2, 3, **SMALL, window=4, image_size=64).eval()
+        built_large = TransNuSeg(2, 3, **SMALL, window=4, image_size=64).eval()
         assert built_large(large[:, :, :64, :64])[0].shape == (1, 3, 64, 64)
 
 
 def test_sizes_that_do_not_fit_are_named():
     with pytest.raises(ConfigError, match="images of 130 x 128 pixels; expected a multiple of 128"):
-        build_transnuseg(2, 3, **SMALL)(torch.randn(1, 2, 130, 128))
-    with pytest.raises(ConfigError, match="images of 64 pixels and windows of 8; expected a multiple of 128"):
-        build_transnuseg(2, 3, image_size=64)
+        TransNuSeg(2, 3, **SMALL)(torch.randn(1, 2, 130, 128))
+    with pytest.raises(ConfigError, match="images of 64 x 64 pixels; expected a multiple of 128"):
+        TransNuSeg(2, 3, image_size=64)
     with pytest.raises(ConfigError, match="stage 1 has 20 channels for 3 heads; expected a multiple: change embed_dim"):
-        build_transnuseg(2, 3, embed_dim=10, heads=(2, 3, 4))
+        TransNuSeg(2, 3, embed_dim=10, heads=(2, 3, 4))

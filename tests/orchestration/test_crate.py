@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from rocrate.rocrate import ROCrate
 
+from cerraseg.core.content import content
 from cerraseg.core.errors import CerraSegError, DataError
 from cerraseg.orchestration.provenance import crate, lineage, reproduce
-from cerraseg.orchestration.provenance.content import content
 from cerraseg.orchestration.provenance.write_crate import PROFILES, write_crate
 from cerraseg.orchestration.step import step
 

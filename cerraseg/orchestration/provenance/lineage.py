@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cerraseg.core.content import content
 from cerraseg.core.errors import DataError
-from cerraseg.orchestration.provenance.content import content
 from cerraseg.orchestration.provenance.crate import NAME, RUN, Entity, identifier, read_crate, references
 
 CHANGED = "CHANGED SINCE"

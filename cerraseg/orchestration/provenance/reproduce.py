@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from cerraseg.core.content import content
 from cerraseg.core.errors import CerraSegError
 from cerraseg.core.layout import SOURCE
-from cerraseg.orchestration.provenance.content import content
 from cerraseg.orchestration.provenance.crate import CONFIGURATION
 from cerraseg.orchestration.provenance.lineage import Crate, find_result
 

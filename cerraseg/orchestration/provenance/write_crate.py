@@ -11,10 +11,10 @@ from typing import Any
 
 from rocrate.rocrate import ROCrate
 
+from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SOURCE
 from cerraseg.core.versions import commit
-from cerraseg.orchestration.provenance.content import content
 from cerraseg.orchestration.provenance.crate import (
     CONFIGURATION,
     NAME,

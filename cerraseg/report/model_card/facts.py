@@ -1,6 +1,5 @@
 """What a model card is made of: the files of a scenario and of its data, and its configuration."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
+from cerraseg.core.content import content
 from cerraseg.core.errors import DataError
 
 
@@ -70,5 +70,5 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def size_and_hash(path: Path) -> str:
     """Describe a file by its size and its SHA-256."""
-    with path.open("rb") as file:
-        return f"{path.stat().st_size:,} bytes, SHA-256 `{hashlib.file_digest(file, 'sha256').hexdigest()}`"
+    found = content(path)
+    return f"{found.bytes:,} bytes, SHA-256 `{found.sha256}`"

@@ -16,7 +16,6 @@ from cerraseg.core.errors import DataError
 from cerraseg.data import index, statistics, tables
 from cerraseg.data import packed as store
 from cerraseg.evaluation import benchmark, leakage
-from cerraseg.models import released
 from cerraseg.report.model_card import facts
 
 
@@ -27,7 +26,6 @@ def cell(tmp_path_factory):
 
 JSONS = {
     "statistics": lambda path: statistics.read_bands(path),
-    "released": lambda path: released.read_listing(path),
     "metrics": lambda path: benchmark._read(path),
     "facts": lambda path: facts.read_json(path),
 }
