@@ -8,12 +8,13 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
-import rasterio
 from disks import Disk
 from numpy.typing import NDArray
 from project import Project, finished_project
 from rasterio.transform import Affine
+from scenes import write_raster
 
+from cerraseg.core.taxonomy import PARENTS
 from cerraseg.data import index, statistics
 from cerraseg.data import packed as store
 from cerraseg.data.splits import assign
@@ -41,11 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def write_tif(path: Path, array: NDArray, *, crs: str | None = "EPSG:4326", east: float = 0.0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    bands, height, width = array.shape
-    profile = {"driver": "GTiff", "count": bands, "height": height, "width": width, "dtype": array.dtype, "crs": crs}
-    with rasterio.open(path, "w", transform=Affine(PIXEL, 0, -47 + east, 0, -PIXEL, -6), **profile) as target:
-        target.write(array)
+    write_raster(path, array, crs=crs, transform=Affine(PIXEL, 0, -47 + east, 0, -PIXEL, -6))
 
 
 def patch_file(root: Path, layer: str, id_: str) -> Path:
@@ -56,16 +53,12 @@ def write_patch(root: Path, id_: str, place: int = 0) -> None:
     """A patch whose classes show in its bands: class k raises every band by k."""
     rng = np.random.default_rng(int(id_))
     l2 = np.repeat(np.repeat(rng.integers(0, 14, (4, 4)), 32, 0), 32, 1)[None]
-    l1 = np.array([0, 1, 1, 5, 3, 4, 4, 2, 2, 2, 2, 2, 6, 2])[l2]
+    l1 = np.array(PARENTS)[l2]
     noise = rng.normal(0, 0.1, (14, 128, 128))
     image = (1000 + 100 * l2 + 20 * noise).astype(np.float32)
     east = place * 128 * PIXEL
-    for layer, array in {
-        "msi": image[:12],
-        "sar": image[12:],
-        "l1": l1.astype(np.int32),
-        "l2": l2.astype(np.int32),
-    }.items():
+    layers = {"msi": image[:12], "sar": image[12:], "l1": l1.astype(np.int32), "l2": l2.astype(np.int32)}
+    for layer, array in layers.items():
         write_tif(patch_file(root, layer, id_), array, east=east)
 
 

@@ -1,8 +1,7 @@
 """A server on the loopback interface in place of Kaggle, for the real kagglehub client, and of Google Drive.
 
-``serving(archive)`` listens on a free port; :func:`lead_client_to` leads kagglehub there. With the environment variable
-``KAGGLE_API_ENVIRONMENT=TEST`` an unchanged client asks port 7777; in that mode it reads every answer whole before it
-stores it, so a transfer that breaks leaves no part of an archive.
+:func:`lead_client_to` leads kagglehub there; with the environment variable ``KAGGLE_API_ENVIRONMENT=TEST`` it asks port
+7777 and reads every answer whole before it stores it.
 """
 
 import base64
@@ -14,16 +13,14 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from loopback import listening
 
 API = "datasets.DatasetApiService/"
-CHUNK = 1 << 16
 
 
 class Request(NamedTuple):
@@ -41,16 +38,11 @@ class Kaggle:
     archive: bytes
     url: str = ""
     version: int = 1
-    md5: bool = True
-    """Announce the MD5 of ``archive``, as Google's storage does for most objects."""
-    cut_after: int | None = None
-    """Close the connection after that many bytes of an answer that promised more."""
-    corrupt: bool = False
-    """Send other bytes than those of the MD5."""
-    status: int | None = None
-    """Answer every API call with this HTTP error."""
+    md5: bool = True  # announce the MD5 of the archive, as Google's storage does for most objects
+    cut_after: int | None = None  # close the connection after that many bytes of an answer that promised more
+    corrupt: bool = False  # send other bytes than those of the MD5
+    status: int | None = None  # answer every API call with this HTTP error
     requests: list[Request] = field(default_factory=list)
-    released: threading.Event = field(default_factory=threading.Event)
 
     def asked(self, what: str) -> list[Request]:
         return [request for request in self.requests if request.what == what]
@@ -91,8 +83,13 @@ def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 def serving(archive: bytes, port: int = 0) -> Iterator[Kaggle]:
     """Serve ``archive`` as the dataset, whatever its name; raises OSError if ``port`` (0: any) is taken."""
     kaggle = Kaggle(archive)
-    with listening(kaggle, _Handler, "localhost", port):
-        yield kaggle
+    with ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"stand_in": kaggle})) as server:
+        kaggle.url = f"http://localhost:{server.server_port}"
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        try:
+            yield kaggle
+        finally:
+            server.shutdown()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -133,15 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
             digest = base64.b64encode(hashlib.md5(kaggle.archive).digest()).decode()
             self.send_header("X-Goog-Hash", f"crc32c=AAAAAA==,md5={digest}")
         self.end_headers()
-        # A client may leave early: it looks at the announced size, or it is killed.
-        with contextlib.suppress(ConnectionError):
-            self._send(bytes(reversed(content)) if kaggle.corrupt else content)
-
-    def _send(self, content: bytes) -> None:
-        stop = self.stand_in.cut_after
-        end = len(content) if stop is None else stop
-        for at in range(0, end, CHUNK):
-            self.wfile.write(content[at : min(at + CHUNK, end)])
+        sent = bytes(reversed(content)) if kaggle.corrupt else content
+        with contextlib.suppress(ConnectionError):  # a client may leave early: it is killed, or minds the size
+            self.wfile.write(sent[: kaggle.cut_after])
 
     def _json(self, answer: Mapping[str, Any], status: int = 200) -> None:
         content = json.dumps(answer).encode()

@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import hashlib
 import os
 import pickle
 import random
@@ -11,31 +10,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from project import Project
 
+from cerraseg.core.content import content
+
 SCRIPTS = ".snakemake/scripts"
+# Python's start-up hook that copies what Snakemake makes of a step's script, with all that the job is told.
 KEEPER = f"""import os, shutil, sys
 if "/{SCRIPTS}/" in sys.orig_argv[-1] and os.environ.get("KEPT"):
     shutil.copy(sys.orig_argv[-1], os.environ["KEPT"])
 """
-"""Python's start-up hook that copies what Snakemake makes of a step's script, with all that the job is told."""
-
-SIDE = ("logs", "timings", "resume", "ro-crate-metadata.json")
-"""What of the results no step reads as content."""
-
-STATES = {"download": ("data/kaggle",)}
-"""What a rule goes on from and keeps when it has finished."""
-
-GROWING = (".archive",)
-"""Ends of the names of what a killed rule goes on from: what has arrived of a download."""
+SIDE = ("logs", "timings", "resume", "ro-crate-metadata.json")  # what of the results no step reads as content
+STATES = {"download": ("data/kaggle",)}  # what a rule goes on from and keeps when it has finished
+GROWING = ".archive"  # end of the name of what has arrived of a download, from which a killed rule goes on
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """A job of an undisturbed run: its script as Snakemake ran it, what it writes, and how long it took."""
 
     rule: str
@@ -44,8 +38,7 @@ class Job:
     seconds: float
 
 
-@dataclass
-class Reference:
+class Reference(NamedTuple):
     """What an undisturbed run of a project left: rule → one of its jobs, and path → digest of each file."""
 
     project: Project
@@ -75,17 +68,12 @@ def _job(project: Project, script: Path) -> Job:
 
 def found(folder: Path) -> dict[str, str]:
     """Path → digest of every file under its final name."""
-    files = (
-        path
-        for pattern in ("results*/**/*", "data/**/*")
-        for path in folder.glob(pattern)
-        if path.is_file() and not _hidden(parts := path.relative_to(folder).parts) and parts[1] not in SIDE
-    )
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
-
-
-def _hidden(parts: Iterable[str]) -> bool:
-    return any(part.startswith(".") for part in parts)
+    digests = {}
+    for path in (*folder.glob("results*/**/*"), *folder.glob("data/**/*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and parts[1] not in SIDE and not any(part.startswith(".") for part in parts):
+            digests["/".join(parts)] = content(path).sha256
+    return digests
 
 
 def differing(reference: Reference, folder: Path) -> set[str]:
@@ -99,12 +87,12 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for top in folder.glob("[rd][ea][st]*") for path in top.rglob(".*.part*")]
 
 
-def kill_every_rule(project: Project, reference: Reference, seed: int, *targets: str, **env: str) -> list[set[str]]:
+def kill_every_rule(project: Project, reference: Reference, seed: int, *targets: str, **env: str) -> None:
     """Start the run again and again, and kill it and all it started in a random moment of a rule not yet killed.
 
-    Returns the rules that each kill struck. After each, every file that is there must be whole.
+    After each kill, every file that is there must be whole.
     """
-    draws, left, struck = random.Random(seed), set(reference.jobs), []
+    draws, left = random.Random(seed), set(reference.jobs)
     while left:
         before = {path.name for path in (project.folder / SCRIPTS).glob("*")}
         process = subprocess.Popen(
@@ -123,9 +111,7 @@ def kill_every_rule(project: Project, reference: Reference, seed: int, *targets:
         rules = {_rule(name) for name in moments}
         print("killed in", *sorted(rules), flush=True)
         assert not differing(reference, project.folder), rules
-        struck.append(rules)
         left -= rules
-    return struck
 
 
 def _is_time(

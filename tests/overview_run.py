@@ -1,11 +1,10 @@
 """A small finished run for tests of the overview page."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import rasterio
 from rasterio.transform import from_origin
+from scenes import write_raster
 from test_benchmark import PAPER_SCORES, evaluated
 
 from cerraseg.evaluation import benchmark
@@ -22,15 +21,10 @@ HISTORY = """epoch,train_loss,val_loss,val_macro_f1,val_miou,selected
 """
 
 
-def raster(path: Path, bands: np.ndarray, crs: str = "EPSG:32722", pixel: float = 10.0, **changes: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    bands = bands if bands.ndim == 3 else bands[None]
-    corner = from_origin(-48.0, -6.0, pixel, pixel) if crs == "EPSG:4326" else from_origin(6e5, 8e6, pixel, pixel)
-    count, height, width = bands.shape
-    profile = {"count": count, "height": height, "width": width, "dtype": bands.dtype, "crs": crs, "transform": corner}
-    with rasterio.open(path, "w", driver="GTiff", **profile | changes) as file:
-        file.write(bands)
-    return path
+def raster(path: Path, bands: np.ndarray, crs: str = "EPSG:32722", pixel: float = 10.0) -> Path:
+    corner = (-48.0, -6.0) if crs == "EPSG:4326" else (6e5, 8e6)
+    transform = from_origin(*corner, pixel, pixel)
+    return write_raster(path, bands if bands.ndim == 3 else bands[None], crs=crs, transform=transform)
 
 
 def class_map(classes: int = 7, seed: int = 0) -> np.ndarray:

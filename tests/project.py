@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 import torch
 import yaml
@@ -55,11 +56,12 @@ class Project:
     def __init__(self, folder: Path, config: dict) -> None:
         self.folder = folder
         folder.mkdir()
-        for part in self.parts:
-            source = REPOSITORY / part
-            copy = shutil.copytree if source.is_dir() else shutil.copy
-            ignore = {"ignore": shutil.ignore_patterns("cache", "tmp", "__pycache__")} if source.is_dir() else {}
-            copy(source, folder / part, **ignore)
+        ignore = shutil.ignore_patterns("cache", "tmp", "__pycache__")
+        for source in (REPOSITORY / part for part in self.parts):
+            if source.is_dir():
+                shutil.copytree(source, folder / source.name, ignore=ignore)
+            else:
+                shutil.copy(source, folder)
         file = folder / "released/sar/transnuseg_14cSAR_nonW_epoch:3_loss0.5.pt"
         file.parent.mkdir(parents=True)
         torch.manual_seed(0)
@@ -67,11 +69,16 @@ class Project:
             torch.save(export_published(TransNuSeg(2, 14, embed_dim=12, heads=(1, 2, 4))), opened)
         self.configure(config)
 
-    def copy(self, folder: Path) -> "Project":
-        """All of it at another place, with the times of its files, which Snakemake goes by."""
-        made = object.__new__(type(self))
-        made.folder = Path(shutil.copytree(self.folder, folder, symlinks=True))
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """The project that lies in a folder."""
+        made = object.__new__(cls)
+        made.folder = folder
         return made
+
+    def copy(self, folder: Path) -> Self:
+        """All of it at another place, with the times of its files, which Snakemake goes by."""
+        return self.at(Path(shutil.copytree(self.folder, folder, symlinks=True)))
 
     def configure(self, config: dict) -> None:
         (self.folder / "config").mkdir(exist_ok=True)
@@ -110,12 +117,10 @@ class Project:
             self.command(*args), cwd=self.folder, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        for _ in range(100 * seconds):
-            if list(self.folder.glob(exists)):
-                break
+        deadline = time.monotonic() + seconds
+        while not (appeared := list(self.folder.glob(exists))) and time.monotonic() < deadline:
             assert process.poll() is None, f"ended before {exists} appeared"
             time.sleep(0.01)
-        appeared = bool(list(self.folder.glob(exists)))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert appeared, f"no {exists} within {seconds} s"
@@ -126,13 +131,12 @@ def finished_project(folder: Path) -> Project:
     """A finished run of the tiny configuration, which the first process that asks makes, and all others wait for."""
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        making, made = folder.with_suffix(".making"), object.__new__(Project)
+        making = folder.with_suffix(".making")
         if not folder.exists():
             shutil.rmtree(making, ignore_errors=True)  # of a process whose run failed
             Project(making, TINY).run(LC_ALL="C.UTF-8", TZ="UTC")
             making.rename(folder)
-        made.folder = folder
-    return made
+    return Project.at(folder)
 
 
 class Tracked(Project):
@@ -169,10 +173,8 @@ class Tracked(Project):
         assert "Data and pipelines are up to date" in self.dvc("status")
         assert "Nothing to be done" in self.run("-n")
 
-    def clone(self, folder: Path) -> "Tracked":
+    def clone(self, folder: Path) -> Self:
         """A colleague's clone, with the remote of this one."""
         subprocess.run(["git", "clone", "--quiet", self.folder, folder], check=True)
-        made = object.__new__(Tracked)
-        made.folder = folder
         shutil.copy(self.folder / ".dvc/config.local", folder / ".dvc/config.local")
-        return made
+        return self.at(folder)

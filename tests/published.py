@@ -5,13 +5,7 @@ from collections.abc import Mapping
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor
 
-from cerraseg.models.transnuseg import (
-    PUBLISHED_NAMES,
-    TransNuSeg,
-    dimensions,
-    import_published,
-    rename,
-)
+from cerraseg.models.transnuseg import PUBLISHED_NAMES, TransNuSeg, dimensions, import_published, rename
 
 
 def from_published(state: Mapping[str, Tensor]) -> TransNuSeg:

@@ -1,6 +1,7 @@
 """Small scenes and a small model that tests map them with."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -28,12 +29,12 @@ def write_raster(
     *,
     crs: str | None = UTM,
     transform: Affine = CORNER,
-    nodata: float | None = None,
+    **further: Any,
 ) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = array.shape
     profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": array.dtype, "crs": crs}
-    with rasterio.open(path, "w", transform=transform, nodata=nodata, **profile) as target:
+    with rasterio.open(path, "w", transform=transform, **profile, **further) as target:
         target.write(array)
         for place, band in enumerate(bands, 1):
             target.set_band_description(place, band)

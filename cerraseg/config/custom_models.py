@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Container, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from cerraseg.config.scenario import AXES, RELEASED, Scenario
-from cerraseg.config.suggestions import expand_path, nearest
+from cerraseg.config.schema import with_defaults
+from cerraseg.config.suggestions import check_name, expand_file
 from cerraseg.core.errors import ConfigError
 
 _GIVEN = {
@@ -25,45 +25,34 @@ _GIVEN = {
 """Arguments of segmentation-models-pytorch and timm that may not be given as options → why."""
 
 
-def complete_models(models: Mapping[str, Mapping[str, Any]], chosen: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Complete the section ``models`` with expanded paths; ``chosen`` are the models that the scenarios name.
+def complete_models(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Complete the section ``models`` of a configuration by its schema, with expanded paths.
 
     Raises:
-        ConfigError: if a name or an option is not allowed, a file is absent, or a chosen model is nowhere described.
+        ConfigError: if a name or an option is not allowed, or a file is absent.
     """
-    found = {name: _checked(f"models.{name}", name, given) for name, given in models.items()}
-    for name in chosen:
-        if name not in (known := [*AXES["model"], *models]):
-            raise ConfigError(f"scenarios.models: {name!r} is not allowed{nearest(name, known)}")
-    return found
+    return {name: _checked(name, with_defaults(given, schema)) for name, given in config["models"].items()}
 
 
-def _checked(where: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    if name in AXES["model"] or not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise ConfigError(f"{where}: expected a new name of small letters, digits and _; rename it")
+def _checked(name: str, model: dict[str, Any]) -> dict[str, Any]:
+    where = f"models.{name}"
+    check_name(where, name, AXES["model"])
     try:
-        check_origin(given["encoder"], given["options"])
+        check_origin(model["encoder"], model["options"])
     except ConfigError as error:
         raise ConfigError(f"{where}.{error}") from None
-    if given["fusion"] == "late" and given["architecture"] == "DPT":
+    if model["fusion"] == "late" and model["architecture"] == "DPT":
         raise ConfigError(
             f"{where}.fusion: late joins feature maps, but DPT's decoder also takes tokens of the encoder; expected "
             "another architecture, or fusion: early"
         )
-    if "pretrained" not in given:
-        return dict(given)
-    file = expand_path(f"{where}.pretrained", given["pretrained"])
-    if not Path(file).is_file():
-        raise ConfigError(f"{where}.pretrained: {file}: no such file; expected an encoder's parameters")
-    return {**given, "pretrained": file}
+    if "pretrained" not in model:
+        return model
+    return model | {"pretrained": expand_file(f"{where}.pretrained", model["pretrained"], "an encoder's parameters")}
 
 
 def check_origin(encoder: str, options: Iterable[str] = ()) -> None:
-    """Refuse an encoder or option, also of a stranger's checkpoint, by which the libraries ask a hub or read a file.
-
-    Raises:
-        ConfigError: it begins with the key at fault.
-    """
+    """Raise :class:`ConfigError` for an encoder or option by which the libraries would ask a hub or read a file."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", encoder):  # timm takes hf-hub:someone/model and local-dir:folder
         raise ConfigError(f"encoder: {encoder!r} is no encoder's name; {_GIVEN['encoder_weights']}")
     for option in options:
@@ -74,10 +63,9 @@ def check_origin(encoder: str, options: Iterable[str] = ()) -> None:
 def check_scenarios(
     models: Mapping[str, Mapping[str, Any]], scenarios: Iterable[Scenario], adopted: Container[str]
 ) -> None:
-    """Check the scenarios of custom models; ``adopted`` are the ids that take a user's checkpoint.
+    """Raise :class:`ConfigError` if late fusion gets one modality, or a custom model is to be a released checkpoint.
 
-    Raises:
-        ConfigError: if late fusion gets one modality, or a custom model is to be a released checkpoint.
+    ``adopted`` are the ids that take a user's checkpoint.
     """
     for scenario in (scenario for scenario in scenarios if scenario.model in models):
         name, remedy = scenario.model, "name this model's scenarios under scenarios.extra instead of scenarios.models"

@@ -10,55 +10,33 @@ from cerraseg.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained; every field can be compared on its own.
+    """How a model is trained; the defaults are the published recipe of the U-Net (reference/README.md)."""
 
-    Attributes:
-        zscore: feed (x − mean) / std per band of the training split; else the raw values.
-        softmax_in_loss: give probabilities to a cross-entropy that expects logits, i.e. apply softmax twice.
-        cross_entropy: factor of the cross-entropy.
-        dice: factor of the Dice loss.
-        dice_absent: let the Dice loss count classes that the batch's masks lack, as published; else those present only.
-        semantic: factor of the semantic task's loss.
-        edge: factor of the edge task's loss, for models with an edge decoder.
-        hierarchy: factor of the loss at L1, which is added to that of an L2 model before ``semantic`` multiplies both.
-            Such a model is trained for both levels and decides from the top, see :func:`inference.decide`.
-            0: for its own level alone.
-        augment: the eight flips and quarter turns of the square (D4), one at random per patch.
-        rollback: after every epoch, load back the best parameters so far.
-        batch_mean_loss: an epoch's loss is the mean over batches, however few pixels the last one has.
-        optimizer: ``adam`` or ``adamw``.
-        learning_rate: peak value.
-        weight_decay: decoupled decay of ``adamw``.
-        schedule: ``constant``, or ``cosine`` to zero after a linear warm-up over the first tenth of the steps.
-        select_on: history column that names the best epoch; a loss is minimised, a score maximised.
-        patience: epochs without a better value of ``select_on`` before training stops.
-        mixed_precision: bfloat16 autocast on CUDA.
-        sharing: how TransNuSeg's decoders share attention, see ``cerraseg.models.transnuseg``.
-        edge_outputs: outputs of the edge head; 0: as many as classes.
-        ema: decay of the exponential moving mean of the parameters, which is validated and kept; 0: none.
-    """
-
-    zscore: bool
-    softmax_in_loss: bool
-    cross_entropy: float
-    dice: float
-    dice_absent: bool
-    semantic: float
-    edge: float
-    hierarchy: float
-    augment: bool
-    rollback: bool
-    batch_mean_loss: bool
-    optimizer: Literal["adam", "adamw"]
-    learning_rate: float
-    weight_decay: float
-    schedule: Literal["constant", "cosine"]
-    select_on: Literal["val_loss", "val_semantic_loss", "val_macro_f1"]
-    patience: int
-    mixed_precision: bool
-    sharing: Literal["published", "heads"]
-    edge_outputs: int
-    ema: float
+    zscore: bool = False  # feed (x − mean) / std per band of the training split; else the raw values
+    softmax_in_loss: bool = True  # give probabilities to a cross-entropy that expects logits: softmax twice
+    cross_entropy: float = 1.0  # factor of the cross-entropy
+    dice: float = 0.0  # factor of the Dice loss
+    dice_absent: bool = True  # let the Dice loss count classes that the batch's masks lack
+    semantic: float = 1.0  # factor of the semantic task's loss
+    edge: float = 0.0  # factor of the edge task's loss, for models with an edge decoder
+    # Factor of the loss at L1, which is added to that of an L2 model before `semantic` multiplies both. Such a model is
+    # trained for both levels and decides from the top, see cerraseg.models.inference.decide. 0: its own level alone.
+    hierarchy: float = 0.0
+    augment: bool = False  # the eight flips and quarter turns of the square (D4), one at random per patch
+    rollback: bool = True  # after every epoch, load back the best parameters so far
+    batch_mean_loss: bool = True  # an epoch's loss is the mean over batches, however few pixels the last one has
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = 1e-3  # peak value
+    weight_decay: float = 0.0  # decoupled decay of adamw
+    # Constant, or to zero by a cosine after a linear warm-up over the first tenth of the steps.
+    schedule: Literal["constant", "cosine"] = "constant"
+    # History column that names the best epoch; a loss is minimised, a score maximised.
+    select_on: Literal["val_loss", "val_semantic_loss", "val_macro_f1"] = "val_loss"
+    patience: int = 50  # epochs without a better value of `select_on` before training stops
+    mixed_precision: bool = False  # bfloat16 autocast on CUDA
+    sharing: Literal["published", "heads"] = "published"  # of TransNuSeg's attention, see cerraseg.models.transnuseg
+    edge_outputs: int = 0  # outputs of the edge head; 0: as many as classes
+    ema: float = 0.0  # decay of the moving mean of the parameters, which is validated and kept; 0: none
 
     @property
     def hierarchical(self) -> bool:
@@ -66,30 +44,7 @@ class Recipe:
         return self.hierarchy > 0
 
 
-# As published with CerraData-4MM (reference/README.md, "The published recipe").
-_PAPER = Recipe(
-    zscore=False,
-    softmax_in_loss=True,
-    cross_entropy=1.0,
-    dice=0.0,
-    dice_absent=True,
-    semantic=1.0,
-    edge=0.0,
-    hierarchy=0.0,
-    augment=False,
-    rollback=True,
-    batch_mean_loss=True,
-    optimizer="adam",
-    learning_rate=1e-3,
-    weight_decay=0.0,
-    schedule="constant",
-    select_on="val_loss",
-    patience=50,
-    mixed_precision=False,
-    sharing="published",
-    edge_outputs=0,
-    ema=0.0,
-)
+_PAPER = Recipe()
 _TUNED = replace(
     _PAPER,
     zscore=True,
@@ -162,9 +117,8 @@ def check_recipe(scenario: Scenario, recipe: Recipe) -> None:
         )
     if recipe.hierarchical and recipe.softmax_in_loss:
         raise ConfigError(
-            f"{where}: recipe {name} has hierarchy {recipe.hierarchy:g} and softmax_in_loss, but what a softmax has "
-            f"passed twice is no probability to add up by class; expected one of them: set recipes.{name}."
-            "softmax_in_loss to false or hierarchy to 0"
+            f"{where}: recipe {name} has hierarchy {recipe.hierarchy:g} and softmax_in_loss, whose outputs are no "
+            f"probabilities to add up by class; expected one of them: set recipes.{name}.softmax_in_loss to false"
         )
     if recipe.ema and recipe.rollback:
         raise ConfigError(
@@ -173,35 +127,19 @@ def check_recipe(scenario: Scenario, recipe: Recipe) -> None:
         )
     if scenario.edges and recipe.edge_outputs == 1:
         raise ConfigError(
-            f"recipes.{name}.edge_outputs: 1 leaves no output for the edges beside the interior; expected 2, or "
-            "0 for as many as classes"
+            f"recipes.{name}.edge_outputs: 1 leaves no output for the edges; expected 2, or 0 for as many as classes"
         )
     if scenario.weighting == "focal" and recipe.softmax_in_loss:
         raise ConfigError(
             f"{where}: weighting focal turns to pixels that are not yet sure, but with softmax_in_loss (recipe {name}) "
-            "none gets surer than about a third; expected a recipe without it: set softmax_in_loss to false in one of "
-            "your own, or take another weighting"
-        )
-
-
-def check_training(training: Mapping[str, Any]) -> None:
-    """Raise :class:`ConfigError` if the keys of the section ``training`` do not go together."""
-    if training["batch_size"] % training["accumulate"]:
-        raise ConfigError(
-            f"training.accumulate: {training['accumulate']} does not divide batch_size {training['batch_size']}; "
-            "expected equal parts: change one of them"
+            "none gets surer than about a third; expected another weighting, or a recipe without softmax_in_loss"
         )
 
 
 def with_custom(custom: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Recipe]]:
-    """Return the built-in recipes and ``custom``, name → ``from`` (a recipe named before) and the changed fields.
-
-    Raises:
-        KeyError: if ``from`` names no recipe before.
-    """
+    """Return the built-in recipes and ``custom``, name → ``from`` (a recipe named before) and the changed fields."""
     recipes = dict(RECIPES)
     for name, changes in custom.items():
-        base = recipes[changes["from"]]
         fields = {key: value for key, value in changes.items() if key != "from"}
-        recipes[name] = {model: replace(recipe, **fields) for model, recipe in base.items()}
+        recipes[name] = {model: replace(recipe, **fields) for model, recipe in recipes[changes["from"]].items()}
     return recipes

@@ -26,9 +26,6 @@ RELEASED = "released"
 PUBLISHED_WEIGHTINGS = ("nw", "w")
 """Weightings of the published and the released trainings."""
 
-EDGE_MODELS = ("transnuseg",)
-"""Models that predict the edges between classes beside the classes."""
-
 
 @dataclass(frozen=True)
 class Scenario:
@@ -50,8 +47,8 @@ class Scenario:
 
     @property
     def edges(self) -> bool:
-        """Tell whether the model predicts edges."""
-        return self.model in EDGE_MODELS
+        """Tell whether the model predicts the edges between classes beside the classes."""
+        return self.model == "transnuseg"
 
 
 def parse(name: str, named: Mapping[str, Collection[str]] = {}) -> Scenario:

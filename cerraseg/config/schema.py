@@ -3,7 +3,7 @@
 import datetime
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -12,31 +12,31 @@ from jsonschema.exceptions import ValidationError
 from cerraseg.config.suggestions import nearest
 
 
-def schema_errors(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
-    """List what the schema refuses: each with path, value and what is allowed."""
-    return [_describe(error) for error in Draft202012Validator(schema).iter_errors(config)]
+def schema_errors(value: Any, schema: Mapping[str, Any], where: str = "") -> list[str]:
+    """List what the schema refuses of a value at the path ``where``: each with path, value and what is allowed."""
+    return [_describe(error, where) for error in Draft202012Validator(schema).iter_errors(value)]
 
 
 def typed(value: Any, schema: Mapping[str, Any]) -> Any:
-    """Convert numbers and truth values that are text, as nested values of Snakemake's command line are."""
+    """Convert values to the schema's types: Snakemake's command line gives text, YAML takes ``off`` and dates."""
     if isinstance(value, Mapping):
         parts, others = schema.get("properties", {}), schema.get("additionalProperties") or {}
         return {key: typed(part, parts.get(key, others)) for key, part in value.items()}
     if isinstance(value, list):
         return [typed(item, schema.get("items", {})) for item in value]
-    if value is False and "off" in schema.get("enum", ()):  # as YAML reads off without quotes
+    kind = schema.get("type")
+    if value is False and "off" in schema.get("enum", ()):
         return "off"
-    if isinstance(value, datetime.date):  # as YAML reads a date without quotes
+    if isinstance(value, datetime.date):
         return value.isoformat()
-    if isinstance(value, str) and schema.get("type") in ("integer", "number", "boolean"):
-        return number_or_text(value)
-    if isinstance(value, float) and schema.get("type") == "integer" and value.is_integer():  # 5.0 counts nothing
+    if isinstance(value, str) and kind in ("integer", "number", "boolean"):
+        return _number_or_text(value)
+    if isinstance(value, float) and kind == "integer" and value.is_integer():  # 5.0 counts nothing
         return int(value)
     return value
 
 
-def number_or_text(text: str) -> Any:
-    """Return the number or truth value in a text, or the text itself if it is neither."""
+def _number_or_text(text: str) -> Any:
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, AttributeError, RecursionError):
@@ -54,26 +54,16 @@ def with_defaults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[
     return ordered | {key: deepcopy(value) for key, value in values.items() if key not in ordered}
 
 
-def _describe(error: ValidationError) -> str:
-    path = ".".join(map(str, error.absolute_path))
-    schema: Any = error.schema
-    value: Any = error.instance
-    allowed: Any = error.validator_value
+def _describe(error: ValidationError, where: str) -> str:
+    path = ".".join(map(str, [*filter(None, [where]), *error.absolute_path]))
+    schema, value, allowed = cast("tuple[Any, Any, Any]", (error.schema, error.instance, error.validator_value))
+    within = f"{path}." if path else ""
     if error.validator == "additionalProperties":
         known = schema["properties"]
-        unknown = [key for key in value if key not in known]
-        return "; ".join(f"{_join(path, key)}: unknown key{nearest(key, known)}" for key in unknown)
+        return "; ".join(f"{within}{key}: unknown key{nearest(key, known)}" for key in value if key not in known)
     if error.validator == "enum":
         return f"{path}: {value!r} is not allowed{nearest(str(value), allowed)}"
     if error.validator == "required":
-        missing = [key for key in allowed if key not in value]
-        return "; ".join(f"{_join(path, key)}: missing; {_purpose(schema, key)}" for key in missing)
+        purposes = {key: schema["properties"][key].get("description", "") for key in allowed if key not in value}
+        return "; ".join(f"{within}{key}: missing; {purpose}" for key, purpose in purposes.items())
     return f"{path or 'configuration'}: {error.message}; {schema.get('description', 'see config/README.md')}"
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
-
-
-def _purpose(schema: Mapping[str, Any], key: str) -> str:
-    return str(schema["properties"][key].get("description", "see config/README.md"))

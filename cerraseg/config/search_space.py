@@ -4,17 +4,15 @@ A space maps a parameter to its choices, a list, or to its range, ``{low, high, 
 :class:`recipes.Recipe`, ``batch_size``, ``weighting`` and, as ``model.<key>``, the model's own settings.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from cerraseg.config.recipes import check_heads
 from cerraseg.config.scenario import RELEASED, Scenario
-from cerraseg.config.schema import number_or_text
-from cerraseg.config.storage_url import expand_url
+from cerraseg.config.schema import schema_errors, typed
 from cerraseg.config.suggestions import nearest
 from cerraseg.core.errors import ConfigError
 
@@ -28,31 +26,22 @@ _NUMBERS: dict[str, type] = {"integer": int, "number": float}
 
 @dataclass(frozen=True)
 class Change:
-    """What the values of a trial change.
+    """What the values of a trial change: fields of the recipe, and settings of model, scenario and training."""
 
-    Attributes:
-        recipe: fields of the recipe.
-        settings: settings of the model.
-        scenario: parts of the scenario, i.e. its weighting.
-        training: settings of the training, i.e. its batch size.
-    """
-
-    recipe: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    scenario: Mapping[str, Any]
-    training: Mapping[str, Any]
+    recipe: dict[str, Any]
+    settings: dict[str, Any]
+    scenario: dict[str, Any]
+    training: dict[str, Any]
 
 
 def change(values: Mapping[str, Any]) -> Change:
     """Sort the values of a trial, parameter → value, by what they change."""
-    scenario, training = (
-        {key: values[key] for key in (part,) if key in values} for part in ("weighting", "batch_size")
-    )
-    settings = {key.removeprefix(OF_MODEL): value for key, value in values.items() if key.startswith(OF_MODEL)}
-    recipe = {
-        key: value for key, value in values.items() if not key.startswith(OF_MODEL) and key not in scenario | training
-    }
-    return Change(recipe, settings, scenario, training)
+    found = Change({}, {}, {}, {})
+    for key, value in values.items():
+        part = {"weighting": found.scenario, "batch_size": found.training}.get(key, found.recipe)
+        part = found.settings if key.startswith(OF_MODEL) else part
+        part[key.removeprefix(OF_MODEL)] = value
+    return found
 
 
 def inside(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +63,15 @@ def check_tune(config: Mapping[str, Any], scenarios: Iterable[Scenario], schema:
     tune = dict(config["tune"])
     if not tune["scenario"]:
         return tune
-    scenario = _searched(tune["scenario"], config["checkpoints"], {one.id: one for one in scenarios})
+    by_id = {scenario.id: scenario for scenario in scenarios}
+    if (id_ := tune["scenario"]) not in by_id:
+        raise ConfigError(f"tune.scenario: {id_!r} is no scenario of this configuration{nearest(id_, by_id)}")
+    scenario = by_id[id_]
+    if scenario.recipe == RELEASED or id_ in config["checkpoints"]:
+        raise ConfigError(
+            f"tune.scenario: {id_} takes a checkpoint and is not trained, so that nothing can be searched; expected a "
+            "scenario that is trained"
+        )
     known = _parameters(scenario.model, schema["properties"])
     if not tune["space"]:
         raise ConfigError(f"tune.space: empty; expected one parameter or more of: {', '.join(known)}")
@@ -92,15 +89,26 @@ def check_tune(config: Mapping[str, Any], scenarios: Iterable[Scenario], schema:
     return tune
 
 
-def _searched(id_: str, checkpoints: Collection[str], scenarios: Mapping[str, Scenario]) -> Scenario:
-    if id_ not in scenarios:
-        raise ConfigError(f"tune.scenario: {id_!r} is no scenario of this configuration{nearest(id_, scenarios)}")
-    if scenarios[id_].recipe == RELEASED or id_ in checkpoints:
+def storage_of(config: Mapping[str, Any]) -> str:
+    """Return the URL of the study in a complete configuration, or that of a file in the results."""
+    return str(config["tune"]["storage"] or f"sqlite:///{config['results']}/tune/study.db")
+
+
+def expand_url(url: str) -> str:
+    """Fill environment variables (``$NAME``) into the URL, only in the process that opens it, as they hold passwords.
+
+    Raises:
+        ConfigError: if it is no URL or a variable is not set.
+    """
+    filled = os.path.expandvars(url)
+    if "://" not in filled:
         raise ConfigError(
-            f"tune.scenario: {id_} takes a checkpoint and is not trained, so that nothing can be searched; expected a "
-            "scenario that is trained"
+            f"tune.storage: {url}: not a URL; expected one such as sqlite:///study.db, "
+            "journal:////mnt/share/study.log or postgresql://user:$PASSWORD@host/database"
         )
-    return scenarios[id_]
+    if "$" in filled:
+        raise ConfigError(f"tune.storage: {url}: an environment variable is not set; export it, or write a $ as %24")
+    return filled
 
 
 def _parameters(model: str, schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -131,11 +139,8 @@ def _checked(key: str, given: Any, part: Mapping[str, Any]) -> Any:
 
 def _fitting(where: str, value: Any, part: Mapping[str, Any]) -> Any:
     """Check a value against its schema and return it in the schema's type."""
+    value = typed(value, part)
+    if faults := schema_errors(value, part, where):
+        raise ConfigError(faults[0])
     kind = part.get("type", "")
-    if isinstance(value, str) and kind in (*_NUMBERS, "boolean"):  # as Snakemake's command line gives it
-        value = number_or_text(value)
-    for error in Draft202012Validator(part).iter_errors(value):
-        if error.validator == "enum":
-            raise ConfigError(f"{where}: {value!r} is not allowed{nearest(str(value), part['enum'])}")
-        raise ConfigError(f"{where}: {error.message}; {part.get('description', 'see config/README.md')}")
     return _NUMBERS[kind](value) if kind in _NUMBERS else value

@@ -10,11 +10,10 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from cerraseg.core.errors import ConfigError
 
-MOST_DEPTH = 50
-
+_MOST_DEPTH = 50
 _NAME_BYTES = 255  # no file system takes a longer name
 _LARGEST = 1 << 63
-_DIRECTION_MARKS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}  # with these, text is shown as another one
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of Unicode; some show a text as another one
 
 
 def check_yaml(path: Path) -> None:
@@ -40,19 +39,14 @@ def check_yaml(path: Path) -> None:
 
 
 def check_values(value: Any, where: str = "", depth: int = 0) -> None:
-    """Refuse values that pass every schema and fail later.
-
-    Raises:
-        ConfigError: for a key that is no text, a text with control characters or a part, between slashes, of more than
-            255 bytes, a number that is none, infinite or too large, and for what is nested too deep.
-    """
+    """Raise :class:`ConfigError` for values that pass every schema and fail later, such as NaN or an invisible sign."""
     named = where or "configuration"
-    if depth > MOST_DEPTH:
-        raise ConfigError(f"{named[:200]} ...: nested too deep; expected at most {MOST_DEPTH} levels")
+    if depth > _MOST_DEPTH:
+        raise ConfigError(f"{named[:200]} ...: nested too deep; expected at most {_MOST_DEPTH} levels")
     if isinstance(value, Mapping):
         for key, part in value.items():
             if not isinstance(key, str):
-                raise ConfigError(f"{named}: the key {_shown(key)} is no text; expected text: put it in quotes")
+                raise ConfigError(f"{named}: the key {key!r:.80} is no text; expected text: put it in quotes")
             check_values(key, f"a key of {named}", depth + 1)
             check_values(part, f"{where}.{key}" if where else key, depth + 1)
     elif isinstance(value, list):
@@ -61,18 +55,14 @@ def check_values(value: Any, where: str = "", depth: int = 0) -> None:
     elif isinstance(value, str):
         _check_text(value, named)
     elif isinstance(value, int | float) and not abs(value) < _LARGEST:
-        raise ConfigError(f"{named}: {_shown(value)}; expected a finite number below 2^63")
+        raise ConfigError(f"{named}: {value!r:.80}; expected a finite number below 2^63")
 
 
 def _check_text(text: str, where: str) -> None:
     for sign in text:
-        if unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or ord(sign) in _DIRECTION_MARKS:
+        if unicodedata.category(sign) in _INVISIBLE:
             raise ConfigError(
                 f"{where}: {text[:80]!r} holds the invisible character U+{ord(sign):04X}; expected text: write it anew"
             )
     if any(len(part.encode()) > _NAME_BYTES for part in text.split("/")):
         raise ConfigError(f"{where}: {text[:80]!r}...: too long; expected names of at most {_NAME_BYTES} bytes")
-
-
-def _shown(value: Any) -> str:
-    return "too long to be shown" if isinstance(value, int) and abs(value) >= _LARGEST else repr(value)[:80]

@@ -1,8 +1,10 @@
-"""Suggestions for misspelt names, and paths with environment variables."""
+"""Names and paths of a configuration: suggestions for misspelt ones, environment variables filled in."""
 
 import difflib
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from cerraseg.core.errors import ConfigError
 
@@ -31,3 +33,17 @@ def expand_path(key: str, path: str) -> str:
     if set("{}") & set(found):
         raise ConfigError(f"{key}: {found}: braces, which Snakemake would fill in; rename it, or link to it")
     return found
+
+
+def expand_file(key: str, path: str, what: str) -> str:
+    """Fill environment variables into the path of a file, ``what``, that must exist; raises as :func:`expand_path`."""
+    found = expand_path(key, path)
+    if not Path(found).is_file():
+        raise ConfigError(f"{key}: {found}: no such file; expected {what}")
+    return found
+
+
+def check_name(where: str, name: str, taken: Collection[str]) -> None:
+    """Raise :class:`ConfigError` unless a user's name for something of his own is new and goes into a scenario's id."""
+    if name in taken or not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise ConfigError(f"{where}: expected a new name of small letters, digits and _; rename it")

@@ -1,18 +1,18 @@
 """Check a configuration before anything runs: the schema, spelling, and keys that depend on each other."""
 
 import math
-import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cerraseg.config import custom_models
-from cerraseg.config.recipes import RECIPES, Recipe, check_heads, check_recipe, check_training, recipe_of, with_custom
+from cerraseg.config.recipes import RECIPES, Recipe, check_heads, check_recipe, recipe_of, with_custom
 from cerraseg.config.scenario import AXES, PLURALS, RELEASED, Scenario, expand
 from cerraseg.config.schema import schema_errors, typed, with_defaults
 from cerraseg.config.search_space import check_tune
 from cerraseg.config.strict_yaml import check_values
-from cerraseg.config.suggestions import expand_path, nearest
+from cerraseg.config.suggestions import check_name, expand_file, expand_path, nearest
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.layout import available_layers
 from cerraseg.core.taxonomy import FOLDERS
@@ -40,11 +40,16 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
         raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in found))
     complete = with_defaults(config, schema)
     complete["split"] = _split(complete["split"])
-    check_training(complete["training"])
+    training = complete["training"]
+    if training["batch_size"] % training["accumulate"]:
+        raise ConfigError(
+            f"training.accumulate: {training['accumulate']} does not divide batch_size {training['batch_size']}; "
+            "expected equal parts: change one of them"
+        )
     check_heads(complete["transnuseg"]["embed_dim"], complete["transnuseg"]["heads"])
-    complete["models"] = _models(complete, schema["properties"]["models"]["additionalProperties"])
-    named = {"model": complete["models"], "recipe": _recipes(complete)}
-    scenarios = _scenarios(complete["scenarios"], named)
+    own = schema["properties"]["models"]["additionalProperties"]
+    complete["models"] = custom_models.complete_models(complete, own)
+    scenarios = _scenarios(complete["scenarios"], {"model": complete["models"], "recipe": _recipes(complete)})
     custom_models.check_scenarios(complete["models"], scenarios, complete["checkpoints"])
     recipes = {scenario: recipe_of(scenario, with_custom(complete["recipes"])) for scenario in scenarios}
     for scenario, recipe in recipes.items():
@@ -78,44 +83,39 @@ def _check_folds(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> No
     """Refuse what needs the one model of a scenario, as a cross-validation trains one per fold."""
     if config["split"]["scheme"] != "kfold":
         return
-    why = "split.scheme: kfold trains a model for each fold of a scenario"
-    if config["checkpoints"] or any(scenario.recipe == RELEASED for scenario in scenarios):
-        raise ConfigError(
-            f"{why}, but a checkpoint under checkpoints, or a released one, was trained on another split; expected "
-            "scenarios to train: take these out, or choose another scheme"
-        )
-    if config["tune"]["scenario"]:
-        raise ConfigError(f"{why}, and a search compares one; take tune.scenario out, or choose another scheme")
-    if config["scenes"]:
-        raise ConfigError(
-            f"{why}, and a scene is mapped by one; take the scenes out, and map them by a configuration with another "
-            "scheme, which trains the scenario once"
-        )
-
-
-def _models(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Complete the section ``models``."""
-    models = {name: with_defaults(given, schema) for name, given in config["models"].items()}
-    return custom_models.complete_models(models, config["scenarios"]["models"])
+    taken = config["checkpoints"] or any(scenario.recipe == RELEASED for scenario in scenarios)
+    for found, remedy in (
+        (taken, "a checkpoint was trained on another split: take checkpoints and released scenarios out"),
+        (config["tune"]["scenario"], "a search compares one: take tune.scenario out"),
+        (config["scenes"], "a scene is mapped by one: take the scenes out"),
+    ):
+        if found:
+            raise ConfigError(
+                f"split.scheme: kfold trains a model for each fold of a scenario, and {remedy}, or choose another "
+                "scheme, which trains a scenario once"
+            )
 
 
 def _recipes(config: Mapping[str, Any]) -> list[str]:
-    """Return the names of custom recipes; each starts from one before it."""
+    """Check the custom recipes, of which each starts from one before it, and return their names."""
     own: list[str] = []
     for name, changes in config["recipes"].items():
-        known = [*RECIPES, *own]
-        if name in AXES["recipe"] or not re.fullmatch("[a-z][a-z0-9_]*", name):
-            raise ConfigError(f"recipes.{name}: expected a new name of small letters, digits and _; rename it")
-        if changes["from"] not in known:
-            raise ConfigError(f"recipes.{name}.from: {changes['from']!r} is no recipe{nearest(changes['from'], known)}")
+        check_name(f"recipes.{name}", name, AXES["recipe"])
+        _check_known(f"recipes.{name}.from", changes["from"], [*RECIPES, *own])
         own.append(name)
-    for name in config["scenarios"]["recipes"]:
-        if name not in (known := [*AXES["recipe"], *own]):
-            raise ConfigError(f"scenarios.recipes: {name!r} is not allowed{nearest(name, known)}")
     return own
 
 
+def _check_known(where: str, name: str, known: Iterable[str]) -> None:
+    names = list(known)
+    if name not in names:
+        raise ConfigError(f"{where}: {name!r} is not allowed{nearest(name, names)}")
+
+
 def _scenarios(given: Mapping[str, Any], named: Mapping[str, Collection[str]]) -> list[Scenario]:
+    for axis, names in named.items():
+        for name in given[PLURALS[axis]]:
+            _check_known(f"scenarios.{PLURALS[axis]}", name, [*AXES[axis], *names])
     crossed = {axis: given[plural] for axis, plural in PLURALS.items()}
     try:
         scenarios = expand(crossed, given["seeds"], given["extra"], named)
@@ -127,14 +127,10 @@ def _scenarios(given: Mapping[str, Any], named: Mapping[str, Collection[str]]) -
 
 
 def _checkpoints(given: Mapping[str, str], scenarios: Iterable[Scenario]) -> dict[str, str]:
-    ids, files = [scenario.id for scenario in scenarios], {}
-    for id_, path in given.items():
-        if id_ not in ids:
-            raise ConfigError(f"checkpoints.{id_}: no such scenario in this configuration{nearest(id_, ids)}")
-        files[id_] = expand_path(f"checkpoints.{id_}", path)
-        if not Path(files[id_]).is_file():
-            raise ConfigError(f"checkpoints.{id_}: {files[id_]}: no such file; expected a checkpoint")
-    return files
+    ids = [scenario.id for scenario in scenarios]
+    for id_ in given:
+        _check_known("checkpoints", id_, ids)
+    return {id_: expand_file(f"checkpoints.{id_}", path, "a checkpoint") for id_, path in given.items()}
 
 
 def _check_released(given: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:
@@ -158,9 +154,9 @@ def _scenes(
             raise ConfigError(f"{where}: two scenes have this name; expected one a name: rename one of them")
         mapped = Path(config["results"], "scenes", scene["name"], "scene.json").is_file()  # e.g. by dvc pull
         for key in (key for key in ("msi", "sar", "reference") if key in scene):
-            scene[key] = expand_path(f"{where}.{key}", scene[key])
-            if not (mapped or scene[key] in simulated.values() or Path(scene[key]).is_file()):
-                raise ConfigError(f"{where}.{key}: {scene[key]}: no such file; expected a raster")
+            made = mapped or scene[key] in simulated.values()
+            expand = expand_path if made else partial(expand_file, what="a raster")
+            scene[key] = expand(f"{where}.{key}", scene[key])
         scene["scenarios"] = _mapped_by(scene, where, scenarios)
         scenes.append(scene)
     return scenes
@@ -171,14 +167,11 @@ def _mapped_by(scene: Mapping[str, Any], where: str, scenarios: Iterable[Scenari
     able = [scenario.id for scenario in scenarios if _NEEDS[scenario.modality] <= set(scene)]
     known = [scenario.id for scenario in scenarios]
     for id_ in scene["scenarios"]:
-        if id_ not in known:
-            raise ConfigError(f"{where}.scenarios: {id_!r} is no scenario of this configuration{nearest(id_, known)}")
+        _check_known(f"{where}.scenarios", id_, known)
         if id_ not in able:
             raise ConfigError(f"{where}: {id_} needs a raster that the scene lacks; add msi or sar, or take it out")
     if not able:
-        raise ConfigError(
-            f"{where}: no scenario can map it; expected msi, sar or both, as the scenarios' modalities ask"
-        )
+        raise ConfigError(f"{where}: no scenario can map it; expected msi, sar or both, as their modalities ask")
     return list(scene["scenarios"]) or able
 
 

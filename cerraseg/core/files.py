@@ -20,10 +20,10 @@ _NO_SYNC = {errno.EINVAL, errno.ENOTSUP}  # of file systems that cannot flush a 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` and rename it to ``path`` at the end of the block.
+    """Yield a temporary path beside ``path``, of a file or folder, and rename it to ``path`` at the end of the block.
 
-    Works for files and folders. The content is flushed to disk before it is renamed, so that a power loss cannot leave
-    a name without its content. Leftovers of killed processes are removed first; on an exception nothing is left.
+    The content is flushed to disk before it is renamed, so that a power loss cannot leave a name without its content.
+    Leftovers of killed processes are removed first; on an exception nothing is left.
 
     Raises:
         StorageError: if the disk is full, the folder may not be written, or either fails.
@@ -53,34 +53,24 @@ def _clear(path: Path) -> None:
     name = re.compile(rf"\.{re.escape(path.name)}\.(?:(.*)\.)?(\d+)(?:\.former)?\.part{re.escape(path.suffix)}")
     for leftover in path.parent.glob(".*.part*"):
         if found := name.fullmatch(leftover.name):
-            here = found[1] == platform.node()
-            if not (alive(int(found[2])) if here else _changed_lately(leftover)):
-                _remove(leftover)
+            with suppress(FileNotFoundError):  # its process has just finished it
+                old = time.time() - leftover.stat().st_mtime > _STALE
+                if not _alive(int(found[2])) if found[1] == platform.node() else old:
+                    _remove(leftover)
 
 
-def alive(process: int) -> bool:
-    """Tell whether this machine has a process of that id."""
+def _alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # another user's
+        pass
     return True
-
-
-def _changed_lately(path: Path) -> bool:
-    try:
-        return time.time() - path.stat().st_mtime < _STALE
-    except FileNotFoundError:  # its process has just finished it
-        return True
 
 
 def _flush(path: Path) -> None:
     """Flush a file, or all of a folder, to disk."""
-    if not path.is_dir():
-        _sync(path)
-        return
     with ThreadPoolExecutor(_SYNCED_TOGETHER) as pool:
         list(pool.map(_sync, path.rglob("*")))
     _sync(path)

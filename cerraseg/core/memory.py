@@ -6,41 +6,31 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cerraseg.core.errors import CerraSegError, MemoryShortage
+from cerraseg.core.errors import MemoryShortage
 
 _KEPT = 2**30  # bytes
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h> of glibc
-_OUT_OF_MEMORY = re.compile(
-    "out of memory|OutOfMemory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE
-)
+_OUT_OF_MEMORY = re.compile("out ?of ?memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
 _LONGEST = 200  # characters of an error that are shown
 
 
 def keep_memory() -> None:
     """Let this process reuse the memory of large arrays and tensors, where malloc is glibc's; elsewhere do nothing.
 
-    glibc gives blocks above 32 MB back to the system as they are freed: every batch would get all its pages anew, which
-    takes up to a quarter of the time on a CPU.
+    glibc gives blocks above 32 MB back to the system, so that every batch would get all its pages anew: up to a quarter
+    of the time on a CPU.
     """
-    if sys.platform != "linux":
-        return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
+    if mallopt and sys.platform == "linux":
         for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
             mallopt(option, _KEPT)
 
 
 @contextmanager
 def explain_out_of_memory(remedy: str) -> Iterator[None]:
-    """Explain a lack of memory of a GPU, torch or numpy by the setting to lower.
-
-    Raises:
-        MemoryShortage: instead of their errors, with ``remedy``.
-    """
+    """Raise :class:`MemoryShortage` with the ``remedy`` where a GPU, torch or numpy lack memory."""
     try:
         yield
-    except CerraSegError:
-        raise
     except (MemoryError, RuntimeError) as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
         if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(said):

@@ -19,9 +19,7 @@ def process_map(job: Callable[[T], R], chunks: Sequence[T], workers: int) -> Ite
     """Yield ``job``'s result for each chunk, in order, computed in up to ``workers`` processes.
 
     Few chunks are computed in this process. Processes are spawned, as a fork would break threads of GDAL and torch.
-
-    Raises:
-        DataError: if a process was killed.
+    Where one is killed, :class:`DataError` is raised.
     """
     workers = min(workers, len(chunks) // _CHUNKS_PER_WORKER)
     if workers <= 1:

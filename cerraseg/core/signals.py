@@ -31,10 +31,9 @@ class StepStopped(CerraSegError):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise :class:`StopSignal` in the block on the first SIGTERM or SIGINT.
+    """Raise :class:`StopSignal` in the block on the first SIGTERM or SIGINT; outside the main thread, do nothing.
 
-    A process that has not left the block 15 seconds later is ended with a traceback. Outside the main thread, which
-    alone may handle signals, this does nothing.
+    A process that has not left the block 15 seconds later is ended with a traceback.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

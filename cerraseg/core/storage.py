@@ -13,25 +13,18 @@ _FULL = 2**20  # bytes free below which an error of GDAL or torch without a reas
 _AGAIN = "then give the same command again: it goes on from what is finished"
 _FREE = f"free some space, or point `results` at another disk; {_AGAIN}"
 _REMEDIES = {
-    errno.ENOSPC: _FREE,
-    errno.EDQUOT: _FREE,
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FREE),
     errno.EROFS: f"mount it writable, or point `results` at another disk; {_AGAIN}",
-    errno.EACCES: f"change its mode or owner; {_AGAIN}",
-    errno.EPERM: f"change its mode or owner; {_AGAIN}",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), f"change its mode or owner; {_AGAIN}"),
     errno.ENOTDIR: f"it is no folder, perhaps a broken link: move it away; {_AGAIN}",
-    errno.EIO: f"have the disk or network file system looked at; {_AGAIN}",
-    errno.ESTALE: f"have the network file system looked at; {_AGAIN}",
+    **dict.fromkeys((errno.EIO, errno.ESTALE), f"have the disk or network file system looked at; {_AGAIN}"),
     errno.EMFILE: f"raise the limit of open files (ulimit -n); {_AGAIN}",
 }
 
 
 @contextmanager
 def explain_disk_errors(path: Path | None = None) -> Iterator[None]:
-    """Explain why ``path``, or the file that an error names, cannot be written.
-
-    Raises:
-        StorageError: instead of the system's errors, and of those of GDAL and torch on a full disk.
-    """
+    """Raise :class:`StorageError` for errors of the system at ``path``, and of GDAL and torch on a full disk."""
     try:
         yield
     except CerraSegError:
@@ -44,29 +37,21 @@ def explain_disk_errors(path: Path | None = None) -> Iterator[None]:
             raise known from None
         if known:
             place = path.parent if path else "a folder of this step"
-            raise storage_error(known.errno or 0, known.filename or place) from None
+            raise _error(known.errno or 0, known.filename or place) from None
         if path and _free(path) < _FULL:
-            raise storage_error(errno.ENOSPC, path.parent) from None
+            raise _error(errno.ENOSPC, path.parent) from None
         raise
 
 
-def storage_error(code: int, where: object) -> StorageError:
-    """Make the error of an ``errno`` at a path, with its remedy."""
-    fault = f"{where}: {os.strerror(code)}"
-    if code == errno.ENOSPC:
-        free = f" ({_size(_free(where))} free)" if isinstance(where, Path) else ""
-        fault = f"The disk of {where} is full{free}"
+def _error(code: int, where: object) -> StorageError:
+    fault = f"The disk of {where} is full" if code == errno.ENOSPC else f"{where}: {os.strerror(code)}"
     error = StorageError(f"{fault}; {_REMEDIES[code]}")
     error.errno = code
     return error
 
 
 def need_room(folder: Path, needed: float, what: str) -> None:
-    """Refuse to begin ``what``, which writes at least ``needed`` bytes, where fewer are free.
-
-    Raises:
-        StorageError: with both sizes.
-    """
+    """Raise :class:`StorageError` where fewer than the ``needed`` bytes, which ``what`` writes at least, are free."""
     with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
@@ -75,17 +60,13 @@ def need_room(folder: Path, needed: float, what: str) -> None:
 
 
 def ensure_folder(path: Path, written: bool = False) -> None:
-    """Refuse a path that is no folder and cannot become one or, if it is to be ``written``, may not be.
-
-    Raises:
-        StorageError: naming the part of the path at fault.
-    """
+    """Raise :class:`StorageError` for a path that cannot be or become a folder or, if ``written``, may not be."""
     path = path.absolute()
     there = next(part for part in (path, *path.parents) if part.exists() or part.is_symlink())
     if not there.is_dir():
-        raise storage_error(errno.ENOTDIR, there)
+        raise _error(errno.ENOTDIR, there)
     if written and not os.access(there, os.W_OK):
-        raise storage_error(errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES, path)
+        raise _error(errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES, path)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

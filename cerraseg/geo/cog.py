@@ -42,13 +42,9 @@ class MapDraft:
         return int(self.counts[:NO_DATA].sum())
 
     def write(self, row: int, column: int, chunk: Raster) -> None:
-        """Store one chunk.
+        """Store a chunk (height, width) or (bands, height, width) with sides of at most :data:`CHUNK`; 255 is no data.
 
-        Args:
-            row: place of the chunk, counted in chunks from the upper-left corner.
-            column: likewise.
-            chunk: (height, width) or (bands, height, width) with sides of at most :data:`CHUNK`; 255 is no data, in
-                every band alike.
+        Its ``row`` and ``column`` are counted in chunks from the upper-left corner.
         """
         height, width = chunk.shape[-2:]
         layers = chunk.reshape(-1, height, width)
@@ -73,8 +69,7 @@ def new_map(
     """Yield a draft to fill; when the block ends without an error, ``target`` is a complete Cloud-Optimized GeoTIFF.
 
     The file has bands of uint8, no-data 255, blocks of 512 pixels and deflate compression. Chunks that are never
-    written take no room in it. GDAL's COG driver makes the overviews. The file is written in the hidden folder
-    ``.<target name>.part`` and renamed, so that a killed run leaves at most that folder, which the next run clears.
+    written take no room in it. A killed run leaves at most the hidden folder ``.<target name>.part``.
 
     Args:
         target: file to write.
@@ -93,11 +88,14 @@ def new_map(
     """
     work = target.with_name(f".{target.name}.part")
     shutil.rmtree(work, ignore_errors=True)
+    profile = {"driver": "GTiff", "count": 1 if classes else len(bands), "dtype": "uint8", "nodata": NO_DATA}
+    profile |= {"height": shape[0], "width": shape[1], "crs": crs, "transform": transform}
+    profile |= {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "sparse_ok": True, "bigtiff": "IF_SAFER"}
     base, result, sidecar = work / "base.tif", work / target.name, work / f"{target.name}.aux.xml"
     try:
         with explain_disk_errors(work), rasterio.Env(GDAL_CACHEMAX=64):
             work.mkdir(parents=True)
-            with _create(base, shape, 1 if classes else len(bands), crs=crs, transform=transform) as dataset:
+            with rasterio.open(base, "w", **profile) as dataset:
                 _describe(dataset, classes, bands, tags or {})
                 draft = MapDraft(dataset)
                 yield draft
@@ -112,12 +110,6 @@ def new_map(
             result.replace(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _create(path: Path, shape: tuple[int, int], count: int, **georeference: Any) -> Any:
-    options = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "sparse_ok": True, "bigtiff": "IF_SAFER"}
-    size = {"height": shape[0], "width": shape[1], "count": count, "dtype": "uint8", "nodata": NO_DATA}
-    return rasterio.open(path, "w", driver="GTiff", **size, **options, **georeference)
 
 
 def _describe(dataset: Any, classes: Sequence[LandCover] | None, bands: Sequence[str], tags: Mapping[str, str]) -> None:

@@ -15,9 +15,6 @@ from rasterio.errors import CRSError
 from cerraseg.core.errors import DataError
 from cerraseg.core.logs import log
 
-COLUMNS = ("id", "crs", "a", "b", "c", "d", "e", "f")
-"""Columns of the patch table: x = a·col + b·row + c, y = d·col + e·row + f."""
-
 MAX_PIXELS = 250_000_000_000
 """Largest map in pixels, holes included: a square that holds Brazil at 10 m has 1.9e11."""
 
@@ -27,25 +24,16 @@ _SHIFT_NOTED = 1e-3  # pixels; less is the rounding of a stored coordinate
 
 @dataclass(frozen=True)
 class Grid:
-    """One map's pixel grid and the patches on it.
+    """One map's pixel grid and the patches on it."""
 
-    Attributes:
-        tag: the coordinate system in file names, such as ``epsg32722``.
-        shape: (height, width) in pixels.
-        members: positions of the patches in the patch table, in its order.
-        ids: their ids.
-        rows: rows of their upper left corners on the grid.
-        columns: columns of them.
-    """
-
-    tag: str
+    tag: str  # the coordinate system in file names, such as epsg32722
     crs: Any
     transform: Any
-    shape: tuple[int, int]
-    members: NDArray[np.int64]
-    ids: list[str]
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
+    shape: tuple[int, int]  # (height, width) in pixels
+    members: NDArray[np.int64]  # positions of the patches in the patch table, in its order
+    ids: list[str]  # their ids
+    rows: NDArray[np.int64]  # rows of their upper left corners on the grid
+    columns: NDArray[np.int64]  # columns of them
 
 
 def grids(patches: pd.DataFrame, tile_shape: tuple[int, int]) -> list[Grid]:
@@ -55,17 +43,18 @@ def grids(patches: pd.DataFrame, tile_shape: tuple[int, int]) -> list[Grid]:
     moved to the nearest pixel, and the log has how many and how far.
 
     Args:
-        patches: one row per patch, with the columns :data:`COLUMNS`.
+        patches: one row per patch with the columns id, crs and a to f: x = a·col + b·row + c, y = d·col + e·row + f.
         tile_shape: (height, width) of the patches in pixels.
 
     Returns:
         The grids, in order of their first patch.
 
     Raises:
-        DataError: on an empty table, missing columns, unknown coordinate systems, unlike pixel sizes, rotated or
-            south-up patches, and an extent above :data:`MAX_PIXELS`.
+        DataError: on an empty table, unknown coordinate systems, unlike pixel sizes, rotated or south-up patches, and
+            an extent above :data:`MAX_PIXELS`.
     """
-    _check_table(patches)
+    if patches.empty:
+        raise DataError("there is no patch to put on a map; expected at least one: look at the split")
     systems = {text: _system(text, patches) for text in patches["crs"].unique()}
     members: dict[str, list[int]] = {}
     for position, text in enumerate(patches["crs"]):
@@ -100,7 +89,10 @@ def _grid(table: pd.DataFrame, tag: str, crs: Any, members: NDArray[np.int64], t
     exact = np.stack([(f - f[0]) / e[0], (c - c[0]) / a[0]])
     # Half a pixel always goes the same way, so that a row of patches stays straight.
     nearest = np.floor(exact + 0.5)
-    _note_shifts(tag, ids[0], np.abs(exact - nearest).max(axis=0))
+    shifts = np.abs(exact - nearest).max(axis=0)
+    if moved := np.count_nonzero(shifts > _SHIFT_NOTED):
+        told = "%s: %d of %d patches lie off the pixel grid of patch %s, by up to %.2f pixels: moved to the nearest"
+        log.info(told, tag, moved, len(ids), ids[0], shifts.max())
     corner = nearest.min(axis=1)
     offsets = nearest - corner[:, None]
     height, width = (offsets.max(axis=1) + tile_shape).tolist()
@@ -115,44 +107,17 @@ def _grid(table: pd.DataFrame, tag: str, crs: Any, members: NDArray[np.int64], t
     return Grid(tag, crs, transform, (int(height), int(width)), members, ids, rows, columns)
 
 
-def _note_shifts(tag: str, first: str, shifts: NDArray[np.float64]) -> None:
-    moved = int(np.count_nonzero(shifts > _SHIFT_NOTED))
-    if moved:
-        log.info(
-            "%s: %d of %d patches lie off the pixel grid of patch %s, by up to %.2f pixels: moved to the nearest pixel",
-            *(tag, moved, len(shifts), first, shifts.max()),
-        )
-
-
-def _check_table(patches: pd.DataFrame) -> None:
-    missing = [column for column in COLUMNS if column not in patches.columns]
-    if missing:
-        raise DataError(
-            f"the patch table has no column {', '.join(missing)}; expected {', '.join(COLUMNS)}: index again"
-        )
-    if patches.empty:
-        raise DataError(
-            "there is no patch to put on a map; expected at least one: look at the split that was predicted"
-        )
-
-
 def _check_transforms(ids: Sequence[str], *coefficients: NDArray[np.float64]) -> None:
     a, b, _, d, e, _ = coefficients
-    good = np.asarray(np.isfinite(np.stack(coefficients)).all(axis=0))
-    _refuse(ids, ~good, coefficients, "finite numbers", "correct the georeference of its files")
+    unlike = (np.abs(a - a[0]) > _SIZE_TOLERANCE * np.abs(a[0])) | (np.abs(e - e[0]) > _SIZE_TOLERANCE * np.abs(e[0]))
     turned = (np.abs(b) > 1e-6 * np.abs(a)) | (np.abs(d) > 1e-6 * np.abs(e))
-    _refuse(ids, turned, coefficients, "b = d = 0 (no rotation or shear)", "warp it to a north-up grid")
-    flipped = (a <= 0) | (e >= 0)
-    _refuse(ids, flipped, coefficients, "a > 0 and e < 0 (north up)", "flip its rows or columns and the transform")
-    unlike = (np.abs(a / a[0] - 1) > _SIZE_TOLERANCE) | (np.abs(e / e[0] - 1) > _SIZE_TOLERANCE)
-    expected = f"pixels of {a[0]:g} x {-e[0]:g} as in patch {ids[0]}, to 0.1 %"
-    _refuse(ids, unlike, coefficients, expected, "resample it, or map each pixel size by itself")
-
-
-def _refuse(
-    ids: Sequence[str], bad: NDArray[np.bool_], coefficients: Sequence[NDArray[np.float64]], expected: str, remedy: str
-) -> None:
-    if bad.any():
-        where = int(np.argmax(bad))
-        found = ", ".join(f"{k} = {v[where]:g}" for k, v in zip("abcdef", coefficients, strict=True))
-        raise DataError(f"patch {ids[where]} has the transform {found}; expected {expected}: {remedy}")
+    for bad, expected in (
+        (~np.isfinite(np.stack(coefficients)).all(axis=0), "finite numbers: correct the georeference of its files"),
+        (turned, "b = d = 0 (no rotation or shear): warp it to a north-up grid"),
+        ((a <= 0) | (e >= 0), "a > 0 and e < 0 (north up): flip its rows or columns and the transform"),
+        (unlike, f"pixels of {a[0]:g} x {-e[0]:g} as in patch {ids[0]}, to 0.1 %: resample it"),
+    ):
+        if bad.any():
+            where = int(np.argmax(bad))
+            found = ", ".join(f"{k} = {v[where]:g}" for k, v in zip("abcdef", coefficients, strict=True))
+            raise DataError(f"patch {ids[where]} has the transform {found}; expected {expected}")

@@ -19,9 +19,7 @@ from cerraseg.geo.rasters import WGS84
 COLUMNS = ["id", "crs", "left", "bottom", "right", "top"]
 """Columns of the patch table that :func:`locate` needs."""
 
-TRUE_SCALE = 0.01
-"""A projected system counts as metric where its metres are those of the ground to 1 %: UTM is, Web Mercator is not."""
-
+_TRUE_SCALE = 0.01  # a system is metric where its metres are those of the ground to 1 %: UTM is, Web Mercator is not
 _AXIS, _ECCENTRICITY2 = 6378137.0, 0.00669437999014  # of the ellipsoid WGS 84: m, and squared
 
 Floats = NDArray[np.float64]
@@ -30,27 +28,16 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Places:
-    """The places of N patches, each the rectangle of its bounds.
-
-    Attributes:
-        ids: their ids.
-        crs: their coordinate systems as text, (N,).
-        system: a number for each of these texts, (N,).
-        metric: whether the system is projected, in metres of true scale, (N,) bool.
-        bounds: left, bottom, right, top in units of the system, (N, 4).
-        degrees: longitude and latitude of the centre, (N, 2).
-        corners: the same of the corners, one after the other around the patch, (N, 4, 2).
-        pixel: side of a pixel in m, the shorter one, (N,).
-    """
+    """The places of N patches, each the rectangle of its bounds."""
 
     ids: list[str]
-    crs: NDArray[np.str_]
-    system: Ints
-    metric: NDArray[np.bool_]
-    bounds: Floats
-    degrees: Floats
-    corners: Floats
-    pixel: Floats
+    crs: NDArray[np.str_]  # their coordinate systems as text, (N,)
+    system: Ints  # a number for each of these texts, (N,)
+    metric: NDArray[np.bool_]  # whether the system is projected, in metres of true scale, (N,)
+    bounds: Floats  # left, bottom, right, top in units of the system, (N, 4)
+    degrees: Floats  # longitude and latitude of the centre, (N, 2)
+    corners: Floats  # the same of the corners, one after the other around the patch, (N, 4, 2)
+    pixel: Floats  # the shorter side of a pixel in m, (N,)
 
     @cached_property
     def plane(self) -> CRS:
@@ -89,7 +76,7 @@ def locate(table: pd.DataFrame) -> Places:
         )
     corners = geocentric(degrees[:, :4])
     sides = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=2)
-    metric = metres & (abs(sides[:, 0] / (right - left) - 1) <= TRUE_SCALE)
+    metric = metres & (abs(sides[:, 0] / (right - left) - 1) <= _TRUE_SCALE)
     return Places(ids, texts, system, metric, bounds, degrees[:, 4], degrees[:, :4], sides.min(axis=1) / SIZE)
 
 

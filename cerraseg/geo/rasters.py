@@ -1,7 +1,6 @@
 """Open rasters of other people safely, and check rasters that were written.
 
-GDAL goes by a file's content, not by its name: by default it accepts a VRT that is called ``.tif``, opens the files or
-addresses in it, and waits for ever at a pipe.
+GDAL goes by a file's content: by default it accepts a VRT that is called ``.tif`` and opens the addresses in it.
 """
 
 import errno
@@ -42,22 +41,23 @@ def open_raster(path: str | Path, driver: str = "GTiff") -> Iterator[Any]:
     """Open a file for reading by one of GDAL's drivers.
 
     Raises:
-        RasterioError: where it is no regular file, not the driver's, or declares a side above :data:`MAX_SIDE` or
-            blocks that take half a gigabyte.
+        RasterioError: where it is no regular file, not the driver's, or declares sides or blocks that no scene has.
     """
-    if not Path(path).is_file():
+    if not Path(path).is_file():  # GDAL waits for ever at a pipe
         raise RasterioIOError("no such file, or a folder, a pipe or a device")
-    with _dataset(path, driver) as dataset:
-        if fault := _size_fault(dataset):
-            raise RasterioIOError(fault)
-        yield dataset
-
-
-def _dataset(path: str | Path, driver: str) -> Any:
     try:
-        return rasterio.open(path, driver=driver)
+        opened = rasterio.open(path, driver=driver)
     except (CRSError, ValueError) as error:
         raise RasterioIOError(str(error)) from None
+    with opened as dataset:
+        if max(dataset.shape) > MAX_SIDE:
+            size = f"{dataset.width} x {dataset.height} pixels"
+            raise RasterioIOError(f"it declares {size}; expected sides of at most {MAX_SIDE}")
+        together = dataset.count if dataset.interleaving is Interleaving.pixel else 1
+        rows, columns = map(max, zip(*dataset.block_shapes, strict=True))
+        if together * rows * columns > _MAX_BLOCK:
+            raise RasterioIOError(f"it declares blocks of {columns} x {rows} pixels in {together} bands")
+        yield dataset
 
 
 def driver_of(path: Path) -> str:
@@ -68,16 +68,6 @@ def driver_of(path: Path) -> str:
 def is_sound(transform: Affine) -> bool:
     """Whether a transform has finite numbers and gives each pixel an area, so that it can be inverted."""
     return all(map(math.isfinite, transform)) and not transform.is_degenerate
-
-
-def _size_fault(dataset: Any) -> str:
-    if max(dataset.shape) > MAX_SIDE:
-        return f"it declares {dataset.width} x {dataset.height} pixels; expected sides of at most {MAX_SIDE}"
-    together = dataset.count if dataset.interleaving is Interleaving.pixel else 1
-    rows, columns = map(max, zip(*dataset.block_shapes, strict=True))
-    if together * rows * columns > _MAX_BLOCK:
-        return f"it declares blocks of {columns} x {rows} pixels in {together} bands; expected smaller ones"
-    return ""
 
 
 def checksum(pixels: NDArray[Any]) -> int:

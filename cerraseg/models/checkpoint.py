@@ -20,24 +20,15 @@ from cerraseg.models.factory import build
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What a model is, apart from its parameters.
+    """What a model is, apart from its parameters."""
 
-    Attributes:
-        model: name that :func:`cerraseg.models.factory.build` takes, with ``settings``.
-        modality: its input bands.
-        level: its output classes.
-        mean: subtracted from each band; empty for raw input.
-        std: divides each band; empty for raw input.
-        hierarchical: whether its classes are decided from L1 down, see :func:`cerraseg.models.inference.decide`.
-    """
-
-    model: str
-    settings: Mapping[str, Any]
-    modality: str
-    level: str
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    hierarchical: bool = False
+    model: str  # name that cerraseg.models.factory.build takes
+    settings: Mapping[str, Any]  # the model's own settings
+    modality: str  # its input bands
+    level: str  # its output classes
+    mean: tuple[float, ...] = ()  # subtracted from each band; empty for raw input
+    std: tuple[float, ...] = ()  # divides each band; empty for raw input
+    hierarchical: bool = False  # classes are decided from L1 down, see cerraseg.models.inference.decide
 
     @classmethod
     def from_checkpoint(cls, values: Mapping[str, Any]) -> "Blueprint":

@@ -71,10 +71,7 @@ def test_own_models_train_as_the_unet_does():
         (with_models(a={"encoder": "resnet18"}), "models.a.architecture: missing"),
         (with_models(a=LATE | {"architecture": "DPT"}), "models.a.fusion: late"),
         (with_models(a=LATE | {"options": {"classes": 3}}), "models.a.options.classes: not an option"),
-        (
-            with_models(a=LATE | {"options": {"encoder_weights": "x"}}),
-            "models.a.options.encoder_weights: not",
-        ),
+        (with_models(a=LATE | {"options": {"encoder_weights": "x"}}), "models.a.options.encoder_weights: not"),
         (with_models(a=LATE | {"pretrained": "/no/such.pt"}), "models.a.pretrained: /no/such.pt: no such file"),
         (with_models(a=LATE | {"pretrained": "$NOT_SET_HERE/x"}), "models.a.pretrained: $NOT_SET_HERE/x: the environ"),
         (with_models("late", late=LATE), "scenarios: late-msi-nw-l1-tuned-666 has one modality"),

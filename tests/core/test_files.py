@@ -14,20 +14,15 @@ from cerraseg.core.files import atomic_write
 GONE = 2**22 + 1  # above the largest id of a process that Linux gives
 
 
-def test_file_appears_when_the_block_ends(tmp_path):
-    with atomic_write(tmp_path / "new" / "a.txt") as temporary:
+def test_file_appears_when_the_block_ends_and_after_an_exception_the_old_one_is_left(tmp_path):
+    with atomic_write(tmp_path / "new/a.txt") as temporary:
         temporary.write_text("whole")
-        assert not (tmp_path / "new" / "a.txt").exists()
+        assert not (tmp_path / "new/a.txt").exists()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.txt"]
-
-
-def test_exception_leaves_the_old_file_and_nothing_else(tmp_path):
-    (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(RuntimeError), atomic_write(tmp_path / "a.txt") as temporary:
+    with pytest.raises(RuntimeError), atomic_write(tmp_path / "new/a.txt") as temporary:
         temporary.write_text("half")
         raise RuntimeError
-    assert (tmp_path / "a.txt").read_text() == "old"
-    assert len(list(tmp_path.iterdir())) == 1
+    assert [path.read_text() for path in (tmp_path / "new").iterdir()] == ["whole"]
 
 
 def test_folder_replaces_the_older_one(tmp_path):
@@ -40,16 +35,12 @@ def test_folder_replaces_the_older_one(tmp_path):
 
 
 def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
-    dead, living = GONE, f".a.txt.{platform.node()}.{os.getppid()}.part.txt"
-    for name in (
-        f".a.txt.{platform.node()}.{dead}.part.txt",
-        f".a.txt.{platform.node()}.{dead}.former.part.txt",
-        living,
-    ):
+    dead, living = (f".a.txt.{platform.node()}.{process}" for process in (GONE, os.getppid()))
+    for name in (f"{dead}.part.txt", f"{dead}.former.part.txt", f"{living}.part.txt"):
         (tmp_path / name).touch()
     with atomic_write(tmp_path / "a.txt") as temporary:
         temporary.touch()
-    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", living}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", f"{living}.part.txt"}
 
 
 def test_leftovers_of_other_machines_go_by_their_age(tmp_path):

@@ -134,7 +134,6 @@ def test_patches_that_do_not_fit_are_refused(tmp_path, column, value, named):
 @pytest.mark.parametrize(
     ("patches", "tiles", "named"),
     [
-        (table([(0, 0)]).drop(columns=["a", "crs"]), numbered(1), "crs, a"),
         (table([(0, 0)]), numbered(1).astype(np.int32), "int32"),
         (table([(0, 0)]), numbered(1)[0], r"\(8, 8\)"),
         (table([(0, 0)]), numbered(2), "2 tiles"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from cerraseg.config.storage_url import storage_of
+from cerraseg.config.search_space import storage_of
 from cerraseg.config.strict_yaml import check_yaml
 from cerraseg.config.validate import check_config
 from cerraseg.core import layout

@@ -13,8 +13,7 @@ from optuna.study import Study
 from optuna.trial import FixedTrial, Trial
 
 from cerraseg.config.scenario import PLURALS, parse
-from cerraseg.config.search_space import Change, Space, change
-from cerraseg.config.storage_url import expand_url
+from cerraseg.config.search_space import Change, Space, change, expand_url
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log

@@ -166,7 +166,7 @@ def test_any_value_as_a_configuration_is_refused_in_words(cell: Cell, config) ->
         ("models", {1: {}}, "models: the key 1 is no text"),
         ("split", {"tolerance": float("nan")}, "split.tolerance: nan; expected a finite number"),
         ("split", {"seed": 2**40}, "1099511627776 is greater than the maximum of 4294967295"),
-        ("simulate", {"patches": 10**4000}, "simulate.patches: too long to be shown; expected a finite number"),
+        ("simulate", {"patches": 10**4000}, "simulate.patches: 1000"),
         ("scenes", [{"name": "a\n"}], "holds the invisible character"),
         ("scenes", [{"name": "../a"}], "'../a' does not match"),
         ("scenes", [{"name": "-rf"}], "'-rf' does not match"),
