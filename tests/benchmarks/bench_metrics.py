@@ -1,23 +1,12 @@
-"""Time the confusion matrix of the whole test set (3,028 patches, 14 classes), and of each patch, against a named peer.
+"""The confusion matrix of the whole test set, 14 classes, against scikit-learn's.
 
-Usage: python tests/benchmarks/bench_metrics.py [patches]
-The peers are ``numpy.histogram2d`` and, where it is installed, scikit-learn's ``confusion_matrix``.
+Usage: bench_metrics.py [patches]
 """
 
-import sys
-import time
-from collections.abc import Callable
-from itertools import product
+import importlib.util
 
 import numpy as np
-from reporting import not_installed, row
-
-from cerraseg.evaluation.metrics import confusion_matrix, patch_confusions
-
-try:
-    import sklearn.metrics
-except ImportError:
-    sklearn = None
+from measuring import arguments, measured, not_measured, row
 
 CLASSES = 14
 
@@ -31,45 +20,29 @@ def masks(patches: int) -> tuple[np.ndarray, np.ndarray]:
     return truth, np.where(random.random(truth.shape, dtype=np.float32) < 0.8, truth, other)
 
 
-def histogram(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
-    edges = [np.arange(classes + 1) - 0.5] * 2
-    return np.histogram2d(truth.ravel(), prediction.ravel(), bins=edges)[0]
+def ours(patches: int):
+    from cerraseg.evaluation.metrics import confusion_matrix
+
+    truth, prediction = masks(patches)
+    return lambda: confusion_matrix(truth, prediction, CLASSES)
 
 
-def scikit_learn(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
-    return sklearn.metrics.confusion_matrix(truth.ravel(), prediction.ravel(), labels=range(classes))
+def scikit_learn(patches: int):
+    from sklearn.metrics import confusion_matrix
 
-
-def timed(count: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
-    """Wall time in seconds, and the counts."""
-    start = time.perf_counter()
-    counts = count()
-    return time.perf_counter() - start, counts
+    truth, prediction = masks(patches)
+    return lambda: confusion_matrix(truth.ravel(), prediction.ravel(), labels=range(CLASSES))
 
 
 def main() -> None:
-    truth, prediction = masks(int(sys.argv[1]) if len(sys.argv) > 1 else 3028)
-    methods = {"ours": confusion_matrix, "by patch": patch_confusions, "numpy": histogram}
-    if sklearn:
-        methods["scikit-learn"] = scikit_learn
-    seconds: dict[str, list[float]] = {name: [] for name in methods}
-    expected = confusion_matrix(truth, prediction, CLASSES)
-    # In turns, so that other load on the machine meets all alike.
-    for _, (name, count) in product(range(5), methods.items()):
-        taken, counts = timed(lambda count=count: count(truth, prediction, CLASSES))
-        seconds[name].append(taken)
-        assert np.array_equal(counts.sum(axis=0) if name == "by patch" else counts, expected)
-    best = {name: min(taken) for name, taken in seconds.items()}
-    print(f"{truth.size / 1e6:.1f} million pixels, {CLASSES} classes, equal counts, best of 5 in turns")
-    what = f"confusion matrix of {len(truth):,} patches, {CLASSES} classes"
-    if sklearn:
-        words = f"`sklearn.metrics.confusion_matrix`: {best['scikit-learn']:.2f} s"
-        row(what, f"{best['ours']:.3f} s", words, best["scikit-learn"] / best["ours"], "≥ 20")
-    else:
-        not_installed(what, "scikit-learn", "≥ 20")
-    for name, suffix in (("ours", ""), ("by patch", ", of each patch")):
-        words = f"`numpy.histogram2d`, of all patches: {best['numpy']:.2f} s"
-        row(what + suffix, f"{best[name]:.3f} s", words, best["numpy"] / best[name])
+    patches = arguments(__doc__, {"patches": 3028}).patches
+    what, reach = f"confusion matrix of {patches:,} patches, {CLASSES} classes", "≥ 20"
+    if not importlib.util.find_spec("sklearn"):
+        return not_measured(what, "scikit-learn is not installed", reach)
+    mine, theirs = (measured(method, patches, turns=5) for method in (ours, scikit_learn))
+    assert np.array_equal(mine.value, theirs.value)
+    peer = f"`sklearn.metrics.confusion_matrix`: {theirs.seconds:.2f} s"
+    row(what, f"{mine.seconds:.3f} s", peer, theirs.seconds / mine.seconds, reach)
 
 
 if __name__ == "__main__":

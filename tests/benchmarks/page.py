@@ -1,8 +1,15 @@
 """The blocks of docs/performance.md that a machine writes: tables of rows, one table a machine and day."""
 
+import datetime
+import os
+import platform
 import re
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
+
+import rasterio
+import torch
 
 from cerraseg.core.files import atomic_write
 
@@ -16,6 +23,19 @@ HEADERS = {
 
 Rows = dict[tuple[str, str], list[str]]
 """(Where and when it was measured, command) → rows."""
+
+
+def machine() -> str:
+    """Date, cores, memory, GPU, and the versions that speed depends on, in words that name neither host nor path."""
+    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    versions = [f"{package} {version(package).partition('+')[0]}" for package in ("numpy", "torch", "rasterio")]
+    return (
+        f"Measured on {datetime.date.today()} on {len(os.sched_getaffinity(0))} cores of "
+        f"{model[1] if model else 'a CPU'}, {memory:.0f} GB of memory, {gpu}; Python {platform.python_version()}, "
+        f"{', '.join(versions)}, GDAL {rasterio.__gdal_version__}."
+    )
 
 
 class Page:
