@@ -9,20 +9,16 @@ from cerraseg.config.schema import with_defaults
 from cerraseg.config.suggestions import check_name, expand_file
 from cerraseg.core.errors import ConfigError
 
-_GIVEN = {
-    "encoder_name": "give it as encoder",
-    "encoder_depth": "give it as depth",
-    "encoder_weights": "no model hub is asked; give a file as pretrained",
-    "in_channels": "it follows from the scenario's modality",
-    "classes": "it follows from the scenario's level",
-    "activation": "models return logits",
-    "aux_params": "a model has one output",
-    **dict.fromkeys(
-        ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
-        "timm would fetch or read parameters by itself; give a file as pretrained",
-    ),
-}
-"""Arguments of segmentation-models-pytorch and timm that may not be given as options → why."""
+# Arguments of segmentation-models-pytorch and timm that follow from other keys, or read or fetch parameters.
+_OF_SCENARIO = ("encoder_name", "encoder_depth", "in_channels", "classes", "activation", "aux_params")
+_OF_FILES = (
+    "encoder_weights",
+    "pretrained",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "checkpoint_path",
+    "cache_dir",
+)
 
 
 def complete_models(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -54,10 +50,12 @@ def _checked(name: str, model: dict[str, Any]) -> dict[str, Any]:
 def check_origin(encoder: str, options: Iterable[str] = ()) -> None:
     """Raise :class:`ConfigError` for an encoder or option by which the libraries would ask a hub or read a file."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", encoder):  # timm takes hf-hub:someone/model and local-dir:folder
-        raise ConfigError(f"encoder: {encoder!r} is no encoder's name; {_GIVEN['encoder_weights']}")
+        raise ConfigError(f"encoder: {encoder!r} is no name; no model hub is asked: give a file as pretrained")
     for option in options:
-        if option in _GIVEN:
-            raise ConfigError(f"options.{option}: not an option: {_GIVEN[option]}; take it out")
+        if option in _OF_SCENARIO:
+            raise ConfigError(f"options.{option}: it follows from the scenario, encoder or depth; take it out")
+        if option in _OF_FILES:
+            raise ConfigError(f"options.{option}: no model hub is asked; give a file as pretrained instead")
 
 
 def check_scenarios(

@@ -14,8 +14,7 @@ AXES: dict[str, tuple[str, ...]] = {
     "level": ("l1", "l2"),
     "recipe": ("paper", "tuned", "released"),
 }
-"""Axis → its values, in the order of a scenario's id; the seed comes last. A configuration may add models and
-recipes."""
+"""Axis → its values, in the order of a scenario's id. A configuration may add models and recipes."""
 
 PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recipes"), strict=True))
 """Axis → the key of its values in a configuration."""
@@ -72,8 +71,8 @@ def parse(name: str, named: Mapping[str, Collection[str]] = {}) -> Scenario:
 def expand(
     crossed: Mapping[str, Sequence[str]],
     seeds: Iterable[int],
-    extra: Iterable[str] = (),
-    named: Mapping[str, Collection[str]] = {},
+    extra: Iterable[str],
+    named: Mapping[str, Collection[str]],
 ) -> list[Scenario]:
     """Cross the axes' value lists (keyed by axis) and the seeds, then add the scenarios in ``extra``, each once.
 

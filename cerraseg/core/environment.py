@@ -6,16 +6,13 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-_FOLDERS = ("GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB")
-"""Folders of GDAL's and PROJ's data; with those of another installation no coordinate system is known."""
-
 
 def sanitise() -> None:
     """Remove folders of another installation of GDAL and PROJ, and matplotlib's window system; set the locale to C.
 
-    In a Turkish locale, where the capital of i is not I, GDAL does not find its own options.
+    With such folders no coordinate system is known. In a Turkish locale GDAL does not find its own options.
     """
-    for name in _FOLDERS:
+    for name in ("GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB"):
         if not Path(os.environ.get(name, sys.prefix)).is_relative_to(sys.prefix):
             del os.environ[name]
     os.environ.pop("MPLBACKEND", None)

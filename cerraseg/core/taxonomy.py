@@ -1,8 +1,7 @@
-"""The CerraData-4MM classes: the one place for ids, names, colours and the hierarchy of the two levels.
+"""The CerraData-4MM classes: ids, names, colours and the hierarchy of the two levels.
 
-Source: the dataset's public description, gathered in ``reference/classes.csv``. Forestry and Deforestation 2022 stand
-under Agriculture, as the published test-set counts show. The description gives colours for L2 only: an L1 class takes
-the colour of its most common child, Agriculture that of one-cycle temporary crops.
+Source: ``reference/classes.csv``, after the dataset's description, which gives colours for L2 only: an L1 class takes
+that of its most common child. Forestry and Deforestation stand under Agriculture, as the published counts show.
 """
 
 from typing import NamedTuple

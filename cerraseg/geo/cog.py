@@ -31,10 +31,8 @@ class MapDraft:
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
-        self.checksums: dict[Window, int] = {}
-        """Window of each chunk → checksum of its pixels."""
-        self.counts = np.zeros(NO_DATA + 1, np.int64)
-        """Pixels of each value in the first band, in the chunks so far."""
+        self.checksums: dict[Window, int] = {}  # window of each chunk → checksum of its pixels
+        self.counts = np.zeros(NO_DATA + 1, np.int64)  # of each value in the first band, in the chunks so far
 
     @property
     def valid_pixels(self) -> int:

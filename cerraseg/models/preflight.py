@@ -50,7 +50,7 @@ def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario]) -> No
 
 
 def _trials(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> Iterator[Trial]:
-    """Yield a trial for each model and modality, and for each combination of the model's settings in a search."""
+    """Yield a trial for each model and modality, and for each combination of settings in a search."""
     patches = min(2, config["training"]["batch_size"] // config["training"]["accumulate"])
     tune = config["tune"]
     space = {key.removeprefix(OF_MODEL): of for key, of in tune["space"].items() if key.startswith(OF_MODEL)}
@@ -84,14 +84,8 @@ def _digest(trials: Sequence[Trial]) -> str:
 
 def _run(trials: Sequence[Trial]) -> list[str]:
     path = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        [sys.executable, "-m", "cerraseg.models.preflight"],
-        input=json.dumps(trials),
-        env={**os.environ, "PYTHONPATH": path},
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+    command, env = [sys.executable, "-m", "cerraseg.models.preflight"], {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, input=json.dumps(trials), env=env, text=True, capture_output=True, check=False)
     if done.returncode:
         return [f"they cannot be tried: {done.stderr.strip()[-2000:]}"]
     return list(json.loads(done.stdout.splitlines()[-1]))

@@ -116,16 +116,13 @@ class SharedLinear(nn.Linear):
     def __init__(self, own: nn.Linear, other: nn.Linear, shared: int, heads: int) -> None:
         super().__init__(own.in_features, own.out_features)
         self.load_state_dict(own.state_dict())
-        self.whole = shared == heads
         self.other = (other,)  # in a tuple, so that its parameters keep one name, the other decoder's
         taken = torch.zeros(3, heads, own.out_features // (3 * heads), dtype=torch.bool)
         taken[:, :shared] = True
         self.register_buffer("taken", taken.flatten(), persistent=False)
-        self.requires_grad_(not self.whole)
+        self.requires_grad_(shared < heads)
 
     def forward(self, tokens: Tensor) -> Tensor:
         (other,) = self.other
-        if self.whole:
-            return other(tokens)
         weight = torch.where(self.taken[:, None], other.weight, self.weight)
         return F.linear(tokens, weight, torch.where(self.taken, other.bias, self.bias))

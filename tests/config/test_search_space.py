@@ -50,15 +50,11 @@ def test_no_scenario_is_no_search():
         ({"dice": {"low": 0, "high": 1, "log": True}}, "tune.space.dice: log"),
         ({"dice": {"low": -1, "high": 1}}, "tune.space.dice.low: -1"),
         ({"dice": {"low": 0}}, "tune.space.dice.high: missing"),
-        ({"dice": {"low": 0, "hihg": 1}}, "tune.space.dice.hihg: unknown key; did you mean 'high'?"),
         ({"batch_size": {"low": 0.5, "high": 4}}, "tune.space.batch_size.low: 0.5"),
         ({"batch_size": [4, "many"]}, "tune.space.batch_size.1: 'many'"),
-        ({"batch_size": []}, "tune.space.batch_size: []"),
         ({"batch_size": [4, 4]}, "tune.space.batch_size: [4, 4]"),
-        ({"batch_size": 4}, "tune.space.batch_size: 4"),
         ({"schedule": ["cosin"]}, "tune.space.schedule.0: 'cosin' is not allowed; did you mean 'cosine'?"),
         ({"schedule": {"low": 0, "high": 1}}, "tune.space.schedule: {'low': 0, 'high': 1} is a range"),
-        ({"weighting": ["nw", "x"]}, "tune.space.weighting.1: 'x' is not allowed"),
         ({"model.decoder_channels": [[16]]}, "tune.space.model.decoder_channels.0: [16]"),
     ],
 )
@@ -71,7 +67,6 @@ def test_errors_of_the_space(space, key):
     [
         ({"scenario": "unet-concat-nw-l1-tuned-66"}, "tune.scenario: 'unet-concat-nw-l1-tuned-66'"),
         ({"pruner": "medium"}, "tune.pruner: 'medium' is not allowed; did you mean 'median'?"),
-        ({"trials": 0}, "tune.trials: 0"),
         ({"storage": "study.db"}, "tune.storage: study.db: not a URL"),
         ({"storage": "postgresql://a:$NO_SUCH@b/c"}, "tune.storage: postgresql://a:$NO_SUCH@b/c: an environment"),
     ],

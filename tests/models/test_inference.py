@@ -24,22 +24,12 @@ def by_pixel(values):
     return coarse, best, values[best]
 
 
-def case(kind, seed):
-    """Probabilities (2, 14, 8, 8) with which sums in any order are exact, so that ties are ties."""
-    rng = np.random.default_rng(seed)
-    if kind == "random":
-        parts = rng.multinomial(4096, rng.dirichlet(np.full(14, 0.5), 128)[0], 128) / 4096
-    elif kind == "ties":
-        parts = rng.multinomial(8, np.full(14, 1 / 14), 128) / 8
-    else:
-        parts = np.full((128, 14), 1 / 16)
-    return parts.reshape(2, 8, 8, 14).transpose(0, 3, 1, 2).astype(np.float32)
-
-
-@pytest.mark.parametrize("kind", ["random", "ties", "equal"])
+@pytest.mark.parametrize("steps", [4096, 8])
 @pytest.mark.parametrize("seed", range(3))
-def test_hierarchical_is_the_best_child_of_the_best_parent(kind, seed):
-    values = case(kind, seed)
+def test_hierarchical_is_the_best_child_of_the_best_parent(steps, seed):
+    """Of probabilities (2, 14, 8, 8) with which sums in any order are exact, so that ties, of few steps, are ties."""
+    parts = np.random.default_rng(seed).multinomial(steps, np.full(14, 1 / 14), 128) / steps
+    values = parts.reshape(2, 8, 8, 14).transpose(0, 3, 1, 2).astype(np.float32)
     ids, confidence = decide(torch.from_numpy(values), hierarchical=True)
     assert (ids.dtype, confidence.dtype) == (torch.uint8, torch.uint8)
     for place in np.ndindex(2, 8, 8):

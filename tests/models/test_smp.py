@@ -49,9 +49,8 @@ def test_every_architecture_trains_and_is_read_back(tmp_path, architecture, fusi
     assert logits.shape == (2, classes, 128, 128)
     logits.square().mean().backward()
     kernels = [p for p in segmenter.net.encoder.parameters() if p.ndim == 4 and p.shape[1] in (2, 12, 14)]
-    assert [kernel.shape[1] for kernel in kernels if kernel.grad.abs().sum() > 0] == (
-        [14] if fusion == "early" else [12, 2]
-    )
+    used = [kernel.shape[1] for kernel in kernels if kernel.grad.abs().sum() > 0]
+    assert used == ([14] if fusion == "early" else [12, 2])
     checkpoint.save(tmp_path / "a.pt", blueprint, segmenter.net.state_dict(), {})
     loaded, found, _ = checkpoint.load(tmp_path / "a.pt")
     assert found == blueprint
@@ -100,7 +99,7 @@ def test_late_fusion_begins_as_the_mean_of_both_encoders_and_stacks_the_images(e
     ("changes", "key"),
     [
         ({"encoder": "resnet19"}, r"encoder: 'resnet19' is unknown; did you mean 'resnet1.'"),
-        ({"encoder": "tu-convnext_atoo"}, r"encoder: 'tu-convnext_atoo' is unknown; did you mean 'tu-convnext_atto'"),
+        ({"encoder": "tu-convnext_atoo"}, "encoder: .* did you mean 'tu-convnext_atto'"),
         ({"architecture": "Unett"}, r"architecture: 'Unett'.*'Unet'"),
         ({"encoder": "resnet18", "options": {"decoder_chanels": [16] * 5}}, r"options\.decoder_chanels"),
         ({"options": {"decoder_chanels": [16] * 5}}, "'decoder_chanels'"),
