@@ -81,12 +81,10 @@ def packed(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with patches.parquet, split.csv, packed arrays and statistics.json of the twelve patches; read only."""
     out = tmp_path_factory.mktemp("packed")
     index.write_patch_table([_template], out / "patches.parquet", out / "rejected.csv")
-    shares = {"train": 0.5, "validation": 0.25, "test": 0.25}
-    assign.write_split(
-        out / "patches.parquet", out / "split.csv", scheme="paper", shares=shares, seed=42, validation_seed=666
-    )
-    store.pack(out / "patches.parquet", *arrays(out), workers=1)
-    statistics.write_statistics(out / "patches.parquet", out / "split.csv", opened(out), out / "statistics.json")
+    table, split, shares = out / "patches.parquet", out / "split.csv", {"train": 0.5, "validation": 0.25, "test": 0.25}
+    assign.write_split(table, split, scheme="paper", shares=shares, seed=42, validation_seed=666)
+    store.pack(table, *arrays(out), workers=1)
+    statistics.write_statistics(table, split, opened(out), out / "statistics.json")
     return out
 
 
@@ -122,7 +120,6 @@ def small_disk(tmp_path: Path) -> Iterator[Disk]:
 @pytest.fixture
 def real_sample() -> Path:
     """The folder of real Sentinel patches that CERRASEG_REAL_SAMPLE names."""
-    folder = os.environ.get("CERRASEG_REAL_SAMPLE")
-    if not folder:
-        pytest.skip("CERRASEG_REAL_SAMPLE is not set")
-    return Path(folder)
+    if folder := os.environ.get("CERRASEG_REAL_SAMPLE"):
+        return Path(folder)
+    pytest.skip("CERRASEG_REAL_SAMPLE is not set")

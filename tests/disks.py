@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-MEGABYTE = 10**6
-
 
 class Disk:
     """A tmpfs; only root may mount one."""
@@ -16,7 +14,7 @@ class Disk:
     def __init__(self, folder: Path, megabytes: int) -> None:
         self.folder, self.filler = folder, folder / "filler"
         folder.mkdir()
-        options = ["-t", "tmpfs", "-o", f"size={megabytes * MEGABYTE}"]
+        options = ["-t", "tmpfs", "-o", f"size={megabytes * 10**6}"]
         try:
             done = subprocess.run(["mount", *options, "tmpfs", str(folder)], capture_output=True, text=True)
         except FileNotFoundError:
@@ -30,16 +28,13 @@ class Disk:
             file.write(bytes(max(0, shutil.disk_usage(self.folder).free - leaving)))
 
     def empty(self) -> None:
-        """Remove what filled it."""
         self.filler.unlink()
 
     def read_only(self) -> None:
-        """Nothing can be written any more."""
         subprocess.run(["mount", "-o", "remount,ro", str(self.folder)], check=True)
 
     def unmount(self) -> None:
-        """Away with it; lazily, as a memory map may be open."""
-        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)  # lazily, as a memory map may be open
 
     def left(self) -> list[str]:
         """What lies on it beside the filler, hidden files too."""

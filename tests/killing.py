@@ -58,8 +58,8 @@ def undisturbed(project: Project, *targets: str, **env: str) -> Reference:
 
 
 def _job(project: Project, script: Path) -> Job:
-    nodes = ast.walk(ast.parse(script.read_text()))
-    told = pickle.loads(next(n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, bytes)))
+    values = (getattr(node, "value", None) for node in ast.walk(ast.parse(script.read_text())))
+    told = pickle.loads(next(value for value in values if isinstance(value, bytes)))
     log = next(path for path in told.log if "/logs/" in path)
     timing = Path(log.replace("/logs/", "/timings/")).with_suffix(".tsv")
     seconds = pd.read_csv(project.folder / timing, sep="\t")["s"].item()
@@ -134,8 +134,7 @@ def process_of(rule: str, project: Project, before: set[Path]) -> int | None:
     new = {str(path) for path in (project.folder / SCRIPTS).glob(f"*.{rule}.py") if path not in before}
     for line in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            arguments = line.read_text().rstrip("\0").split("\0")
-            if arguments[-1] in new:
+            if line.read_text().rstrip("\0").split("\0")[-1] in new:
                 return int(line.parent.name)
     return None
 
@@ -167,5 +166,4 @@ def _start(reference: Reference, job: Job, **env: str) -> subprocess.Popen:
 
 
 def _clear(folder: Path, paths: Iterable[str]) -> None:
-    for path in paths:
-        subprocess.run(["rm", "-rf", folder / path], check=True)
+    subprocess.run(["rm", "-rf", *paths], cwd=folder, check=True)

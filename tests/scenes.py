@@ -51,11 +51,9 @@ def pixels(modality: str, height: int, width: int, seed: int = 0) -> NDArray[np.
 
 def write_scene(folder: Path, height: int, width: int, *, nodata: float | None = None) -> SceneFiles:
     """A scene of both modalities on one grid."""
-    files = {
-        layer: write_raster(folder / f"{layer}.tif", pixels(layer, height, width), MODALITIES[layer], nodata=nodata)
-        for layer in ("msi", "sar")
-    }
-    return SceneFiles("somewhere", **files)
+    for layer in ("msi", "sar"):
+        write_raster(folder / f"{layer}.tif", pixels(layer, height, width), MODALITIES[layer], nodata=nodata)
+    return SceneFiles("somewhere", msi=folder / "msi.tif", sar=folder / "sar.tif")
 
 
 def write_model(path: Path, modality: str = "concat", level: str = "l1", hierarchical: bool = False) -> Path:

@@ -6,15 +6,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import AXES, Scenario
 from cerraseg.core.content import content
-from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
-from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, build_model, make_blueprint
 from cerraseg.models.state_dict import read_parameters
@@ -43,24 +40,25 @@ def adopt(
         origin: JSON to write: name, bytes and SHA-256 of ``file``.
 
     Raises:
-        DataError: if the file is unsafe, no checkpoint, or another scenario's; the message names one that it fits.
+        DataError: if the file is unsafe, no checkpoint, or another scenario's.
     """
     found = read_parameters(file)
     try:
         if "blueprint" in found:
             blueprint, parameters = Blueprint.from_checkpoint(found["blueprint"]), found["parameters"]
-            _check_fit(file, scenario, (blueprint.model, blueprint.modality, blueprint.level))
+            _check_fit(file, scenario, blueprint)
         else:
             if scenario.model not in AXES["model"]:
                 raise DataError(f"{file}: a bare state dict; expected a CerraSeg checkpoint for {scenario.id}")
-            _check_fit(file, scenario, _kind(file, found))
             blueprint, parameters = make_blueprint(scenario, recipe, settings, statistics), found
             if scenario.model == "transnuseg":
                 own = {**dimensions(found), "sharing": "published"}
                 own = {key: own[key] for key in sorted(own) if key not in ("channels", "classes")}
                 blueprint, parameters = replace(blueprint, settings=own), import_published(found)
         build_model(blueprint, parameters)
-    except (RuntimeError, ConfigError, KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # names and shapes of a stranger's file may raise anything
         shown = "\n".join(str(error).splitlines()[:6])
         section = scenario.model if scenario.model in AXES["model"] else f"models.{scenario.model}"
         raise DataError(
@@ -74,30 +72,9 @@ def adopt(
     log.info("%s taken as %s", file.name, scenario.id)
 
 
-def _kind(file: Path, state: Mapping[str, Tensor]) -> tuple[str, str, str]:
-    """Infer model, modality and level from the names and shapes of a state dict."""
-    kernels = {name: tensor.shape for name, tensor in state.items() if tensor.ndim == 4}
-    encoder = [name for name in kernels if name.startswith("encoder.")]
-    if {"patch_embed.proj.weight", "output.weight"} <= kernels.keys():
-        model, bands, classes = "transnuseg", kernels["patch_embed.proj.weight"][1], kernels["output.weight"][0]
-    elif encoder and "segmentation_head.0.weight" in kernels:
-        model, bands, classes = "unet", kernels[encoder[0]][1], kernels["segmentation_head.0.weight"][0]
-    else:
+def _check_fit(file: Path, scenario: Scenario, blueprint: Blueprint) -> None:
+    if (blueprint.model, blueprint.modality, blueprint.level) != (scenario.model, scenario.modality, scenario.level):
         raise DataError(
-            f"{file}: its names ({', '.join(list(state)[:3])}, ...) are those of no model here; expected the U-Net of "
-            "segmentation-models-pytorch or the published TransNuSeg"
+            f"{file} holds a {blueprint.model} for {blueprint.modality} and {blueprint.level}; expected "
+            f"{scenario.model} for {scenario.modality} and {scenario.level} ({scenario.id})"
         )
-    modality = next((name for name, of in MODALITIES.items() if len(of) == bands), f"{bands} bands")
-    return model, modality, next((name for name, of in LEVELS.items() if len(of) == classes), f"{classes} classes")
-
-
-def _check_fit(file: Path, scenario: Scenario, found: tuple[str, str, str]) -> None:
-    if found == (scenario.model, scenario.modality, scenario.level):
-        return
-    model, modality, level = found
-    fits = modality in MODALITIES and level in LEVELS
-    example = f"{model}-{modality}-{scenario.weighting}-{level}-{scenario.recipe}-{scenario.seed}"
-    raise DataError(
-        f"{file} holds a {model} for {modality} and {level}; expected {scenario.model} for {scenario.modality} "
-        f"and {scenario.level} ({scenario.id}). It would fit {example if fits else 'no scenario'}"
-    )

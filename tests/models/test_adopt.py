@@ -1,4 +1,4 @@
-"""A checkpoint from elsewhere is taken whole, or refused with the scenario that it would fit."""
+"""A checkpoint from elsewhere is taken whole, or refused."""
 
 import json
 from dataclasses import asdict
@@ -77,8 +77,7 @@ def test_cerraseg_checkpoint_keeps_its_normalisation(tmp_path):
     checkpoint.save(tmp_path / "own.pt", blueprint, Segmenter(blueprint).net.state_dict(), {"epoch": 3})
     (_, taken, _), _ = take(tmp_path / "own.pt", "unet-sar-nw-l1-paper-1")
     assert taken == blueprint
-    with pytest.raises(DataError, match=r"holds a unet for sar and l1; expected unet for msi and l1.*"
-                                        r"It would fit unet-sar-nw-l1-paper-1"):  # fmt: skip
+    with pytest.raises(DataError, match=r"holds a unet for sar and l1; expected unet for msi and l1"):
         take(tmp_path / "own.pt", "unet-msi-nw-l1-paper-1")
 
 
@@ -96,21 +95,13 @@ def test_own_model_is_taken_from_a_cerraseg_checkpoint_alone(tmp_path):
         adopt(tmp_path / "bare.pt", *given)
 
 
-@pytest.mark.parametrize(
-    ("channels", "classes", "message"),
-    [
-        (14, 14, "holds a unet for concat and l2; .*would fit unet-concat-w-l2-released-0"),
-        (3, 7, "holds a unet for 3 bands and l1; .*would fit no scenario"),
-        (12, 21, "holds a unet for msi and 21 classes; .*would fit no scenario"),
-    ],
-)
-def test_another_scenarios_checkpoint_is_named(tmp_path, channels, classes, message):
+@pytest.mark.parametrize(("channels", "classes"), [(14, 7), (12, 14)])
+def test_another_scenarios_checkpoint_is_refused(tmp_path, channels, classes):
     file, _ = unet(tmp_path, channels, classes)
-    with pytest.raises(DataError, match=message):
-        take(file, "unet-msi-w-l1-released-0")
+    for name in ("unet-msi-w-l1-released-0", "transnuseg-msi-w-l1-released-0"):
+        with pytest.raises(DataError, match=f"do not fit {name}"):
+            take(file, name)
     assert not (tmp_path / "adopted.pt").exists()
-    with pytest.raises(DataError, match="holds a unet"):
-        take(file, "transnuseg-msi-w-l1-released-0")
 
 
 def test_other_encoder_names_the_section_to_set(tmp_path):
@@ -126,9 +117,9 @@ def test_other_encoder_names_the_section_to_set(tmp_path):
         ({"a": 1}, "not a state dict"),
         ({}, "not a state dict"),
         ([torch.zeros(1)], "not a state dict"),
-        ({"weight": torch.zeros(1)}, r"its names \(weight, ...\) are those of no model here"),
-        ({"segmentation_head.0.weight": torch.zeros(7, 3, 1, 1)}, "those of no model here"),
-        ({"patch_embed.proj.weight": torch.zeros(96), "output.weight": torch.zeros(7)}, "those of no model here"),
+        ({"weight": torch.zeros(1)}, "do not fit"),
+        ({"segmentation_head.0.weight": torch.zeros(7, 3, 1, 1)}, "do not fit"),
+        ({"patch_embed.proj.weight": torch.zeros(96), "output.weight": torch.zeros(7)}, "do not fit"),
         ({"blueprint": 3, "parameters": {}}, "not a state dict"),
     ],
 )
