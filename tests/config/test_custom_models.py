@@ -35,6 +35,7 @@ def test_own_models_are_completed_and_name_scenarios(tmp_path, monkeypatch):
         "late-concat-w-l2-tuned-3",
     ]
     assert not any(scenario.edges for scenario in scenarios)
+    assert {recipe_of(scenario, RECIPES) for scenario in scenarios} == {RECIPES["tuned"]["unet"]}
     assert config["models"]["mine"]["pretrained"] == str(tmp_path / "resnet18.safetensors")
     assert build_settings(config["models"]["mine"]) == {
         "architecture": "FPN", "encoder": "resnet18", "options": {}, "fusion": "early"
@@ -50,13 +51,6 @@ def test_example_of_the_readme_is_valid(tmp_path, monkeypatch):
     models, extra = (given["scenarios"][key] for key in ("models", "extra"))
     _, scenarios = check_config(with_models(*models, extra=extra, **given["models"]), SCHEMA)
     assert {scenario.model for scenario in scenarios} == {"unet", *given["models"]}
-
-
-def test_own_models_train_as_the_unet_does():
-    _, scenarios = check_config(with_models("mine", mine=LATE | {"fusion": "early"}), SCHEMA)
-    for scenario in scenarios:
-        if scenario.model == "mine":
-            assert recipe_of(scenario, RECIPES) == RECIPES[scenario.recipe]["unet"]
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,6 @@ def test_full_disk_is_named_and_nothing_is_left(small_disk):
         temporary.write_bytes(bytes(10**6))
     assert caught.value.errno == errno.ENOSPC and str(small_disk.folder) in str(caught.value)
     assert small_disk.left() == ["a.bin"] and (small_disk.folder / "a.bin").read_text() == "old"
-    small_disk.empty()
-    with atomic_write(small_disk.folder / "new/a.bin") as temporary:
-        temporary.write_bytes(bytes(10**6))
 
 
 def test_error_without_a_reason_is_put_down_to_a_full_disk_alone(small_disk):
