@@ -1,29 +1,13 @@
-"""Memory that a process keeps for its next batch, and what to do where there is too little."""
+"""What to do where there is too little memory."""
 
-import ctypes
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cerraseg.core.errors import MemoryShortage
 
-_KEPT = 2**30  # bytes
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h> of glibc
 _OUT_OF_MEMORY = re.compile("out ?of ?memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
 _LONGEST = 200  # characters of an error that are shown
-
-
-def keep_memory() -> None:
-    """Let this process reuse the memory of large arrays and tensors, where malloc is glibc's; elsewhere do nothing.
-
-    glibc gives blocks above 32 MB back to the system, so that every batch would get all its pages anew: up to a quarter
-    of the time on a CPU.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt and sys.platform == "linux":
-        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-            mallopt(option, _KEPT)
 
 
 @contextmanager

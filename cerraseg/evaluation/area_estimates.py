@@ -1,12 +1,7 @@
 """Mapped area of each class and, from pixels with known truth, its estimated area and accuracies.
 
-Source: P. Olofsson, G. M. Foody, M. Herold, S. V. Stehman, C. E. Woodcock and M. A. Wulder, "Good practices for
-estimating area and assessing accuracy of land change", Remote Sensing of Environment 148 (2014), 42–57: the stratified
-estimator with the classes of the map as strata, and the standard errors of independent samples. Its error matrix has
-the map in rows; the counts here have the truth in rows, as everywhere in CerraSeg.
-
-Pixels of one patch are alike, so that those standard errors are far too small. :func:`intervals` draws whole patches or
-blocks instead (:mod:`cerraseg.evaluation.bootstrap`).
+Source: P. Olofsson et al., "Good practices for estimating area and assessing accuracy of land change", Remote Sensing
+of Environment 148 (2014), 42–57. Its error matrix has the map in rows; the counts here have the truth in rows.
 """
 
 from collections.abc import Sequence
@@ -17,12 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.evaluation.areas import mapped_areas
-from cerraseg.evaluation.bootstrap import interval, times_drawn
-from cerraseg.evaluation.metrics import Counts, Vector
+from cerraseg.evaluation.bootstrap import draw_sums, interval
+from cerraseg.evaluation.metrics import Vector
 
 ASSUMPTION = (
     "The estimates take the checked pixels of each mapped class to be a random sample of all ground mapped as that "
@@ -32,38 +26,20 @@ ASSUMPTION = (
     "patch are alike, so it is far too narrow. The interval from low to high comes from drawing whole patches or "
     "blocks anew (bootstrap) and is the one to quote; neighbouring patches are alike too, so it is a lower bound."
 )
-"""The assumptions of the estimates, for the page and the documentation."""
+"""The assumptions of the estimates, for the page."""
 
 REFERENCE_MASK = "reference mask"
 TEST_PATCHES = "test patches"
 """Origins of the samples."""
 
-FEWEST_BLOCKS = 2
-"""An interval needs two: a single block drawn again shows no spread."""
-
+_FEWEST_BLOCKS = 2  # of an interval: a single block drawn again shows no spread
 _DECIMALS = {"hectares": 4, "share": 4, "adjusted": 4, "users": 6, "producers": 6}
 _TYPES = {"id": "Int64", "name": "str", "pixels": "int64", "hectares": "float64", "share": "float64"}
 _Z = 1.96  # standard errors to either end of a 95 % interval
 
 
-class Estimate(NamedTuple):
-    """Values and their standard errors, of one shape; NaN where undefined."""
-
-    value: Vector
-    error: Vector
-
-
 class Estimates(NamedTuple):
-    """Hectares and accuracies (0 to 1) of the classes ``(K,)``, and the overall accuracy ``()``."""
-
-    adjusted: Estimate
-    users: Estimate
-    producers: Estimate
-    overall: Estimate
-
-
-class Intervals(NamedTuple):
-    """Lower and upper ends ``(2, K)``, of the overall accuracy ``(2,)``; NaN where undefined."""
+    """Hectares and accuracies (0 to 1) of the classes, and the overall accuracy; NaN where undefined."""
 
     adjusted: Vector
     users: Vector
@@ -71,16 +47,20 @@ class Intervals(NamedTuple):
     overall: Vector
 
 
-def estimate(confusion: ArrayLike, hectares: ArrayLike) -> Estimates:
+def estimate(confusion: ArrayLike, hectares: ArrayLike) -> tuple[Estimates, Estimates]:
     """Estimate error-adjusted areas and accuracies with standard errors from sampled pixels.
 
-    What cannot be estimated is NaN: the user's accuracy of a class without samples and, if the map holds such a class,
-    every adjusted area, every producer's accuracy and the overall accuracy; the standard error of what depends on a
-    class with one sample; everything of a class neither in the samples nor on the map.
+    The stratified estimator with the classes of the map as strata, and the standard errors of independent samples. What
+    cannot be estimated is NaN: the user's accuracy of a class without samples and, if the map holds such a class, all
+    but the other users' accuracies; the standard error of what depends on a class with one sample; everything of a
+    class neither in the samples nor on the map.
 
     Args:
         confusion: counts of the sampled pixels ``(K, K)``, rows truth and columns map.
         hectares: the mapped areas ``(K,)``.
+
+    Returns:
+        Values and their standard errors: ``(K,)``, of the overall accuracy ``()``.
     """
     counts, mapped = np.asarray(confusion, np.float64), np.asarray(hectares, np.float64)
     samples = counts.sum(axis=0)
@@ -98,44 +78,37 @@ def estimate(confusion: ArrayLike, hectares: ArrayLike) -> Estimates:
         of_producers = np.sqrt((1 - producers) ** 2 * own + producers**2 * others) / adjusted
         overall = areas.diagonal().sum() / mapped.sum()
         of_overall = np.sqrt(own.sum()) / mapped.sum()
-    return Estimates(
-        Estimate(adjusted, np.where(np.isnan(adjusted), np.nan, np.sqrt(own + others))),
-        Estimate(users, np.sqrt(variances.diagonal())),
-        Estimate(producers, of_producers),
-        Estimate(overall, of_overall),
+    of_adjusted = np.where(np.isnan(adjusted), np.nan, np.sqrt(own + others))
+    return (
+        Estimates(adjusted, users, producers, overall),
+        Estimates(of_adjusted, np.sqrt(variances.diagonal()), of_producers, of_overall),
     )
 
 
-def intervals(confusions: ArrayLike, hectares: ArrayLike) -> Intervals:
-    """Compute 95 % bootstrap intervals of :func:`estimate` from counts ``(N, K, K)`` of N patches or blocks.
+def intervals(confusions: ArrayLike, hectares: ArrayLike) -> Estimates:
+    """Compute 95 % bootstrap intervals ``(2, ...)`` of :func:`estimate` from counts ``(N, K, K)`` of N blocks.
 
-    Blocks are drawn as in :func:`bootstrap.draws`; the mapped areas stay. Where a draw holds no sample of a mapped
-    class, its ground may be of any class: it is left out of the lower end and counted in full for the upper one. NaN
-    where fewer than :data:`FEWEST_BLOCKS` blocks hold the class (on the map for the user's accuracy, in truth for the
-    producer's).
+    Pixels of one patch are alike, so that the standard errors are far too small; here whole blocks are drawn as in
+    :func:`bootstrap.draws`. Where a draw holds no sample of a mapped class, its ground may be of any class: it is left
+    out of the lower end and counted in full for the upper one. NaN where fewer than two blocks hold the class (on the
+    map for the user's accuracy, in truth for the producer's).
     """
     counts, mapped = np.asarray(confusions, np.float64), np.asarray(hectares, np.float64)
     classes = len(mapped)
-    if len(counts) < FEWEST_BLOCKS or not mapped.any():
+    if len(counts) < _FEWEST_BLOCKS or not mapped.any():
         nothing = np.full((2, classes), np.nan)
-        return Intervals(nothing, nothing, nothing, np.full(2, np.nan))
-    flat = counts.reshape(len(counts), -1)
-    drawn = [_bounds((times @ flat).reshape(-1, classes, classes), mapped) for times in times_drawn(len(flat))]
-    adjusted, users, producers, overall = (
-        interval(*np.concatenate(bounds, axis=1)) for bounds in zip(*drawn, strict=True)
-    )
-    few_mapped, few_true = (np.count_nonzero(counts.sum(axis=axis), axis=0) < FEWEST_BLOCKS for axis in (1, 2))
+        return Estimates(nothing, nothing, nothing, nothing[:, 0])
+    drawn = draw_sums(counts.reshape(len(counts), -1)).reshape(-1, classes, classes)
+    adjusted, users, producers, overall = (interval(*bounds) for bounds in _bounds(drawn, mapped))
+    few_mapped, few_true = (np.count_nonzero(counts.sum(axis=axis), axis=0) < _FEWEST_BLOCKS for axis in (1, 2))
     adjusted[:, ~_known(counts.sum(axis=0), mapped)] = np.nan
     users[:, few_mapped] = np.nan
     producers[:, few_true] = np.nan
-    return Intervals(adjusted, users, producers, overall[:, 0])
+    return Estimates(adjusted, users, producers, overall[:, 0])
 
 
 def _bounds(counts: Vector, mapped: Vector) -> tuple[Vector, Vector, Vector, Vector]:
-    """Compute the lowest and highest values of draws ``(draws, K, K)``: as :class:`Intervals`, ``(2, draws, K)`` each.
-
-    The overall accuracy is ``(2, draws, 1)``.
-    """
+    """Compute the lowest and highest values of draws ``(draws, K, K)``, in the order of :class:`Estimates`."""
     samples = counts.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         rates = counts / samples[:, None]
@@ -152,8 +125,7 @@ def _bounds(counts: Vector, mapped: Vector) -> tuple[Vector, Vector, Vector, Vec
 
 def _known(counts: Vector, mapped: Vector) -> NDArray[np.bool_]:
     """Tell which classes ``(K,)`` the samples or the map hold."""
-    known: NDArray[np.bool_] = (counts.sum(axis=0) + counts.sum(axis=1) + mapped) > 0
-    return known
+    return np.asarray((counts.sum(axis=0) + counts.sum(axis=1) + mapped) > 0)
 
 
 def area_table(
@@ -175,13 +147,8 @@ def area_table(
         total of both accuracies is the overall accuracy.
 
     Raises:
-        DataError: as :func:`mapped_areas` does, and if ``counts`` do not fit the classes.
+        DataError: as :func:`mapped_areas` does.
     """
-    if counts is not None and counts.shape[1:] != (len(classes), len(classes)):
-        raise DataError(
-            f"counts of shape {counts.shape} were given for the areas of {len(classes)} classes; expected counts and "
-            "map of one level"
-        )
     pixels, hectares = mapped_areas(maps, classes)
     total = hectares.sum()
     areas = np.append(hectares, total)
@@ -193,29 +160,29 @@ def area_table(
         "share": 100 * areas / total if total else np.full(len(areas), np.nan),
     }
     if counts is not None:
-        columns |= {"basis": [basis] * len(areas), **_samples(counts), **_estimates(counts, hectares)}
+        by_block = counts.sum(axis=1, dtype=np.int64)
+        columns |= {
+            "basis": [basis] * len(areas),
+            "sample_blocks": np.append(np.count_nonzero(by_block, axis=0), len(counts)),
+            "sample_pixels": np.append(by_block.sum(axis=0), by_block.sum()),
+            **_estimates(counts, hectares),
+        }
     return pd.DataFrame(columns)
 
 
-def _samples(counts: NDArray[np.integer]) -> dict[str, Counts]:
-    by_block = counts.sum(axis=1, dtype=np.int64)
-    return {
-        "sample_blocks": np.append(np.count_nonzero(by_block, axis=0), len(counts)),
-        "sample_pixels": np.append(by_block.sum(axis=0), by_block.sum()),
-    }
-
-
 def _estimates(counts: NDArray[np.integer], hectares: Vector) -> dict[str, Vector]:
-    point, ends = estimate(counts.sum(axis=0, dtype=np.int64), hectares), intervals(counts, hectares)
+    values, errors = estimate(counts.sum(axis=0, dtype=np.int64), hectares)
+    ends = intervals(counts, hectares)
     # Ground that one class loses another gains: the sum has no error.
-    whole = hectares.sum() if np.isfinite(point.adjusted.value).any() else np.nan
-    overall = (point.overall.value, point.overall.error, *ends.overall)
+    whole = hectares.sum() if np.isfinite(values.adjusted).any() else np.nan
+    overall = (values.overall, errors.overall, *ends.overall)
     totals = {"adjusted_hectares": (whole, *[np.nan] * 3), "users_accuracy": overall, "producers_accuracy": overall}
     columns: dict[str, Vector] = {}
-    for (name, total), (value, error), (low, high) in zip(totals.items(), point[:3], ends[:3], strict=True):
+    for name, total in totals.items():
         stem = name.partition("_")[0]
-        values = {name: value, f"{stem}_ci95": error, f"{stem}_low": low, f"{stem}_high": high}
-        columns |= {key: np.append(each, last) for (key, each), last in zip(values.items(), total, strict=True)}
+        of_classes = getattr(values, stem), getattr(errors, stem), *getattr(ends, stem)
+        names = name, f"{stem}_ci95", f"{stem}_low", f"{stem}_high"
+        columns |= {key: np.append(each, last) for key, each, last in zip(names, of_classes, total, strict=True)}
         columns[f"{stem}_ci95"] *= _Z
     return columns
 
@@ -231,17 +198,5 @@ def write_area_table(path: str | Path, areas: pd.DataFrame) -> None:
 
 
 def read_area_table(path: str | Path) -> pd.DataFrame:
-    """Read a table of :func:`write_area_table`.
-
-    Raises:
-        DataError: if the file cannot be read as such a table.
-    """
-    try:
-        areas = pd.read_csv(path, dtype=_TYPES)
-        if missing := _TYPES.keys() - set(areas):
-            raise ValueError(f"no column {', '.join(sorted(missing))}")
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read as a table of areas ({error}); expected the CSV of the areas step: run it again."
-        ) from error
-    return areas
+    """Read a table of :func:`write_area_table`."""
+    return pd.read_csv(path, dtype=_TYPES)

@@ -18,9 +18,7 @@ from cerraseg.geo import rasters
 from cerraseg.geo.cog import CHUNK, NO_DATA
 from cerraseg.geo.positions import equal_area_around
 
-CELL = 64
-"""Side in pixels of the cells whose area is measured; all pixels of a cell count as equally large."""
-
+_CELL = 64  # side in pixels of the cells whose area is measured; its pixels count as equally large
 _CACHE = 256  # MB: a row of blocks of a wide map
 
 
@@ -28,17 +26,18 @@ def mapped_areas(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Co
     """Measure pixels, int64 ``(K,)``, and hectares, float64 ``(K,)``, of each class over class maps without 255.
 
     A cell of 64 × 64 pixels is the polygon of its corners in a Lambert azimuthal equal-area projection centred on the
-    map, shared evenly among its pixels. That holds for geographic, projected and rotated maps anywhere: with pixels of
-    10 m the total to 1e-8, a class to 1e-5. Ground in two maps counts twice. Memory does not grow with the maps.
+    map, shared evenly among its pixels: with pixels of 10 m the total is right to 1e-8, a class to 1e-5. Ground in two
+    maps counts twice.
 
     Raises:
-        DataError: if a map cannot be read, has no coordinate reference system or holds other values than the ids of
-            ``classes`` and 255.
+        DataError: if a map cannot be read, lies nowhere or holds other values than the ids of ``classes`` and 255.
     """
     pixels, hectares = np.zeros(len(classes), np.int64), np.zeros(len(classes))
     for path in maps:
         with _open_map(path) as file:
-            plane = _plane(file)
+            x, y = file.transform * (file.width / 2, file.height / 2)
+            (longitude,), (latitude,) = transform(file.crs, rasters.WGS84, [x], [y])
+            plane = equal_area_around(longitude, latitude)
             for window, chunk in _chunks(file):
                 counts = _count_cells(chunk)
                 wrong = np.flatnonzero(counts[:, len(classes) : NO_DATA].any(axis=0))
@@ -76,13 +75,9 @@ def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCov
 def _open_map(path: Path) -> Iterator[Any]:
     try:
         with rasterio.Env(GDAL_CACHEMAX=_CACHE), rasters.open_raster(path) as file:
-            if file.dtypes[0] != "uint8":
-                raise DataError(f"{path} holds {file.dtypes[0]}; expected class ids in uint8: make the map again.")
             yield file
     except RasterioError as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); expected a GeoTIFF class map: make the map again."
-        ) from error
+        raise DataError(f"{path} cannot be read ({error}); expected a class map: make the map again.") from error
 
 
 def _chunks(file: Any) -> Iterator[tuple[Window, Bytes]]:
@@ -97,46 +92,27 @@ def _chunks(file: Any) -> Iterator[tuple[Window, Bytes]]:
 
 def _count_cells(chunk: Bytes) -> Counts:
     """Count pixels by cell, row by row, and value: ``(cells, 256)``."""
-    rows, columns = (np.arange(side) // CELL for side in chunk.shape)
+    rows, columns = (np.arange(side) // _CELL for side in chunk.shape)
     codes = ((columns[-1] + 1) * rows[:, None] + columns) * 256
     count = int(codes[-1, -1]) + 256
     return np.bincount((codes + chunk).ravel(), minlength=count).reshape(-1, 256)
 
 
-def _plane(file: Any) -> Any:
-    """Return an equal-area projection around the middle of a map."""
-    middle = file.transform * (file.width / 2, file.height / 2)
-    return equal_area_around(*(values[0] for values in _projected(file, rasters.WGS84, *([value] for value in middle))))
-
-
 def _pixel_hectares(file: Any, window: Window, plane: Any) -> Vector:
     """Compute the hectares of one pixel of each cell of a window, ``(cells,)`` as in :func:`_count_cells`."""
     rows, columns = (
-        np.append(np.arange(start, start + length, CELL), start + length)
+        np.append(np.arange(start, start + length, _CELL), start + length)
         for start, length in ((window.row_off, window.height), (window.col_off, window.width))
     )
     x, y = file.transform * tuple(np.meshgrid(columns, rows))
-    east, north = (np.reshape(values, x.shape) for values in _projected(file, plane, x.ravel(), y.ravel()))
+    east, north = (np.reshape(values, x.shape) for values in transform(file.crs, plane, x.ravel(), y.ravel()))
     # Half the cross product of the diagonals: differences of near points, where sums over corners would cancel.
     (down_x, up_x), (down_y, up_y) = ((v[1:, 1:] - v[:-1, :-1], v[:-1, 1:] - v[1:, :-1]) for v in (east, north))
     square_metres = np.abs(down_x * up_y - down_y * up_x) / 2
+    if not np.isfinite(square_metres).all():
+        raise DataError(f"{file.name} lies nowhere on Earth; expected a georeferenced map: look at its scene's images.")
     hectares: Vector = square_metres / np.outer(np.diff(rows), np.diff(columns)) / 10_000
     return hectares.ravel()
-
-
-def _projected(file: Any, target: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    try:
-        if not file.crs:
-            raise ValueError("it has none")
-        points = transform(file.crs, target, x, y)
-        if not np.isfinite(points).all():
-            raise ValueError("it puts corners of the map nowhere on Earth")
-    except Exception as error:  # GDAL's own errors have no public class
-        raise DataError(
-            f"the ground of {file.name} cannot be measured in its coordinate reference system ({error}); expected one "
-            "that places it on Earth: make the map from images with a georeference."
-        ) from error
-    return points[0], points[1]
 
 
 def _squares(strip: Bytes, side: int) -> Bytes:

@@ -59,37 +59,28 @@ class _Run(NamedTuple):
     path: Path
     fields: dict[str, Any]
     source: str
-    pixels: int
     scores: dict[str, Any]
     classes: list[dict[str, Any]]
 
     def patches(self) -> tuple[NDArray[np.str_], NDArray[np.integer]]:
         """Read ids and counts of the patches, sorted by id."""
         ids, confusions = score_files.read_patches(self.path.with_name("patches.npz"))
-        if confusions.sum() != self.pixels:
-            raise DataError(
-                f"{self.path} counts {self.pixels} pixels but the patches.npz beside it {confusions.sum()}; expected "
-                "the same evaluation in both: run it again."
-            )
         order = np.argsort(ids)
         return ids[order], confusions[order]
 
 
 def _runs(metrics_files: Iterable[str | Path]) -> list[_Run]:
-    """Read the runs in the order of the tables; custom models and recipes keep the order of the files."""
+    """Read the runs in the order of the tables."""
     runs = [_read(Path(path)) for path in metrics_files]
     ids = [run.fields["id"] for run in runs]
     if twice := sorted({name for name in ids if ids.count(name) > 1}):
         raise DataError(f"scenario {', '.join(twice)} comes twice; expected each once: remove the extra metrics.json.")
     if len(sources := sorted({run.source for run in runs})) > 1:
         raise DataError(f"the data sources are {sources}; expected one a table: collect each in its own table.")
-    models, recipes = (dict.fromkeys(run.fields[axis] for run in runs) for axis in ("model", "recipe"))
-    orders: dict[str, Sequence[str]] = {**AXES, "model": [*dict.fromkeys(AXES["model"]) | models], "recipe": [*recipes]}
-    rank = {(axis, value): place for axis, values in orders.items() for place, value in enumerate(values)}
+    values = {axis: [*(AXES[axis] if axis != "recipe" else ()), *(run.fields[axis] for run in runs)] for axis in GROUP}
 
-    def key(run: _Run) -> tuple[object, ...]:
-        axes = ((rank.get((axis, run.fields[axis]), len(rank)), run.fields[axis]) for axis in GROUP)
-        return *axes, run.fields["seed"]
+    def key(run: _Run) -> list[int]:
+        return [*(values[axis].index(run.fields[axis]) for axis in GROUP), run.fields["seed"]]
 
     return sorted(runs, key=key)
 
@@ -105,7 +96,7 @@ def _read(path: Path) -> _Run:
             | {"support": entry["support"]}
             for entry in content["classes"]
         ]
-        return _Run(path, fields, content["source"], content["pixels"], scores, classes)
+        return _Run(path, fields, content["source"], scores, classes)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path} cannot be read as metrics ({error!r}); expected a metrics.json of the evaluation: run it again."
@@ -125,10 +116,10 @@ def _score_columns(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def collect(metrics_files: Sequence[str | Path], paper_scores: str | Path, *, comparable: bool) -> pd.DataFrame:
-    """Gather ``metrics.json`` files into one table, by :data:`GROUP` and seed; recipes in the order of the files.
+    """Gather ``metrics.json`` files into one table, by :data:`GROUP` and seed.
 
     Args:
-        metrics_files: with the ``patches.npz`` beside each, from which L2 is scored as L1.
+        metrics_files: with the ``patches.npz`` beside each; recipes and custom models keep this order.
         paper_scores: table of the published scores.
         comparable: whether the data *and* the split are the paper's; otherwise the differences stay empty.
 
@@ -150,7 +141,12 @@ def collect(metrics_files: Sequence[str | Path], paper_scores: str | Path, *, co
     table = pd.DataFrame(rows).astype({"epochs": "Int64"})
     last = [*further_scores(table), "epochs"]
     table = table[[*(column for column in table if column not in last), *last]]
-    return _with_paper(table, pd.read_csv(paper_scores))
+    names = {score: paper_column(score) for score in PAPER_SCORES}
+    paper = pd.read_csv(paper_scores)[[*PAPER_KEY, *PAPER_SCORES]].rename(columns=names)
+    table = table.merge(paper, how="left", on=PAPER_KEY)
+    for score, column in names.items():
+        table[difference_column(score)] = (table[score] - table[column]).round(2).where(table["comparable"])
+    return table
 
 
 def further_scores(table: pd.DataFrame) -> list[str]:
@@ -160,10 +156,7 @@ def further_scores(table: pd.DataFrame) -> list[str]:
 
 
 def roll_up(confusions: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Sum counts of L2 ``(..., 14, 14)`` up to counts of L1 ``(..., 7, 7)``.
-
-    In CerraData-4MM about 0.01 % of the pixels of the L2 masks differ from the L1 masks when rolled up.
-    """
+    """Sum counts of L2 ``(..., 14, 14)`` up to counts of L1 ``(..., 7, 7)``."""
     holds = np.eye(len(LEVELS["l1"]), dtype=np.int64)[[*PARENTS]]
     return np.asarray(holds.T @ confusions.astype(np.int64) @ holds)
 
@@ -173,14 +166,6 @@ def _as_l1(run: _Run) -> dict[str, float]:
         return {}
     scores = metrics.compute_scores(roll_up(run.patches()[1].sum(axis=0)))
     return {f"{score}_as_l1": round(100 * getattr(scores, score), 2) for score in PAPER_SCORES}
-
-
-def _with_paper(table: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
-    names = {score: paper_column(score) for score in PAPER_SCORES}
-    table = table.merge(paper[[*PAPER_KEY, *PAPER_SCORES]].rename(columns=names), how="left", on=PAPER_KEY)
-    for score, column in names.items():
-        table[difference_column(score)] = (table[score] - table[column]).round(2).where(table["comparable"])
-    return table
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
@@ -209,12 +194,10 @@ def pairs(metrics_files: Sequence[str | Path]) -> pd.DataFrame:
     """Compare every two scenarios that were scored on the same patches, by macro F1, on paired bootstrap draws.
 
     L1 is compared with L1, L2 with L2, and L2 rolled up (:func:`roll_up`) with L1, marked ``as_l1``. A scenario with
-    several seeds is one entrant, named without its seed: its score, and each draw, is the mean over its seeds. The
-    interval is over patches, not over seeds.
+    several seeds is one entrant, named without its seed: its score, and each draw, is the mean over its seeds.
 
     Columns: first (the better one), second, level, source, difference of macro F1 (first minus second, in points), its
-    95 % interval low and high, p (:func:`bootstrap.compare`), p_holm (adjusted for all pairs of the table) and
-    draws (:func:`cerraseg.evaluation.bootstrap.draws_for`).
+    95 % interval low and high, p (:func:`bootstrap.compare`), p_holm (adjusted for all pairs) and draws.
     """
     runs = _runs(metrics_files)
     rows = [row for entrants in _entrants(runs) for row in _compared(entrants)]

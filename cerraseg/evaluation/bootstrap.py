@@ -1,9 +1,7 @@
 """The bootstrap over patches: how far a score would move on other test patches of the same kind.
 
-Source: B. Efron, "Bootstrap methods: another look at the jackknife", The Annals of Statistics 7 (1979), 1–26. The N
-scored patches are drawn N times with replacement, and each draw is scored by the published rule. As neighbouring
-patches are alike, the intervals are a lower bound of the uncertainty. They do not include the spread between trainings
-(seeds).
+Source: B. Efron, "Bootstrap methods: another look at the jackknife", The Annals of Statistics 7 (1979), 1–26. As
+neighbouring patches are alike, the intervals are a lower bound; the spread between trainings (seeds) is not in them.
 """
 
 import warnings
@@ -20,13 +18,10 @@ Name = TypeVar("Name", bound=Hashable)
 DRAWS = 1_000
 """Draws for an interval."""
 
-MOST_DRAWS = 50_000
 SEED = 666
-SCORES = ("macro_f1", "miou", "accuracy")
-"""Scores that are drawn, as fractions from 0 to 1."""
+_MOST_DRAWS = 50_000
 
-_BLOCK = 2_000_000
-"""Weights (draws × patches) held at once: 16 MB."""
+_BLOCK = 2_000_000  # weights (draws × patches) held at once: 16 MB
 
 
 class Comparison(NamedTuple):
@@ -43,7 +38,7 @@ class Comparison(NamedTuple):
 
 
 def draws(confusions: ArrayLike, count: int = DRAWS) -> dict[str, Vector]:
-    """Compute each of :data:`SCORES` on ``count`` draws, ``(count,)``, from counts ``(N, classes, classes)``.
+    """Compute macro F1, mIoU and accuracy on ``count`` draws, ``(count,)``, from counts ``(N, classes, classes)``.
 
     The draws depend on N and :data:`SEED` only: those of two scenarios on the same patches, in one order, are paired.
     """
@@ -51,25 +46,16 @@ def draws(confusions: ArrayLike, count: int = DRAWS) -> dict[str, Vector]:
 
 
 def paired_draws(several: Iterable[ArrayLike], count: int = DRAWS) -> list[dict[str, Vector]]:
-    """Compute :func:`draws` for several scenarios' counts ``(N, classes, classes)`` with one N in one pass."""
+    """Compute :func:`draws` for several scenarios with one N in one pass."""
     margins = [_margins(np.asarray(confusions)) for confusions in several]
-    stacked = np.concatenate(margins, axis=1)
     ends = np.cumsum([margin.shape[1] for margin in margins])[:-1]
-    drawn = [np.empty((len(SCORES), count)) for _ in margins]
-    start = 0
-    for weights in times_drawn(len(stacked), count):
-        block = slice(start, start := start + len(weights))
-        # Sums of whole numbers below 2**53: exact, whatever the order in which they are added.
-        for values, sums in zip(drawn, np.split(weights @ stacked, ends, axis=1), strict=True):
-            values[:, block] = _scores(sums)
-    return [dict(zip(SCORES, values, strict=True)) for values in drawn]
+    sums = draw_sums(np.concatenate(margins, axis=1), count)
+    return [_scores(part) for part in np.split(sums, ends, axis=1)]
 
 
 def class_draws(confusions: ArrayLike, count: int = DRAWS) -> tuple[Vector, Vector]:
     """Compute F1 and IoU of every class on the draws of :func:`draws`, each ``(count, classes)``, from 0 to 1."""
-    margins = _margins(np.asarray(confusions))
-    sums = np.concatenate([weights @ margins for weights in times_drawn(len(margins), count)])
-    hits, pixels = np.split(sums, 2, axis=1)
+    hits, pixels = np.split(draw_sums(_margins(np.asarray(confusions)), count), 2, axis=1)
     return class_scores(hits, pixels)
 
 
@@ -79,11 +65,17 @@ def _margins(confusions: NDArray[np.integer]) -> Vector:
     return np.concatenate([confusions.diagonal(axis1=1, axis2=2), pixels], axis=1).astype(np.float64)
 
 
-def _scores(sums: Vector) -> tuple[Vector, Vector, Vector]:
-    """Compute :data:`SCORES` from sums of margins ``(draws, 2 × classes)``."""
+def _scores(sums: Vector) -> dict[str, Vector]:
+    """Compute the scores from sums of margins ``(draws, 2 × classes)``."""
     hits, pixels = np.split(sums, 2, axis=1)
     f1, iou = class_scores(hits, pixels)
-    return f1.mean(axis=1), iou.mean(axis=1), ratio(2 * hits.sum(axis=1), pixels.sum(axis=1))
+    accuracy = ratio(2 * hits.sum(axis=1), pixels.sum(axis=1))
+    return {"macro_f1": f1.mean(axis=1), "miou": iou.mean(axis=1), "accuracy": accuracy}
+
+
+def draw_sums(values: Vector, count: int = DRAWS) -> Vector:
+    """Sum values ``(N, ...)`` of N patches or blocks over each draw, ``(count, ...)``: exact for whole numbers."""
+    return np.concatenate([times @ values for times in times_drawn(len(values), count)])
 
 
 def times_drawn(patches: int, count: int = DRAWS) -> Iterator[Vector]:
@@ -135,7 +127,9 @@ def compare_all(
     drawn, score = {}, {}
     for name, entrant in entrants.items():
         drawn[name] = np.mean([next(each)["macro_f1"] for _ in entrant], axis=0)
-        score[name] = float(np.mean([_scores(_margins(seed).sum(axis=0, keepdims=True))[0] for seed in entrant]))
+        score[name] = float(
+            np.mean([_scores(_margins(seed).sum(axis=0, keepdims=True))["macro_f1"] for seed in entrant])
+        )
     return [compare(score[one] - score[other], drawn[one], drawn[other]) for one, other in matches]
 
 
@@ -155,6 +149,6 @@ def holm(p: ArrayLike) -> Vector:
 def draws_for(pairs: int) -> int:
     """Return the draws with which :func:`holm` over ``pairs`` can reach 0.02 (0.05 from 500 to 1,250 pairs).
 
-    From 500 pairs on, :data:`MOST_DRAWS` bounds the work.
+    From 500 pairs on, 50,000 draws bound the work.
     """
-    return min(MOST_DRAWS, max(DRAWS, 100 * pairs))
+    return min(_MOST_DRAWS, max(DRAWS, 100 * pairs))

@@ -25,14 +25,14 @@ def edge_scores(truth: Mask, prediction: Mask) -> dict[str, dict[str, float]]:
         truth: (N, H, W) of 0, 1 and 255 = ignore: such pixels count on neither side.
         prediction: (N, H, W) of 0 and 1.
     """
-    counts = {tolerance: np.zeros(4, np.int64) for tolerance in TOLERANCES}
+    counts = {tolerance: np.zeros(4, int) for tolerance in TOLERANCES}
     for start in range(0, len(truth), _BLOCK):
         labels = np.asarray(truth[start : start + _BLOCK])
         true = labels == 1
         found = (np.asarray(prediction[start : start + _BLOCK]) == 1) & (labels != IGNORE)
         for tolerance, total in counts.items():
-            hits = [(found & _within(true, tolerance)).sum(), (true & _within(found, tolerance)).sum()]
-            total += [hits[0], found.sum(), hits[1], true.sum()]
+            near_true, near_found = _within(true, tolerance), _within(found, tolerance)
+            total += [(found & near_true).sum(), found.sum(), (true & near_found).sum(), true.sum()]
     return {str(tolerance): _ratios(*total.tolist()) for tolerance, total in counts.items()}
 
 

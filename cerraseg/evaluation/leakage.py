@@ -8,15 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cerraseg.core.errors import DataError
 from cerraseg.evaluation import bootstrap
 from cerraseg.evaluation.metrics import DECIMALS, Vector, class_scores, compute_scores
 
-BINS = 5
-"""Largest number of distance bins, beside that of the patches that touch a training patch."""
-
-PATCHES_PER_BIN = 20
-"""Smallest mean number of patches in a bin."""
+_BINS = 5  # of distances at most, beside that of the patches that touch a training patch
+_PATCHES_PER_BIN = 20  # at least, on average
 
 
 def leakage_summary(confusions: NDArray[np.integer], ids: list[str], distances: str | Path) -> dict[str, Any]:
@@ -33,16 +29,8 @@ def leakage_summary(confusions: NDArray[np.integer], ids: list[str], distances: 
         centres; ``by_distance``, one row per bin: ``from`` and ``to`` (smallest and largest gap in m), ``touches``,
         ``patches``, ``accuracy``, ``macro_f1_present`` and its 95 % ``interval`` (0 to 1; None for a single patch).
         Patches without a labelled pixel are in no bin.
-
-    Raises:
-        DataError: if the table lacks a scored patch.
     """
     table = pd.read_csv(distances, dtype={"id": str}, keep_default_na=False).set_index("id")
-    if lacking := [id_ for id_ in ids if id_ not in table.index]:
-        raise DataError(
-            f"{distances} has no row for {len(lacking)} scored patches, such as {lacking[0]}; expected all of them: "
-            "run the rule distances again"
-        )
     table = table.loc[ids]
     gaps, touches = table["metres"].to_numpy(np.float64), table["touches"].to_numpy(bool)
     labelled = confusions.reshape(len(ids), -1).max(axis=1) > 0
@@ -63,7 +51,7 @@ def _bins(gaps: Vector, touches: NDArray[np.bool_], labelled: NDArray[np.bool_])
     apart = np.flatnonzero(~touches & labelled)
     if not apart.size:
         return
-    bins = min(BINS, max(1, len(apart) // PATCHES_PER_BIN))
+    bins = min(_BINS, max(1, len(apart) // _PATCHES_PER_BIN))
     edges = np.unique(np.quantile(gaps[apart], np.linspace(0, 1, bins + 1)[1:], method="higher"))
     number = np.searchsorted(edges, gaps[apart])  # of equal gaps, all are in one bin
     yield from (apart[number == k] for k in np.unique(number))
@@ -86,7 +74,6 @@ def _drawn(confusions: NDArray[np.integer]) -> Vector:
     """Compute macro F1 over the classes present in the truth of each bootstrap draw, (draws,)."""
     hits, truth = confusions.diagonal(axis1=1, axis2=2), confusions.sum(axis=2, dtype=np.int64)
     margins = np.concatenate([hits, truth, truth + confusions.sum(axis=1, dtype=np.int64)], axis=1).astype(np.float64)
-    sums = np.concatenate([weights @ margins for weights in bootstrap.times_drawn(len(margins))])
-    hits_drawn, truth_drawn, pixels = np.split(sums, 3, axis=1)
+    hits_drawn, truth_drawn, pixels = np.split(bootstrap.draw_sums(margins), 3, axis=1)
     f1, present = class_scores(hits_drawn, pixels)[0], truth_drawn > 0
     return np.asarray((f1 * present).sum(axis=1) / present.sum(axis=1))

@@ -1,9 +1,8 @@
 """Scores of a land-cover prediction from pixel counts: any score can be computed again from ``confusion.csv``."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,12 +14,6 @@ Counts = NDArray[np.int64]
 Vector = NDArray[np.float64]
 Numbers = NDArray[np.int64] | NDArray[np.float64]
 Bytes = NDArray[np.uint8]
-
-BLOCK_PIXELS = 1 << 16
-"""Pixels counted at once: the temporary arrays then fit the cache, which makes a plain bincount fast."""
-
-MOST_CLASSES = 15
-"""With the ignored pixels, truth and prediction of a pixel then fit one byte."""
 
 DECIMALS = 6
 PER_CLASS = ("precision", "recall", "f1", "iou", "support", "predicted")
@@ -64,56 +57,33 @@ class Scores:
 
 
 def confusion_matrix(truth: Bytes, prediction: Bytes, classes: int) -> Counts:
-    """Count pixels by true class (rows) and predicted class (columns): int64 ``(classes, classes)``.
-
-    Args:
-        truth: uint8 class ids, e.g. ``(patches, H, W)``; pixels of 255 are not counted. May be memory-mapped, as both
-            are read in blocks along the first axis.
-        prediction: uint8 class ids of the same shape.
-        classes: number of classes of the level.
-
-    Raises:
-        DataError: if shapes or types differ from that, or a value is no class id.
-    """
-    counts = np.zeros(256, dtype=np.int64)
-    for _, codes in _codes(truth, prediction, classes):
-        counts += np.bincount(codes.ravel(), minlength=256)
-    return _square(counts, classes)
+    """Compute the sum of :func:`patch_confusions` over all patches: int64 ``(classes, classes)``."""
+    return np.asarray(patch_confusions(truth, prediction, classes).sum(axis=0, dtype=np.int64))
 
 
 def patch_confusions(truth: Bytes, prediction: Bytes, classes: int) -> NDArray[np.uint16 | np.uint32]:
-    """Compute :func:`confusion_matrix` of every patch: ``(N, classes, classes)`` from masks ``(N, H, W)``.
+    """Count the pixels of every patch by true class (rows) and predicted class (columns).
 
-    Counts are uint16, or uint32 where a patch has more than 65,535 pixels.
-    """
-    pixels = math.prod(truth.shape[1:])
-    counts = np.zeros((len(truth), 256), dtype=np.uint16 if pixels < 1 << 16 else np.uint32)
-    for start, codes in _codes(truth, prediction, classes):
-        for patch, code in enumerate(codes, start):
-            counts[patch] = np.bincount(code, minlength=256)
-    return _square(counts, classes)
+    Args:
+        truth: uint8 class ids ``(N, ...)``; pixels of 255 are not counted. May be memory-mapped.
+        prediction: uint8 class ids of the same shape.
+        classes: number of classes of the level.
 
+    Returns:
+        ``(N, classes, classes)`` of uint16, or uint32 where a patch has more than 65,535 pixels.
 
-def _codes(truth: Bytes, prediction: Bytes, classes: int) -> Iterator[tuple[int, Bytes]]:
-    """Yield blocks of ``16 * (truth + 1) + prediction`` ``(patches, pixels)`` with the index of their first patch.
-
-    Adding 1 wraps the ignored 255 round to 0.
+    Raises:
+        DataError: if the shapes differ, or a value is no class id.
     """
     if truth.shape != prediction.shape:
         raise DataError(
             f"truth has shape {truth.shape} but prediction {prediction.shape}; expected one shape for both: "
             "predict again over the same patches."
         )
-    for name, array in (("truth", truth), ("prediction", prediction)):
-        if array.dtype != np.uint8:
-            raise DataError(f"{name} holds {array.dtype}; expected uint8 class ids: convert the mask when it is read.")
-    if not 1 <= classes <= MOST_CLASSES:
-        raise DataError(f"classes is {classes}; expected 1 to {MOST_CLASSES}: take the number of classes of the level.")
-    pixels = max(1, math.prod(truth.shape[1:]))
-    patches = max(1, BLOCK_PIXELS // pixels)
-    for start in range(0, len(truth), patches):
-        rows = truth[start : start + patches].reshape(-1, pixels) + np.uint8(1)
-        columns = prediction[start : start + patches].reshape(-1, pixels)
+    large = math.prod(truth.shape[1:]) >= 1 << 16
+    counts = np.zeros((len(truth), classes + 1, classes), np.uint32 if large else np.uint16)
+    for patch in range(len(truth)):
+        rows, columns = truth[patch].ravel() + np.uint8(1), prediction[patch].ravel()  # the ignored 255 becomes 0
         if rows.max(initial=0) > classes:
             raise DataError(
                 f"truth holds the value {rows.max() - 1}; expected class ids 0 to {classes - 1}, or {IGNORE} to "
@@ -124,12 +94,9 @@ def _codes(truth: Bytes, prediction: Bytes, classes: int) -> Iterator[tuple[int,
                 f"prediction holds the value {columns.max()}; expected class ids 0 to {classes - 1}: "
                 "check that the model was trained for this level."
             )
-        yield start, np.left_shift(rows, 4, out=rows) | columns
-
-
-def _square(counts: NDArray[Any], classes: int) -> NDArray[Any]:
-    """Arrange counts of codes ``(..., 256)`` as ``(..., classes, classes)``, without the ignored pixels."""
-    return counts.reshape(*counts.shape[:-1], 16, 16)[..., 1 : classes + 1, :classes].copy()
+        codes = np.uint16(classes) * rows + columns
+        counts[patch] = np.bincount(codes, minlength=counts[patch].size).reshape(classes + 1, classes)
+    return counts[:, 1:].copy()
 
 
 def compute_scores(confusion: ArrayLike) -> Scores:

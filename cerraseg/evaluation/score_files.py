@@ -1,18 +1,17 @@
 """The files of a scenario's scores: written by the evaluation, read by tables and figures."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.evaluation import bootstrap
-from cerraseg.evaluation.metrics import DECIMALS, PER_CLASS, Counts, Scores, compute_scores
+from cerraseg.evaluation.metrics import DECIMALS, Counts, Scores, compute_scores
 
 RULE = (
     "Counts over all labelled pixels of the test patches. macro_f1, macro_precision, macro_recall and miou are plain "
@@ -44,16 +43,25 @@ def write_scores(
             and ``classes``.
 
     Raises:
-        DataError: if no pixel has a label, or ``info`` is not writable as strict JSON (NaN is not).
+        DataError: if no pixel has a label.
+        ValueError: if ``info`` holds NaN, which JSON has not.
     """
     counts = np.asarray(confusions)
     matrix = counts.sum(axis=0)
-    result = compute_scores(matrix)
-    text = _json(info, result, counts, classes)
-    by_class = [list(row.values()) for row in result.by_class(classes)]
-    _write_csv(folder / "classes.csv", ["id", "abbreviation", "name", *PER_CLASS], by_class)
-    rows = [[place, *row] for place, row in enumerate(matrix.tolist())]
-    _write_csv(folder / "confusion.csv", ["Class", *range(len(matrix))], rows)
+    result, drawn = compute_scores(matrix), bootstrap.draws(counts)
+    facts = {
+        **info,
+        "pixels": int(result.support.sum()),
+        "rule": RULE,
+        "scores": result.summary(),
+        "intervals": {name: np.round(bootstrap.interval(drawn[name]), DECIMALS).tolist() for name in drawn},
+        "classes": result.by_class(classes),
+    }
+    text = json.dumps(facts, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    confusion = pd.DataFrame(matrix).rename_axis("Class").reset_index()
+    for name, table in (("classes", pd.DataFrame(result.by_class(classes))), ("confusion", confusion)):
+        with atomic_write(folder / f"{name}.csv") as part:
+            table.to_csv(part, index=False, lineterminator="\n")
     with atomic_write(folder / "patches.npz") as part:
         np.savez_compressed(part, ids=np.asarray(ids, dtype=np.str_), confusion=counts)
     with atomic_write(folder / "metrics.json") as part:
@@ -68,41 +76,12 @@ def write_headlines(path: Path, result: Scores) -> None:
         part.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
-def _json(info: Mapping[str, object], result: Scores, confusions: Counts, classes: Sequence[LandCover]) -> str:
-    drawn = bootstrap.draws(confusions)
-    added = {
-        "pixels": int(result.support.sum()),
-        "rule": RULE,
-        "scores": result.summary(),
-        "intervals": {name: np.round(bootstrap.interval(drawn[name]), DECIMALS).tolist() for name in drawn},
-        "classes": result.by_class(classes),
-    }
-    try:
-        return json.dumps({**info, **added}, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"info cannot be written as JSON ({error}); expected text, whole and finite numbers: convert arrays and "
-            "leave out what is undefined."
-        ) from error
-
-
 def read_patches(path: str | Path) -> tuple[NDArray[np.str_], NDArray[np.integer]]:
     """Read the ids ``(N,)`` and counts ``(N, classes, classes)`` of a ``patches.npz``."""
-    try:
-        with np.load(path) as file:
-            return file["ids"], file["confusion"]
-    except Exception as error:  # readers of a damaged archive may raise anything
-        raise DataError(
-            f"{path} cannot be read as counts of patches ({error}); expected a patches.npz of the evaluation: "
-            "run it again."
-        ) from error
+    with np.load(path) as file:
+        return file["ids"], file["confusion"]
 
 
 def read_confusion(path: str | Path) -> Counts:
     """Read a ``confusion.csv`` (header ``Class,0,1,...``) as int64 ``(classes, classes)``."""
     return np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.int64, ndmin=2)[:, 1:]
-
-
-def _write_csv(path: Path, header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
-    with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])

@@ -18,7 +18,7 @@ from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import log, progress
-from cerraseg.core.memory import batch_size_hint, explain_out_of_memory, keep_memory
+from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.geo.cog import NO_DATA
 from cerraseg.mapping import scene, tiling
@@ -88,7 +88,6 @@ def map_scene(
         StorageError: if the disk is full.
     """
     torch.set_num_threads(settings.threads)
-    keep_memory()
     segmenter, blueprint, _ = checkpoint.load(model_file)
     device = inference.device()
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)

@@ -14,7 +14,7 @@ from torch import Tensor
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import log, progress
-from cerraseg.core.memory import batch_size_hint, explain_out_of_memory, keep_memory
+from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
 from cerraseg.core.storage import need_room
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.packed import Store, batches
@@ -54,7 +54,6 @@ def predict(
         StorageError: if the disk is too small.
     """
     torch.set_num_threads(threads)
-    keep_memory()
     device = inference.device()
     segmenter, blueprint, _ = checkpoint.load(model_file)
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)

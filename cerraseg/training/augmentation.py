@@ -1,4 +1,4 @@
-"""Augmentation on the device that holds the batch, without waiting for it."""
+"""Augmentation on the device that holds the batch."""
 
 from functools import lru_cache
 
@@ -9,10 +9,7 @@ from torch import Tensor
 def augment(images: Tensor, masks: Tensor, held: slice = slice(None)) -> tuple[Tensor, Tensor]:
     """Turn each patch by one of the eight symmetries of the square (D4), drawn from torch's generator of the CPU.
 
-    Args:
-        images: (B, C, S, S), or those of ``held``.
-        masks: (B, layers, S, S).
-        held: which of the masks have an image.
+    Masks are (B, layers, S, S), images (C, S, S) each those of ``held``.
     """
     drawn = torch.randint(8, (len(masks),), pin_memory=masks.is_cuda).to(masks.device, non_blocking=True)
     places = _places(masks.shape[-1], masks.device)[drawn]

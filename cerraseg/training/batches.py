@@ -1,16 +1,12 @@
-"""Batches of the packed store for training: read ahead by threads, or held whole in a GPU's memory.
-
-Both give the same batches, on the device: images (B, bands, 128, 128) as ``prepare`` makes them of the raw float32
-pixels, masks (B, layers, 128, 128) uint8.
-"""
+"""Batches of the packed store for training: read ahead by threads, or held whole in a GPU's memory."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from queue import SimpleQueue
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,13 +25,6 @@ Rows = NDArray[np.int64]
 _MOST_RESIDENT = 0.6  # of a GPU's free memory; the rest is for parameters, activations and gradients
 
 
-class Order(Protocol):
-    """Positions in a part of the split, one array per batch, in ascending order."""
-
-    def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Rows]: ...
-
-
 class EpochBatches:
     """Shuffled batches whose members depend on seed and epoch alone, so that a resumed training sees the same ones.
 
@@ -43,8 +32,7 @@ class EpochBatches:
         positions: how many to draw from.
         batch_size: positions per batch; the last batch of an epoch may have fewer.
         seed: of the shuffling.
-        shares: (positions,), the probability of each at a draw: an epoch is as many draws with replacement; without it
-            each position comes once.
+        shares: (positions,), the probability of each at a draw with replacement; without it each comes once.
         smallest: a last batch with fewer is left out.
 
     Attributes:
@@ -90,11 +78,6 @@ class PackedPatches:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def nbytes(self, dtype: torch.dtype) -> int:
-        """Return the bytes of all patches with images of ``dtype`` and masks of uint8."""
-        depth: int = self.images.shape[1]
-        return len(self) * SIZE * SIZE * (depth * dtype.itemsize + len(self.masks))
-
     def allocate(
         self, patches: int, dtype: torch.dtype, device: torch.device | None = None, pinned: bool = False
     ) -> Batch:
@@ -119,8 +102,11 @@ class PackedPatches:
 
 
 @dataclass
-class Batches:
-    """Batches of a part of the split.
+class Streamed:
+    """Batches of a part of the split that threads read from the store, some ahead of the one in use.
+
+    Each is images (B, bands, 128, 128) and masks (B, layers, 128, 128) uint8, on the device. On a CPU, a batch's memory
+    becomes a later one's: it holds until the next batch is asked for.
 
     Attributes:
         patches: part of the split.
@@ -132,24 +118,14 @@ class Batches:
     """
 
     patches: PackedPatches
-    order: Order
+    order: Iterable[Rows]
     device: torch.device
     prepare: Callable[[Tensor], Tensor]
     readers: int = 1
     held: Callable[[int], slice] = slice
 
     def __len__(self) -> int:
-        return len(self.order)
-
-    def __iter__(self) -> Iterator[Batch]:
-        raise NotImplementedError
-
-
-class Streamed(Batches):
-    """Batches that threads read from the store, some ahead of the one in use.
-
-    On a CPU, a batch's memory becomes a later one's: it holds until the next batch is asked for.
-    """
+        return len(list(self.order))
 
     def __iter__(self) -> Iterator[Batch]:
         todo = list(self.order)
@@ -188,8 +164,8 @@ def _copied(batch: Batch, stream: torch.cuda.Stream) -> Batch:
 
 
 @dataclass
-class Resident(Batches):
-    """Batches indexed in the device's memory, which holds all patches of a part, prepared, as ``dtype``."""
+class Resident(Streamed):
+    """The same batches, indexed in the device's memory, which holds all patches of the part, prepared, as ``dtype``."""
 
     dtype: torch.dtype = torch.float32
 
@@ -210,7 +186,7 @@ class Resident(Batches):
 
 
 def loaders(
-    parts: Sequence[tuple[PackedPatches, Order]],
+    parts: Sequence[tuple[PackedPatches, Iterable[Rows]]],
     loading: Loading,
     device: torch.device,
     prepare: Callable[[Tensor], Tensor],
@@ -218,36 +194,30 @@ def loaders(
     dtype: torch.dtype,
     readers: int,
     held: Callable[[int], slice],
-) -> list[Batches]:
-    """Return the batches of each part; see :class:`Batches`.
+) -> list[Streamed]:
+    """Return the batches of each part.
 
     Args:
         parts: patches and order of each.
-        loading: ``resident`` in the memory of the GPU, ``streamed``, or ``auto``: resident if all take at most 60 % of
-            its free memory. On a CPU batches are streamed.
-        device: where batches go.
-        prepare: from raw images to the model's input, on the device.
+        loading: ``resident`` in the memory of a GPU, ``streamed``, or ``auto``: resident if all take at most 60 % of
+            its free memory.
+        device: see :class:`Streamed`, as for ``prepare``, ``readers`` and ``held``.
         dtype: of resident images.
-        readers: threads that read from the store.
-        held: which images of a batch are loaded.
 
     Raises:
-        ConfigError: if they must be resident and a GPU has too little memory.
+        ConfigError: if they must be resident and there is no GPU with room for them.
     """
-    if _resident(loading, sum(patches.nbytes(dtype) for patches, _ in parts), device):
-        return [Resident(*part, device, prepare, readers, held, dtype) for part in parts]
-    return [Streamed(*part, device, prepare, readers, held) for part in parts]
-
-
-def _resident(loading: Loading, need: int, device: torch.device) -> bool:
-    if device.type != "cuda" or loading == "streamed":
-        return False
-    free = torch.cuda.mem_get_info(device)[0]
-    fits, sizes = need <= _MOST_RESIDENT * free, f"take {need / 1e9:.1f} GB of the {free / 1e9:.1f} GB free on the GPU"
+    sizes = (patches.allocate(len(patches), dtype, torch.device("meta")) for patches, _ in parts)
+    need = sum(images.nbytes + masks.nbytes for images, masks in sizes)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    fits = need <= _MOST_RESIDENT * free
+    told = f"the patches take {need / 1e9:.1f} GB of the {free / 1e9:.1f} GB free on a GPU"
     if loading == "resident" and not fits:
         raise ConfigError(
-            f"training.loading is resident, but the patches {sizes}; expected at most {_MOST_RESIDENT:.0%} of them: "
+            f"training.loading is resident, but {told}; expected at most {_MOST_RESIDENT:.0%} of them: "
             "say auto or streamed, or take a larger GPU"
         )
-    log.info("the patches %s: %s", sizes, "held there" if fits else "streamed")
-    return fits
+    if not fits or loading == "streamed":
+        return [Streamed(*part, device, prepare, readers, held) for part in parts]
+    log.info("%s: held there", told)
+    return [Resident(*part, device, prepare, readers, held, dtype) for part in parts]

@@ -1,8 +1,7 @@
-"""Several processes for one training, one device each: Lightning's DDP averages their gradients.
+"""Several processes for one training, one device and a share of every batch each; Lightning averages their gradients.
 
-Each process computes its share of every batch. The losses are functions of sums over all processes
-(:func:`sum_over_processes`), so every process has the loss of the whole batch, and the mean of the processes' gradients
-is the gradient of the whole batch, however class weights and ignored pixels are spread over them.
+The losses are functions of sums over all processes (:func:`sum_over_processes`), so that the mean of the gradients is
+that of the whole batch, however class weights and ignored pixels are spread.
 """
 
 import json
@@ -45,10 +44,10 @@ class DeviceError(CerraSegError):
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of each batch one of ``count`` processes computes; the default is the only process."""
+    """Which part of each batch one of ``count`` processes computes."""
 
-    rank: int = 0
-    count: int = 1
+    rank: int
+    count: int
 
     def held(self, patches: int) -> slice:
         """Which patches of a batch this process computes; where none is left for it the first, without a label."""
@@ -64,6 +63,9 @@ class Share:
         return slice(patches * self.rank // self.count, patches * (self.rank + 1) // self.count)
 
 
+ONLY_PROCESS = Share(0, 1)
+
+
 class _Sum(torch.autograd.Function):
     """The sum over all processes; its gradient is the sum of theirs."""
 
@@ -75,9 +77,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        distributed.all_reduce(total)
-        return total
+        return _Sum.apply(gradient)  # type: ignore[no-any-return]
 
 
 def sum_over_processes(*values: Tensor) -> tuple[Tensor, ...]:
@@ -90,17 +90,12 @@ def sum_over_processes(*values: Tensor) -> tuple[Tensor, ...]:
 
 
 def allocated_gpus(gpus: int) -> int:
-    """Return how many devices a job that asked for ``gpus`` GPUs may use; without any it is one, GPU or CPU.
-
-    Raises:
-        ConfigError: if it asked for several and sees fewer.
-    """
+    """Return how many devices a job that asked for ``gpus`` GPUs may use; refuse one that asked for several in vain."""
     visible = torch.cuda.device_count()
     if gpus > max(1, visible):
         raise ConfigError(
-            f"the resource gpu of train is {gpus}, but this job sees {visible} GPUs; expected as many: ask for "
-            f"gpu={max(1, visible)} (--set-resources train:gpu={max(1, visible)}, or the profile), or see to it that "
-            "the job is given them and that CUDA_VISIBLE_DEVICES and torch's build let it use them"
+            f"the resource gpu of train is {gpus}, but this job sees {visible} GPUs; expected as many: "
+            f"--set-resources train:gpu={max(1, visible)}, or a job and a CUDA_VISIBLE_DEVICES that give it more"
         )
     if gpus and not visible:
         log.warning("the resource gpu of train is 1, but this job sees no GPU; training on the CPU")
@@ -108,16 +103,12 @@ def allocated_gpus(gpus: int) -> int:
 
 
 def allocated_nodes(nodes: int) -> int:
-    """Return how many nodes a step may use that asked for ``nodes``.
-
-    Raises:
-        ConfigError: if its SLURM job has fewer, or there is none.
-    """
+    """Return how many nodes a step may use that asked for ``nodes``; refuse one whose SLURM job has fewer."""
     held = int(os.environ.get("SLURM_JOB_NUM_NODES", 1)) if shutil.which("srun") else 1
     if nodes > held:
         raise ConfigError(
             f"the resource nodes of train is {nodes}, but this step runs on {held}; expected a SLURM job of as many: "
-            f"--workflow-profile profiles/slurm, or ask for nodes={held} (--set-resources train:nodes={held})"
+            f"--workflow-profile profiles/slurm, or --set-resources train:nodes={held}"
         )
     return nodes
 
@@ -127,7 +118,7 @@ def launch(work: Callable[..., None], nodes: int, devices: int, folder: Path, *a
 
     Args:
         work: a function of a module; it and ``args`` are pickled.
-        nodes: of the SLURM job that this process is the step of.
+        nodes: of this SLURM job.
         devices: processes on each node.
         folder: where processes leave their errors, seen by all nodes.
         args: what ``work`` gets beside its :class:`Share`.
@@ -153,7 +144,7 @@ def launch(work: Callable[..., None], nodes: int, devices: int, folder: Path, *a
 
 
 def _run_on_node(devices: int, job: tuple[Any, ...]) -> None:
-    """Run the processes of one node by torch's launcher, which replaces the handlers of signals."""
+    """Run the processes by torch's launcher, which replaces the handlers of signals."""
     how = LaunchConfig(
         1, 1, devices, run_id="cerraseg", rdzv_backend="c10d", rdzv_endpoint="localhost:0", local_addr="127.0.0.1",
         max_restarts=0, shutdown_timeout=5, signals_to_handle="SIGTERM,SIGINT",
@@ -165,13 +156,8 @@ def _run_on_node(devices: int, job: tuple[Any, ...]) -> None:
         raise StopSignal(received.sigval.name) from None
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        process = f"the process of device {rank + 1} of {devices}"
-        if failure.exitcode < 0:
-            text = f"{process} was ended by {failure.signal_name()}, and the others with it; {_CONTINUES}"
-        else:
-            said = failure.message
-            text = f"{process} failed:\n{said if isinstance(said, str) else said['extraInfo']['py_callstack']}"
-        raise DeviceError(text) from None
+        end = f"was ended by {failure.signal_name()}; {_CONTINUES}" if failure.exitcode < 0 else f"failed: {error}"
+        raise DeviceError(f"the process of device {rank + 1} of {devices} {end}") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -190,7 +176,7 @@ def _run_on_nodes(nodes: int, devices: int, job: tuple[Any, ...]) -> None:
     assert process.stdin and process.stdout
     complaints: list[str] = []
     try:
-        with suppress(BrokenPipeError):  # srun says why
+        with suppress(BrokenPipeError):  # srun has the reason
             process.stdin.write(pickle.dumps(job))
             process.stdin.close()
         for line in process.stdout:
@@ -205,7 +191,7 @@ def _run_on_nodes(nodes: int, devices: int, job: tuple[Any, ...]) -> None:
             process.kill()
     if code:
         why = "; ".join(complaints[:3]) or f"srun ended with exit code {code}"
-        raise DeviceError(f"a process of the {nodes} nodes was ended ({why}), and the others with it; {_CONTINUES}")
+        raise DeviceError(f"a process of the {nodes} nodes was ended ({why}); {_CONTINUES}")
 
 
 def _process(work: Callable[..., None], failures: Path, handlers: Handlers, args: tuple[Any, ...]) -> None:

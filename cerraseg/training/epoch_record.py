@@ -37,11 +37,6 @@ class EpochRecord(L.Callback):
             raise DataError("this node still sees the state of an earlier epoch; start the training again")
         if self.history and self.best_epoch == len(self.history):
             self._save_best(trainer)  # a kill may have come between the two files of that epoch
-        elif self.history and trainer.is_global_zero and not (self.resume / "best.pt").exists():
-            raise DataError(
-                f"{self.resume} has no best.pt, which holds epoch {self.best_epoch}, the best; expected it beside "
-                f"last.ckpt: put a copy back, or remove the folder {self.resume} to train from the start"
-            )
         trainer.should_stop = self.finished
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -78,16 +73,11 @@ class EpochRecord(L.Callback):
 
     @property
     def best_epoch(self) -> int:
-        """The epoch (from 1) with the best value of the recipe's ``select_on``, the earliest of equals; one whose
-        validation loss is not finite only where there is no other."""
+        """The first epoch (from 1) with the best ``select_on``; where possible one with a finite validation loss."""
         key = self.plan.recipe.select_on
-        sign = -1 if key.endswith("loss") else 1
-
-        def merit(row: Mapping[str, float]) -> tuple[bool, float, float]:
-            usable = bool(np.isfinite([row["val_loss"], row[key]]).all())
-            return usable, sign * row[key] if usable else 0, -row["epoch"]
-
-        return int(max(self.history, key=merit)["epoch"])
+        usable = [row for row in self.history if np.isfinite([row["val_loss"], row[key]]).all()] or self.history
+        best = (min if key.endswith("loss") else max)(usable, key=lambda row: row[key])
+        return int(best["epoch"])
 
     @property
     def finished(self) -> bool:

@@ -1,7 +1,6 @@
 """Losses on logits. Pixels with mask value 255 reach none of them; a batch without a labelled pixel gives 0.
 
-Each is a function of sums over pixels. Where several processes share a batch, these are summed over all of them, so
-that each process has the loss of the whole batch. Nothing here waits for the device.
+Each is a function of sums over pixels, which are summed over all processes. Nothing here waits for the device.
 """
 
 import torch
@@ -12,6 +11,8 @@ from cerraseg.config.recipes import Recipe
 from cerraseg.core.taxonomy import CHILDREN, IGNORE
 from cerraseg.training.distributed import sum_over_processes
 from cerraseg.training.weightings import UNWEIGHTED, Balance
+
+_SMOOTH = 1e-5  # of Dice, as published
 
 
 def cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = None) -> Tensor:
@@ -34,12 +35,8 @@ def cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = 
 def focal(logits: Tensor, masks: Tensor, gamma: float) -> Tensor:
     """Return the mean over the labelled pixels of (1 − p)^gamma · cross-entropy, p the probability of the true class.
 
-    T.-Y. Lin et al. 2017, ICCV, "Focal loss for dense object detection", without its class weights; gamma 0 is the
-    cross-entropy.
-
-    Args:
-        logits: (B, classes, H, W).
-        masks: (B, H, W) int64, 255 = ignore.
+    T.-Y. Lin et al. 2017, ICCV, "Focal loss for dense object detection", without its class weights. Arguments as in
+    :func:`cross_entropy`.
     """
     each = F.cross_entropy(logits, masks, ignore_index=IGNORE, reduction="none")  # 0 where ignored
     total = ((-torch.expm1(-each)) ** gamma * each).sum()
@@ -48,25 +45,15 @@ def focal(logits: Tensor, masks: Tensor, gamma: float) -> Tensor:
 
 
 def roll_up(logits: Tensor) -> Tensor:
-    """Return log-probabilities of the L1 classes (B, 7, H, W), each the sum over the L2 classes that it holds.
-
-    Args:
-        logits: of L2, (B, 14, H, W).
-    """
+    """Return log-probabilities of L1 (B, 7, H, W), each a sum over its L2 classes, from logits of L2 (B, 14, H, W)."""
     parts = logits.float().log_softmax(1).unbind(1)  # an index would have to be copied to the device, and waited for
     return torch.stack([torch.stack([parts[k] for k in children]).logsumexp(0) for children in CHILDREN], 1)
-
-
-_SMOOTH = 1e-5  # as published
 
 
 def dice(logits: Tensor, masks: Tensor, absent: bool = False) -> Tensor:
     """Return 1 − mean soft Dice over classes (Milletari et al. 2016, 3DV; squared sizes).
 
-    Args:
-        logits: (B, classes, H, W).
-        masks: (B, H, W) int64, 255 = ignore.
-        absent: also count the classes that the batch's masks lack, as the published loss does: each adds about 1.
+    With ``absent`` the classes that the batch's masks lack count, too, as in the published loss: each adds about 1.
     """
     labelled = masks != IGNORE
     probabilities = logits.float().softmax(1) * labelled[:, None]
@@ -81,10 +68,9 @@ def dice(logits: Tensor, masks: Tensor, absent: bool = False) -> Tensor:
 
 
 class TaskLoss(nn.Module):
-    """The loss of one task: cross-entropy and Dice added as the recipe says, the former balanced between classes.
+    """The loss of one task: cross-entropy, or focal loss, and Dice added as the recipe says.
 
-    An adjustment is added to the logits before all else of the cross-entropy, a softmax of the recipe's included; the
-    focal loss takes the place of the cross-entropy. Dice sees the plain logits and weighs no class.
+    The former alone is balanced between classes; an adjustment is added to its logits before a softmax of the recipe's.
     """
 
     class_weights: Tensor | None
@@ -120,9 +106,8 @@ class TaskLoss(nn.Module):
 class SemanticLoss(nn.Module):
     """The loss of the classes: of the model's level and, for a hierarchical recipe, ``hierarchy`` times that of L1.
 
-    The latter compares the L2 probabilities added up by L1 class (:func:`roll_up`) with the masks of L1, by the same
-    losses, class weights being those of L1. Adjusted logits are added up as they are: their probabilities are those of
-    the training split at either level, so that both losses want the same logits.
+    The latter compares the rolled-up probabilities with the masks of L1, by the same losses, class weights being those
+    of L1. Adjusted logits are added up as they are, so that both losses want the same logits.
     """
 
     def __init__(self, recipe: Recipe, balance: Balance = UNWEIGHTED, of_l1: Balance = UNWEIGHTED) -> None:

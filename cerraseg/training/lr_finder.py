@@ -1,11 +1,7 @@
-"""The learning-rate range test of a scenario by Lightning's tuner.
-
-L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV (2017): the learning rate rises from step to
-step, and the loss shows where it helps most.
-"""
+"""The learning-rate range test of a scenario (L. N. Smith, "Cyclical Learning Rates", WACV 2017), run by Lightning."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,15 +25,7 @@ _LOWEST, _HIGHEST, _STEPS = 1e-6, 1.0, 100
 _SKIPPED = 10  # first steps, at which Lightning's running mean is too low
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """Files of a range test: table (CSV: learning_rate, loss as a running mean) and suggestion (JSON)."""
-
-    table: Path
-    suggestion: Path
-
-
-def find_learning_rate(plan: Plan, store: Store, split: Path, statistics: Path, outputs: Outputs) -> None:
+def find_learning_rate(plan: Plan, store: Store, split: Path, statistics: Path, table: Path, suggestion: Path) -> None:
     """Try 100 learning rates from 1e-6 to 1 on a scenario's own model and batches, and suggest one.
 
     Args:
@@ -45,7 +33,8 @@ def find_learning_rate(plan: Plan, store: Store, split: Path, statistics: Path, 
         store: packed patches.
         split: split table.
         statistics: statistics of the training split.
-        outputs: files to write.
+        table: CSV to write: learning_rate, loss (a running mean).
+        suggestion: JSON to write.
 
     Raises:
         DataError: if the loss never falls.
@@ -64,28 +53,18 @@ def find_learning_rate(plan: Plan, store: Store, split: Path, statistics: Path, 
     assert found
     loss = plan.accumulate * np.array(found.results["loss"])  # Lightning divides it
     tried = pd.DataFrame({"learning_rate": found.results["lr"], "loss": loss})
-    chosen = steepest_rate(tried["learning_rate"].to_numpy(), loss)
+    chosen = _steepest_rate(tried["learning_rate"].to_numpy(), loss)
     own = plan.recipe.learning_rate
     facts = {"scenario": plan.scenario.id, "suggestion": chosen, "recipe": own, "steps": len(tried)}
-    with atomic_write(outputs.table) as temporary:
+    with atomic_write(table) as temporary:
         tried.to_csv(temporary, index=False, float_format="%.6g")
-    with atomic_write(outputs.suggestion) as temporary:
+    with atomic_write(suggestion) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n")
     log.info("learning rate %.1e suggested; recipe %s has %.1e", chosen, plan.scenario.recipe, own)
 
 
-def steepest_rate(rates: NDArray[Any], losses: NDArray[Any]) -> float:
-    """Return the learning rate at which the loss falls most by the logarithm of the rate.
-
-    Lightning's own suggestion goes by the rate itself, which prefers the lowest rates.
-
-    Args:
-        rates: (steps,), rising.
-        losses: (steps,), a running mean of the loss.
-
-    Raises:
-        DataError: if the loss never falls.
-    """
+def _steepest_rate(rates: NDArray[Any], losses: NDArray[Any]) -> float:
+    """Return the rate at which the loss falls most by the rate's logarithm; Lightning goes by the rate itself."""
     kept = np.isfinite(losses) & (np.arange(len(losses)) >= _SKIPPED)
     slopes = np.gradient(losses[kept], np.log(rates[kept])) if kept.sum() > 1 else np.zeros(0)
     if not (slopes < 0).any():

@@ -13,19 +13,19 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from cerraseg.core.signals import raise_pending_signal
 from cerraseg.core.taxonomy import IGNORE, LEVELS, MODALITIES
-from cerraseg.evaluation.metrics import Scores, compute_scores, confusion_matrix
+from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
 from cerraseg.models import inference, pretrained
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
 from cerraseg.training import losses
 from cerraseg.training.augmentation import augment
 from cerraseg.training.batches import EpochBatches
-from cerraseg.training.distributed import Share, sum_over_processes
+from cerraseg.training.distributed import ONLY_PROCESS, Share, sum_over_processes
 from cerraseg.training.plan import Plan
 from cerraseg.training.weightings import UNWEIGHTED, WEIGHTINGS
 
 
 class TrainingModule(L.LightningModule):
-    """The recipe as Lightning hooks. Everything random in a step follows from the seed, the epoch and the step.
+    """The recipe as Lightning hooks; everything random in a step follows from the seed, the epoch and the step.
 
     Args:
         plan: what to train.
@@ -35,10 +35,10 @@ class TrainingModule(L.LightningModule):
     """
 
     def __init__(
-        self, plan: Plan, statistics: Mapping[str, Any], order: EpochBatches, share: Share | None = None
+        self, plan: Plan, statistics: Mapping[str, Any], order: EpochBatches, share: Share = ONLY_PROCESS
     ) -> None:
         super().__init__()
-        self.plan, self.recipe, self.order, self.share = plan, plan.recipe, order, share or Share()
+        self.plan, self.recipe, self.order, self.share = plan, plan.recipe, order, share
         scenario = plan.scenario
         self.blueprint = make_blueprint(scenario, plan.recipe, plan.settings, statistics)
         self.segmenter = Segmenter(self.blueprint).to(memory_format=torch.channels_last)
@@ -121,16 +121,12 @@ class TrainingModule(L.LightningModule):
         return inference.decide(inference.probabilities(logits), hierarchical)[0] if hierarchical else logits.argmax(1)
 
     def on_validation_epoch_end(self) -> None:
-        self.scores = self._scores()
-        self.log("val_macro_f1", self.scores[0].macro_f1)
-
-    def _scores(self) -> list[Scores]:
-        """Validation scores of the classes and, where the model predicts them, of the edges."""
         masks, *tasks = (torch.cat(parts).cpu().numpy() for parts in zip(*self.predicted, strict=True))
         classes = (len(LEVELS[self.plan.scenario.level]), 2)
         counts = [confusion_matrix(masks[:, k], task, classes[k]) for k, task in enumerate(tasks)]
         counts = [sum_over_processes(torch.from_numpy(count).to(self.device))[0].cpu().numpy() for count in counts]
-        return [compute_scores(count) for count in counts]
+        self.scores = [compute_scores(count) for count in counts]  # of the classes and, if predicted, of the edges
+        self.log("val_macro_f1", self.scores[0].macro_f1)
 
     def epoch_row(self) -> dict[str, float]:
         """Return the history's row of the epoch that has just been validated."""

@@ -1,4 +1,4 @@
-"""The plan of a training: what to train, how long, on what."""
+"""The plan of a training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
-from cerraseg.core.memory import batch_size_hint
 from cerraseg.training.batches import Loading
 
 Determinism = Literal["off", "warn", "strict"]
@@ -26,7 +25,7 @@ class Plan:
         threads: on a CPU, torch's threads; with a GPU, all but one read batches ahead.
         devices: GPUs of a node, or processes on its CPU, that share each batch and the threads.
         nodes: of a SLURM job, which share each batch.
-        loading: see :data:`cerraseg.training.batches.Loading`; batches are the same either way.
+        loading: see :func:`cerraseg.training.batches.loaders`; batches are the same either way.
         accumulate: parts of it that are computed one after the other; batch norm and Dice see a part.
         compile: let ``torch.compile`` fuse the model's operations; needs a C++ compiler.
         pretrained: file of encoder parameters to start from, of a configuration's own model.
@@ -61,12 +60,9 @@ def plan_of(told: Mapping[str, Any], pretrained: str | None = None, **further: A
 def fewer_at_once(plan: Plan) -> str:
     """Return what to change where a training has too little memory."""
     size, parts = plan.batch_size, plan.accumulate
-    more = next((n for n in range(parts + 1, size + 1) if size % n == 0), 0)
     resident = ", or training.loading to streamed" if plan.loading == "resident" else ""
-    if not more:
-        return batch_size_hint("training.batch_size", size) + resident
     return (
         f"training.batch_size is {size} and training.accumulate {parts}, so {size // parts} patches are computed at a "
-        f"time; expected as many as fit: set training.accumulate to {more}, which leaves the optimiser its batch, or "
-        f"training.batch_size to {size // 2}{resident}; either begins the training anew"
+        "time; expected as many as fit: set training.accumulate to a larger divisor, which leaves the optimiser its "
+        f"batch, or training.batch_size to fewer{resident}; either begins the training anew"
     )

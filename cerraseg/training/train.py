@@ -2,12 +2,10 @@
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +13,28 @@ import lightning.pytorch as L
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from cerraseg.config.scenario import AXES
 from cerraseg.core.content import content
-from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import edge_layer
 from cerraseg.core.logs import log
-from cerraseg.core.memory import explain_out_of_memory, keep_memory
+from cerraseg.core.memory import explain_out_of_memory
 from cerraseg.core.signals import StepStopped, StopSignal, ignore_signals, stoppable
 from cerraseg.core.storage import need_room
 from cerraseg.data.packed import Header, Store, batches, open_array
-from cerraseg.data.tables import read_split, rows_of
+from cerraseg.data.tables import rows_of
 from cerraseg.models import checkpoint
 from cerraseg.models.inference import device
 from cerraseg.training import distributed
-from cerraseg.training.batches import Batches, EpochBatches, PackedPatches, loaders
-from cerraseg.training.distributed import Share
+from cerraseg.training.batches import EpochBatches, PackedPatches, Streamed, loaders
+from cerraseg.training.distributed import ONLY_PROCESS, Share
 from cerraseg.training.epoch_record import EpochRecord
 from cerraseg.training.module import TrainingModule
 from cerraseg.training.nan_guard import NanGuard
 from cerraseg.training.plan import Plan, fewer_at_once
-from cerraseg.training.trainer import build_trainer, explain_nondeterminism, mixed
+from cerraseg.training.trainer import build_trainer, mixed
 from cerraseg.training.weightings import draw_shares
 
 
@@ -68,14 +65,13 @@ def train(
         statistics: statistics of the training split.
         outputs: files to write, all at the end.
         resume: folder for the state after each epoch; a start with the same plan and data goes on from there, a
-            different one starts anew. It is removed when the training has finished. If a training in another process
-            still holds it, this one waits for its end.
+            different one starts anew. It is removed when the training has finished. While a training in another
+            process holds it, this one waits.
         callbacks: further callbacks of Lightning's trainer, which see ``val_macro_f1``; picklable for several devices.
 
     Raises:
         DataError: if the loss stops being finite, or the file of pretrained parameters is not the encoder's.
-        ConfigError: if the model cannot be built from its settings, the patches do not fit a GPU that is to hold them,
-            or there is no compiler for a plan that needs one.
+        ConfigError: if the model cannot be built from its settings, or the patches cannot be resident as the plan asks.
         DeviceError: if one of several devices' processes ended before its time.
         MemoryShortage: if a batch is too large for the memory.
         StorageError: if the disk is full or cannot be written; the state after the last epoch is kept.
@@ -83,10 +79,7 @@ def train(
     """
     what = described(plan, store, split, statistics)
     try:
-        with stoppable(), _alone(resume, what) as twin_ended:
-            if twin_ended and all(path.exists() for path in astuple(outputs)):
-                log.info("the other training finished this scenario")
-                return
+        with stoppable(), _alone(resume):
             job = (plan, split, statistics, outputs, resume, _resume_state(resume, what), callbacks)
             if (count := plan.nodes * plan.devices) > 1:
                 where = f" of {plan.nodes} nodes" if plan.nodes > 1 else ""
@@ -94,11 +87,11 @@ def train(
                 arrays = [array.filename for array in (store.images, store.masks)]  # type: ignore[union-attr]
                 distributed.launch(_fit_share, plan.nodes, plan.devices, resume, arrays, store.header, job)
             else:
-                _fit(Share(), store, *job)
+                _fit(ONLY_PROCESS, store, *job)
             ignore_signals()
             shutil.rmtree(resume)
     except StopSignal as stop:
-        raise StepStopped(f"stopped by {stop} {_progress(plan, resume, what)}") from None
+        raise StepStopped(f"stopped by {stop}; the next start goes on from the last finished epoch") from None
 
 
 def described(plan: Plan, store: Store, split: Path, statistics: Path) -> str:
@@ -107,30 +100,17 @@ def described(plan: Plan, store: Store, split: Path, statistics: Path) -> str:
     return f"{text}\n{content(plan.pretrained).sha256}" if plan.pretrained else text
 
 
-def _progress(plan: Plan, resume: Path, described: str) -> str:
-    state = resume / "last.ckpt"
-    if not (_is_of(resume, described) and state.exists()):
-        return "before the end of the first epoch; the next start begins anew"
-    done = f"after epoch {_epochs(state)} of {plan.epochs}"
-    return f"{done}; its state is in {resume}, the next start goes on from there"
-
-
 @contextmanager
-def _alone(resume: Path, described: str) -> Iterator[bool]:
-    """Hold the scenario's lock: a training that outlived its killed workflow is waited for, never joined.
-
-    Yields whether there was such a training with the same plan and data.
-    """
+def _alone(resume: Path) -> Iterator[None]:
+    """Hold the scenario's lock: a training that outlived its killed workflow is waited for, never joined."""
     resume.parent.mkdir(parents=True, exist_ok=True)
     with resume.with_name(f"{resume.name}.lock").open("w") as handle:
-        twin = False
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            twin = _is_of(resume, described)
             log.warning("another training of this scenario is running and holds %s; waiting for its end", handle.name)
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield twin
+        yield
 
 
 def _fit_share(share: Share, arrays: list[Path], header: Header, job: tuple[Any, ...]) -> None:
@@ -150,19 +130,18 @@ def _fit(
     state: Path | None,
     callbacks: Sequence[L.Callback],
 ) -> None:
-    with explain_nondeterminism(plan.determinism), explain_out_of_memory(fewer_at_once(plan)):
+    with explain_out_of_memory(fewer_at_once(plan)):
         module, trained, validated = prepare(store, plan, split, statistics, share)
         if share.rank == 0:
-            need_room(resume, _state_bytes(module), "the state of a training")
-        ids = partial(_patch_ids, split, trained.patches.rows)
+            # With Adam's moments and the best parameters.
+            need_room(resume, 4 * sum(p.nbytes for p in module.segmenter.parameters()), "the state of a training")
         record = EpochRecord(plan, module.blueprint, resume)
-        guard = NanGuard(plan, module.order, ids, resume)
+        guard = NanGuard(plan, module.order, split, trained.patches.rows, resume)
         trainer = build_trainer(plan, resume, [guard, record, *callbacks], share)
-        trainer.fit(module, trained, validated, ckpt_path=state)
+        trainer.fit(module, trained, validated, ckpt_path=state, weights_only=True)
     if not record.finished:
         raise DataError(f"training stopped after epoch {len(record.history)}; start it again to go on from there")
-    best = record.history[record.best_epoch - 1]
-    if not np.isfinite(best["val_loss"]):
+    if not np.isfinite(record.history[record.best_epoch - 1]["val_loss"]):
         raise DataError(
             f"the validation loss was finite in none of {len(record.history)} epochs, so no checkpoint is written; "
             "expected numbers: look for extreme pixel values in the validation patches, or lower the learning rate"
@@ -172,21 +151,9 @@ def _fit(
 
 
 def prepare(
-    store: Store, plan: Plan, split: Path, statistics: Path, share: Share | None = None
-) -> tuple[TrainingModule, Batches, Batches]:
-    """Return the module of a plan on its device, with its training and validation batches.
-
-    Args:
-        store: packed patches.
-        plan: what to train.
-        split: split table.
-        statistics: statistics of the training split.
-        share: which patches of each batch this process computes; all by default.
-    """
-    share = share or Share()
-    if plan.compile:
-        _check_compiler()
-    keep_memory()
+    store: Store, plan: Plan, split: Path, statistics: Path, share: Share = ONLY_PROCESS
+) -> tuple[TrainingModule, Streamed, Streamed]:
+    """Return the module of a plan on its device, with its training and validation batches; arguments as in `train`."""
     torch.set_num_threads(max(1, plan.threads // plan.devices))
     L.seed_everything(plan.scenario.seed, verbose=False)
     level = plan.scenario.level
@@ -213,60 +180,26 @@ def prepare(
     return module, trained, validated
 
 
-def _state_bytes(module: TrainingModule) -> int:
-    """What parameters, the optimiser's two moments and the best parameters take at least."""
-    return 4 * sum(parameter.nbytes for parameter in module.segmenter.parameters())
-
-
-def _patch_ids(split: Path, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.str_]:
-    """The ids of the patches at positions of a part of the split that has these rows."""
-    return read_split(split)["id"].to_numpy(np.str_)[rows[positions]]
-
-
-def _epochs(state: Path) -> int:
-    """How many epochs the training has behind it that left this state."""
-    return len(torch.load(state, weights_only=True, mmap=True)["history"])
-
-
-def _check_compiler() -> None:
-    wanted = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
-    if not any(map(shutil.which, wanted)):
-        raise ConfigError(
-            f"training.compile is true, but there is no C++ compiler ({' or '.join(wanted)}); expected one on the "
-            "PATH: install it, name it in CXX, or set training.compile to false"
-        )
-
-
 def _resume_state(resume: Path, described: str) -> Path | None:
     """The state to go on from, if it belongs to this very plan and data; else clear the folder."""
     note, state = resume / "plan.txt", resume / "last.ckpt"
-    if _is_of(resume, described):
-        if state.exists():
-            _ensure_undamaged(resume)
-            log.info("going on from the state in %s", resume)
-            return state
-        return None
+    if note.exists() and note.read_text(encoding="utf-8") == described:
+        if not state.exists():
+            return None
+        for file in (state, resume / "best.pt"):
+            if file.exists() and (fault := checkpoint.integrity_error(file)):
+                raise DataError(
+                    f"{file}, which the training would go on from, is damaged: {fault}; expected the file as it was "
+                    f"written: put a copy of it back, or remove the folder {resume} to train from the start"
+                )
+        log.info("going on from the state in %s", resume)
+        return state
     if resume.exists():
         log.info("the state in %s is of another plan or other data; starting anew", resume)
         shutil.rmtree(resume)
     with atomic_write(note) as temporary:
         temporary.write_text(described, encoding="utf-8")
     return None
-
-
-def _ensure_undamaged(resume: Path) -> None:
-    for file in (resume / "last.ckpt", resume / "best.pt"):
-        fault = checkpoint.integrity_error(file) if file.exists() else ""
-        if fault:
-            raise DataError(
-                f"{file}, which the training would go on from, is damaged: {fault}; expected the file as it was "
-                f"written: put a copy of it back, or remove the folder {resume} to train from the start"
-            )
-
-
-def _is_of(resume: Path, described: str) -> bool:
-    note = resume / "plan.txt"
-    return note.exists() and note.read_text(encoding="utf-8") == described
 
 
 def _write(outputs: Outputs, record: EpochRecord) -> None:

@@ -1,14 +1,11 @@
 """Lightning's trainer as every training here uses it: DDP over several devices, atomic files, deterministic forms."""
 
 import logging
-import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as L
@@ -23,11 +20,10 @@ from lightning.pytorch.plugins.environments import (  # type: ignore[attr-define
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
-from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.logs import ProgressLog
 from cerraseg.models.checkpoint import atomic_save
 from cerraseg.models.inference import device
-from cerraseg.training.distributed import Share
+from cerraseg.training.distributed import ONLY_PROCESS, Share
 from cerraseg.training.plan import Determinism, Plan
 
 _PATIENCE = timedelta(minutes=10)  # for a process that hangs; one that ended is noticed at once
@@ -46,19 +42,10 @@ def mixed(plan: Plan) -> bool:
 
 
 class _AtomicCheckpoints(TorchCheckpointIO):
-    """Write each file under its name when it is whole, and unpickle nothing but tensors and plain values."""
+    """Write each file under its name when it is whole."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         atomic_save(path, checkpoint)
-
-    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        try:
-            return dict(torch.load(path, map_location="cpu", weights_only=True))
-        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-            raise DataError(
-                f"{path}: not the state of a training that CerraSeg wrote ({type(error).__name__}); remove the folder "
-                f"{Path(path).parent} to train from the start"
-            ) from None
 
 
 class _EpochProgress(L.Callback):
@@ -70,22 +57,12 @@ class _EpochProgress(L.Callback):
     def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, index: int) -> None:
         self.progress_log.update(index)
 
-    def on_validation_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        what = f"validation of epoch {trainer.current_epoch + 1}, batch"
-        self.progress_log = ProgressLog(what, int(trainer.num_val_batches[0]))
-
-    def on_validation_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, index: int, *_: Any) -> None:
-        self.progress_log.update(index)
-
 
 def averaging(decay: float) -> L.Callback:
     """Return Lightning's exponential moving average of parameters and buffers, which is validated and kept.
 
-    Averaging over the steps is Polyak & Juditsky's (1992, SIAM J. Control Optim. 30), the exponential mean as teacher
-    Tarvainen & Valpola's (2017, NeurIPS).
-
-    Args:
-        decay: 0 to 1, what stays of the mean; after n steps at most (1 + n) / (10 + n), which forgets the start.
+    A. Tarvainen & H. Valpola 2017, NeurIPS. ``decay``, from 0 to 1, stays of the mean at each step; after n steps at
+    most (1 + n) / (10 + n), which forgets the start.
     """
 
     def average(mean: Tensor, present: Tensor, steps: Tensor) -> Tensor:
@@ -97,10 +74,9 @@ def averaging(decay: float) -> L.Callback:
 
 
 def build_trainer(
-    plan: Plan, folder: Path, callbacks: Sequence[L.Callback] = (), share: Share | None = None
+    plan: Plan, folder: Path, callbacks: Sequence[L.Callback] = (), share: Share = ONLY_PROCESS
 ) -> L.Trainer:
     """Return a trainer for this process, which writes to ``folder`` and calls ``callbacks`` after its own."""
-    share = share or Share()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     harmless = ("does not have many workers", "LeafSpec", "`srun` command", "hooks will not be called on every batch",
                 "sync_dist=True", "no `val_dataloader`")  # fmt: skip
@@ -142,18 +118,3 @@ def _devices(plan: Plan, share: Share) -> dict[str, Any]:
         "use_distributed_sampler": False,
         "plugins": [environment, _AtomicCheckpoints()],
     }
-
-
-@contextmanager
-def explain_nondeterminism(level: Determinism) -> Iterator[None]:
-    """Raise :class:`ConfigError` with the remedy for an operation that ``strict`` refuses, instead of torch's error."""
-    try:
-        yield
-    except RuntimeError as error:
-        found = re.match(r"(\S+) does not have a deterministic implementation", str(error))
-        if level != "strict" or not found:
-            raise
-        raise ConfigError(
-            f"training.determinism is strict, but {found[1]} has no deterministic form on this device; expected one "
-            "for every operation: set training.determinism to warn, which takes the form there is, or change the model"
-        ) from None

@@ -60,10 +60,8 @@ def windows(folder: Path):
     import torch
     from rasterio.vrt import WarpedVRT
 
-    from cerraseg.core.memory import keep_memory
     from cerraseg.models import checkpoint
 
-    keep_memory()
     torch.set_num_threads(2)
     model = checkpoint.load(folder / "model.pt")[0].to(memory_format=torch.channels_last)
     shape = np.sin(np.pi * (np.arange(128) + 0.5) / 128) ** 2

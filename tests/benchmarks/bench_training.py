@@ -26,7 +26,6 @@ from torch.nn import functional as F
 
 from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import parse
-from cerraseg.core.memory import keep_memory
 from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.models.factory import build
 from cerraseg.training.batches import EpochBatches, PackedPatches, loaders
@@ -61,7 +60,6 @@ def assemble(job: Job, folder: Path):
     """The trainer, the module and the batches, as ``training.train`` puts them together."""
     scenario = parse(f"{job.model}-concat-nw-l1-tuned-1")
     plan = Plan(scenario, RECIPES["tuned"][job.model], job.settings, 1, job.batch, threads=job.threads, loading="auto")
-    keep_memory()
     torch.set_num_threads(job.threads)
     store = open_packed(folder)
     rows = np.resize(np.arange(store.header.patches), job.steps * job.batch)

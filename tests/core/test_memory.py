@@ -1,7 +1,5 @@
 """Where memory runs out, the error names the setting to lower and its value."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +15,6 @@ from cerraseg.mapping import predict
 from cerraseg.mapping.map_scene import Settings, map_scene
 from cerraseg.models.checkpoint import Segmenter
 from cerraseg.training import lr_finder, module
-from cerraseg.training.plan import fewer_at_once
 
 NAME = "unet-sar-nw-l1-tuned-1"
 
@@ -56,18 +53,6 @@ def test_training_names_batch_and_parts_and_goes_on_when_there_is_memory(packed,
     assert len(pd.read_csv(run(packed, tmp_path, plan(NAME)).history)) == 3
 
 
-@pytest.mark.parametrize(
-    ("size", "parts", "loading", "remedy"),
-    [
-        (12, 4, "auto", "so 3 patches .* set training.accumulate to 6, which .* or training.batch_size to 6; either"),
-        (4, 4, "auto", "training.batch_size is 4; expected as many patches at a time as fit: set it to 2, then"),
-        (8, 1, "resident", "set training.accumulate to 2, .* to 4, or training.loading to streamed; either begins"),
-    ],
-)
-def test_remedy_of_a_training_is_one_that_the_configuration_takes(size, parts, loading, remedy):
-    assert re.search(remedy, fewer_at_once(plan(NAME, batch_size=size, accumulate=parts, loading=loading)))
-
-
 def test_prediction_map_and_range_test_name_their_settings(packed, tmp_path, monkeypatch):
     model, files = write_model(tmp_path / "model.pt"), write_scene(tmp_path / "scene", 150, 150)
     monkeypatch.setattr(Segmenter, "logits", lambda *_: cuda())
@@ -77,7 +62,7 @@ def test_prediction_map_and_range_test_name_their_settings(packed, tmp_path, mon
     settings = Settings(batch_size=5)
     with pytest.raises(MemoryShortage, match=r"predict.batch_size, which counts a scene's tiles too, is 5; .* it to 2"):
         map_scene(model, files, TRAINED, tmp_path / "map", tmp_path / "unfinished", settings, {})
-    suggested = lr_finder.Outputs(tmp_path / "lr.csv", tmp_path / "lr.json")
+    suggested = tmp_path / "lr.csv", tmp_path / "lr.json"
     with pytest.raises(MemoryShortage, match=r"training.batch_size is 4 and"):
-        lr_finder.find_learning_rate(plan(NAME), store, packed / "split.csv", packed / "statistics.json", suggested)
-    assert not any(path.exists() for path in (*outputs, tmp_path / "map", suggested.table))
+        lr_finder.find_learning_rate(plan(NAME), store, packed / "split.csv", packed / "statistics.json", *suggested)
+    assert not any(path.exists() for path in (*outputs, tmp_path / "map", *suggested))

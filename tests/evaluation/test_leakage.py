@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cerraseg.core.errors import DataError
 from cerraseg.evaluation import bootstrap, leakage, metrics
 
 
@@ -62,9 +61,3 @@ def test_few_patches_and_patches_without_labels(tmp_path):
     found = leakage.leakage_summary(counts, *tabled(tmp_path, np.array([0.0, 0.0, 700.0])))
     assert found["touching"] == pytest.approx(2 / 3, abs=1e-6)
     assert [(row["patches"], row["interval"]) for row in found["by_distance"]] == [(1, None), (1, None)]
-
-
-def test_a_table_of_another_split_is_refused(tmp_path):
-    ids, distances = tabled(tmp_path, np.zeros(3))
-    with pytest.raises(DataError, match="no row for 1 scored patches, such as x; expected all"):
-        leakage.leakage_summary(confused(np.zeros(3, int)), [*ids[:2], "x"], distances)

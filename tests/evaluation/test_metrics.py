@@ -1,17 +1,11 @@
-"""Scores against hand-made counts and against the published confusion matrices."""
-
-import csv
-from pathlib import Path
+"""Counts against a plain loop, scores against hand-made counts; `test_benchmark.py` has the published ones."""
 
 import numpy as np
 import pytest
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.taxonomy import LEVELS
-from cerraseg.evaluation import metrics, score_files
+from cerraseg.evaluation import metrics
 
-REFERENCE = Path(__file__).parents[2] / "reference"
-PUBLISHED = sorted((REFERENCE / "confusion_matrices").glob("*.csv"))
 HAND_MADE = np.array([[6, 2, 0], [1, 3, 0], [4, 0, 0]])
 
 
@@ -30,34 +24,16 @@ def counted_one_by_one(truth: np.ndarray, prediction: np.ndarray, classes: int) 
     return counts
 
 
-@pytest.mark.parametrize("classes", [1, 7, 14, 15])
-def test_every_number_of_classes_counts_like_a_loop(classes):
-    truth, prediction = random_masks(classes)
-    counts = metrics.confusion_matrix(truth, prediction, classes)
-    assert np.array_equal(counts, counted_one_by_one(truth, prediction, classes))
-    assert counts.sum() == np.count_nonzero(truth != 255)
-
-
-@pytest.mark.parametrize("shape", [(9, 16, 16), (50, 7), (999,), (1, 40, 40)])
-@pytest.mark.parametrize("block", [1, 300, 1 << 20])
-def test_blockwise_equals_whole(shape, block, monkeypatch):
-    truth, prediction = (masks.T for masks in random_masks(5, shape[::-1]))  # strided
-    monkeypatch.setattr(metrics, "BLOCK_PIXELS", block)
-    counts = metrics.confusion_matrix(truth, prediction, 5)
-    assert np.array_equal(counts, counted_one_by_one(truth, prediction, 5))
-
-
-@pytest.mark.parametrize("classes", [1, 7, 14, 15])
-@pytest.mark.parametrize("block", [1, 700, 1 << 20])
-def test_each_patch_counts_like_a_loop(classes, block, monkeypatch, tmp_path):
+@pytest.mark.parametrize("classes", [1, 7, 14, 254])
+def test_each_patch_counts_like_a_loop(classes, tmp_path):
     truth, prediction = random_masks(classes)
     np.save(tmp_path / "truth.npy", truth)
-    monkeypatch.setattr(metrics, "BLOCK_PIXELS", block)
     counts = metrics.patch_confusions(np.load(tmp_path / "truth.npy", mmap_mode="r"), prediction, classes)
     assert counts.dtype == np.uint16 and counts.shape == (9, classes, classes)
     for patch in range(9):
         assert np.array_equal(counts[patch], counted_one_by_one(truth[patch], prediction[patch], classes))
-    assert np.array_equal(counts.sum(axis=0), metrics.confusion_matrix(truth, prediction, classes))
+    whole = metrics.confusion_matrix(*(masks.T for masks in (truth, prediction)), classes)  # strided
+    assert whole.dtype == np.int64 and np.array_equal(counts.sum(axis=0), whole)
 
 
 @pytest.mark.parametrize(("side", "dtype"), [(255, np.uint16), (256, np.uint32)])
@@ -72,34 +48,21 @@ def test_a_mask_without_labels_counts_nothing():
     blank = np.full((2, 4, 4), 255, dtype=np.uint8)
     assert metrics.confusion_matrix(blank, np.zeros_like(blank), 7).sum() == 0
     assert metrics.confusion_matrix(blank[:0], blank[:0], 7).shape == (7, 7)
-    assert metrics.patch_confusions(blank, np.zeros_like(blank), 7).tolist() == np.zeros((2, 7, 7)).tolist()
-    assert metrics.patch_confusions(blank[:0], blank[:0], 7).shape == (0, 7, 7)
 
 
 @pytest.mark.parametrize(
     ("truth", "prediction", "message"),
     [
-        ([0, 7], [0, 1], "truth holds the value 7; expected class ids 0 to 6, or 255"),
+        ([0, 7], [0, 1], "truth holds the value 7"),
         ([0, 254], [0, 1], "truth holds the value 254"),
-        ([0, 1], [0, 7], "prediction holds the value 7; expected class ids 0 to 6"),
+        ([0, 1], [0, 7], "prediction holds the value 7"),
         ([0, 255], [0, 255], "prediction holds the value 255"),
-        ([0, 1], [0], r"truth has shape \(2,\) but prediction \(1,\)"),
+        ([0, 1], [0], r"truth has shape \(1, 2\) but prediction \(1, 1\)"),
     ],
 )
-@pytest.mark.parametrize("count", [metrics.confusion_matrix, metrics.patch_confusions])
-def test_unusable_masks_are_refused(truth, prediction, message, count):
+def test_unusable_masks_are_refused(truth, prediction, message):
     with pytest.raises(DataError, match=message):
-        count(np.array(truth, np.uint8), np.array(prediction, np.uint8), 7)
-
-
-def test_other_types_and_class_numbers_are_refused():
-    mask = np.zeros(3, dtype=np.uint8)
-    for count in (metrics.confusion_matrix, metrics.patch_confusions):
-        with pytest.raises(DataError, match="prediction holds int64; expected uint8"):
-            count(mask, mask.astype(np.int64), 7)
-        for classes in (0, 16):
-            with pytest.raises(DataError, match=f"classes is {classes}; expected 1 to 15"):
-                count(mask, mask, classes)
+        metrics.patch_confusions(np.array([truth], np.uint8), np.array([prediction], np.uint8), 7)
 
 
 def test_known_answers():
@@ -134,15 +97,3 @@ def test_edge_cases_of_the_scores():
     assert (result.accuracy, result.kappa, result.macro_f1) == (1.0, 0.0, 0.5)
     with pytest.raises(DataError, match="no labelled pixel"):
         metrics.compute_scores(np.zeros((3, 3), int))
-
-
-@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
-def test_published_confusion_matrices_give_the_published_scores(path):
-    model, modality, weighting, level = path.stem.split("_")
-    key = {"model": model, "modality": modality, "weighting": weighting, "level": level}
-    with (REFERENCE / "paper_scores.csv").open() as file:
-        (row,) = [row for row in csv.DictReader(file) if key.items() <= row.items()]
-    result = metrics.compute_scores(score_files.read_confusion(path))
-    assert len(result.f1) == len(LEVELS[level]) and len(PUBLISHED) == 5
-    assert 100 * result.macro_f1 == pytest.approx(float(row["macro_f1"]), abs=0.02)
-    assert 100 * result.miou == pytest.approx(float(row["miou"]), abs=0.02)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from test_metrics import random_masks
 
-from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import bootstrap, metrics, score_files
 
@@ -78,18 +77,3 @@ def test_intervals_are_those_of_the_bootstrap(tmp_path):
         assert 0 < low < getattr(result, score) < high < 1
         assert (low, high) == pytest.approx(bootstrap.interval(bootstrap.draws(counts)[score]), abs=5e-7)
         assert (low, high) == (round(low, 6), round(high, 6))
-
-
-@pytest.mark.parametrize("training", [{"seconds": float("nan")}, np.zeros(2)])
-def test_unusable_info_writes_nothing(tmp_path, training):
-    with pytest.raises(DataError, match="cannot be written as JSON"):
-        score_files.write_scores(tmp_path, *patches(), LEVELS["l1"], {**INFO, "training": training})
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut"])
-def test_unreadable_counts_are_named(tmp_path, content):
-    if content is not None:
-        (tmp_path / "patches.npz").write_bytes(content)
-    with pytest.raises(DataError, match=r"patches\.npz cannot be read as counts"):
-        score_files.read_patches(tmp_path / "patches.npz")

@@ -162,9 +162,7 @@ def test_sigterm_ends_the_step_and_the_next_start_goes_on(packed, tmp_path, coun
     assert process.wait(timeout=60) == 1
     assert time.monotonic() - sent < 15
     lines = (tmp_path / "log").read_text().splitlines()
-    done = len(torch.load(state, weights_only=True)["history"])
-    assert lines[-1].endswith(f"ERROR stopped by SIGTERM after epoch {done} of 12; its state is in {state.parent}, the "
-                              "next start goes on from there")  # fmt: skip
+    assert lines[-1].endswith("ERROR stopped by SIGTERM; the next start goes on from the last finished epoch")
     assert any("INFO epoch 1/12: loss" in line for line in lines)
     while is_running(process.pid):
         assert time.monotonic() - sent < 20

@@ -305,15 +305,6 @@ def test_state_that_rotted_is_refused_and_never_begun_anew_in_silence(rot, packe
     assert_equal(run(packed, tmp_path, plan(NAME)), whole)
 
 
-def test_lost_best_parameters_are_named(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(EpochRecord, "best_epoch", property(lambda self: 1))
-    resume = interrupted(packed, tmp_path, monkeypatch)
-    monkeypatch.setattr(EpochRecord, "best_epoch", property(lambda self: 0))
-    (resume / "best.pt").unlink()
-    with pytest.raises(DataError, match=rf"{resume} has no best.pt, which holds epoch 0, the best"):
-        run(packed, tmp_path, plan(NAME))
-
-
 @pytest.mark.parametrize("rot", [zeros_at_the_end, cut, flipped])
 def test_checkpoint_that_rotted_is_refused(rot, whole, tmp_path):
     """torch itself takes a changed byte for a parameter."""

@@ -27,7 +27,7 @@ def taken(batches):
 @pytest.mark.parametrize("readers", [1, 3])
 def test_batches_hold_the_rows_bands_and_layers(packed, loading, readers):
     store = opened(packed)
-    batches = [np.array([0, 2]), np.array([1, 3, 4]), np.array([4])] * 3
+    batches = [np.array([0, 2, 2]), np.array([1, 3, 4]), np.array([4])] * 3  # a patch drawn twice is there twice
     patches = PackedPatches(store, ROWS, "sar", ["l2", "edge_l2"])
     loader = loading(patches, batches, CPU, doubled, readers=readers)
     assert len(loader) == 9
@@ -64,23 +64,25 @@ def test_resident_images_are_kept_as_the_first_layer_sees_them(packed):
     ("loading", "free", "kind"),
     [("auto", 1.0, Resident), ("auto", 0.5, Streamed), ("streamed", 9.0, Streamed), ("resident", 1.0, Resident)],
 )
-def test_patches_stay_on_a_gpu_where_they_fit(packed, monkeypatch, caplog, loading, free, kind):
+def test_patches_stay_on_a_gpu_where_they_fit(packed, monkeypatch, loading, free, kind):
     patches = PackedPatches(opened(packed), ROWS, "sar", ["l1"])
     need = 5 * 128 * 128 * (2 * 4 + 1)
-    assert patches.nbytes(torch.float32) == need
     monkeypatch.setattr(dataset, "Resident", lambda *_, **__: Resident)
     monkeypatch.setattr(dataset, "Streamed", lambda *_, **__: Streamed)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free * need / 0.6) + 1, 0))
     how = {"dtype": torch.float32, "readers": 1, "held": slice}
     assert loaders([(patches, [])], loading, torch.device("cuda"), doubled, **how) == [kind]
-    assert loaders([(patches, [])], loading, CPU, doubled, **how) == [Streamed]
+    if loading != "resident":
+        assert loaders([(patches, [])], loading, CPU, doubled, **how) == [Streamed]
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (need, 0))
-    with pytest.raises(ConfigError, match=r"resident, but the patches take 0.0 GB .* at most 60% .* auto or streamed"):
-        loaders([(patches, [])], "resident", torch.device("cuda"), doubled, **how)
+    for device in (torch.device("cuda"), CPU):
+        with pytest.raises(ConfigError, match=r"training.loading is resident"):
+            loaders([(patches, [])], "resident", device, doubled, **how)
 
 
 @pytest.mark.parametrize(
-    ("patches", "smallest", "sizes"), [(9, 1, [4, 4, 1]), (9, 2, [4, 4]), (10, 2, [4, 4, 2]), (1, 2, [1])]
+    ("patches", "smallest", "sizes"),
+    [(9, 1, [4, 4, 1]), (9, 2, [4, 4]), (10, 2, [4, 4, 2]), (10, 3, [4, 4]), (8, 4, [4, 4]), (1, 2, [1])],
 )
 def test_last_batch_that_is_too_small_is_dropped(patches, smallest, sizes):
     order = EpochBatches(patches, 4, 1, smallest=smallest)
@@ -88,42 +90,22 @@ def test_last_batch_that_is_too_small_is_dropped(patches, smallest, sizes):
     assert order.length == sum(sizes)
 
 
-def test_order_depends_on_seed_and_epoch_alone():
-    def listed(sampler):
-        return [batch.tolist() for batch in sampler]
-
-    first, again, other = (EpochBatches(10, 4, seed) for seed in (1, 1, 2))
-    assert listed(first) == listed(first) == listed(again) != listed(other)
-    again.set_epoch(1)
-    assert listed(again) != listed(first)
-    assert sorted(k for batch in again for k in batch) == list(range(10))
-    assert [len(batch) for batch in again] == [4, 4, 2]
-    assert all(batch == sorted(batch) for batch in listed(again))
-    assert len(again) == 3
-
-
-def test_drawn_order_depends_on_seed_and_epoch_alone_and_follows_the_shares():
-    shares = np.array([0.5, 0.25, 0.125, 0.125])
-    order, again = (EpochBatches(4, 3, 7, shares) for _ in range(2))
+@pytest.mark.parametrize("shares", [None, np.array([0.5, 0.25, 0.125, 0.125])])
+def test_order_depends_on_seed_and_epoch_alone_and_follows_the_shares(shares):
+    order, again, other = (EpochBatches(4, 3, seed, shares) for seed in (7, 7, 8))
     drawn = []
     for epoch in range(2000):
         order.set_epoch(epoch)
         batches = list(order)
         assert [len(batch) for batch in batches] == [3, 1] and all((np.diff(batch) >= 0).all() for batch in batches)
-        drawn.append(np.concatenate(batches))
-    again.set_epoch(1234)  # as after a restart
-    np.testing.assert_array_equal(np.concatenate(list(again)), drawn[1234])
-    assert any(len(set(epoch.tolist())) < 4 for epoch in drawn)  # with replacement
-    np.testing.assert_allclose(np.bincount(np.concatenate(drawn)) / 8000, shares, atol=0.02)
-    assert len(order) == 2
-
-
-@pytest.mark.parametrize("loading", [Streamed, Resident])
-def test_a_patch_drawn_twice_is_there_twice(packed, loading):
-    store = opened(packed)
-    ((images, masks),) = loading(PackedPatches(store, ROWS, "sar", ["l1"]), [np.array([0, 2, 2])], CPU, doubled)
-    np.testing.assert_array_equal(images, store.images[ROWS[[0, 2, 2]]][:, 12:] * 2)
-    np.testing.assert_array_equal(masks[:, 0], store.masks[ROWS[[0, 2, 2]], 0])
+        drawn.append(np.concatenate(batches).tolist())
+    for one in (again, other):
+        one.set_epoch(1234)  # as after a restart
+    assert np.concatenate(list(again)).tolist() == drawn[1234]
+    assert np.concatenate([*again, *again]).tolist() == 2 * drawn[1234] != np.concatenate([*other, *other]).tolist()
+    assert any(len(set(epoch)) < 4 for epoch in drawn) == (shares is not None)  # with replacement
+    found = np.bincount(np.concatenate(drawn)) / 8000
+    np.testing.assert_allclose(found, 0.25 if shares is None else shares, atol=0.02)
 
 
 def test_augment_gives_each_symmetry_and_keeps_image_and_mask_together():

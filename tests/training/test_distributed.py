@@ -9,7 +9,6 @@ from torch.nn.modules.batchnorm import SyncBatchNorm
 from cerraseg.core.errors import ConfigError
 from cerraseg.models.checkpoint import Blueprint, Segmenter
 from cerraseg.training import distributed
-from cerraseg.training.batches import EpochBatches
 from cerraseg.training.distributed import DeviceError, Share, allocated_gpus, allocated_nodes, sum_over_processes
 
 SRUN = """#!/bin/sh
@@ -35,14 +34,6 @@ def test_each_patch_is_computed_once():
 def test_one_process_sums_nothing():
     values = torch.ones(2), torch.tensor(3)
     assert sum_over_processes(*values) == values
-
-
-@pytest.mark.parametrize(
-    ("positions", "smallest", "sizes"), [(10, 1, [4, 4, 2]), (10, 3, [4, 4]), (9, 2, [4, 4]), (8, 4, [4, 4])]
-)
-def test_last_batch_that_leaves_processes_idle_is_left_out_on_gpus(positions, smallest, sizes):
-    order = EpochBatches(positions, 4, 0, smallest=smallest)
-    assert [len(batch) for batch in order] == sizes and (len(order), order.length) == (len(sizes), sum(sizes))
 
 
 def test_fewer_gpus_than_promised_is_a_clear_error(monkeypatch, caplog):
@@ -80,16 +71,6 @@ def test_lost_task_of_srun_is_named(srun, tmp_path):
     assert asked.split() == ["--nodes=2", "--ntasks=6", "--ntasks-per-node=3", "--kill-on-bad-exit=1",
                              "--cpus-per-task=2"]  # fmt: skip
     assert command == "-m cerraseg.training.distributed\n"
-
-
-def test_error_that_a_process_left_comes_out_as_it_is(srun, tmp_path, monkeypatch):
-    def leave(nodes, devices, job):
-        (job[1] / "1.json").write_text('["ConfigError", "no compiler here"]')
-        raise DeviceError("the process of device 1 failed")
-
-    monkeypatch.setattr(distributed, "_run_on_nodes", leave)
-    with pytest.raises(ConfigError, match=r"^no compiler here$"):
-        distributed.launch(print, 2, 1, tmp_path / "resume")
 
 
 def test_batch_norm_over_processes_computes_and_keeps_what_each_layer_did():

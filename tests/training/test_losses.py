@@ -99,12 +99,6 @@ def test_adjustment_known_answer():
     assert value.item() == pytest.approx(-(np.log(0.7) + np.log(0.1)) / 2, rel=1e-5)
 
 
-@pytest.mark.parametrize("recipe", [PLAIN, TWICE, replace(PLAIN, dice=1.0)])
-def test_uniform_prior_changes_nothing(recipe):
-    even = Balance(adjustment=np.full(3, np.log(1 / 3)))
-    torch.testing.assert_close(TaskLoss(recipe, even)(LOGITS, MASKS), TaskLoss(recipe)(LOGITS, MASKS))
-
-
 def test_adjustment_comes_before_a_softmax_of_the_recipe():
     prior = torch.tensor([0.7, 0.2, 0.1]).log().view(3, 1, 1)
     expected = F.cross_entropy((LOGITS + prior).softmax(1), MASKS)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,9 +13,8 @@ from test_train import outputs, plan, run
 from cerraseg.core.errors import DataError
 from cerraseg.data.tables import rows_of
 from cerraseg.training import losses
-from cerraseg.training.epoch_record import EpochRecord
 from cerraseg.training.module import TrainingModule
-from cerraseg.training.nan_guard import FirstNonFinite, NanGuard, NonFinite
+from cerraseg.training.nan_guard import NanGuard
 
 NAME = "unet-sar-nw-l1-tuned-1"
 
@@ -88,33 +86,8 @@ def test_epoch_whose_validation_loss_is_nan_is_never_the_best(packed, tmp_path, 
     assert "epoch 1: the validation loss is nan; such an epoch is never chosen" in caplog.text
 
 
-@pytest.mark.parametrize("key", ["val_loss", "val_macro_f1"])
-def test_best_epoch_among_those_with_numbers(key):
-    sign = -1 if key == "val_loss" else 1
-    worst = {"val_loss": np.nan, "val_macro_f1": 0.9}
-    rows = [worst, {"val_loss": 2.0, "val_macro_f1": 0.2}, {"val_loss": 1.0, "val_macro_f1": 0.3}, worst]
-    rows.append({"val_loss": np.inf, "val_macro_f1": 1.0})
-    recipe = SimpleNamespace(select_on=key)
-    for order in ([0, 1, 2, 3, 4], [4, 2, 1, 0], [3, 0, 1]):
-        history = [rows[k] | {"epoch": epoch} for epoch, k in enumerate(order, 1)]
-        best = EpochRecord.best_epoch.fget(SimpleNamespace(history=history, plan=SimpleNamespace(recipe=recipe)))
-        usable = [row for row in history if np.isfinite(row["val_loss"])]
-        assert history[best - 1] == max(usable, key=lambda row: sign * row[key])
-
-
 def test_training_without_any_finite_validation_writes_no_checkpoint(packed, tmp_path):
     row = int(rows_of(packed / "split.csv", "validation")[0])
     with pytest.raises(DataError, match="validation loss was finite in none of 2 epochs, so no checkpoint is written"):
         run(packed, tmp_path, plan(NAME, epochs=2), poisoned(packed, row, np.inf))
     assert not outputs(tmp_path).best.exists()
-
-
-def test_first_of_several_is_found_and_nothing_where_all_are_numbers():
-    watched = FirstNonFinite(torch.device("cpu"))
-    for part in range(5):
-        watched.note("the training loss", [torch.tensor(1e30)], part)
-        watched.note("a gradient", [torch.tensor([1.0, np.inf if part > 2 else 1e18]), torch.zeros(3)], part)
-    assert watched.check() == NonFinite("a gradient", np.inf, 3)
-    watched.note("the training loss", [torch.tensor(np.nan)], 4)
-    assert watched.check().part == 3
-    assert FirstNonFinite(torch.device("cpu")).check() is None

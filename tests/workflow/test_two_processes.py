@@ -10,7 +10,7 @@ from cerraseg.config.recipes import RECIPES
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.taxonomy import IGNORE, PARENTS
 from cerraseg.training import distributed, losses
-from cerraseg.training.distributed import Share
+from cerraseg.training.distributed import ONLY_PROCESS
 from cerraseg.training.weightings import UNWEIGHTED
 
 TUNED, PAPER = RECIPES["tuned"]["unet"], RECIPES["paper"]["unet"]
@@ -60,7 +60,7 @@ def write_gradients(share, file):
 def test_gradients_of_two_processes_are_those_of_one_and_an_error_of_one_comes_out_as_it_is(tmp_path):
     with pytest.raises(ConfigError, match=r"^the second of two is through$"):
         distributed.launch(write_gradients, 1, 2, tmp_path / "resume", tmp_path / "two.pt")
-    one, two = gradients(Share()), torch.load(tmp_path / "two.pt", weights_only=True)
+    one, two = gradients(ONLY_PROCESS), torch.load(tmp_path / "two.pt", weights_only=True)
     for case, expected in one.items():
         for found, value in zip(two[case], expected, strict=True):
             torch.testing.assert_close(found, value, rtol=0, atol=1e-5 * float(value.abs().max()), msg=case)

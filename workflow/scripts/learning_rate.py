@@ -8,7 +8,7 @@ import pandas as pd
 from cerraseg.data import packed
 from cerraseg.orchestration.step import step
 from cerraseg.report.figures import learning_rates
-from cerraseg.training.lr_finder import Outputs, find_learning_rate
+from cerraseg.training.lr_finder import find_learning_rate
 from cerraseg.training.plan import plan_of
 
 if __name__ == "__main__":
@@ -19,7 +19,8 @@ if __name__ == "__main__":
             packed.open_store(read.images, read.masks, read.header),
             Path(read.split),
             Path(read.statistics),
-            Outputs(Path(out.table), Path(out.suggestion)),
+            Path(out.table),
+            Path(out.suggestion),
         )
         tried, found = pd.read_csv(out.table), json.loads(Path(out.suggestion).read_text(encoding="utf-8"))
         learning_rates(

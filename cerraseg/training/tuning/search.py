@@ -1,7 +1,4 @@
-"""A worker of a search of hyper-parameters: Optuna draws, prunes and records, each trial is an ordinary training.
-
-Parameters are drawn by the tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011).
-"""
+"""A worker of a search of hyper-parameters: Optuna draws, prunes and records, each trial is an ordinary training."""
 
 import fcntl
 import hashlib
@@ -36,13 +33,11 @@ from cerraseg.training.plan import Plan
 from cerraseg.training.train import Outputs, described, train
 from cerraseg.training.tuning.study import open_storage, storable, suggest
 
-STARTUP = 5
-"""Trials that are drawn at random before the sampler learns, and finished ones before anything is pruned."""
-
+_STARTUP = 5  # trials drawn at random before the sampler learns, and finished ones before anything is pruned
 _MAX_RETRIES = 2  # of a trial whose worker was killed: its parameters may be the reason
 _LONGEST_NOTE = 500  # characters; MySQL allows 2048
 _PRUNERS: dict[str, Callable[[int], BasePruner]] = {
-    "median": lambda epochs: MedianPruner(STARTUP, n_warmup_steps=epochs // 10),
+    "median": lambda epochs: MedianPruner(_STARTUP, n_warmup_steps=epochs // 10),
     "hyperband": lambda epochs: HyperbandPruner(1, epochs),
     "none": lambda epochs: NopPruner(),
 }
@@ -54,7 +49,7 @@ Data = tuple[Store, Path, Path]
 def run_worker(
     plan: Plan, data: Data, tune: Mapping[str, Any], storage: str, worker: int, folder: Path, marker: Path
 ) -> None:
-    """Run trials until the search's budget is spent.
+    """Run trials, drawn by the tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), while any are left.
 
     Args:
         plan: the scenario as it stands, with a trial's epochs.
@@ -97,8 +92,7 @@ def run_worker(
 def _open_study(plan: Plan, data: Data, tune: Mapping[str, Any], storage: str, worker: int) -> Study:
     """The study, made where there is none; its first trial is the scenario as it stands.
 
-    Its name holds a digest of all that decides a trial's value, data and code among it, so that one study never mixes
-    values of different spaces, scenarios or code.
+    Its name holds a digest of all that decides a trial's value, so that no study mixes spaces, data or code.
     """
     text = f"{json.dumps(tune['space'], sort_keys=True)}\n{described(plan, *data)}"
     study = optuna.create_study(
@@ -110,7 +104,7 @@ def _open_study(plan: Plan, data: Data, tune: Mapping[str, Any], storage: str, w
     )
     place = tune["seed"], worker, len(study.get_trials(deepcopy=False))  # else a restart repeats its first draws
     seed = int(np.random.SeedSequence(place).generate_state(1)[0])
-    study.sampler = TPESampler(n_startup_trials=STARTUP, seed=seed)
+    study.sampler = TPESampler(n_startup_trials=_STARTUP, seed=seed)
     own = {**vars(plan.recipe), "weighting": plan.scenario.weighting, "batch_size": plan.batch_size}
     own |= {f"model.{key}": value for key, value in plan.settings.items()}
     if own := inside(tune["space"], own):
@@ -163,11 +157,7 @@ def _run_trial(trial: Trial, plan: Plan, data: Data, space: Mapping[str, Any], w
 
 
 def planned(plan: Plan, values: Mapping[str, Any]) -> Plan:
-    """The plan with the values of a trial, parameter → value.
-
-    Raises:
-        ConfigError: if these do not go together.
-    """
+    """Return the plan with the values of a trial, parameter → value; refuse those that do not go together."""
     changed = change(values)
     scenario, recipe = replace(plan.scenario, **changed.scenario), replace(plan.recipe, **changed.recipe)
     check_recipe(scenario, recipe)

@@ -23,11 +23,7 @@ _SQLITE_TIMEOUT = 120  # seconds that one worker waits for another's write
 
 
 def open_storage(url: str) -> BaseStorage:
-    """Open the storage of a URL, whose environment variables are expand_url here.
-
-    Raises:
-        ConfigError: if it cannot be opened.
-    """
+    """Open the storage of a URL, whose environment variables are expanded here."""
     filled = expand_url(url)
     kind, _, path = filled.partition("://")
     try:
