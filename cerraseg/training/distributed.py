@@ -77,7 +77,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
-        return _Sum.apply(gradient)  # type: ignore[no-any-return]
+        return _Sum.apply(gradient)
 
 
 def sum_over_processes(*values: Tensor) -> tuple[Tensor, ...]:
