@@ -15,7 +15,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.evaluation.metrics import Bytes, Counts, Vector, patch_confusions
 from cerraseg.geo import rasters
-from cerraseg.geo.cog import CHUNK, NO_DATA
+from cerraseg.geo.cog import NO_DATA
 from cerraseg.geo.positions import equal_area_around
 
 _CELL = 64  # side in pixels of the cells whose area is measured; its pixels count as equally large
@@ -38,7 +38,10 @@ def mapped_areas(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Co
             x, y = file.transform * (file.width / 2, file.height / 2)
             (longitude,), (latitude,) = transform(file.crs, rasters.WGS84, [x], [y])
             plane = equal_area_around(longitude, latitude)
-            for window, chunk in _chunks(file):
+            for _, window in file.block_windows(1):
+                chunk = file.read(1, window=window)
+                if chunk.min() == NO_DATA:
+                    continue
                 counts = _count_cells(chunk)
                 wrong = np.flatnonzero(counts[:, len(classes) : NO_DATA].any(axis=0))
                 if len(wrong):
@@ -78,16 +81,6 @@ def _open_map(path: Path) -> Iterator[Any]:
             yield file
     except RasterioError as error:
         raise DataError(f"{path} cannot be read ({error}); expected a class map: make the map again.") from error
-
-
-def _chunks(file: Any) -> Iterator[tuple[Window, Bytes]]:
-    """Yield the parts of a map that hold data with their windows: whole blocks of a COG, of at most 4 MB."""
-    for top in range(0, file.height, CHUNK):
-        for left in range(0, file.width, CHUNK):
-            window = Window(left, top, min(CHUNK, file.width - left), min(CHUNK, file.height - top))
-            chunk = file.read(1, window=window)
-            if chunk.min() != NO_DATA:
-                yield window, chunk
 
 
 def _count_cells(chunk: Bytes) -> Counts:

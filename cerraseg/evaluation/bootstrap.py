@@ -20,6 +20,7 @@ DRAWS = 1_000
 
 SEED = 666
 _MOST_DRAWS = 50_000
+_SCORES = ("macro_f1", "miou", "accuracy")
 
 _BLOCK = 2_000_000  # weights (draws × patches) held at once: 16 MB
 
@@ -49,8 +50,12 @@ def paired_draws(several: Iterable[ArrayLike], count: int = DRAWS) -> list[dict[
     """Compute :func:`draws` for several scenarios with one N in one pass."""
     margins = [_margins(np.asarray(confusions)) for confusions in several]
     ends = np.cumsum([margin.shape[1] for margin in margins])[:-1]
-    sums = draw_sums(np.concatenate(margins, axis=1), count)
-    return [_scores(part) for part in np.split(sums, ends, axis=1)]
+    stacked = np.concatenate(margins, axis=1)
+    blocks = [
+        [_scores(sums) for sums in np.split(times @ stacked, ends, axis=1)]
+        for times in times_drawn(len(stacked), count)
+    ]
+    return [dict(zip(_SCORES, np.concatenate(drawn, axis=1), strict=True)) for drawn in zip(*blocks, strict=True)]
 
 
 def class_draws(confusions: ArrayLike, count: int = DRAWS) -> tuple[Vector, Vector]:
@@ -65,12 +70,11 @@ def _margins(confusions: NDArray[np.integer]) -> Vector:
     return np.concatenate([confusions.diagonal(axis1=1, axis2=2), pixels], axis=1).astype(np.float64)
 
 
-def _scores(sums: Vector) -> dict[str, Vector]:
-    """Compute the scores from sums of margins ``(draws, 2 × classes)``."""
+def _scores(sums: Vector) -> Vector:
+    """Compute the scores, ``(3, draws)``, from sums of margins ``(draws, 2 × classes)``."""
     hits, pixels = np.split(sums, 2, axis=1)
     f1, iou = class_scores(hits, pixels)
-    accuracy = ratio(2 * hits.sum(axis=1), pixels.sum(axis=1))
-    return {"macro_f1": f1.mean(axis=1), "miou": iou.mean(axis=1), "accuracy": accuracy}
+    return np.stack([f1.mean(axis=1), iou.mean(axis=1), ratio(2 * hits.sum(axis=1), pixels.sum(axis=1))])
 
 
 def draw_sums(values: Vector, count: int = DRAWS) -> Vector:
@@ -127,9 +131,7 @@ def compare_all(
     drawn, score = {}, {}
     for name, entrant in entrants.items():
         drawn[name] = np.mean([next(each)["macro_f1"] for _ in entrant], axis=0)
-        score[name] = float(
-            np.mean([_scores(_margins(seed).sum(axis=0, keepdims=True))["macro_f1"] for seed in entrant])
-        )
+        score[name] = float(np.mean([_scores(_margins(seed).sum(axis=0, keepdims=True))[0] for seed in entrant]))
     return [compare(score[one] - score[other], drawn[one], drawn[other]) for one, other in matches]
 
 
