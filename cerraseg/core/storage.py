@@ -35,10 +35,11 @@ def explain_disk_errors(path: Path | None = None) -> Iterator[None]:
         known = next((each for each in _causes(error) if isinstance(each, OSError) and each.errno in _REMEDIES), None)
         if isinstance(known, StorageError):
             raise known from None
-        if known:
+        full = path is not None and _free(path) < _FULL
+        if known and not (full and known.errno == errno.EIO):  # what GDAL could not write on a full disk
             place = path.parent if path else "a folder of this step"
             raise _error(known.errno or 0, known.filename or place) from None
-        if path and _free(path) < _FULL:
+        if path and full:
             raise _error(errno.ENOSPC, path.parent) from None
         raise
 
