@@ -13,7 +13,7 @@ from typing import Any
 from cerraseg.config.recipes import check_heads
 from cerraseg.config.scenario import RELEASED, Scenario
 from cerraseg.config.schema import schema_errors, typed
-from cerraseg.config.suggestions import nearest
+from cerraseg.config.suggestions import check_known
 from cerraseg.core.errors import ConfigError
 
 Space = Mapping[str, Any]
@@ -64,8 +64,7 @@ def check_tune(config: Mapping[str, Any], scenarios: Iterable[Scenario], schema:
     if not tune["scenario"]:
         return tune
     by_id = {scenario.id: scenario for scenario in scenarios}
-    if (id_ := tune["scenario"]) not in by_id:
-        raise ConfigError(f"tune.scenario: {id_!r} is no scenario of this configuration{nearest(id_, by_id)}")
+    check_known("tune.scenario", id_ := tune["scenario"], by_id)
     scenario = by_id[id_]
     if scenario.recipe == RELEASED or id_ in config["checkpoints"]:
         raise ConfigError(
@@ -76,8 +75,7 @@ def check_tune(config: Mapping[str, Any], scenarios: Iterable[Scenario], schema:
     if not tune["space"]:
         raise ConfigError(f"tune.space: empty; expected one parameter or more of: {', '.join(known)}")
     for key in tune["space"]:
-        if key not in known:
-            raise ConfigError(f"tune.space.{key}: unknown key{nearest(key, known)}")
+        check_known("tune.space", key, known)
     tune["space"] = {key: _checked(key, given, known[key]) for key, given in tune["space"].items()}
     if scenario.model == "transnuseg":
         own = config["transnuseg"]

@@ -15,6 +15,12 @@ def nearest(word: str, known: Iterable[object]) -> str:
     return f"{meant(word, names) or ';'} allowed: {', '.join(names)}"
 
 
+def check_known(where: str, name: str, known: Collection[str]) -> None:
+    """Raise :class:`ConfigError` unless a ``name`` at the path ``where`` is a known one."""
+    if name not in known:
+        raise ConfigError(f"{where}: {name!r} is not allowed{nearest(name, known)}")
+
+
 def meant(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` with the name nearest to ``word``, empty where none is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

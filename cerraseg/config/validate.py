@@ -12,7 +12,7 @@ from cerraseg.config.scenario import AXES, PLURALS, RELEASED, Scenario, expand
 from cerraseg.config.schema import schema_errors, typed, with_defaults
 from cerraseg.config.search_space import check_tune
 from cerraseg.config.strict_yaml import check_values
-from cerraseg.config.suggestions import check_name, expand_file, expand_path, nearest
+from cerraseg.config.suggestions import check_known, check_name, expand_file, expand_path
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.layout import available_layers
 from cerraseg.core.taxonomy import FOLDERS
@@ -101,21 +101,15 @@ def _recipes(config: Mapping[str, Any]) -> list[str]:
     own: list[str] = []
     for name, changes in config["recipes"].items():
         check_name(f"recipes.{name}", name, AXES["recipe"])
-        _check_known(f"recipes.{name}.from", changes["from"], [*RECIPES, *own])
+        check_known(f"recipes.{name}.from", changes["from"], [*RECIPES, *own])
         own.append(name)
     return own
-
-
-def _check_known(where: str, name: str, known: Iterable[str]) -> None:
-    names = list(known)
-    if name not in names:
-        raise ConfigError(f"{where}: {name!r} is not allowed{nearest(name, names)}")
 
 
 def _scenarios(given: Mapping[str, Any], named: Mapping[str, Collection[str]]) -> list[Scenario]:
     for axis, names in named.items():
         for name in given[PLURALS[axis]]:
-            _check_known(f"scenarios.{PLURALS[axis]}", name, [*AXES[axis], *names])
+            check_known(f"scenarios.{PLURALS[axis]}", name, [*AXES[axis], *names])
     crossed = {axis: given[plural] for axis, plural in PLURALS.items()}
     try:
         scenarios = expand(crossed, given["seeds"], given["extra"], named)
@@ -129,7 +123,7 @@ def _scenarios(given: Mapping[str, Any], named: Mapping[str, Collection[str]]) -
 def _checkpoints(given: Mapping[str, str], scenarios: Iterable[Scenario]) -> dict[str, str]:
     ids = [scenario.id for scenario in scenarios]
     for id_ in given:
-        _check_known("checkpoints", id_, ids)
+        check_known("checkpoints", id_, ids)
     return {id_: expand_file(f"checkpoints.{id_}", path, "a checkpoint") for id_, path in given.items()}
 
 
@@ -167,7 +161,7 @@ def _mapped_by(scene: Mapping[str, Any], where: str, scenarios: Iterable[Scenari
     able = [scenario.id for scenario in scenarios if _NEEDS[scenario.modality] <= set(scene)]
     known = [scenario.id for scenario in scenarios]
     for id_ in scene["scenarios"]:
-        _check_known(f"{where}.scenarios", id_, known)
+        check_known(f"{where}.scenarios", id_, known)
         if id_ not in able:
             raise ConfigError(f"{where}: {id_} needs a raster that the scene lacks; add msi or sar, or take it out")
     if not able:

@@ -13,16 +13,13 @@ log = logging.getLogger("cerraseg")
 _SECONDS = 60  # between two lines on progress
 
 
-def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
+def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
     """Iterate over ``items`` with a progress bar named ``what``; without a terminal, with one log line per minute."""
-    if not sys.stderr.isatty():
-        return _logged(items, what, total)
-    from tqdm import tqdm  # here, as steps without a terminal need not load it
+    if sys.stderr.isatty():
+        from tqdm import tqdm  # here, as steps without a terminal need not load it
 
-    return tqdm(items, desc=what, total=total, leave=False)
-
-
-def _logged(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
+        yield from tqdm(items, desc=what, total=total, leave=False)
+        return
     progress_log = ProgressLog(what, total)
     for done, item in enumerate(items):
         progress_log.update(done)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cerraseg.config.custom_models import check_origin
-from cerraseg.config.suggestions import meant, nearest
+from cerraseg.config.suggestions import check_known, meant, nearest
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.taxonomy import MODALITIES
 
@@ -55,8 +55,7 @@ def build_smp(
 def _build(
     architecture: str, encoder: str, depth: int | None, options: Mapping[str, Any], channels: int, classes: int
 ) -> Any:
-    if architecture not in ARCHITECTURES:
-        raise ConfigError(f"architecture: {architecture!r} is not allowed{nearest(architecture, ARCHITECTURES)}")
+    check_known("architecture", architecture, ARCHITECTURES)
     check_origin(encoder, options)
     _check_encoder(encoder)
     kind = ARCHITECTURES[architecture]

@@ -44,8 +44,8 @@ def test_no_scenario_is_no_search():
     ("space", "key"),
     [
         ({}, "tune.space: empty"),
-        ({"learning_rat": [1]}, "tune.space.learning_rat: unknown key; did you mean 'learning_rate'?"),
-        ({"model.encodr": ["a"]}, "tune.space.model.encodr: unknown key; did you mean 'model.encoder'?"),
+        ({"learning_rat": [1]}, "tune.space: 'learning_rat' is not allowed; did you mean 'learning_rate'?"),
+        ({"model.encodr": ["a"]}, "tune.space: 'model.encodr' is not allowed; did you mean 'model.encoder'?"),
         ({"dice": {"low": 1, "high": 1}}, "tune.space.dice: low 1.0 is not below high 1.0"),
         ({"dice": {"low": 0, "high": 1, "log": True}}, "tune.space.dice: log"),
         ({"dice": {"low": -1, "high": 1}}, "tune.space.dice.low: -1"),
