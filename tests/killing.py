@@ -2,10 +2,8 @@
 
 import ast
 import contextlib
-import os
 import pickle
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from project import Project
+from project import Project, kill
 
 from cerraseg.core.content import content
 
@@ -95,18 +93,14 @@ def kill_every_rule(project: Project, reference: Reference, seed: int, *targets:
     draws, left = random.Random(seed), set(reference.jobs)
     while left:
         before = {path.name for path in (project.folder / SCRIPTS).glob("*")}
-        process = subprocess.Popen(
-            project.command(*targets), cwd=project.folder, start_new_session=True, env=project.environment(**env),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        process = project.start(project.command(*targets), **env)
         moments: dict[str, float] = {}
         try:
             while not _is_time(project, before, left, moments, draws, reference):
                 assert process.poll() is None, f"ended before {left} were killed"
                 time.sleep(0.005)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            kill(process)
             project.run("--unlock", **env)
         rules = {_rule(name) for name in moments}
         print("killed in", *sorted(rules), flush=True)
@@ -147,8 +141,7 @@ def kill_job(reference: Reference, job: Job, moment: float, **env: str) -> None:
     try:
         process.wait(moment)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill(process)
     assert not differing(reference, folder)
     _clear(folder, job.outputs)  # as Snakemake does with what is incomplete
     assert _start(reference, job, **env).wait() == 0
@@ -159,10 +152,7 @@ def kill_job(reference: Reference, job: Job, moment: float, **env: str) -> None:
 def _start(reference: Reference, job: Job, **env: str) -> subprocess.Popen:
     script = reference.project.folder / SCRIPTS / job.script.name
     script.write_bytes(job.script.read_bytes())
-    return subprocess.Popen(
-        [sys.executable, script], cwd=reference.project.folder, start_new_session=True,
-        env=reference.project.environment(**env), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    return reference.project.start([sys.executable, str(script)], **env)
 
 
 def _clear(folder: Path, paths: Iterable[str]) -> None:

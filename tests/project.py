@@ -102,6 +102,12 @@ class Project:
         assert (done.returncode == 0) == ok, done.stdout[-5000:]
         return done.stdout
 
+    def start(self, command: list[str], **env: str) -> subprocess.Popen:
+        """Start a command in a group of its own, and do not wait for it."""
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        env = self.environment(**env)
+        return subprocess.Popen(command, cwd=self.folder, start_new_session=True, env=env, **silent)
+
     def planned(self, *args: str) -> dict[str, int]:
         """Rule → number of jobs that would run."""
         output = self.run("-n", *args)
@@ -113,18 +119,20 @@ class Project:
 
     def kill_when(self, exists: str, *args: str, seconds: int = 300) -> None:
         """Start a run and kill it and all it started, without warning, once a file exists."""
-        process = subprocess.Popen(
-            self.command(*args), cwd=self.folder, start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        process = self.start(self.command(*args))
         deadline = time.monotonic() + seconds
         while not (appeared := list(self.folder.glob(exists))) and time.monotonic() < deadline:
             assert process.poll() is None, f"ended before {exists} appeared"
             time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill(process)
         assert appeared, f"no {exists} within {seconds} s"
         self.run("--unlock")
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Kill a process and all it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def finished_project(folder: Path) -> Project:
