@@ -16,8 +16,7 @@ from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LandCover
 
 LAYER = "land_cover"
-_CHANGED = "1970-01-01T00:00:00.000Z"
-"""Time of the last change, a required field; the true time would give different bytes for equal input."""
+_CHANGED = "1970-01-01T00:00:00.000Z"  # a required field; the true time would give different bytes for equal input
 
 
 def write_geopackage(
@@ -31,13 +30,9 @@ def write_geopackage(
 
     Args:
         path: GeoPackage to write.
-        batches: polygons (shapely) and their fields, equally long. The first batch makes the layer: there must be one,
-            which may be empty.
+        batches: polygons (shapely) and their fields, equally long; at least one, which may be empty.
         crs: coordinate reference system of the polygons.
         classes: legend of the field ``class_id``.
-
-    Raises:
-        StorageError: if the disk is full.
     """
     authority = crs.to_authority()
     options = {
@@ -61,7 +56,7 @@ def write_geopackage(
 
 
 def _add_style(connection: sqlite3.Connection, classes: Sequence[LandCover]) -> None:
-    """Add the table of styles as QGIS makes it, with empty catalog and schema."""
+    """Add the table of styles as QGIS makes it."""
     connection.execute(
         'CREATE TABLE layer_styles ("id" INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, "f_table_catalog" TEXT(256), '
         '"f_table_schema" TEXT(256), "f_table_name" TEXT(256), "f_geometry_column" TEXT(256), "styleName" TEXT(30), '

@@ -5,6 +5,7 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +23,26 @@ from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.geo.cog import NO_DATA
 from cerraseg.mapping import scene, tiling
+from cerraseg.mapping.map_files import Raster, write_map, write_parents
 from cerraseg.mapping.map_rows import MapRows
-from cerraseg.mapping.parent_maps import write_parents
 from cerraseg.mapping.scene import Scene, SceneFiles
 from cerraseg.models import checkpoint, inference
 
 LAYERS = ("probabilities", "margin", "entropy")
-"""Optional layers, each in percent: the probability of each class, the probability of the most likely class less that
-of the second, and the entropy as a share of the largest possible."""
+"""Optional layers in percent: each class's probability; the first's less the second's; entropy, of the largest."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a scene is mapped.
+    """How a scene is mapped."""
 
-    Attributes:
-        overlap: share (0 to 0.9) of a tile that its neighbour covers too.
-        augment: whether to average the probabilities over the eight flips and quarter turns of each tile.
-        resampling: name of rasterio's resampling for a raster on another grid.
-        layers: optional layers, from :data:`LAYERS`.
-        batch_size: tiles per batch.
-        precision: of the forward pass.
-        threads: CPU threads of torch and of the compression.
-    """
-
-    overlap: float = 0.5
-    augment: bool = False
-    resampling: str = "bilinear"
-    layers: Sequence[str] = ()
-    batch_size: int = 32
-    precision: inference.Precision = "float32"
-    threads: int = 1
+    overlap: float = 0.5  # share (0 to 0.9) of a tile that its neighbour covers too
+    augment: bool = False  # whether to average the probabilities over the eight flips and quarter turns of each tile
+    resampling: str = "bilinear"  # name of rasterio's resampling for a raster on another grid
+    layers: Sequence[str] = ()  # optional layers, from LAYERS
+    batch_size: int = 32  # tiles per batch
+    precision: inference.Precision = "float32"  # of the forward pass
+    threads: int = 1  # of torch and of the compression
 
 
 def map_scene(
@@ -67,8 +57,7 @@ def map_scene(
 ) -> None:
     """Map a scene on its own grid as Cloud-Optimized GeoTIFFs of uint8, 255 where any band has no data.
 
-    Tiles see the training mean where the scene has no data. A scene smaller than a tile is continued by its mirror
-    image.
+    Tiles see the training mean where there is no data, and a mirror image beyond a scene smaller than a tile.
 
     Args:
         model_file: checkpoint.
@@ -96,22 +85,21 @@ def map_scene(
     if "probabilities" in bands:
         bands["probabilities"] = [c.name for c in classes]
     with scene.open_scene(files, blueprint.modality, settings.resampling) as image:
-        fill = np.array([band_statistics[band]["mean"] for band in image.bands], np.float32)
+        grid, fill = image.grid, np.array([band_statistics[band]["mean"] for band in image.bands], np.float32)
         key = _resume_key(model_file, files, settings, fill, code)
-        layers = {name: len(names) for name, names in bands.items()}
-        with MapRows(unfinished, image.grid.shape[1], layers, key) as rows, torch.inference_mode():
-            remedy = batch_size_hint("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
-            with explain_out_of_memory(remedy), inference.arithmetic(device, settings.precision):
-                _map_rows(segmenter, image, rows, fill, len(classes), settings, device)
-            tags = {**tags, **_settings_tags(image, settings)}
-            with atomic_write(folder) as part:
-                for name, names in bands.items():
-                    legend = {"classes": classes} if name == "classes" else {"bands": names}
-                    rows.write_map(
-                        name, part / f"{name}.tif", image.grid, **legend, tags=tags, threads=settings.threads
-                    )
-                if blueprint.hierarchical:
-                    write_parents(part / "classes.tif", part / "classes_l1.tif", tags, settings.threads)
+        rows = MapRows(unfinished, grid.shape[1], {name: len(names) for name, names in bands.items()}, key)
+        remedy = batch_size_hint("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
+        with torch.inference_mode(), explain_out_of_memory(remedy), inference.arithmetic(device, settings.precision):
+            _map_rows(segmenter, image, rows, fill, len(classes), settings, device)
+    made = {"OVERLAP": f"{settings.overlap:g}", "AUGMENT": str(settings.augment).lower()}
+    made["RESAMPLING"] = settings.resampling if image.warped else "none"
+    common: dict[str, Any] = {"tags": {**tags, **made}, "threads": settings.threads}
+    with atomic_write(folder) as part:
+        for name, names in bands.items():
+            legend = classes if name == "classes" else None
+            write_map(part / f"{name}.tif", grid, partial(rows.read, name), classes=legend, bands=names, **common)
+        if blueprint.hierarchical:
+            write_parents(part / "classes.tif", part / "classes_l1.tif", **common)
     shutil.rmtree(unfinished)
 
 
@@ -142,18 +130,14 @@ def _map_rows(
                     sums[:, :, lefts[n] : lefts[n] + SIZE].addcmul_(tile, down[k][:, None] * across[n])
             first, finished = max(rows.done - tops[k], 0), min(ends[k], height) - tops[k]
             if finished > first:
-                layers = _layers(sums[:, first:finished, :width], rows.names, segmenter.hierarchical)
-                rows.append(_masked(layers, valid[first:finished, :width]))
+                probabilities, seen = sums[:, first:finished, :width], valid[first:finished, :width]
+                rows.append(_layers(probabilities, seen, settings.layers, segmenter.hierarchical))
             kept = sums[:, ends[k] - tops[k] :].clone()
             sums[:, : kept.shape[1]], sums[:, kept.shape[1] :] = kept, 0
 
 
 def _strips(
-    segmenter: checkpoint.Segmenter,
-    image: Scene,
-    tops: Sequence[int],
-    fill: NDArray[np.float32],
-    device: torch.device,
+    segmenter: checkpoint.Segmenter, image: Scene, tops: Sequence[int], fill: NDArray[np.float32], device: torch.device
 ) -> Generator[tuple[Tensor, NDArray[np.bool_]], None, None]:
     """Yield of each row of tiles its normalised pixels (SIZE, W, bands) on the device, and which are data (SIZE, W).
 
@@ -180,12 +164,9 @@ def _read(
     """Read rows of the scene, (bands, rows, W), and where they are data: ``fill`` elsewhere, mirrored at its border."""
     height, width = image.grid.shape
     pixels, valid = image.read(Window(0, top, width, min(bottom, height) - top))
-    if not valid.all():
-        pixels = np.where(valid, pixels, fill[:, None, None])
+    pixels = np.where(valid, pixels, fill[:, None, None])
     missing = [(0, bottom - top - valid.shape[0]), (0, max(0, SIZE - width))]
-    if any(after for _, after in missing):
-        return np.pad(pixels, [(0, 0), *missing], "symmetric"), np.pad(valid, missing, "symmetric")
-    return pixels, valid
+    return np.pad(pixels, [(0, 0), *missing], "symmetric"), np.pad(valid, missing, "symmetric")
 
 
 def _probabilities(segmenter: checkpoint.Segmenter, images: Tensor, augment: bool) -> Tensor:
@@ -201,8 +182,10 @@ def _probabilities(segmenter: checkpoint.Segmenter, images: Tensor, augment: boo
     return torch.stack(found).sum(0) / 8
 
 
-def _layers(probabilities: Tensor, names: Sequence[str], hierarchical: bool) -> dict[str, Tensor]:
-    """Layers by name, (bands, H, W) uint8, of probabilities (classes, H, W)."""
+def _layers(
+    probabilities: Tensor, valid: NDArray[np.bool_], names: Sequence[str], hierarchical: bool
+) -> dict[str, Raster]:
+    """Layers by name, (H, bands, W), of probabilities (classes, H, W); 255 where ``valid`` (H, W) is false."""
     ids, confidence = inference.decide(probabilities[None], hierarchical)
     layers = {"classes": ids, "confidence": confidence}
     if "probabilities" in names:
@@ -213,29 +196,18 @@ def _layers(probabilities: Tensor, names: Sequence[str], hierarchical: bool) -> 
     if "entropy" in names:
         nats = torch.special.entr(probabilities).sum(0)
         layers["entropy"] = inference.percent(nats / np.log(len(probabilities)))[None]
-    return layers
-
-
-def _masked(layers: Mapping[str, Tensor], valid: NDArray[np.bool_]) -> dict[str, NDArray[np.uint8]]:
-    """Layers as (rows, bands, width), 255 where there is no data."""
     return {name: np.where(valid, layer.cpu().numpy(), NO_DATA).transpose(1, 0, 2) for name, layer in layers.items()}
-
-
-def _settings_tags(image: Scene, settings: Settings) -> dict[str, str]:
-    return {
-        "OVERLAP": f"{settings.overlap:g}",
-        "AUGMENT": str(settings.augment).lower(),
-        "RESAMPLING": settings.resampling if image.warped else "none",
-    }
 
 
 def _resume_key(
     model_file: Path, files: SceneFiles, settings: Settings, fill: NDArray[np.float32], code: str
 ) -> dict[str, Any]:
     """What must be the same to continue a killed run."""
-    states = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in (files.msi, files.sar) if path}
-    model = content(model_file).sha256
-    bands = [list(files.msi_bands), list(files.sar_bands)]
-    options = {name: value for name, value in asdict(settings).items() if name != "threads"}
-    key = {"model": model, "files": states, "bands": bands, "settings": options}
-    return {**key, "fill": fill.tolist(), "code": code}
+    rasters = [(path, path.stat(), names) for path, names in files.rasters.values()]
+    return {
+        "model": content(model_file).sha256,
+        "files": [[str(path), state.st_size, state.st_mtime_ns, names] for path, state, names in rasters],
+        "settings": {name: value for name, value in asdict(settings).items() if name != "threads"},
+        "fill": fill.tolist(),
+        "code": code,
+    }

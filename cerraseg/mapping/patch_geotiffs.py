@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,24 +28,17 @@ def export_geotiffs(
         predictions: ``seg``, class ids, and perhaps ``edg``, 0 or 1: (N, 128, 128) uint8 each; written as int32, as
             published, with the patch's CRS and transform.
         folder: folder to write; it replaces an older one when it is complete.
-        model: first part of the names.
-        weighting: second part of the names.
-
-    Raises:
-        StorageError: if the disk is full.
+        model, weighting: parts of the names.
     """
     prefix = f"parrot_beak_{model}_{weighting}"
+    profile = {"driver": "GTiff", "compress": "deflate", "width": SIZE, "height": SIZE, "count": 1, "dtype": "int32"}
     with atomic_write(folder) as temporary, rasterio.Env():
         for name, prediction in predictions.items():
             target = temporary / name if len(predictions) > 1 else temporary
             target.mkdir(parents=True)
             for tile, patch in progress(zip(prediction, table.itertuples(), strict=True), f"export {name}", len(table)):
-                _write_patch(target / f"{prefix}_{patch.id}.tif", tile.astype(np.int32), patch)
-
-
-def _write_patch(path: Path, tile: NDArray[np.int32], patch: Any) -> None:
-    profile = {"driver": "GTiff", "width": SIZE, "height": SIZE, "count": 1, "dtype": "int32", "crs": patch.crs}
-    transform = Affine(patch.a, patch.b, patch.c, patch.d, patch.e, patch.f)
-    with rasterio.open(path, "w", **profile, compress="deflate", transform=transform) as target:
-        target.write(tile, 1)
-    check_written(path, {Window(0, 0, SIZE, SIZE): checksum(tile)})
+                path, pixels = target / f"{prefix}_{patch.id}.tif", tile.astype(np.int32)
+                place = {"crs": patch.crs, "transform": Affine(patch.a, patch.b, patch.c, patch.d, patch.e, patch.f)}
+                with rasterio.open(path, "w", **profile, **place) as file:
+                    file.write(pixels, 1)
+                check_written(path, {Window(0, 0, SIZE, SIZE): checksum(pixels)})

@@ -1,23 +1,20 @@
 """Predict packed patches: class ids, confidence and edges as arrays."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
-from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import log, progress
 from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
 from cerraseg.core.storage import need_room
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.packed import Store, batches
+from cerraseg.mapping.array_files import new_array
 from cerraseg.models import checkpoint, inference
 from cerraseg.training.batches import PackedPatches, Streamed
 
@@ -65,31 +62,18 @@ def predict(
         torch.inference_mode(),
         inference.arithmetic(device, precision),
     ):
-        files = [
-            stack.enter_context(_growing(path, (len(rows), SIZE, SIZE))) for path in (prediction, confidence, edges)
-        ]
+        new = [new_array(path, (len(rows), SIZE, SIZE)) for path in (prediction, confidence, edges)]
+        files = [stack.enter_context(file) for file in new]
         for images, _ in progress(Streamed(patches, order, device, segmenter.normalise), "predict", len(order)):
-            for file, tiles in zip(
-                files, _tiles(*segmenter.logits(images), hierarchical=segmenter.hierarchical), strict=True
-            ):
+            for file, tiles in zip(files, _tiles(segmenter, images), strict=True):
                 file.write(tiles.data)
     log.info("predicted %d patches on %s in %s", len(rows), device, precision)
 
 
-@contextmanager
-def _growing(path: str | Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
-    """Yield a ``.npy`` file of uint8 to be written from start to end; a memory-mapped one would grow in memory."""
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        yield file
-
-
-def _tiles(
-    semantic: Tensor, edge: Tensor | None = None, *, hierarchical: bool = False
-) -> tuple[NDArray[np.uint8], ...]:
-    """Class ids, confidence in percent and edges, (B, H, W) each, of logits (B, classes, H, W)."""
-    parts = list(inference.decide(inference.probabilities(semantic), hierarchical))
-    if edge is not None:
-        parts.append(((edge[:, 1] > edge[:, 0]) & (edge[:, 1] == edge.amax(1))).to(torch.uint8))
+def _tiles(segmenter: checkpoint.Segmenter, images: Tensor) -> tuple[NDArray[np.uint8], ...]:
+    """Class ids, confidence in percent and edges, (B, H, W) each, of normalised images (B, bands, H, W)."""
+    semantic, *edge = segmenter.logits(images)
+    parts = list(inference.decide(inference.probabilities(semantic), segmenter.hierarchical))
+    parts += [((e[:, 1] > e[:, 0]) & (e[:, 1] == e.amax(1))).to(torch.uint8) for e in edge]
     classes, percent, *edges = torch.stack(parts).cpu().numpy()  # one copy from the GPU, so one wait
     return classes, percent, edges[0] if edges else derive_edges(classes)

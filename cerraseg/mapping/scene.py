@@ -1,12 +1,12 @@
-"""A scene to map: one or two rasters of any size on one pixel grid, band by band, and where they hold data.
+"""A scene to map: one or two rasters of any size on the pixel grid of the first, and where they hold data.
 
-The grid is that of the MSI raster, or of the SAR raster where there is no other. A raster on another grid is warped to
-it as it is read.
+The first is the MSI raster, where there is one. A raster on another grid is warped as it is read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +14,8 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio import Affine
-from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
@@ -25,24 +24,14 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import MODALITIES
 from cerraseg.geo import rasters
 
-CACHE_MB = 256
-"""GDAL's cache of decoded blocks: a row of 512 x 512 blocks of 12 bands over 10,980 pixels takes 140 MB as int16."""
-
+_CACHE_MB = 256  # of decoded blocks: a row of 512 x 512 blocks of 12 bands over 10,980 pixels takes 140 MB as int16
 _SAMPLES = 8  # windows along each side
 _SAMPLE = 64  # pixels of a window's side
 _ALIKE = 1e-6  # of a pixel: grids that differ less are the same
 
 
 class SceneFiles(NamedTuple):
-    """The rasters of a scene.
-
-    Attributes:
-        name: name of the scene.
-        msi: multispectral raster.
-        sar: radar raster.
-        msi_bands: bands of the file in its order, where its band descriptions do not name them.
-        sar_bands: likewise.
-    """
+    """The rasters of a scene, one or both, and their bands in the file's order where its descriptions do not tell."""
 
     name: str
     msi: Path | None = None
@@ -53,8 +42,14 @@ class SceneFiles(NamedTuple):
     @classmethod
     def of(cls, scene: Mapping[str, Any]) -> "SceneFiles":
         """The rasters of a scene of the configuration."""
-        files = {layer: Path(scene[layer]) for layer in ("msi", "sar") if layer in scene}
+        files = {sensor: Path(scene[sensor]) for sensor in ("msi", "sar") if sensor in scene}
         return cls(scene["name"], **files, msi_bands=tuple(scene["msi_bands"]), sar_bands=tuple(scene["sar_bands"]))
+
+    @property
+    def rasters(self) -> dict[str, tuple[Path, Sequence[str]]]:
+        """Sensor → its raster and the names of the raster's bands."""
+        sensors = {"msi": (self.msi, self.msi_bands), "sar": (self.sar, self.sar_bands)}
+        return {sensor: (path, bands) for sensor, (path, bands) in sensors.items() if path}
 
 
 @dataclass(frozen=True)
@@ -65,40 +60,32 @@ class SceneGrid:
     transform: Affine
     shape: tuple[int, int]
 
-
-class _Source(NamedTuple):
-    """Bands of one raster on the grid; ``warped`` ones have NaN where the raster has no data."""
-
-    dataset: Any
-    indexes: list[int]
-    warped: bool
+    def same_as(self, other: "SceneGrid") -> bool:
+        """Whether both have the same pixels, to a millionth of their size."""
+        between = ~other.transform * self.transform
+        aligned = between.almost_equals(Affine.identity(), _ALIKE)
+        return aligned and (self.shape, self.crs) == (other.shape, other.crs)
 
 
+@dataclass(frozen=True)
 class Scene:
-    """An open scene.
+    """An open scene."""
 
-    Attributes:
-        grid: pixels of its map.
-        bands: those of its modality, in channel order.
-        warped: whether a raster lies on another grid.
-    """
-
-    def __init__(self, grid: SceneGrid, bands: Sequence[str], sources: Sequence[_Source]) -> None:
-        self.grid, self.bands, self._sources = grid, tuple(bands), sources
-        self.warped = any(source.warped for source in sources)
+    grid: SceneGrid
+    bands: Sequence[str]  # those of its modality, in channel order
+    sources: Sequence[tuple[Any, list[int]]]  # open rasters on the grid, and the numbers, from 1, of their bands
+    warped: bool  # whether a raster lies on another grid
 
     def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Read a window.
+        """Read the pixels of a window, (bands, H, W), and where they are data, (H, W).
 
-        Returns:
-            Pixels (bands, H, W), and where they are data (H, W): not where any band has the file's no-data value, is
-            masked, NaN or infinite, or where a raster does not reach.
+        They are not where any band has the file's no-data value, is masked, NaN or infinite, or where a raster ends.
 
         Raises:
             DataError: if a raster is damaged there.
         """
         parts = []
-        for dataset, indexes, _ in self._sources:
+        for dataset, indexes in self.sources:
             with readable(dataset):
                 parts.append(dataset.read(indexes, window=window, masked=True, out_dtype=np.float32))
         pixels = np.concatenate([part.data for part in parts])
@@ -111,17 +98,19 @@ class Scene:
         Where these hold no data, those of the first rows that do; N is 0 in an empty scene.
         """
         height, width = self.grid.shape
-        spread = [
-            Window(left, top, right - left, bottom - top)
-            for top, bottom in _spread(height)
-            for left, right in _spread(width)
-        ]
-        parts = [pixels[:, valid] for pixels, valid in map(self.read, spread)]
-        found = np.concatenate(parts, axis=1)
+        spread = [Window.from_slices(*place) for place in product(_spread(height), _spread(width))]
+        found = np.concatenate([pixels[:, valid] for pixels, valid in map(self.read, spread)], axis=1)
         if found.size:
             return found
         rows = (Window(0, top, width, min(_SAMPLE, height - top)) for top in range(0, height, _SAMPLE))
         return next((pixels[:, valid] for pixels, valid in map(self.read, rows) if valid.any()), found)
+
+
+def _spread(length: int) -> list[slice]:
+    if length <= _SAMPLES * _SAMPLE:
+        return [slice(0, length)]
+    firsts = np.linspace(0, length - _SAMPLE, _SAMPLES).round().astype(int).tolist()
+    return [slice(first, first + _SAMPLE) for first in firsts]
 
 
 @contextmanager
@@ -133,13 +122,6 @@ def readable(dataset: Any) -> Iterator[None]:
         raise DataError(f"{dataset.name} is damaged ({error}); fetch or write the file again") from None
 
 
-def _spread(length: int) -> list[tuple[int, int]]:
-    if length <= _SAMPLES * _SAMPLE:
-        return [(0, length)]
-    firsts = np.linspace(0, length - _SAMPLE, _SAMPLES).round().astype(int).tolist()
-    return [(first, first + _SAMPLE) for first in firsts]
-
-
 @contextmanager
 def open_scene(files: SceneFiles, modality: str, resampling: str) -> Iterator[Scene]:
     """Open the bands of ``modality`` of a scene; ``resampling`` (a name of rasterio's) is used where grids differ.
@@ -149,29 +131,31 @@ def open_scene(files: SceneFiles, modality: str, resampling: str) -> Iterator[Sc
             the grid is turned or south-up.
     """
     with ExitStack() as stack:
-        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_MB))
-        found = {
-            layer: (stack.enter_context(open_scene_raster(files.name, layer, path)), names)
-            for layer, path, names in (("msi", files.msi, files.msi_bands), ("sar", files.sar, files.sar_bands))
-            if path
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE_MB))
+        opened = {
+            sensor: stack.enter_context(open_scene_raster(files.name, sensor, path))
+            for sensor, (path, _) in files.rasters.items()
         }
-        grid = _grid(next(iter(found.values()))[0])
-        _check_north_up(files.name, grid)
-        sources = []
-        for layer in ("msi", "sar") if modality == "concat" else (modality,):
-            if layer not in found:
+        grid = _grid(next(iter(opened.values())))
+        a, b, _, d, e, _ = grid.transform[:6]
+        if b or d or a <= 0 or e >= 0:
+            raise DataError(
+                f"scene {files.name} has the transform {grid.transform[:6]}; expected rows from west to east, the "
+                "northernmost first: warp its raster, e.g. with gdalwarp"
+            )
+        sources, warped = [], False
+        for sensor in ("msi", "sar") if modality == "concat" else (modality,):
+            if sensor not in opened:
                 raise DataError(
-                    f"scene {files.name} has no {layer} raster; expected one for a model of {modality}: add {layer} to "
+                    f"scene {files.name} has no {sensor} raster, which a model of {modality} expects: add {sensor} to "
                     "the scene, or map it by a scenario of its other modality"
                 )
-            dataset, names = found[layer]
-            indexes = band_indexes(files.name, dataset, layer, names)
-            warped = not _same(_grid(dataset), grid)
-            if warped:
-                check_overlap(files.name, dataset, grid)
-                dataset = stack.enter_context(warp(dataset, grid, resampling))
-            sources.append(_Source(dataset, indexes, warped))
-        yield Scene(grid, MODALITIES[modality], sources)
+            dataset = opened[sensor]
+            indexes = band_indexes(files.name, dataset, sensor, files.rasters[sensor][1])
+            if not _grid(dataset).same_as(grid):
+                dataset, warped = stack.enter_context(warp(files.name, dataset, grid, resampling)), True
+            sources.append((dataset, indexes))
+        yield Scene(grid, MODALITIES[modality], sources, warped)
 
 
 @contextmanager
@@ -187,43 +171,46 @@ def open_scene_raster(scene: str, layer: str, path: Path) -> Iterator[Any]:
             dataset = stack.enter_context(rasters.open_raster(path, rasters.driver_of(path)))
         except RasterioError as error:
             raise DataError(
-                f"scene {scene}: its {layer} raster cannot be opened ({path}: {error}); expected a GeoTIFF, or "
-                f"{', '.join(f'{ending} ({driver})' for ending, driver in rasters.DRIVERS.items())}: correct the path "
-                "or the file"
+                f"scene {scene}: its {layer} raster cannot be opened ({path}: {error}); expected a GeoTIFF or a file "
+                f"of {', '.join(rasters.DRIVERS)}: correct the path or the file"
             ) from error
-        if dataset.crs is None or dataset.transform.is_identity:
-            lacks = "coordinate reference system" if dataset.crs is None else "geotransform"
+        transform = dataset.transform
+        if dataset.crs is None or transform.is_identity or not rasters.is_sound(transform):
             raise DataError(
-                f"scene {scene}: {path} has no {lacks}; expected a georeferenced raster: assign it, e.g. with "
-                "gdal_edit.py -a_srs EPSG:32722 -a_ullr <left> <top> <right> <bottom>"
-            )
-        if not rasters.is_sound(dataset.transform):
-            raise DataError(
-                f"scene {scene}: {path} has the transform {dataset.transform[:6]}; expected finite numbers that give "
-                "each pixel an area: correct its georeference"
+                f"scene {scene}: {path} has the coordinate reference system {dataset.crs} and the transform "
+                f"{transform[:6]}; expected a georeferenced raster: assign both, e.g. with gdal_edit.py "
+                "-a_srs EPSG:32722 -a_ullr <left> <top> <right> <bottom>"
             )
         yield dataset
 
 
-def warp(dataset: Any, grid: SceneGrid, resampling: str) -> Any:
-    """Warp an open raster to another grid: float32, NaN where it has no data."""
+def warp(scene: str, dataset: Any, grid: SceneGrid, resampling: str) -> Any:
+    """Warp an open raster of a scene to a grid: float32, NaN where it has no data.
+
+    Raises:
+        DataError: if raster and grid share no ground.
+    """
+    height, width = grid.shape
+    options = {
+        "transform": grid.transform,
+        "height": height,
+        "width": width,
+        "resampling": Resampling[resampling],
+        "src_nodata": np.nan if dataset.nodata is None else dataset.nodata,
+        "nodata": np.nan,
+        "dtype": "float32",
+        "UNIFIED_SRC_NODATA": "NO",  # else a pixel that one band lacks is mixed into its neighbours
+    }
     try:
-        return WarpedVRT(
-            dataset,
-            crs=grid.crs,
-            transform=grid.transform,
-            height=grid.shape[0],
-            width=grid.shape[1],
-            resampling=Resampling[resampling],
-            src_nodata=np.nan if dataset.nodata is None else dataset.nodata,
-            nodata=np.nan,
-            dtype="float32",
-            UNIFIED_SRC_NODATA="NO",  # else a pixel that one band lacks is mixed into its neighbours
-        )
-    except (RasterioError, CRSError, CPLE_BaseError) as error:
+        left, bottom, right, top = bounds = transform_bounds(dataset.crs, grid.crs, *dataset.bounds)
+        west, south, east, north = rasterio.transform.array_bounds(height, width, grid.transform)
+        if left >= east or right <= west or bottom >= north or top <= south:
+            raise ValueError(f"it lies beside the scene, at {bounds}")
+        return WarpedVRT(dataset, crs=grid.crs, **options)
+    except Exception as error:  # rasterio does not export GDAL's errors
         raise DataError(
-            f"{dataset.name} cannot be warped to {grid.crs} ({error}); expected a raster on the same part of the "
-            "Earth: correct its georeference"
+            f"scene {scene}: {dataset.name} cannot be brought to the scene's grid in {grid.crs} ({error}); expected "
+            "rasters of one place: correct the path or the georeference"
         ) from None
 
 
@@ -231,33 +218,18 @@ def _grid(dataset: Any) -> SceneGrid:
     return SceneGrid(dataset.crs, dataset.transform, dataset.shape)
 
 
-def _check_north_up(scene: str, grid: SceneGrid) -> None:
-    a, b, _, d, e, _ = grid.transform[:6]
-    if b or d or a <= 0 or e >= 0:
-        raise DataError(
-            f"scene {scene} has the transform {grid.transform[:6]}; expected rows from west to east, the northernmost "
-            "first: warp its raster, e.g. with gdalwarp"
-        )
-
-
-def _same(one: SceneGrid, other: SceneGrid) -> bool:
-    # Between the two grids' pixels, so that the unit of the CRS does not matter.
-    between = ~other.transform * one.transform
-    return one.shape == other.shape and one.crs == other.crs and between.almost_equals(Affine.identity(), _ALIKE)
-
-
-def band_indexes(scene: str, dataset: Any, layer: str, names: Sequence[str]) -> list[int]:
-    """Find the numbers, from 1, of the bands of a layer (``msi`` or ``sar``) in a file.
+def band_indexes(scene: str, dataset: Any, sensor: str, names: Sequence[str]) -> list[int]:
+    """Find the numbers, from 1, of the bands of a sensor (``msi`` or ``sar``) in a file.
 
     ``names`` are those of the file's bands, or empty: then its band descriptions count.
 
     Raises:
         DataError: if a band is missing or there twice.
     """
-    wanted = MODALITIES[layer]
+    wanted = MODALITIES[sensor]
     if names and len(names) != dataset.count:
         raise DataError(
-            f"scene {scene}: {layer}_bands names {len(names)} bands, but {dataset.name} has {dataset.count}; expected "
+            f"scene {scene}: {sensor}_bands names {len(names)} bands, but {dataset.name} has {dataset.count}; expected "
             "one name a band of the file, in its order: correct the list"
         )
     given = [_standard_name(name) for name in names or dataset.descriptions]
@@ -266,7 +238,7 @@ def band_indexes(scene: str, dataset: Any, layer: str, names: Sequence[str]) -> 
         raise DataError(
             f"scene {scene}: {dataset.name} has the bands {', '.join(name or '(no description)' for name in given)}; "
             f"expected {', '.join(wanted)}, of which {', '.join(missing)} is missing or there twice: describe the "
-            f"bands in the file, or name them in the file's order under {layer}_bands"
+            f"bands in the file, or name them in the file's order under {sensor}_bands"
         )
     return [given.index(band) + 1 for band in wanted]
 
@@ -275,26 +247,3 @@ def _standard_name(name: str | None) -> str:
     """A band's name as the taxonomy writes it: ``B01`` for ``B1`` and ``b01``."""
     text = (name or "").strip().upper()
     return f"B0{text[1]}" if len(text) == 2 and text[0] == "B" and text[1].isdigit() else text
-
-
-def check_overlap(scene: str, dataset: Any, grid: SceneGrid) -> None:
-    """Raise :class:`DataError` unless a raster and the grid share ground."""
-    height, width = grid.shape
-    ours = rasterio.transform.array_bounds(height, width, grid.transform)
-    try:
-        theirs = transform_bounds(dataset.crs, grid.crs, *dataset.bounds)
-    except (CRSError, CPLE_BaseError, ValueError) as error:
-        raise DataError(
-            f"scene {scene}: {dataset.name} lies nowhere in {grid.crs} ({error}); expected rasters of one place: "
-            "correct the georeference"
-        ) from None
-    if theirs[0] >= ours[2] or theirs[2] <= ours[0] or theirs[1] >= ours[3] or theirs[3] <= ours[1]:
-        raise DataError(
-            f"scene {scene}: {dataset.name} lies at {_corners(theirs)} in {grid.crs}, beside the scene at "
-            f"{_corners(ours)}; expected rasters of one place: correct the path or the georeference"
-        )
-
-
-def _corners(bounds: Sequence[float]) -> str:
-    left, bottom, right, top = bounds
-    return f"{left:.6g} to {right:.6g} east, {bottom:.6g} to {top:.6g} north"

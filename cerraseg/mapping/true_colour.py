@@ -15,19 +15,13 @@ from rasterio.io import MemoryFile
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
-from cerraseg.geo import rasters
 from cerraseg.geo.cog import BLOCK
 from cerraseg.geo.patch_grids import Grid, grids
 
-LARGEST_SIDE = 2048
-"""Pixels of a picture's longer side at most."""
-
+LARGEST_SIDE = 2048  # pixels of a picture's longer side at most
+# Shown as red, green and blue: true colour where there is Sentinel-2, else false colour of Sentinel-1.
 COMPOSITES = ("B04", "B03", "B02"), ("VV", "VH", "VV")
-"""Bands shown as red, green and blue: true colour where there is Sentinel-2, else false colour of Sentinel-1."""
-
-PERCENTILES = 2, 98
-"""What is shown as darkest and brightest, of each band."""
-
+PERCENTILES = 2, 98  # of each band: what is shown as darkest and brightest
 _SAMPLE = 256  # patches that the stretch is measured on
 _SAMPLE_STEP = 4  # every fourth pixel of them along both axes
 
@@ -35,28 +29,19 @@ Floats = NDArray[np.floating]
 
 
 class Stretch(NamedTuple):
-    """How values become colours.
-
-    Attributes:
-        low: values of red, green and blue that are shown as 0, (3,).
-        high: values that are shown as 255, (3,).
-        logarithmic: whether the values between are on a logarithmic scale.
-    """
+    """How values become colours: from ``low`` to ``high``, (3,) each, perhaps on a logarithmic scale."""
 
     low: Floats
     high: Floats
     logarithmic: bool
 
     def shown(self, values: Floats) -> NDArray[np.uint8]:
-        """(3, ...) of values → uint8 of the same shape."""
-        ends = zip(values, self.low, self.high, strict=True)
-        return np.stack([self._band(band, low, high) for band, low, high in ends])
-
-    def _band(self, values: Floats, low: float, high: float) -> NDArray[np.uint8]:
+        """Colours of values, (3, H, W)."""
+        low, high = self.low[:, None, None], self.high[:, None, None]
         values = np.clip(values, low, high)
         if self.logarithmic:
             values, low, high = np.log(values), np.log(low), np.log(high)
-        share: Floats = (values - low) / (high - low if high > low else 1)
+        share: Floats = (values - low) / np.where(high > low, high - low, 1)
         return np.rint(255 * share).astype(np.uint8)
 
 
@@ -66,89 +51,67 @@ def patches_images(
     bands: Sequence[str],
     folder: Path,
     *,
-    rows: NDArray[np.int64] | None = None,
-    tags: Mapping[str, str] | None = None,
+    rows: NDArray[np.int64],
+    tags: Mapping[str, str],
 ) -> list[Path]:
     """Write ``folder/image_<crs>.tif`` for each coordinate system of the patches, uint8 with alpha 0 where no patch is.
 
-    A picture begins where the mosaic of the same patches does. Each pixel is the mean of all finite values on n × n
-    pixels of the mosaic, with the smallest n that leaves :data:`LARGEST_SIDE`; where n does not divide the mosaic's
-    sides, the last row and column reach beyond it. All files have one stretch, between the :data:`PERCENTILES` of a
-    sample; for Sentinel-1 on a logarithmic scale, unless it has values of zero or less (decibels).
+    Each pixel is the mean of all finite values on n × n pixels of the mosaic of the same patches, with the smallest n
+    that leaves :data:`LARGEST_SIDE`; where n does not divide the mosaic's sides, the picture reaches beyond it. All
+    files have one stretch, between the :data:`PERCENTILES` of a sample; for Sentinel-1 on a logarithmic scale, unless
+    it has values of zero or less (decibels).
 
     Args:
         patches: patch table, see :func:`cerraseg.geo.patch_grids.grids`.
-        images: (N, bands, H, W), may be memory-mapped.
+        images: (N, bands, H, W).
         bands: names of its bands.
         folder: folder to write into.
-        rows: row of ``images`` of each patch; None: all rows.
+        rows: row of ``images`` of each patch.
         tags: further metadata of the files, beside ``BANDS`` and ``STRETCH``.
 
     Returns:
         Paths of the pictures, in order of their first patch.
 
     Raises:
-        DataError: if the patches lie on no grid, do not fit the images, or bands are missing.
+        DataError: if the patches lie on no grid, or bands are missing.
     """
     names = _composite(bands)
     channels = [bands.index(name) for name in names]
-    rows = np.arange(len(patches)) if rows is None else rows
-    found = grids(patches, (images.shape[2], images.shape[3]))
-    if len(patches) != len(rows) or rows.max() >= len(images):
-        raise DataError(
-            f"the patch table has {len(patches)} rows for {len(rows)} rows of {len(images)} images; expected an image "
-            "a patch: take table and images from the same run"
-        )
-    stretch = _stretch(_sampled(images, rows, channels), names)
+    sampled = rows[:: -(-len(rows) // _SAMPLE)]
+    stretch = _stretch(images[sampled, :, ::_SAMPLE_STEP, ::_SAMPLE_STEP][:, channels].swapaxes(0, 1), names)
     paths = []
-    for grid in found:
+    for grid in grids(patches, images.shape[2:]):
         factor = -(-max(grid.shape) // LARGEST_SIDE)
         values = _reduced(grid, images, rows[grid.members], channels, factor)
-        georeference = {"crs": grid.crs, "transform": grid.transform * Affine.scale(factor)}
         paths.append(folder / f"image_{grid.tag}.tif")
-        _write(paths[-1], values, stretch, {**(tags or {}), **_described(names, stretch)}, **georeference)
+        _write(paths[-1], values, names, stretch, tags, crs=grid.crs, transform=grid.transform * Affine.scale(factor))
     return paths
 
 
-def scene_image(
-    scene: str | Path, bands: Mapping[str, int], path: str | Path, *, tags: Mapping[str, str] | None = None
-) -> None:
+def scene_image(scene: Any, bands: Mapping[str, int], path: Path, *, tags: Mapping[str, str]) -> None:
     """Write the picture of a scene of any size, as :func:`patches_images` does, with a stretch of its own.
 
-    The picture has exactly the bounds of the scene; its pixels are not quite square where their number does not divide
-    the scene's. Alpha is 0 where the file's masks leave no valid pixel and where values are not finite.
+    It has exactly the bounds of the scene, so its pixels may be not quite square. Alpha is 0 where the file's masks
+    leave no valid pixel and where values are not finite.
 
     Args:
-        scene: raster of the scene.
+        scene: open raster of the scene.
         bands: name of a band → its number in the file, from 1.
-        path: GeoTIFF to write.
-        tags: further metadata of the file.
+        path, tags: GeoTIFF to write, and its further metadata.
 
     Raises:
-        DataError: if the scene cannot be read or lacks a band.
+        DataError: if the scene lacks a band.
     """
     names = _composite(bands)
-    indexes, driver = [bands[name] for name in names], rasters.driver_of(Path(scene))
-    try:
-        with rasterio.Env(GDAL_CACHEMAX=64, **rasters.OFFLINE), rasters.open_raster(scene, driver) as file:
-            if max(indexes) > file.count:
-                raise DataError(
-                    f"{scene} has {file.count} bands; expected {', '.join(names)} as bands "
-                    f"{', '.join(map(str, indexes))}: correct the order of the bands"
-                )
-            factor = -(-max(file.shape) // LARGEST_SIDE)
-            height, width = (-(-side // factor) for side in file.shape)
-            # By average, GDAL reads whole blocks of a few rows at a time, or overviews where the file has them.
-            reduced = {"out_shape": (3, height, width), "resampling": Resampling.average}
-            values = file.read(indexes, out_dtype="float32", masked=True, **reduced).filled(np.nan)
-            scale = Affine.scale(file.width / width, file.height / height)
-            georeference = {"crs": file.crs, "transform": file.transform * scale}
-    except rasterio.errors.RasterioError as error:
-        raise DataError(
-            f"{scene} cannot be read ({error}); expected a GeoTIFF: correct the path or its file"
-        ) from error
-    stretch = _stretch(values, names)
-    _write(Path(path), values, stretch, {**(tags or {}), **_described(names, stretch)}, **georeference)
+    factor = -(-max(scene.shape) // LARGEST_SIDE)
+    height, width = (-(-side // factor) for side in scene.shape)
+    # By average, GDAL reads whole blocks of a few rows at a time, or overviews where the file has them.
+    reduced = {"out_shape": (3, height, width), "resampling": Resampling.average}
+    with rasterio.Env(GDAL_CACHEMAX=64):
+        indexes = [bands[name] for name in names]
+        values = scene.read(indexes, out_dtype="float32", masked=True, **reduced).filled(np.nan)
+    transform = scene.transform * Affine.scale(scene.width / width, scene.height / height)
+    _write(path, values, names, _stretch(values, names), tags, crs=scene.crs, transform=transform)
 
 
 def _composite(bands: Collection[str]) -> tuple[str, str, str]:
@@ -159,31 +122,13 @@ def _composite(bands: Collection[str]) -> tuple[str, str, str]:
     raise DataError(f"the bands {', '.join(bands)} make no picture; expected {wanted} among them: name the bands")
 
 
-def _sampled(images: NDArray[np.float32], rows: NDArray[np.int64], channels: Sequence[int]) -> Floats:
-    """Some pixels of some patches, evenly chosen: (channels, patches, H, W)."""
-    parts = []
-    for row in rows[:: -(-len(rows) // _SAMPLE)].tolist():
-        parts.append(images[row, :, ::_SAMPLE_STEP, ::_SAMPLE_STEP][channels])
-    return np.stack(parts, axis=1)
-
-
 def _stretch(sample: Floats, names: Sequence[str]) -> Stretch:
-    """The stretch of values (3, ...), of which only places are counted where all three are finite."""
+    """The stretch of values (3, ...) where all three are finite."""
     values = sample[:, np.isfinite(sample).all(axis=0)]
     if not values.size:
         return Stretch(np.zeros(3), np.ones(3), False)
     low, high = np.percentile(values, PERCENTILES, axis=1).astype(np.float32)
     return Stretch(low, high, "VV" in names and bool(values.min() > 0))
-
-
-def _described(names: Sequence[str], stretch: Stretch) -> dict[str, str]:
-    ends = zip(names, stretch.low, stretch.high, strict=True)
-    ranges = dict.fromkeys(f"{name} {low:.6g} to {high:.6g}" for name, low, high in ends)
-    scale = "logarithmic" if stretch.logarithmic else "linear"
-    return {
-        "BANDS": ", ".join(names),
-        "STRETCH": f"{', '.join(ranges)}; {scale}; percentiles {PERCENTILES[0]} and {PERCENTILES[1]}",
-    }
 
 
 def _reduced(
@@ -192,8 +137,7 @@ def _reduced(
     """Means over squares of ``factor`` pixels of the grid, sides rounded up: (3, H, W); NaN where nothing is."""
     height, width = (-(-side // factor) for side in grid.shape)
     total = np.zeros((4, height, width), np.float32)  # last: how many valid pixels
-    placed = zip(rows.tolist(), grid.rows.tolist(), grid.columns.tolist(), strict=True)
-    for row, top, left in progress(placed, f"image_{grid.tag}", len(rows)):
+    for row, top, left in progress(zip(rows, grid.rows, grid.columns, strict=True), f"image_{grid.tag}", len(rows)):
         part = np.asarray(images[row][channels])
         valid = np.isfinite(part).all(axis=0)
         down, across, sums = _summed(np.concatenate([np.where(valid, part, 0), valid[None]]), top, left, factor)
@@ -214,16 +158,23 @@ def _summed(part: Floats, top: int, left: int, factor: int) -> tuple[slice, slic
     return places[0], places[1], part
 
 
-def _write(path: Path, values: Floats, stretch: Stretch, tags: Mapping[str, str], **georeference: Any) -> None:
+def _write(
+    path: Path, values: Floats, names: Sequence[str], stretch: Stretch, tags: Mapping[str, str], **georeference: Any
+) -> None:
     valid = np.isfinite(values).all(axis=0)
-    log.info("%s: %d x %d pixels, %s", path.name, valid.shape[1], valid.shape[0], tags["STRETCH"])
+    height, width = valid.shape
     colours = stretch.shown(np.where(valid, values, stretch.low[:, None, None])) * valid
-    size = {"height": valid.shape[0], "width": valid.shape[1], "count": 4, "dtype": "uint8"}
+    ends = zip(names, stretch.low, stretch.high, strict=True)
+    ranges = dict.fromkeys(f"{name} {low:.6g} to {high:.6g}" for name, low, high in ends)
+    scale = "logarithmic" if stretch.logarithmic else "linear"
+    shown = f"{', '.join(ranges)}; {scale}; percentiles {PERCENTILES[0]} and {PERCENTILES[1]}"
+    log.info("%s: %d x %d pixels, %s", path.name, width, height, shown)
+    size = {"height": height, "width": width, "count": 4, "dtype": "uint8"}
     options = {"compress": "deflate", "predictor": "YES", "blocksize": BLOCK, "overview_resampling": "average"}
     with MemoryFile() as memory:
         with memory.open(driver="COG", **size, **options, **georeference) as dataset:
             dataset.colorinterp = ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha
-            dataset.update_tags(**tags)
+            dataset.update_tags(**tags, BANDS=", ".join(names), STRETCH=shown)
             dataset.write(colours, (1, 2, 3))
             dataset.write(valid.astype(np.uint8) * np.uint8(255), 4)
         with atomic_write(path) as part:

@@ -26,14 +26,12 @@ def test_each_patch_comes_from_the_fold_that_predicted_it(tmp_path):
     assert pooled[:, 1, 0].tolist() == [0, 10, 20, 30, 40]
 
 
-@pytest.mark.parametrize("parts", [["be", "a"], ["be", "ab", "cd"]])
-def test_patch_of_no_fold_or_of_two_is_refused(tmp_path, parts):
-    with pytest.raises(DataError, match="every patch in one"):
-        pool_folds(list("abcde"), *folds(tmp_path, parts), tmp_path / "pooled.npy")
+@pytest.mark.parametrize(
+    ("parts", "order", "named"),
+    [(["be", "a"], 1, "every patch"), (["be", "ab", "cd"], 1, "every patch"), (["be", "acd"], -1, "expected 3")],
+)
+def test_patch_of_no_fold_or_of_two_and_arrays_of_others_are_refused(tmp_path, parts, order, named):
+    ids, arrays = folds(tmp_path, parts)
+    with pytest.raises(DataError, match=named):
+        pool_folds(list("abcde"), ids[::order], arrays, tmp_path / "pooled.npy")
     assert not (tmp_path / "pooled.npy").exists()
-
-
-def test_array_of_other_patches_is_refused(tmp_path):
-    ids, arrays = folds(tmp_path, ["be", "acd"])
-    with pytest.raises(DataError, match="predict the folds"):
-        pool_folds(list("abcde"), ids[::-1], arrays, tmp_path / "pooled.npy")

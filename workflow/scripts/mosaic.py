@@ -3,8 +3,8 @@
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import EDGES, LEVELS
 from cerraseg.data import packed, tables
+from cerraseg.mapping.map_files import write_parents
 from cerraseg.mapping.mosaic import mosaic
-from cerraseg.mapping.parent_maps import write_parents
 from cerraseg.orchestration.step import step
 
 with step(snakemake), atomic_write(snakemake.output.folder) as folder:
