@@ -37,8 +37,7 @@ def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario]) -> No
         ConfigError: if a model cannot be built or trained, or its pretrained file does not fit it.
     """
     trials = [*_trials(config, scenarios)]
-    passed = PASSED / _digest(trials)
-    if not trials or passed.exists():
+    if not trials or (passed := PASSED / _digest(trials)).exists():
         return
     if not importlib.util.find_spec("segmentation_models_pytorch"):
         log.warning("the models are not checked before the run: segmentation-models-pytorch is not installed here")
@@ -62,7 +61,7 @@ def _trials(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> Iterato
         given = config["unet"] if custom is None else custom_models.build_settings(custom)
         found = [] if (scenario.model, scenario.modality) in tried else [given]
         tried.add((scenario.model, scenario.modality))
-        if scenario.id == tune["scenario"]:
+        if space and scenario.id == tune["scenario"]:
             found += [{**given, **dict(zip(space, values, strict=True))} for values in product(*space.values())]
         for settings in found:
             if custom is not None or settings["encoder"] not in USUAL_ENCODERS:
