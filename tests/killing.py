@@ -1,13 +1,8 @@
 """Jobs of the real workflow, killed at random moments: what a lost node does, or the kernel when memory runs out."""
 
-import ast
 import contextlib
-import pickle
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,51 +12,27 @@ from project import Project, kill
 from cerraseg.core.content import content
 
 SCRIPTS = ".snakemake/scripts"
-# Python's start-up hook that copies what Snakemake makes of a step's script, with all that the job is told.
-KEEPER = f"""import os, shutil, sys
-if "/{SCRIPTS}/" in sys.orig_argv[-1] and os.environ.get("KEPT"):
-    shutil.copy(sys.orig_argv[-1], os.environ["KEPT"])
-"""
 SIDE = ("logs", "timings", "resume", "ro-crate-metadata.json")  # what of the results no step reads as content
-STATES = {"download": ("data/kaggle",)}  # what a rule goes on from and keeps when it has finished
 GROWING = ".archive"  # end of the name of what has arrived of a download, from which a killed rule goes on
 
 
-class Job(NamedTuple):
-    """A job of an undisturbed run: its script as Snakemake ran it, what it writes, and how long it took."""
-
-    rule: str
-    script: Path
-    outputs: tuple[str, ...]
-    seconds: float
-
-
 class Reference(NamedTuple):
-    """What an undisturbed run of a project left: rule → one of its jobs, and path → digest of each file."""
+    """What an undisturbed run left: rule → seconds of one of its jobs, and path → digest of each file."""
 
     project: Project
-    jobs: dict[str, Job]
+    seconds: dict[str, float]
     files: dict[str, str]
 
 
 def undisturbed(project: Project, *targets: str, **env: str) -> Reference:
-    """Run the targets and keep the scripts of their jobs."""
-    kept, hook = project.folder / "kept", project.folder / "hook"
-    for folder in (kept, hook):
-        folder.mkdir()
-    (hook / "sitecustomize.py").write_text(KEEPER)
-    project.run(*targets, PYTHONPATH=str(hook), KEPT=str(kept), **env)
-    jobs = (_job(project, script) for script in sorted(kept.iterdir()))
-    return Reference(project, {job.rule: job for job in jobs}, found(project.folder))
-
-
-def _job(project: Project, script: Path) -> Job:
-    values = (getattr(node, "value", None) for node in ast.walk(ast.parse(script.read_text())))
-    told = pickle.loads(next(value for value in values if isinstance(value, bytes)))
-    log = next(path for path in told.log if "/logs/" in path)
-    timing = Path(log.replace("/logs/", "/timings/")).with_suffix(".tsv")
-    seconds = pd.read_csv(project.folder / timing, sep="\t")["s"].item()
-    return Job(told.rule, script, tuple(told.output), max(1.0, seconds))
+    """Run the targets."""
+    project.run(*targets, **env)
+    timings = project.folder / "results/timings"
+    seconds = {
+        file.relative_to(timings).parts[0].removesuffix(".tsv"): max(1.0, pd.read_csv(file, sep="\t")["s"].item())
+        for file in timings.rglob("*.tsv")
+    }
+    return Reference(project, seconds, found(project.folder))
 
 
 def found(folder: Path) -> dict[str, str]:
@@ -90,7 +61,7 @@ def kill_every_rule(project: Project, reference: Reference, seed: int, *targets:
 
     After each kill, every file that is there must be whole.
     """
-    draws, left = random.Random(seed), set(reference.jobs)
+    draws, left = random.Random(seed), set(reference.seconds)
     while left:
         before = {path.name for path in (project.folder / SCRIPTS).glob("*")}
         process = project.start(project.command(*targets), **env)
@@ -115,7 +86,7 @@ def _is_time(
     names = {path.name for path in (project.folder / SCRIPTS).glob("tmp*.py")} - before
     for name in sorted(names - set(moments)):
         if _rule(name) in left:
-            moments[name] = time.monotonic() + draws.uniform(0, ref.jobs[_rule(name)].seconds)
+            moments[name] = time.monotonic() + draws.uniform(0, ref.seconds[_rule(name)])
     return any(name not in names or time.monotonic() > moment for name, moment in moments.items())
 
 
@@ -131,29 +102,3 @@ def process_of(rule: str, project: Project, before: set[Path]) -> int | None:
             if line.read_text().rstrip("\0").split("\0")[-1] in new:
                 return int(line.parent.name)
     return None
-
-
-def kill_job(reference: Reference, job: Job, moment: float, **env: str) -> None:
-    """Run a job's process alone, as Snakemake would, kill it after ``moment`` seconds, and run it again."""
-    folder = reference.project.folder
-    _clear(folder, (*job.outputs, *STATES.get(job.rule, ())))
-    process = _start(reference, job, **env)
-    try:
-        process.wait(moment)
-    except subprocess.TimeoutExpired:
-        kill(process)
-    assert not differing(reference, folder)
-    _clear(folder, job.outputs)  # as Snakemake does with what is incomplete
-    assert _start(reference, job, **env).wait() == 0
-    assert found(folder) == reference.files
-    assert not leftovers(folder)
-
-
-def _start(reference: Reference, job: Job, **env: str) -> subprocess.Popen:
-    script = reference.project.folder / SCRIPTS / job.script.name
-    script.write_bytes(job.script.read_bytes())
-    return reference.project.start([sys.executable, str(script)], **env)
-
-
-def _clear(folder: Path, paths: Iterable[str]) -> None:
-    subprocess.run(["rm", "-rf", *paths], cwd=folder, check=True)

@@ -1,11 +1,9 @@
 """Every rule of the workflow, killed without warning at random moments, ends with the bytes of an undisturbed run.
 
-Each rule is killed once with Snakemake and all that it started, as a lost node is; CERRASEG_KILLS says how often in
-all, the further times its process alone.
+Each rule is killed once with Snakemake and all that it started, as a lost node is.
 """
 
 import os
-import random
 import re
 import shutil
 import signal
@@ -21,7 +19,6 @@ from project import REPOSITORY, TINY, TUNED, Project
 
 from cerraseg.data.tables import write_ids
 
-KILLS = int(os.environ.get("CERRASEG_KILLS", "1"))
 SEED = int(os.environ.get("CERRASEG_SEED", "1"))
 
 DATED = [scene | {"date": "2021-08-01"} for scene in TINY["scenes"]]  # else its item has the date of the file
@@ -60,7 +57,7 @@ def killed(reference: killing.Reference, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_run_killed_in_every_rule_ends_as_an_undisturbed_one(reference, killed):
-    assert reference.jobs.keys() == RULES
+    assert reference.seconds.keys() == RULES
     assert killing.found(killed.folder) == reference.files
     assert not killing.leftovers(killed.folder)
     assert killed.planned(*MAIN["targets"]) == {}
@@ -85,20 +82,6 @@ def test_killed_job_is_reported_and_made_by_the_next_run(reference, killed):
     assert not (killed.folder / struck).exists() and (killed.folder / other).exists()
     killed.run(struck, other)
     assert killing.found(killed.folder) == reference.files
-
-
-@pytest.mark.skipif(KILLS < 2, reason="CERRASEG_KILLS is 1")
-@pytest.mark.parametrize("rule", sorted(RULES))
-def test_job_killed_at_random_moments_ends_with_the_same_bytes(reference, rule):
-    repeat(reference, rule)
-
-
-def repeat(reference: killing.Reference, rule: str, **env: str) -> None:
-    job, draws = reference.jobs[rule], random.Random(f"{SEED} {rule}")
-    for _ in range(KILLS - 1):
-        moment = draws.uniform(0, job.seconds)
-        print(f"{rule}: killed after {moment:.2f} s of {job.seconds:.2f}", flush=True)
-        killing.kill_job(reference, job, moment, **env)
 
 
 def test_folds_killed_end_as_undisturbed_ones(reference, tmp_path):
@@ -143,12 +126,10 @@ def test_sources_killed_end_as_undisturbed_ones(reference, tmp_path):
 
 
 def disturb(calm: Project, disturbed: Project, rules: set[str], *targets: str, **env: str) -> None:
-    """Run the targets twice, once killed in each of the rules, which further kills strike alone."""
+    """Run the targets twice, once killed in each of the rules."""
     reference = killing.undisturbed(calm, *targets, **env)
-    assert rules <= reference.jobs.keys()
+    assert rules <= reference.seconds.keys()
     killing.kill_every_rule(disturbed, reference, SEED, *targets, **env)
     disturbed.run(*targets, **env)
     assert killing.found(disturbed.folder) == reference.files
     assert not killing.leftovers(disturbed.folder)
-    for rule in rules:
-        repeat(reference, rule, **env)
