@@ -138,7 +138,7 @@ def test_secrets_are_written_nowhere(tmp_path, home):
     env = SECRETS | {"HOME": str(home), "NO_PROXY": "localhost,127.0.0.1", "KAGGLE_CONFIG_DIR": str(home / ".kaggle")}
     with serving(archive) as server:
         said = [made.run(**env, SERVER=server.url)]
-        assert len(server.asked("archive")) == 2
+        assert server.asked("archive")
     said.append(made.run("--report", "report.html", **env))
     said.append(made.run("tune", ok=False, **env))
     assert f"tune.storage: {URL} cannot be opened" in said[-1]
