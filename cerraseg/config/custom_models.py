@@ -22,11 +22,7 @@ _OF_FILES = (
 
 
 def complete_models(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Complete the section ``models`` of a configuration by its schema, with expanded paths.
-
-    Raises:
-        ConfigError: if a name or an option is not allowed, or a file is absent.
-    """
+    """Complete and check the section ``models`` of a configuration by its schema, with expanded paths."""
     return {name: _checked(name, with_defaults(given, schema)) for name, given in config["models"].items()}
 
 

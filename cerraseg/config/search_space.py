@@ -93,11 +93,7 @@ def storage_of(config: Mapping[str, Any]) -> str:
 
 
 def expand_url(url: str) -> str:
-    """Fill environment variables (``$NAME``) into the URL, only in the process that opens it, as they hold passwords.
-
-    Raises:
-        ConfigError: if it is no URL or a variable is not set.
-    """
+    """Fill environment variables (``$NAME``) into the URL, in the process that opens it, as they hold passwords."""
     filled = os.path.expandvars(url)
     if "://" not in filled:
         raise ConfigError(

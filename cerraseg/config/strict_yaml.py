@@ -17,11 +17,7 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of Unicode; some show 
 
 
 def check_yaml(path: Path) -> None:
-    """Check a configuration file for keys given twice, of which Snakemake takes the last, and for tags and expressions.
-
-    Raises:
-        ConfigError: with file and line, also if the file is not YAML or JSON in UTF-8.
-    """
+    """Raise :class:`ConfigError` with the line for tags, expressions, keys given twice and what is no YAML in UTF-8."""
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

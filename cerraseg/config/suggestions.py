@@ -28,11 +28,7 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 
 def expand_path(key: str, path: str) -> str:
-    """Fill environment variables into a path of the configuration.
-
-    Raises:
-        ConfigError: naming ``key``, if one is not set or the path holds braces.
-    """
+    """Fill environment variables into a path; raise :class:`ConfigError` if one is not set or it holds braces."""
     found = os.path.expandvars(path)
     if "$" in found:
         raise ConfigError(f"{key}: {found}: the environment variable is not set; export it, or give the path itself")

@@ -31,11 +31,7 @@ Trial = Mapping[str, Any]  # arguments of model_error
 
 
 def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario]) -> None:
-    """Try the U-Net and the custom models of the scenarios and of the search, unless the same ones passed before.
-
-    Raises:
-        ConfigError: if a model cannot be built or trained, or its pretrained file does not fit it.
-    """
+    """Raise :class:`ConfigError` if a model of the scenarios or the search cannot be built, trained or initialised."""
     trials = [*_trials(config, scenarios)]
     if not trials or (passed := PASSED / _digest(trials)).exists():
         return

@@ -50,11 +50,7 @@ def find_checkpoints(folder: Path) -> dict[str, Path]:
 
 
 def write_listing(path: Path, folder: Path, origin: Mapping[str, object]) -> None:
-    """List the checkpoints in ``folder`` as JSON: ``origin``, and file, bytes and SHA-256 of each scenario.
-
-    Raises:
-        DataError: if ``folder`` holds no checkpoint.
-    """
+    """List the checkpoints in ``folder`` as JSON: ``origin``, and file, bytes and SHA-256 of each scenario."""
     found = find_checkpoints(folder)
     if not found:
         raise DataError(

@@ -181,11 +181,7 @@ def dimensions(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def import_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a published state dict to the names used here, without entries that follow from others.
-
-    Raises:
-        DataError: if a projection with two names differs between them.
-    """
+    """Rename a published state dict to the names used here, without entries that follow from others."""
     renamed = {}
     for name, tensor in state.items():
         if ".shared_qkv." in name:  # a second name of the semantic decoder's projection
