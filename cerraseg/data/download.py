@@ -12,32 +12,10 @@ from cerraseg.core.taxonomy import FOLDERS
 from cerraseg.data.google_drive import download_archive
 from cerraseg.data.kaggle import download_dataset
 
-ROOM = {
-    "cerranet/cerradata-4mm": 30_291 * 128 * 128 * 4 * (12 + 2 + 1 + 1 + 1 + 1),
-    "cerranet/trained-models-on-cerradata-4mm": 12 * (91_300_000 + 130_200_000),
-}
-"""Kaggle dataset → size of its contents in bytes: of the patches by their bands, masks and edge maps (36 GB), of the 24
-checkpoints by the models' parameters (2.7 GB), 4 bytes each. Kaggle announces no sizes; those of others are not checked."""
-
-LOCAL = (
-    "If the data is on disk already, set `source: local` in the configuration, with "
-    "`roots: [<the folder that holds msi_images>]`."
-)
-LOCAL_CHECKPOINTS = (
-    "If the checkpoints are on disk already, set `released: {source: local, folder: <the folder that holds the .pt "
-    "files>}` in the configuration."
-)
-
 
 def download_kaggle(dataset: str, version: int | None, folder: Path) -> list[Path]:
-    """Download a Kaggle dataset (``owner/name``) and return its root folders, those that hold the MSI images.
-
-    See :func:`cerraseg.data.kaggle.download_dataset`.
-
-    Raises:
-        DownloadError: also if the dataset holds no MSI folder.
-    """
-    found = download_dataset(dataset, version, folder, room=ROOM.get(dataset, 0), alternative=LOCAL)
+    """Download a Kaggle dataset and return its root folders, those that hold the MSI images."""
+    found = download_dataset(dataset, version, folder)
     roots = find_roots(found)
     if not roots:
         raise DownloadError(
@@ -50,24 +28,15 @@ def download_kaggle(dataset: str, version: int | None, folder: Path) -> list[Pat
 def download_checkpoints(*, source: str, dataset: str, version: int | None, drive_id: str, folder: Path) -> Path:
     """Get the released checkpoints and return the folder that holds them.
 
-    Args:
-        source: ``kaggle``: ``version`` of ``dataset``; ``drive``: the archive ``drive_id``; ``local``: ``folder``.
-        dataset: Kaggle handle.
-        version: of the dataset, from 1; None: the current one.
-        drive_id: file id on Google Drive.
-        folder: where downloads are kept, or the folder of the checkpoints.
-
-    Raises:
-        DownloadError: from a download.
-        DataError: if a local folder does not exist.
+    ``source`` is ``kaggle`` (``version`` of ``dataset``, downloaded into ``folder``), ``drive`` (the archive
+    ``drive_id``, likewise) or ``local`` (``folder`` itself).
     """
     if source == "kaggle":
-        room = ROOM.get(dataset, 0)
-        return download_dataset(dataset, version, folder, room=room, alternative=LOCAL_CHECKPOINTS)
+        return download_dataset(dataset, version, folder)
     if source == "drive":
         return download_archive(drive_id, folder)
     if not folder.is_dir():
-        raise DataError(f"There is no folder {folder} for the released checkpoints. {LOCAL_CHECKPOINTS}")
+        raise DataError(f"There is no folder {folder} for the released checkpoints: correct `released.folder`")
     return folder
 
 
@@ -80,13 +49,7 @@ def find_roots(folder: Path, levels: int = 3) -> list[Path]:
 
 
 def write_manifest(path: Path, *, source: str, roots: Sequence[Path], **origin: object) -> None:
-    """Write a JSON manifest: the ``source`` label, its ``origin``, and files (.tif) and bytes per layer folder.
-
-    The same data and arguments give the same bytes.
-
-    Raises:
-        DataError: if a root holds none of the known folders, or one is a broken link.
-    """
+    """Write a JSON manifest: the ``source`` label, its ``origin``, and files (.tif) and bytes per layer folder."""
     counted = [{"path": root.as_posix(), "folders": _count(root)} for root in roots]
     manifest = {"source": source, "origin": origin, "roots": counted}
     with atomic_write(path) as temporary:
@@ -100,18 +63,15 @@ def copy_manifest(manifest: Path, copy: Path) -> None:
 
 
 def read_roots(manifest: Path) -> list[Path]:
-    """Return the roots that a manifest names.
-
-    Raises:
-        DataError: if there are not the files that it counted.
-    """
+    """Return the roots that a manifest names; refuse them if there are not the files that it counted."""
     roots = json.loads(manifest.read_text(encoding="utf-8"))["roots"]
     for root in roots:
         if (found := _count(Path(root["path"]))) != root["folders"]:
             lacking = sorted(name for name, files in root["folders"].items() if found.get(name) != files)
             raise DataError(
-                f"{root['path']} has not the files that {manifest} counted: {', '.join(lacking) or 'more folders'} differ. "
-                f"Remove {manifest} and give the same command again: it gets what is missing, and reads what is there"
+                f"{root['path']} has not the files that {manifest} counted: {', '.join(lacking) or 'more folders'} "
+                f"differ. Remove {manifest} and give the same command again: it gets what is missing, and reads what "
+                "is there"
             )
     return [Path(root["path"]) for root in roots]
 
@@ -123,20 +83,15 @@ def refuse_other_landscape(copy: Path, manifest: Path, settings: Mapping[str, ob
         copy: the manifest beside the patches, of whoever made them.
         manifest: the manifest of this configuration.
         settings: what this configuration would simulate, with its ``folder``.
-
-    Raises:
-        ConfigError: if they were not made by this configuration and differ.
     """
     if not copy.is_file() or (manifest.is_file() and manifest.read_bytes() == copy.read_bytes()):
         return
     there = json.loads(copy.read_text(encoding="utf-8"))["origin"]
-    wanted = {key: value for key, value in settings.items() if key != "folder"}
-    if there != wanted:
-        differing = ", ".join(
-            f"{key} {there.get(key)!r} and not {wanted[key]!r}" for key in wanted if there.get(key) != wanted[key]
-        )
+    differing = [key for key in settings if key != "folder" and there.get(key) != settings[key]]
+    if differing:
+        listed = ", ".join(f"{key} {there.get(key)!r} and not {settings[key]!r}" for key in differing)
         raise ConfigError(
-            f"simulate.folder: {settings['folder']} holds the patches of another configuration ({differing}); expected "
+            f"simulate.folder: {settings['folder']} holds the patches of another configuration ({listed}); expected "
             "a folder for each: name another one, or remove it if nobody needs it"
         )
 

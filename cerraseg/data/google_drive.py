@@ -17,10 +17,8 @@ from cerraseg.core.storage import need_room
 SERVER = "https://drive.google.com"
 RETRIES = 3
 
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 
-
-def download_archive(file_id: str, folder: Path, *, server: str = SERVER) -> Path:
+def download_archive(file_id: str, folder: Path) -> Path:
     """Download the shared archive ``file_id`` and return the folder of its contents, ``folder/file_id``.
 
     A finished download is found again without the network. An interrupted one is resumed.
@@ -31,14 +29,14 @@ def download_archive(file_id: str, folder: Path, *, server: str = SERVER) -> Pat
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]{10,100}", file_id):
         raise DownloadError(
-            f"Cannot download {file_id!r}: expected the id of a file on Google Drive, the part between /d/ and /view of "
-            "its link. Check `released.drive_id` in the configuration."
+            f"Cannot download {file_id!r}: expected the id of a file on Google Drive, the part between /d/ and /view "
+            "of its link. Check `released.drive_id` in the configuration."
         )
     target, archive = folder / file_id, folder / f"{file_id}.zip"
     if not target.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        _download(f"{server}/uc?id={file_id}", archive)
-        unpack(archive, target)
+        _download(f"{SERVER}/uc?id={file_id}", archive)
+        _unpack(archive, target)
     archive.unlink(missing_ok=True)
     return target
 
@@ -61,26 +59,21 @@ def _download(url: str, archive: Path) -> None:
         ) from None
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip or tar archive into ``folder``, which appears when it is complete.
-
-    Raises:
-        DownloadError: if the archive is damaged or an entry would leave the folder; the archive is removed.
-    """
+def _unpack(archive: Path, folder: Path) -> None:
+    """Unpack an archive, or remove it if it is damaged or one of its entries would leave the folder."""
     try:
         with atomic_write(folder) as temporary:
             temporary.mkdir()
             if tarfile.is_tarfile(archive):
                 with tarfile.open(archive) as tar:
                     tar.extractall(temporary, filter="data")
-            else:
-                with zipfile.ZipFile(archive) as opened:
-                    inside = temporary.resolve()
-                    for name in opened.namelist():
-                        if not (inside / name).resolve().is_relative_to(inside):
-                            raise ValueError(f"its entry {name!r} leads outside the folder")
-                    opened.extractall(temporary)
-    except _DAMAGED as error:
+                return
+            with zipfile.ZipFile(archive) as opened:
+                for name in opened.namelist():
+                    if not (temporary / name).resolve().is_relative_to(temporary.resolve()):
+                        raise ValueError(f"its entry {name!r} leads outside the folder")
+                opened.extractall(temporary)  # noqa: S202  # its entries were looked at
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, ValueError) as error:
         archive.unlink()
         raise DownloadError(
             f"The archive {archive} is damaged, unsafe or none ({error}). It was removed, and nothing of it was "

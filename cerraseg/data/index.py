@@ -33,7 +33,6 @@ from cerraseg.core.taxonomy import IGNORE, LEVELS, MODALITIES
 from cerraseg.data.reader import GDAL, checksum, open_layer
 from cerraseg.geo import rasters
 
-_FORMULA = ("=", "+", "-", "@")
 _CHUNK = 64  # patches that a worker inspects at a time
 
 
@@ -46,33 +45,39 @@ def write_patch_table(
     max_rejected: float = 0.01,
     threads: int = 4,
 ) -> None:
-    """Write the patch table (Parquet) and the list of rejected patches (CSV: id, reason).
+    """Write the patch table (Parquet) and the list of rejected patches (CSV: id, reason), this one in any case.
 
     Args:
         roots: folders in the CerraData-4MM layout; the layers that all of them have are used.
         table: patch table to write.
-        rejected: CSV to write; it is written before an error about its content is raised.
+        rejected: CSV to write.
         on_bad_patch: ``exclude`` leaves faulty patches out, ``fail`` stops.
         max_rejected: with ``exclude``, the largest share (0-1) of faulty patches to accept.
-        threads: processes to read with, where there are patches enough.
+        threads: processes to read with.
 
     Raises:
         DataError: if there is nothing to index or more patches are faulty than allowed.
     """
     files = find_patches(roots)
     layers = [layer for layer in LAYERS if any(layer in found for found in files.values())]
-    named = [(id_, {layer: str(path) for layer, path in found.items()}) for id_, found in files.items()]
-    chunks = [named[start : start + _CHUNK] for start in range(0, len(named), _CHUNK)]
-    tables, faults = [], []
+    patches = [(id_, {layer: str(path) for layer, path in found.items()}) for id_, found in files.items()]
+    chunks = [patches[start : start + _CHUNK] for start in range(0, len(patches), _CHUNK)]
     inspected = process_map(partial(_inspect_chunk, layers), chunks, threads)
-    for table_of_chunk, faults_of_chunk in progress(inspected, "index", total=len(chunks)):
-        tables.append(table_of_chunk)
-        faults += faults_of_chunk
+    rows, faults = [], []
+    for good, bad in progress(inspected, "index", total=len(chunks)):
+        rows += good
+        faults += bad
     with atomic_write(rejected) as temporary:
-        cells = [[_escape_formula(cell) for cell in fault] for fault in faults]
+        cells = [[f"'{cell}" if _is_formula(cell) else cell for cell in fault] for fault in faults]
         pd.DataFrame(cells, columns=["id", "reason"]).to_csv(temporary, index=False)
-    _check_share(faults, len(files), str(rejected), on_bad_patch, max_rejected)
-    frame = pd.concat(tables, ignore_index=True)
+    if faults and (on_bad_patch == "fail" or not rows or len(faults) > max_rejected * len(patches)):
+        (id_, reason), share = faults[0], len(faults) / len(patches)
+        raise DataError(
+            f"{len(faults)} of {len(patches)} patches are bad ({share:.2%}); index.on_bad_patch is {on_bad_patch}, "
+            f"index.max_rejected {max_rejected:.2%}. The first is {id_}: {reason}. Mend the files, which {rejected} "
+            "lists, or raise index.max_rejected"
+        )
+    frame = pd.DataFrame(rows)
     with atomic_write(table) as temporary:
         frame.to_parquet(temporary, index=False)
     log.info("%d patches with %s; %d coordinate systems", len(frame), ", ".join(layers), frame["crs"].nunique())
@@ -91,15 +96,15 @@ def find_patches(roots: Sequence[str | Path]) -> dict[str, dict[str, Path]]:
     Raises:
         DataError: if the roots share no usable layers or two files of a layer have the same id.
     """
-    layers = available_layers(roots)
+    layers, where = available_layers(roots), ", ".join(map(str, roots))
     if not layers & set(MODALITIES) or not layers & set(LEVELS):
         raise DataError(
-            f"{', '.join(map(str, roots))}: found {', '.join(sorted(layers)) or 'no known folder'}; expected at least "
-            "one of msi_images (or opt_images) and sar_images, and one of semantic_7c and semantic_14c, in every root"
+            f"{where}: found {', '.join(sorted(layers)) or 'no known folder'}; expected at least one of msi_images (or "
+            "opt_images) and sar_images, and one of semantic_7c and semantic_14c, in every root"
         )
+    edges = [edge_layer(level) for level in levels_of(layers)]
     files: dict[str, dict[str, Path]] = {}
     for root in roots:
-        edges = [edge_layer(level) for level in levels_of(layers)]
         for layer in [*sorted(layers), *edges]:
             folder = layer_folder(root, layer)
             for path in sorted(folder.glob("*.tif"), key=str) if folder else []:
@@ -112,13 +117,13 @@ def find_patches(roots: Sequence[str | Path]) -> dict[str, dict[str, Path]]:
                 if known != path:
                     raise DataError(f"{known} and {path} have the same id {id_!r}; rename or move one of them")
     if not files:
-        raise DataError(f"{', '.join(map(str, roots))}: the folders hold no .tif file; expected one per patch and layer")
+        raise DataError(f"{where}: the folders hold no .tif file; expected one per patch and layer")
     return dict(sorted(files.items()))
 
 
 def _inspect_chunk(
     layers: Sequence[str], patches: Sequence[tuple[str, dict[str, str]]]
-) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """The rows of the good patches; ids and faults of the others."""
     rows, faults = [], []
     with rasterio.Env(**GDAL):
@@ -127,56 +132,60 @@ def _inspect_chunk(
                 rows.append(_inspect(id_, files, layers))
             except DataError as error:
                 faults.append((id_, str(error)))
-    return pd.DataFrame(rows), faults
+    return rows, faults
 
 
-def _escape_formula(cell: str) -> str:
-    """A cell that a spreadsheet does not take for a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+def _is_formula(cell: str) -> bool:
+    """Whether a spreadsheet would compute it."""
+    return cell.startswith(("=", "+", "-", "@"))
 
 
 def _inspect(id_: str, files: dict[str, str], layers: Sequence[str]) -> dict[str, Any]:
     """The row of a patch in the table; raise DataError with the first fault of its files."""
-    if _escape_formula(id_) != id_ or not id_.isprintable():
+    if _is_formula(id_) or not id_.isprintable():
         raise DataError(f"its id {id_!r} would be a formula in a table; expected letters and digits: rename its files")
     if missing := [layer for layer in layers if layer not in files]:
         raise DataError(f"no {' and no '.join(missing)} file; expected one file per patch in every layer folder")
     edges = {layer: files.get(layer, "") for layer in map(edge_layer, levels_of(layers))}
-    row: dict[str, Any] = {"id": id_, **{layer: files[layer] for layer in layers}}
-    arrays: list[NDArray[Any]] = []
+    place: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    arrays = []
     for layer in [*layers, *(layer for layer, path in edges.items() if path)]:
         path = files[layer]
         with open_layer(path, layer) as source:
-            array, place = source.read(), _place(path, source)
-        if not arrays:
-            row |= place
-        _check_place(path, place, row)
+            array = source.read()
+            place = _place(path, source, place)
         arrays.append(array)
         if layer in MODALITIES:
             _check_finite(path, array)
         else:
-            counts = _count(path, array, len(LEVELS.get(layer, "01")))
-            row |= {f"{layer}_{k}": count for k, count in enumerate(counts)} if layer in LEVELS else {}
-    return row | edges | {"content": checksum(arrays)}
+            found = _count(path, array, len(LEVELS.get(layer, "01")))
+            counts |= {f"{layer}_{k}": count for k, count in enumerate(found)} if layer in LEVELS else {}
+    return {
+        "id": id_,
+        **{layer: files[layer] for layer in layers},
+        **place,
+        **counts,
+        **edges,
+        "content": checksum(arrays),
+    }
 
 
-def _place(path: str, source: Any) -> dict[str, Any]:
-    """The columns of the table on where an open file lies."""
+def _place(path: str, source: Any, first: dict[str, Any]) -> dict[str, Any]:
+    """The columns of the table on where the first file of a patch lies; raise DataError where another one differs."""
     if source.crs is None:
         raise DataError(f"{path}: no coordinate reference system; expected a georeferenced file")
     transform, bounds = source.transform, source.bounds
     if not (rasters.is_sound(transform) and np.isfinite(bounds).all()):
         raise DataError(f"{path}: the transform {transform[:6]}; expected finite numbers that give each pixel an area")
-    return {"crs": source.crs.to_string(), **dict(zip("abcdef", transform[:6], strict=True)), **bounds._asdict()}
-
-
-def _check_place(path: str, place: dict[str, Any], first: dict[str, Any]) -> None:
+    place = {"crs": source.crs.to_string(), **dict(zip("abcdef", transform[:6], strict=True)), **bounds._asdict()}
+    first = first or place
     if place["crs"] != first["crs"]:
         raise DataError(f"{path}: CRS {place['crs']}; expected {first['crs']} as in the patch's first file")
-    pixel = max(abs(first["a"]), abs(first["b"]))
-    off = max(abs(place[side] - first[side]) for side in ("left", "bottom", "right", "top")) / pixel
+    off = max(abs(place[side] - first[side]) for side in bounds._fields) / max(abs(first["a"]), abs(first["b"]))
     if off > 1:
         raise DataError(f"{path}: lies {off:.1f} pixels off the patch's first file; expected the same ground")
+    return first
 
 
 def _count(path: str, mask: NDArray[Any], classes: int) -> list[int]:
@@ -195,16 +204,6 @@ def _count(path: str, mask: NDArray[Any], classes: int) -> list[int]:
 
 def _check_finite(path: str, image: NDArray[Any]) -> None:
     with np.errstate(over="ignore"):
-        packed = image.astype(np.float32, copy=False)
-    if bad := image.size - int(np.count_nonzero(np.isfinite(packed))):
+        bad = np.count_nonzero(~np.isfinite(image.astype(np.float32, copy=False)))
+    if bad:
         raise DataError(f"{path}: {bad} NaN or infinite values; expected finite pixels only, as float32")
-
-
-def _check_share(faults: Sequence[tuple[str, str]], total: int, listing: str, on_bad: str, allowed: float) -> None:
-    share = len(faults) / total
-    if faults and (on_bad == "fail" or share > allowed or share == 1):
-        limit = "none is allowed (on_bad_patch: fail)" if on_bad == "fail" else f"max_rejected is {allowed:.2%}"
-        raise DataError(
-            f"{len(faults)} of {total} patches are bad ({share:.2%}), {limit}. All are listed in {listing}; "
-            f"the first: {faults[0][0]}: {faults[0][1]}. Mend the files, or raise index.max_rejected"
-        )

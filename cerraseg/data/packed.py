@@ -1,7 +1,7 @@
 """The packed store: all patches in a few memory-mapped arrays that every later step reads.
 
 ``images.npy`` float32 (N, bands, 128, 128), ``masks.npy`` uint8 (N, layers, 128, 128) with the classes and the edges of
-each level, ``header.json``: band and layer order, and digests of the ids in row order and of all pixels.
+each level, ``header.json``: see :class:`Header`.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -28,14 +28,14 @@ from cerraseg.data.masks import derive_edges
 from cerraseg.data.reader import GDAL, checksum, open_layer
 from cerraseg.data.tables import read_patch_table
 
-_REMOVE = "remove it and give the same command again, which makes it anew"
 _CHUNK = 64  # patches that a worker writes at a time
+_MAKE_AGAIN = "remove it and give the same command again, which makes it anew"
 _INDEX_AGAIN = "it has changed since it was indexed: run the index step again (snakemake --forcerun index)"
 
 
 @dataclass(frozen=True)
 class Header:
-    """Number of packed patches, bands and mask layers in order, and digests of the ids and of the pixels."""
+    """Number of packed patches, their bands and mask layers in order, and digests of the ids and of the pixels."""
 
     patches: int
     bands: tuple[str, ...]
@@ -46,24 +46,14 @@ class Header:
 
 @dataclass(frozen=True)
 class Store:
-    """The packed arrays, memory-mapped read-only.
-
-    Attributes:
-        images: (N, bands, 128, 128) float32.
-        masks: (N, layers, 128, 128) uint8, 255 = ignore.
-        header: order of bands and layers.
-    """
+    """The packed arrays, memory-mapped read-only: images (N, bands, 128, 128), masks (N, layers, 128, 128)."""
 
     images: NDArray[np.float32]
     masks: NDArray[np.uint8]
     header: Header
 
     def channels(self, modality: str) -> slice:
-        """Return the bands of a modality as a slice of the second axis of ``images``.
-
-        Raises:
-            DataError: if the store lacks one of the bands.
-        """
+        """Return the bands of a modality as a slice of the second axis of ``images``; refuse one that is not there."""
         wanted, bands = MODALITIES[modality], self.header.bands
         if not set(wanted) <= set(bands):
             raise DataError(f"modality {modality} needs {', '.join(wanted)}; the packed store has {', '.join(bands)}")
@@ -71,19 +61,10 @@ class Store:
         return slice(start, start + len(wanted))
 
     def layer(self, layer: str) -> int:
-        """Return the index of a level (``l1``) or of its edges (``edge_l1``) on the second axis of ``masks``.
-
-        Raises:
-            DataError: if the store lacks the layer.
-        """
+        """Return the index of a level (``l1``) or of its edges (``edge_l1``) on the second axis of ``masks``."""
         if layer not in self.header.layers:
             raise DataError(f"{layer} is not in the packed store, which has {', '.join(self.header.layers)}")
         return self.header.layers.index(layer)
-
-
-def digest(texts: Iterable[str]) -> str:
-    """Return a short hash of texts in order, by which arrays and tables of the same patches are recognised."""
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:
@@ -95,10 +76,29 @@ def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except Exception as error:  # of any type: numpy evaluates the header, which may be damaged
-        raise DataError(f"{path}: no whole array of numbers ({error}); expected what a step wrote: {_REMOVE}") from None
+        raise DataError(f"{path}: no whole array of numbers ({error}); {_MAKE_AGAIN}") from None
     if patches not in (None, len(array)):
-        raise DataError(f"{path}: {len(array)} patches; expected {patches}, one for each id: {_REMOVE}")
+        raise DataError(f"{path}: {len(array)} patches; expected {patches}, one for each id: {_MAKE_AGAIN}")
     return array
+
+
+def open_store(images: str | Path, masks: str | Path, header: str | Path) -> Store:
+    """Open the packed arrays; refuse files that are cut short or do not belong together."""
+    try:
+        fields = json.loads(Path(header).read_text())
+        known = Header(**fields | {"bands": tuple(fields["bands"]), "layers": tuple(fields["layers"])})
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{header}: no header of packed arrays ({error!r}); run the pack step again") from None
+    store = Store(open_array(images), open_array(masks), known)
+    for array, dtype, names in ((store.images, np.float32, known.bands), (store.masks, np.uint8, known.layers)):
+        if array.dtype != dtype or array.shape != (known.patches, len(names), SIZE, SIZE):
+            raise DataError(f"{images}, {masks} and {header} do not belong together; remove them and pack again")
+    return store
+
+
+def batches(rows: Sequence[int] | NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Cut rows into consecutive batches of at most ``size``."""
+    return np.array_split(np.asarray(rows), range(size, len(rows), size))
 
 
 def pack(table: str | Path, images: str | Path, masks: str | Path, header: str | Path, *, workers: int = 1) -> None:
@@ -116,11 +116,11 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
     files = patches[[*modalities, *layers, "content"]].to_dict("records")
     chunks = [(start, files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
     with atomic_write(images) as new_images, atomic_write(masks) as new_masks:
-        to_images = _create(new_images, np.float32, (len(patches), len(bands), SIZE, SIZE))
-        to_masks = _create(new_masks, np.uint8, (len(patches), len(layers), SIZE, SIZE))
-        written = process_map(partial(_write_chunk, to_images, to_masks), chunks, workers)
+        open_memmap(new_images, "w+", np.float32, (len(patches), len(bands), SIZE, SIZE))
+        open_memmap(new_masks, "w+", np.uint8, (len(patches), len(layers), SIZE, SIZE))
+        written = process_map(partial(_write_chunk, new_images, new_masks), chunks, workers)
         hashes = [h for chunk in progress(written, "pack", total=len(chunks)) for h in chunk]
-    content = Header(len(patches), bands, layers, digest(patches["id"]), digest(hashes))
+    content = Header(len(patches), bands, layers, _digest(patches["id"]), _digest(hashes))
     with atomic_write(header) as temporary:
         temporary.write_text(json.dumps(asdict(content), indent=2) + "\n")
     log.info("packed %d patches with %d bands and layers %s", len(patches), len(bands), ", ".join(layers))
@@ -130,41 +130,31 @@ def _modalities(columns: Collection[str]) -> list[str]:
     return [name for name in ("msi", "sar") if name in columns]
 
 
-class _Array(NamedTuple):
-    """An array in a file: its first byte there, and shape and type of one patch."""
-
-    path: Path
-    start: int
-    shape: tuple[int, ...]
-    dtype: type
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
-def _create(path: Path, dtype: type, shape: tuple[int, ...]) -> _Array:
-    return _Array(path, open_memmap(path, "w+", np.dtype(dtype), shape).offset, shape[1:], dtype)
-
-
-def _write_chunk(images: _Array, masks: _Array, chunk: tuple[int, list[dict[str, Any]]]) -> list[str]:
+def _write_chunk(images: Path, masks: Path, chunk: tuple[int, list[dict[str, Any]]]) -> list[str]:
     """Write the patches from a row on; return a hash of each one's pixels.
 
     By plain writes: on a full disk a write to a mapping would end the process.
     """
-    row, patches = chunk
-    image: NDArray[Any] = np.empty(images.shape, images.dtype)
-    mask: NDArray[Any] = np.empty(masks.shape, masks.dtype)
+    first, patches = chunk
     hashes = []
-    with rasterio.Env(**GDAL), images.path.open("r+b") as image_file, masks.path.open("r+b") as mask_file:
-        image_file.seek(images.start + row * image.nbytes)
-        mask_file.seek(masks.start + row * mask.nbytes)
+    with rasterio.Env(**GDAL), images.open("r+b") as image_file, masks.open("r+b") as mask_file:
+        for path, file in ((images, image_file), (masks, mask_file)):
+            array = np.load(path, mmap_mode="r")
+            file.seek(array.offset + first * array.strides[0])
         for files in patches:
-            _read_patch(files, image, mask)
+            image, mask = _read_patch(files)
             hashes.append(hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest())
             image_file.write(image.data)
             mask_file.write(mask.data)
     return hashes
 
 
-def _read_patch(files: dict[str, Any], image: NDArray[np.float32], mask: NDArray[np.uint8]) -> None:
-    """Read the files of a patch into ``image`` (bands, 128, 128) and ``mask`` (layers, 128, 128)."""
+def _read_patch(files: dict[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Image (bands, 128, 128) and mask (layers, 128, 128) of a row of the patch table."""
     modalities, levels = _modalities(files), levels_of(files)
     read = {}
     for layer in (*modalities, *levels, *(edge for edge in map(edge_layer, levels) if files[edge])):
@@ -175,31 +165,7 @@ def _read_patch(files: dict[str, Any], image: NDArray[np.float32], mask: NDArray
             raise DataError(f"{error}; {_INDEX_AGAIN}") from None
     if checksum(read.values()) != files["content"]:
         raise DataError(f"{', '.join(files[layer] for layer in read)}: other pixels; {_INDEX_AGAIN}")
-    np.concatenate([read[modality] for modality in modalities], out=image, casting="unsafe")
-    for row, level in enumerate(levels):
-        mask[row] = read[level][0]
-        edges = read.get(edge_layer(level))
-        mask[len(levels) + row] = derive_edges(mask[row]) if edges is None else edges[0]
-
-
-def open_store(images: str | Path, masks: str | Path, header: str | Path) -> Store:
-    """Open the packed arrays read-only.
-
-    Raises:
-        DataError: if the arrays do not have the shape that the header announces, or a file is cut short.
-    """
-    try:
-        fields = json.loads(Path(header).read_text())
-        known = Header(**fields | {"bands": tuple(fields["bands"]), "layers": tuple(fields["layers"])})
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{header}: no header of packed arrays ({error!r}); run the pack step again") from None
-    store = Store(open_array(images), open_array(masks), known)
-    parts = ((store.images, np.float32, known.bands), (store.masks, np.uint8, known.layers))
-    if any((a.dtype, a.shape) != (np.dtype(kind), (known.patches, len(of), SIZE, SIZE)) for a, kind, of in parts):
-        raise DataError(f"{images}, {masks} and {header} do not belong together; remove them and pack again")
-    return store
-
-
-def batches(rows: Sequence[int] | NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    """Cut rows into consecutive batches of at most ``size``."""
-    return np.array_split(np.asarray(rows), range(size, len(rows), size))
+    image = np.concatenate([read[modality] for modality in modalities], dtype=np.float32, casting="unsafe")
+    classes = np.concatenate([read[level] for level in levels], dtype=np.uint8, casting="unsafe")
+    edges = [read.get(edge_layer(level), derive_edges(mask[None])) for level, mask in zip(levels, classes, strict=True)]
+    return image, np.concatenate([classes, *edges], dtype=np.uint8, casting="unsafe")

@@ -19,10 +19,10 @@ GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 
 @contextmanager
 def open_layer(path: str, layer: str) -> Iterator[Any]:
-    """Open a file of a patch with rasterio, if it declares the size and number of bands of its layer.
+    """Open a file of a patch with rasterio.
 
     Raises:
-        DataError: if it does not, or it cannot be read, also from within the block.
+        DataError: if it has not the size and bands of its layer, or cannot be read, also from within the block.
     """
     bands = len(MODALITIES.get(layer, (layer,)))
     try:

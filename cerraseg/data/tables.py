@@ -12,11 +12,7 @@ from cerraseg.core.files import atomic_write
 
 
 def read_patch_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read the patch table, or some columns of it.
-
-    Raises:
-        DataError: if it is none, or lacks a column.
-    """
+    """Read the patch table, or some columns of it."""
     try:
         table = pd.read_parquet(path, columns=columns)
         table.select_dtypes("str").to_numpy(object)  # a damaged text is else found at its first use
@@ -26,63 +22,41 @@ def read_patch_table(path: str | Path, columns: list[str] | None = None) -> pd.D
 
 
 def read_split(path: str | Path) -> pd.DataFrame:
-    """Read a split table (id, split and further columns) as texts; an id such as ``NA`` is a text, too.
-
-    Raises:
-        DataError: if it is none.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a split table ({error}); run the split step again") from None
-    if lacking := {"id", "split"} - set(table.columns):
-        raise DataError(f"{path}: a split table without {' and '.join(sorted(lacking))}; run the split step again")
-    return table
+    """Read a split table: columns id, split and those of the scheme, all as text."""
+    return _read_csv(path, "split table", ["id", "split"])
 
 
 def rows_of(split: str | Path, patches: str) -> NDArray[np.int64]:
-    """Return the rows of the packed arrays that hold a part of the split (``train``, ``validation``, ``test``) or ``all``."""
+    """Return the rows of a part of the split (``train``, ``validation``, ``test``), or of ``all``, in packed arrays."""
     parts = read_split(split)["split"]
     return np.flatnonzero((parts == patches).to_numpy() | (patches == "all"))
 
 
 def write_ids(path: str | Path, ids: Sequence[str]) -> None:
-    """Write the ids of predicted patches, in the order of the arrays beside them.
-
-    Raises:
-        StorageError: if the disk is full.
-    """
+    """Write the ids of predicted patches, in the order of the arrays beside them."""
     with atomic_write(path) as part:
         pd.Series(ids, name="id").to_csv(part, index=False)
 
 
 def read_ids(path: str | Path) -> pd.Index:
-    """Read what :func:`write_ids` wrote.
-
-    Raises:
-        DataError: if it is no such file.
-    """
-    try:
-        ids: pd.Index = pd.Index(pd.read_csv(path, dtype=str, keep_default_na=False)["id"])
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read as ids of patches ({error}); run the predict step again") from None
+    """Read what :func:`write_ids` wrote."""
+    ids: pd.Index = pd.Index(_read_csv(path, "list of patch ids", ["id"])["id"])
     return ids
 
 
+def _read_csv(path: str | Path, what: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV as text, where an id such as ``NA`` is one, too; refuse it without the columns."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if lacking := {*columns} - {*table.columns}:
+            raise KeyError(f"no column {' and '.join(sorted(lacking))}")
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: cannot be read as a {what} ({error}); run the step that writes it again") from None
+    return table
+
+
 def find_ids(all_ids: pd.Index, wanted: Sequence[str] | pd.Index, path: str | Path) -> NDArray[np.int64]:
-    """Find ids among others.
-
-    Args:
-        all_ids: ids to search, each one once.
-        wanted: ids to find.
-        path: file that lacks those that are not found, for the message.
-
-    Returns:
-        The place of each wanted id.
-
-    Raises:
-        DataError: if one is not there.
-    """
+    """Return the place of each wanted id among ``all_ids``, those of ``path``; refuse one that is not there."""
     places = all_ids.get_indexer(pd.Index(wanted))
     if len(lacking := pd.Index(wanted)[places < 0]):
         raise DataError(
@@ -93,14 +67,6 @@ def find_ids(all_ids: pd.Index, wanted: Sequence[str] | pd.Index, path: str | Pa
 
 
 def read_predicted_patches(table: str | Path, ids: str | Path) -> pd.DataFrame:
-    """Read the rows of the patch table that belong to a prediction, in its order.
-
-    Args:
-        table: the patch table.
-        ids: ids of the predicted patches.
-
-    Raises:
-        DataError: if a file cannot be read, or the table lacks a patch.
-    """
+    """Read the rows of the patch table that belong to the predicted ``ids``, in their order."""
     patches = read_patch_table(table)
     return patches.iloc[find_ids(pd.Index(patches["id"].astype(str)), read_ids(ids), table)]

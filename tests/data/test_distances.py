@@ -8,8 +8,8 @@ from layouts import grid, scattered, written
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from cerraseg.data.splits.distances import connected, gaps, nearest, write_distances
 from cerraseg.core.errors import DataError
+from cerraseg.data.splits.distances import connected, gaps, nearest, write_distances
 from cerraseg.geo.positions import geocentric, locate
 
 
@@ -69,7 +69,7 @@ def test_a_gap_of_a_quarter_pixel_touches_and_one_of_a_pixel_does_not():
     assert gaps(places, np.array([0, 0]), np.array([1, 2])).round(1).tolist() == [0, 9.9]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_nearest_is_the_nearest_of_all(seed):
     table = scattered(seed)
     places, random = locate(table), np.random.default_rng(seed)
@@ -82,8 +82,6 @@ def test_the_nearest_is_the_nearest_of_all(seed):
     gap, between = nearest(places, of, among)
     np.testing.assert_allclose(gap, every.min(axis=1), rtol=1e-3)  # of two about as near the plane may choose the other
     np.testing.assert_allclose(between, centres.min(axis=1), rtol=1e-4)
-    near, _ = nearest(places, of, among, 3000)
-    np.testing.assert_array_equal(near, np.where(gap <= 3000, gap, np.inf))
 
 
 def test_other_sides_of_the_earth_and_of_the_date_line():
@@ -95,15 +93,14 @@ def test_other_sides_of_the_earth_and_of_the_date_line():
     assert gap[0] == pytest.approx(500, abs=60) and 13e6 < gap[1] < 20.1e6
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("within", [0, 1500, 6000])
+@pytest.mark.parametrize(("seed", "within"), [(0, 0), (1, 1500), (2, 6000), (0, 20_000)])
 def test_sites_are_connected_by_gaps(seed, within):
     table = scattered(seed)
     table = table[np.random.default_rng(seed).random(len(table)) < 0.3].reset_index(drop=True)
     places = locate(table)
     near = (gaps(places, *pairs(len(table))) <= within).reshape(len(table), -1)
-    reached = np.linalg.matrix_power(near.astype(float), 1) > 0
-    while ((further := (reached.astype(float) @ near) > 0) != reached).any():
+    reached = near
+    while ((further := reached @ near) != reached).any():
         reached = further
     np.testing.assert_array_equal(connected(places, within), reached.argmax(axis=1))
 
@@ -120,7 +117,6 @@ def test_distances_of_the_test_patches_of_each_split_table(tmp_path):
     assert found["metres"].tolist() == [0, 2560, 3840, 0, 1280]
     assert found["touches"].tolist() == [True, False, False, True, False]
     np.testing.assert_allclose(found["centre_metres"], [1280, 3840, 5120, 1280, 2560], rtol=1e-3)
-
 
     (tmp_path / "1.csv").write_text("id,split\n100,test\n101,test\n")
     with pytest.raises(DataError, match="0 training and 2 test patches"):

@@ -1,12 +1,13 @@
 """Each kind of bad input is found, named and left out or refused."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
 from conftest import IDS, PIXEL, arrays, opened, patch_file, write_patch, write_tif
 
-from cerraseg.core import processes
 from cerraseg.core.errors import DataError
 from cerraseg.data import index as patches
 from cerraseg.data import masks
@@ -38,7 +39,6 @@ def test_processes_do_not_matter(root, tmp_path, monkeypatch):
     alone = index(root, tmp_path, max_rejected=0.2)
     rejected = (tmp_path / "rejected.csv").read_bytes()
     monkeypatch.setattr(patches, "_CHUNK", 1)  # so that nothing of a bad patch's chunk is left
-    monkeypatch.setattr(processes, "_START", 0, raising=False)
     pd.testing.assert_frame_equal(index(root, tmp_path, max_rejected=0.2, threads=2), alone, check_exact=True)
     assert (tmp_path / "rejected.csv").read_bytes() == rejected
     assert len(alone) == len(IDS) - 2
@@ -121,8 +121,8 @@ def test_bad_patch_is_listed_and_left_out(fault, reason, root, tmp_path, caplog)
 @pytest.mark.parametrize(
     ("bad", "options", "words"),
     [
-        (IDS[:1], {"on_bad_patch": "fail"}, r"1 of 12 patches .*\(8.33%\).*on_bad_patch: fail.*values 7"),
-        (IDS[:1], {}, r"max_rejected is 1.00%.*index.max_rejected"),
+        (IDS[:1], {"on_bad_patch": "fail", "max_rejected": 1.0}, r"1 of 12 .*on_bad_patch is fail.*values 7"),
+        (IDS[:1], {}, r"8\.33%.*index\.max_rejected 1\.00%"),
         (IDS, {"max_rejected": 1.0}, "12 of 12 patches are bad"),
     ],
 )
@@ -136,20 +136,16 @@ def test_too_many_bad_patches_fail_and_are_listed(root, tmp_path, bad, options, 
 
 
 def test_only_layers_of_every_root_are_used(root, tmp_path):
-    second = tmp_path / "second"
-    write_patch(second, "5", place=20)
-    for file in (second / "semantic_14c").iterdir():
-        file.unlink()
-    (second / "semantic_14c").rmdir()
-    patches.write_patch_table([root, second], tmp_path / "t.parquet", tmp_path / "r.csv")
+    write_patch(tmp_path / "second", "5", place=20)
+    shutil.rmtree(tmp_path / "second/semantic_14c")
+    patches.write_patch_table([root, tmp_path / "second"], tmp_path / "t.parquet", tmp_path / "r.csv")
     table = pd.read_parquet(tmp_path / "t.parquet")
-    assert "l2" not in table
-    assert set(table["id"]) == {*IDS, "5"}
+    assert "l2" not in table and set(table["id"]) == {*IDS, "5"}
 
 
 def test_same_id_twice_is_refused(root, tmp_path):
     write_patch(tmp_path / "second", IDS[0])
-    with pytest.raises(DataError, match=f"have the same id '{IDS[0]}'; rename or move one of them"):
+    with pytest.raises(DataError, match=f"same id '{IDS[0]}'"):
         patches.find_patches([root, tmp_path / "second"])
 
 

@@ -14,28 +14,28 @@ import pytest
 import rasterio
 from conftest import IDS, arrays, opened, patch_file, write_tif
 
-from cerraseg.core import processes, storage
+from cerraseg.core import storage
 from cerraseg.core.errors import DataError, StorageError
 from cerraseg.core.taxonomy import MSI_BANDS, SAR_BANDS
 from cerraseg.data import index
 from cerraseg.data import packed as store
 from cerraseg.data.masks import derive_edges
-from cerraseg.data.packed import batches, digest, open_store, pack
+from cerraseg.data.packed import Header, batches, open_store, pack
 from cerraseg.data.tables import rows_of
 
 
-@pytest.mark.parametrize(("kept", "lost"), [("msi", "sar_images"), ("sar", "msi_images")])
-def test_packs_what_exists(kept, lost, root, tmp_path):
+@pytest.mark.parametrize(("lost", "bands"), [("sar_images", 12), ("msi_images", 2)])
+def test_packs_what_exists(lost, bands, root, tmp_path):
     for folder in (lost, "semantic_14c"):
         (root / folder).rename(tmp_path / folder)
     index.write_patch_table([root], tmp_path / "t.parquet", tmp_path / "r.csv")
     pack(tmp_path / "t.parquet", *arrays(tmp_path))
     packs = opened(tmp_path)
-    assert packs.images.shape == (12, {"msi": 12, "sar": 2}[kept], 128, 128)
+    assert packs.images.shape == (12, bands, 128, 128)
     assert packs.masks.shape == (12, 2, 128, 128)
-    with pytest.raises(DataError, match="modality concat needs B01"):
+    with pytest.raises(DataError, match="concat"):
         packs.channels("concat")
-    with pytest.raises(DataError, match="l2 is not in the packed store, which has l1, edge_l1"):
+    with pytest.raises(DataError, match="l2"):
         packs.layer("l2")
 
 
@@ -53,23 +53,24 @@ def naive(table):
     return np.stack(images), np.stack(masks)
 
 
+def digest(texts):
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
 def test_files_are_those_of_numpy_and_the_digest_that_of_the_pixels(packed, tmp_path):
     images, masks = naive(pd.read_parquet(packed / "patches.parquet"))
     for name, array in (("images.npy", images), ("masks.npy", masks)):
         np.save(tmp_path / name, array)
         assert (packed / name).read_bytes() == (tmp_path / name).read_bytes()
-    hashes = [
-        hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest() for image, mask in zip(images, masks, strict=True)
-    ]
-    header = opened(packed).header
-    assert header.bands == MSI_BANDS + SAR_BANDS and header.layers == ("l1", "l2", "edge_l1", "edge_l2")
-    assert header.ids == digest(sorted(IDS)) and header.pixels == digest(hashes)
+    pixels = [hashlib.sha256(i.tobytes() + m.tobytes()).hexdigest() for i, m in zip(images, masks, strict=True)]
+    assert opened(packed).header == Header(
+        12, MSI_BANDS + SAR_BANDS, ("l1", "l2", "edge_l1", "edge_l2"), digest(sorted(IDS)), digest(pixels)
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_many_chunks_and_workers_give_the_same(workers, packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_CHUNK", 3)
-    monkeypatch.setattr(processes, "_START", 0, raising=False)
+    monkeypatch.setattr(store, "_CHUNK", 1)
     pack(packed / "patches.parquet", *arrays(tmp_path), workers=workers)
     for old, new in zip(arrays(packed), arrays(tmp_path), strict=True):
         assert old.read_bytes() == new.read_bytes()
@@ -117,14 +118,14 @@ def test_killed_pack_leaves_nothing_that_looks_finished(end, packed, tmp_path):
 
 def test_small_disk_is_refused_before_work(packed, tmp_path, monkeypatch):
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**6}))
-    with pytest.raises(StorageError, match=r"packing needs 11.8 MB in .* 1.0 MB are free; free some space"):
+    with pytest.raises(StorageError, match=r"packing needs 11\.8 MB"):
         pack(packed / "patches.parquet", *arrays(tmp_path))
 
 
 def test_foreign_header_is_refused(packed, tmp_path):
     header = json.loads((packed / "header.json").read_text()) | {"patches": 5}
     (tmp_path / "header.json").write_text(json.dumps(header))
-    with pytest.raises(DataError, match="do not belong together; remove them and pack again"):
+    with pytest.raises(DataError, match="do not belong together"):
         open_store(packed / "images.npy", packed / "masks.npy", tmp_path / "header.json")
 
 

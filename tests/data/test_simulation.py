@@ -1,48 +1,57 @@
+"""Simulated patches and scenes are laid out, georeferenced and distributed like those of CerraData-4MM."""
+
 import json
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import rasterio
+from numpy.typing import NDArray
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
 
-from cerraseg.data.simulation import patches as module
 from cerraseg.core.errors import ConfigError
-from cerraseg.data.simulation.window import Window, salts
+from cerraseg.core.layout import SOURCE
+from cerraseg.core.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
+from cerraseg.data.masks import derive_edges
 from cerraseg.data.simulation.landscape import landscape
 from cerraseg.data.simulation.patches import simulate
-from cerraseg.core.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
+from cerraseg.data.simulation.scene import simulate_scene
+from cerraseg.data.simulation.window import Window, salts
 
-REFERENCE = Path(__file__).parents[2] / "reference" / "band_statistics.json"
-NAMES = {
-    "msi_images": "parrot_beak_ms_{}.tif",
-    "sar_images": "parrot_beak_sar_{}.tif",
-    "semantic_7c": "mask_parrot_beak_7classes_{}.tif",
-    "semantic_14c": "parrot_beak_terraclass_classes_14c_{}.tif",
-    "edge_7c": "edge_parrot_beak_7c_{}.tif",
-    "edge_14c": "edge_parrot_beak_14c_{}.tif",
-}
 SIDE = 5  # patches: the least ground that holds every class
+WIDTH, HEIGHT = 700, 650  # of the scene
+PARENTS = np.array([0, 1, 1, 5, 3, 4, 4, 2, 2, 2, 2, 2, 6, 2])
 
 
 @pytest.fixture(scope="module")
 def land(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """5 × 5 simulated patches, seed 3; read only."""
     folder = tmp_path_factory.mktemp("simulated") / "cerradata_4mm"
     simulate(folder, patches=SIDE * SIDE, seed=3)
     return folder
 
 
-def ids_of(folder: Path) -> list[int]:
-    return sorted(int(path.stem.rpartition("_")[2]) for path in (folder / "semantic_14c").iterdir())
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("simulated") / "scene"
+    simulate_scene(folder, width=WIDTH, height=HEIGHT, seed=3)
+    return folder
 
 
-def mosaic(folder: Path, name: str, size: int = 128, side: tuple[int, int] = (SIDE, SIDE)) -> npt.NDArray[np.generic]:
-    """All patches of a layer side by side, in id order, (bands, H, W)."""
-    patches = []
-    for patch_id in ids_of(folder):
-        with rasterio.open(folder / name / NAMES[name].format(patch_id)) as dataset:
-            patches.append(dataset.read())
-    grid = np.stack(patches).reshape(*side, -1, size, size)
+def read(path: Path) -> NDArray:
+    with rasterio.open(path) as file:
+        return file.read()
+
+
+def layer_files(folder: Path) -> dict[int, Path]:
+    """Id → file of a layer, in the order of the ids."""
+    return dict(sorted((int(path.stem.rpartition("_")[2]), path) for path in folder.glob("*.tif")))
+
+
+def mosaic(folder: Path, size: int = 128, side: tuple[int, int] = (SIDE, SIDE)) -> NDArray:
+    """All patches of a layer side by side, in the order of their ids, (bands, H, W)."""
+    grid = np.stack([read(path) for path in layer_files(folder).values()]).reshape(*side, -1, size, size)
     return grid.transpose(2, 0, 3, 1, 4).reshape(-1, side[0] * size, side[1] * size)
 
 
@@ -50,30 +59,34 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.tif")}
 
 
-def test_layout_is_that_of_kaggle(land: Path) -> None:
-    ids = ids_of(land)
-    assert len(ids) == 25
-    assert sorted(map(str, ids)) != [str(i) for i in ids]
-    assert ids != list(range(ids[0], ids[0] + 25)) and ids[0] < 10 < 10_000 < ids[-1]
-    looks = [(MSI_BANDS, "float32"), (SAR_BANDS, "float32")]
-    looks += [(("class",), "int32")] * 2 + [(("edge",), "uint8")] * 2
-    for (name, pattern), (bands, dtype) in zip(NAMES.items(), looks, strict=True):
-        assert {path.name for path in (land / name).iterdir()} == {pattern.format(i) for i in ids}
-        with rasterio.open(land / name / pattern.format(ids[3])) as dataset:
-            assert (dataset.shape, dataset.descriptions, {*dataset.dtypes}) == ((128, 128), bands, {dtype})
-            assert dataset.crs.to_epsg() == 4326
-            assert dataset.transform.a == -dataset.transform.e == pytest.approx(8.983e-5)
+@pytest.mark.parametrize(
+    ("pattern", "bands", "dtype"),
+    [
+        ("msi_images/parrot_beak_ms_{}.tif", MSI_BANDS, "float32"),
+        ("sar_images/parrot_beak_sar_{}.tif", SAR_BANDS, "float32"),
+        ("semantic_7c/mask_parrot_beak_7classes_{}.tif", ("class",), "int32"),
+        ("semantic_14c/parrot_beak_terraclass_classes_14c_{}.tif", ("class",), "int32"),
+        ("edge_7c/edge_parrot_beak_7c_{}.tif", ("edge",), "uint8"),
+        ("edge_14c/edge_parrot_beak_14c_{}.tif", ("edge",), "uint8"),
+    ],
+)
+def test_layout_is_that_of_kaggle(land: Path, pattern: str, bands: tuple[str, ...], dtype: str) -> None:
+    files = layer_files((land / pattern).parent)
+    assert len(files) == 25 and all(path == land / pattern.format(id_) for id_, path in files.items())
+    assert sorted(map(str, files)) != [*map(str, files)] and min(files) < 10 < 10_000 < max(files)
+    with rasterio.open(files[min(files)]) as dataset:
+        assert (dataset.shape, dataset.descriptions, {*dataset.dtypes}) == ((128, 128), bands, {dtype})
+        assert dataset.crs.to_epsg() == 4326
+        assert dataset.transform.a == -dataset.transform.e == pytest.approx(8.983e-5)
 
 
 def test_patches_of_a_scene_touch_and_scenes_do_not(tmp_path: Path) -> None:
     simulate(tmp_path / "out", patches=7, seed=1, scenes=2, size=16)
     corners = []
-    for patch_id in ids_of(tmp_path / "out"):
-        with rasterio.open(tmp_path / "out/msi_images" / NAMES["msi_images"].format(patch_id)) as dataset:
-            assert -7.5 < dataset.bounds.bottom < dataset.bounds.top < -5 and -49 < dataset.bounds.left < -46
+    for path in layer_files(tmp_path / "out/msi_images").values():
+        with rasterio.open(path) as dataset:
             corners.append((dataset.bounds.left, dataset.bounds.top))
-    step = 16 * 8.983e-5
-    place = (np.array(corners) - corners[0]) / step
+    place = (np.array(corners) - corners[0]) / (16 * 8.983e-5)
     second = place[4, 0]
     assert second > 10
     expected = [(0, 0), (1, 0), (0, -1), (1, -1), (second, 0), (second + 1, 0), (second, -1)]
@@ -82,9 +95,11 @@ def test_patches_of_a_scene_touch_and_scenes_do_not(tmp_path: Path) -> None:
 
 def test_equal_arguments_give_equal_bytes_and_another_seed_does_not(tmp_path: Path) -> None:
     for name, seed, workers in (("one", 5, 1), ("two", 5, 2), ("other", 6, 1)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "older.tif").touch()
         simulate(tmp_path / name, patches=20, seed=seed, scenes=2, size=32, workers=workers)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    first, other = (mosaic(tmp_path / name, "msi_images", 32, side=(4, 5)) for name in ("one", "other"))
+    first, other = (mosaic(tmp_path / name / "msi_images", 32, (4, 5)) for name in ("one", "other"))
     assert (first != other).mean() > 0.9
 
 
@@ -99,74 +114,52 @@ def test_windows_of_the_landscape_fit_together() -> None:
 def test_every_class_has_its_floor_on_the_least_ground(seed: int) -> None:
     l2 = landscape(salts(seed, 0), Window(0, 0, 640, 640)).l2
     shares = np.bincount(l2.ravel(), minlength=14) / l2.size
-    assert shares.min() > 0.002
-    assert shares[[0, 1]].sum() > 0.6
+    assert shares.min() > 0.002 and shares[[0, 1]].sum() > 0.6
 
 
-def test_l1_is_the_parent_of_l2_and_edges_are_changes_between_4_neighbours(land: Path) -> None:
-    parents = np.array([c.parent for c in LEVELS["l2"]])
-    np.testing.assert_array_equal(mosaic(land, "semantic_7c"), parents[mosaic(land, "semantic_14c")])
+def test_l1_is_the_parent_of_l2_and_edges_are_those_of_the_whole_scene(land: Path) -> None:
+    np.testing.assert_array_equal(mosaic(land / "semantic_7c"), PARENTS[mosaic(land / "semantic_14c")])
     for classes, edges in (("semantic_7c", "edge_7c"), ("semantic_14c", "edge_14c")):
-        mask = np.pad(mosaic(land, classes)[0], 1, mode="edge")
-        inner = mask[1:-1, 1:-1]
-        around = (mask[:-2, 1:-1], mask[2:, 1:-1], mask[1:-1, :-2], mask[1:-1, 2:])
-        expected = np.any([inner != neighbour for neighbour in around], axis=0)
-        np.testing.assert_array_equal(mosaic(land, edges)[0], expected)
+        expected = derive_edges(mosaic(land / classes)[0])
+        np.testing.assert_array_equal(mosaic(land / edges)[0], expected)
         assert 0.01 < expected.mean() < 0.25
 
 
 def test_band_statistics_are_near_the_published(tmp_path: Path) -> None:
     simulate(tmp_path / "out", patches=64, seed=1, scenes=16)
-    for name, key in (("msi_images", "msi"), ("sar_images", "sar")):
-        published = json.loads(REFERENCE.read_text())[key]
-        values = mosaic(tmp_path / "out", name, side=(8, 8)).reshape(len(published["mean"]), -1).astype(np.float64)
+    published = json.loads((SOURCE / "reference/band_statistics.json").read_text())
+    for name, of in (("msi_images", published["msi"]), ("sar_images", published["sar"])):
+        values = mosaic(tmp_path / "out" / name, side=(8, 8)).reshape(len(of["mean"]), -1).astype(np.float64)
         assert values.min() > 0
-        np.testing.assert_allclose(values.mean(axis=1), published["mean"], rtol=0.15)
-        np.testing.assert_allclose(values.std(axis=1), published["std"], rtol=0.35)
+        np.testing.assert_allclose(values.mean(axis=1), of["mean"], rtol=0.15)
+        np.testing.assert_allclose(values.std(axis=1), of["std"], rtol=0.35)
 
 
-def recall(values: npt.NDArray[np.float64], classes: npt.NDArray[np.int64], count: int) -> float:
-    """Macro recall of linear discriminant analysis, taught on the western half of the pixels, on the eastern half."""
-    west, east = slice(0, len(classes) // 2), slice(len(classes) // 2, None)
-    known = [values[west][classes[west] == c] for c in range(count)]
-    means = np.array([part.mean(axis=0) for part in known])
-    within = sum(np.cov(part.T) * len(part) for part in known) / len(classes[west])
-    whiten = np.linalg.inv(np.linalg.cholesky(within))
-    distance = ((values[east] @ whiten.T)[:, None] - (means @ whiten.T)[None]) ** 2
-    guess = distance.sum(axis=2).argmin(axis=1)
-    return float(np.mean([(guess[classes[east] == c] == c).mean() for c in range(count)]))
+def recall(values: NDArray, classes: NDArray, count: int) -> float:
+    """Macro recall of linear discriminant analysis, taught on the first half of the pixels, on the second half."""
+    half = len(classes) // 2
+    known = [values[:half][classes[:half] == c] for c in range(count)]
+    within = sum(np.cov(part.T) * len(part) for part in known) / half
+    whiten = np.linalg.inv(np.linalg.cholesky(within)).T
+    distance = values[half:, None] @ whiten - np.array([part.mean(axis=0) for part in known]) @ whiten
+    guess = (distance**2).sum(axis=2).argmin(axis=1)
+    return float(np.mean([(guess[classes[half:] == c] == c).mean() for c in range(count)]))
 
 
 def test_classes_can_be_told_apart_but_not_all_of_them(land: Path) -> None:
-    # Even columns teach, odd ones are asked: both halves hold every class.
-    order = np.arange(SIDE * 128).reshape(-1, 2).T.ravel()
-    msi, sar = (np.log(mosaic(land, name)[:, ::2, order]) for name in ("msi_images", "sar_images"))
+    order = np.arange(SIDE * 128).reshape(-1, 2).T.ravel()  # even columns teach, odd ones are asked
+    msi, sar = (np.log(mosaic(land / name)[:, ::2, order]) for name in ("msi_images", "sar_images"))
     layers = {"msi": msi, "sar": sar, "concat": np.concatenate([msi, sar])}
     score = {}
     for level, folder in (("l1", "semantic_7c"), ("l2", "semantic_14c")):
-        classes = mosaic(land, folder)[0, ::2, order].ravel()
+        classes = mosaic(land / folder)[0, ::2, order].ravel()
         for name, layer in layers.items():
             values = layer.transpose(2, 1, 0).reshape(-1, len(layer)).astype(np.float64)
-            score[level, name] = recall(values, classes.astype(np.int64), len(LEVELS[level]))
+            score[level, name] = recall(values, classes, len(LEVELS[level]))
     assert 0.7 < score["l1", "msi"] < 0.97 and 0.45 < score["l2", "msi"] < 0.85
     for level in ("l1", "l2"):
         assert 1.5 / len(LEVELS[level]) < score[level, "sar"] < score[level, "msi"] - 0.15
         assert score[level, "msi"] < score[level, "concat"]
-    assert all(score["l1", name] > score["l2", name] + 0.05 for name in layers)
-
-
-def test_a_run_that_fails_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    simulate(tmp_path / "out", patches=2, seed=1, size=16)
-    before = contents(tmp_path / "out")
-    write, calls = module._write_tif, []
-    monkeypatch.setattr(module, "_write_tif", lambda *given: write(*given) if not calls else 1 / 0)
-    simulate(tmp_path / "out", patches=1, seed=1, size=16)
-    assert len(contents(tmp_path / "out")) == 6 < len(before)
-    before = contents(tmp_path / "out")
-    calls.append(1)
-    with pytest.raises(ZeroDivisionError):
-        simulate(tmp_path / "out", patches=4, seed=1, size=16)
-    assert [path.name for path in tmp_path.iterdir()] == ["out"] and contents(tmp_path / "out") == before
 
 
 def test_more_scenes_than_patches_are_refused(tmp_path: Path) -> None:
@@ -180,9 +173,83 @@ def test_with_drift_classes_look_different_from_region_to_region(tmp_path: Path)
     spread, masks = [], []
     for name, drift in (("alike", 0.0), ("drifting", 0.4)):
         simulate(tmp_path / name, patches=64, seed=1, drift=drift, size=32)
-        masks.append(mosaic(tmp_path / name, "semantic_7c", 32, (64, 1))[0].reshape(64, -1))
-        infrared = mosaic(tmp_path / name, "msi_images", 32, (64, 1))[7].reshape(64, -1)
-        forest = [pixels[mask == 1] for pixels, mask in zip(infrared, masks[-1], strict=True) if (mask == 1).sum() > 200]
-        spread.append(np.log([np.median(pixels - 1000) for pixels in forest]).std())
+        mask, msi = (mosaic(tmp_path / name / layer, 32, (64, 1)) for layer in ("semantic_7c", "msi_images"))
+        masks.append(mask[0].reshape(64, -1))
+        patches = zip(msi[7].reshape(64, -1), masks[-1] == 1, strict=True)
+        spread.append(
+            np.log([np.median(pixels[forest] - 1000) for pixels, forest in patches if forest.sum() > 200]).std()
+        )
     assert (masks[0] == masks[1]).all()
     assert spread[1] > 1.5 * spread[0]
+
+
+def test_scenes_are_georeferenced_rasters(scene: Path) -> None:
+    expected = {
+        "msi.tif": (MSI_BANDS, "float32", 0, 32722),
+        "sar.tif": (SAR_BANDS, "float32", 0, 4326),
+        "truth_l1.tif": (("land cover",), "uint8", 255, 32722),
+        "truth_l2.tif": (("land cover",), "uint8", 255, 32722),
+    }
+    grids = set()
+    for name, looks in expected.items():
+        with rasterio.open(scene / name) as file:
+            assert (file.descriptions, file.dtypes[0], file.nodata, file.crs.to_epsg()) == looks
+            if name == "sar.tif":
+                assert file.res == pytest.approx((8.983e-5, 8.983e-5))
+            else:
+                grids.add((file.transform, file.shape))
+                assert file.transform.c % 10 == file.transform.f % 10 == 0 and file.res == (10, 10)
+    assert len(grids) == 1 and grids.pop()[1] == (HEIGHT, WIDTH)
+
+
+def test_no_data_is_one_corner_of_the_optical_image(scene: Path) -> None:
+    msi, l1, l2 = (read(scene / f"{name}.tif") for name in ("msi", "truth_l1", "truth_l2"))
+    beyond = l1[0] == 255
+    for layer in (*(msi == 0), l2[0] == 255):
+        np.testing.assert_array_equal(layer, beyond)
+    assert beyond.mean() == pytest.approx(0.6 * 0.25 / 2, rel=0.01)
+    assert beyond[0, 0] and not beyond[[0, -1, -1], [-1, 0, -1]].any()
+
+
+def test_ground_is_like_that_of_patches_but_none_of_it(scene: Path, land: Path) -> None:
+    l1, l2 = (read(scene / f"truth_{level}.tif")[0] for level in ("l1", "l2"))
+    valid = l2 != 255
+    np.testing.assert_array_equal(l1[valid], PARENTS[l2[valid]])
+    shares = np.bincount(l2[valid], minlength=14) / valid.sum()
+    assert shares.min() > 0.002 and shares[[0, 1]].sum() > 0.6
+    for name, folder in (("msi.tif", "msi_images"), ("sar.tif", "sar_images")):
+        image, patches = read(scene / name), mosaic(land / folder)
+        here = image[:, image[0] != 0].astype(np.float64)
+        there = patches.reshape(len(patches), -1).astype(np.float64)
+        assert here.min() > 0
+        np.testing.assert_allclose(here.mean(axis=1), there.mean(axis=1), rtol=0.4)
+        np.testing.assert_allclose(here.std(axis=1), there.std(axis=1), rtol=0.4)
+    # The patch in the third row and column, 256 px from the corner of its ground, is nowhere in the scene.
+    patch = read([*layer_files(land / "semantic_14c").values()][12])[0]
+    windows = np.lib.stride_tricks.sliding_window_view(l2, patch.shape)[::4, ::4, ::16, ::16]
+    assert (windows == patch[::16, ::16]).mean(axis=(2, 3)).max() < 0.95
+
+
+def test_radar_lies_where_the_optical_image_does(scene: Path) -> None:
+    """Warped to the optical grid, water is dark where the truth has it, and all of the grid is seen."""
+    l2 = read(scene / "truth_l2.tif")[0]
+    with rasterio.open(scene / "msi.tif") as msi, rasterio.open(scene / "sar.tif") as sar:
+        with WarpedVRT(sar, crs=msi.crs, transform=msi.transform, width=msi.width, height=msi.height) as warped:
+            vv = warped.read(1)
+        west, south, east, north = transform_bounds(msi.crs, sar.crs, *msi.bounds)
+        assert sar.bounds.left < west < east < sar.bounds.right
+        assert -6 < sar.bounds.bottom < south < north < sar.bounds.top  # patches go south from -6
+    assert (vv > 0).all()
+    dark = [np.median(np.roll(vv, shift, axis=1)[l2 == 3]) for shift in (-3, 0, 3)]
+    assert dark[1] < min(dark[0], dark[2])
+
+
+def test_equal_arguments_give_equal_scenes_and_another_seed_does_not(tmp_path: Path) -> None:
+    for name, seed in (("one", 5), ("two", 5), ("other", 6)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "older.tif").touch()
+        simulate_scene(tmp_path / name, width=70, height=50, seed=seed)
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two and {*one} >= {"msi.tif", "sar.tif", "truth_l1.tif", "truth_l2.tif"} and "older.tif" not in one
+    for name in ("msi.tif", "sar.tif"):
+        assert (read(tmp_path / "one" / name) != read(tmp_path / "other" / name)).mean() > 0.9

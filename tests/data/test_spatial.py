@@ -6,10 +6,10 @@ import pytest
 from layouts import SHARES, grid, labelled, scattered, written
 
 from cerraseg.config.validate import SPLIT_KEYS
-from cerraseg.data.splits.distances import gaps
 from cerraseg.core.errors import DataError
-from cerraseg.geo.positions import locate
 from cerraseg.data.splits.assign import PARTS, write_fold, write_split
+from cerraseg.data.splits.distances import gaps
+from cerraseg.geo.positions import locate
 
 LAYOUTS = range(4)
 BLOCKS = {"scheme": "blocks", "block_km": 3.0, "buffer_km": 0.0, "tolerance": 0.15}

@@ -4,53 +4,40 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from conftest import opened
 
 from cerraseg.core.errors import DataError
-from cerraseg.data.statistics import band_statistics, class_weights, write_statistics
+from cerraseg.data.statistics import band_statistics, class_weights
 from cerraseg.data.tables import rows_of
+
+
+def by_numpy(images, band):
+    values = images[:, band].astype(np.float64)
+    return pytest.approx([values.min(), values.max(), values.mean(), values.std()], rel=1e-12)
 
 
 def test_bands_and_counts_are_those_of_the_training_split(packed):
     content = json.loads((packed / "statistics.json").read_text())
     store, rows = opened(packed), rows_of(packed / "split.csv", "train")
-    images = store.images[rows].astype(np.float64)
     assert content["patches"] == len(rows) == 6
     assert list(content["bands"]) == list(store.header.bands)
     for k, band in enumerate(content["bands"].values()):
-        part = images[:, k]
-        assert list(band.values()) == pytest.approx([part.min(), part.max(), part.mean(), part.std()], rel=1e-9)
+        assert list(band.values()) == by_numpy(store.images[rows], k)
     for level, part in content["levels"].items():
         mask = store.masks[rows, store.layer(level)]
         assert part["counts"] == np.bincount(mask.ravel(), minlength=len(part["counts"])).tolist()
 
 
-def test_batches_matter_little_and_threads_not_in_the_last_digit(packed, monkeypatch):
-    store, rows = opened(packed), np.arange(12)
-    whole = band_statistics(store, rows)
+def test_large_means_do_not_drown_small_deviations_and_threads_do_not_matter(packed, monkeypatch):
     monkeypatch.setattr("cerraseg.data.statistics.batches", lambda rows, _: np.array_split(rows, 5))
-    parts = band_statistics(store, rows, threads=3)
-    assert parts == band_statistics(store, rows)
-    for band, values in whole.items():
-        assert list(parts[band].values()) == pytest.approx(list(values.values()), rel=1e-12)
-
-
-def test_large_means_do_not_drown_small_deviations(packed):
     rng = np.random.default_rng(0)
-    images = (10_000 + rng.integers(0, 2, (5, 14, 128, 128)) / 128).astype(np.float32)
-    store = replace(opened(packed), images=images)
-    for k, band in enumerate(band_statistics(store, np.arange(5)).values()):
-        part = images[:, k].astype(np.float64)
-        assert list(band.values()) == pytest.approx([part.min(), part.max(), part.mean(), part.std()], rel=1e-12)
-
-
-def test_only_counts_are_read_of_the_table(packed, tmp_path):
-    table = pd.read_parquet(packed / "patches.parquet")
-    table.filter(regex=r"^l\d_\d+$|^l\d$").to_parquet(tmp_path / "t.parquet")
-    write_statistics(tmp_path / "t.parquet", packed / "split.csv", opened(packed), tmp_path / "s.json")
-    assert (tmp_path / "s.json").read_bytes() == (packed / "statistics.json").read_bytes()
+    images = (10_000 + rng.integers(0, 2, (12, 14, 128, 128)) / 128).astype(np.float32)
+    store, rows = replace(opened(packed), images=images), np.arange(12)
+    found = band_statistics(store, rows, threads=3)
+    assert found == band_statistics(store, rows)
+    for k, band in enumerate(found.values()):
+        assert list(band.values()) == by_numpy(images, k)
 
 
 def test_class_weights_are_the_published_ones():

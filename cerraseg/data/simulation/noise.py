@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from cerraseg.data.simulation.window import Bools, Floats, Ints, Points, Window
+from cerraseg.data.simulation.window import Floats, Ints, Points, Window
 
 
 def uniform(salt: int, i: Ints, j: Ints) -> Floats:
@@ -20,8 +20,7 @@ def uniform(salt: int, i: Ints, j: Ints) -> Floats:
 
 
 def fractal(salt: int, window: Window, steps: tuple[float, ...]) -> Floats:
-    """Smooth noise (H, W) of about zero mean and unit variance: one octave per lattice ``steps`` in px, each 0.6 of
-    the one before."""
+    """Make smooth noise (H, W) of about N(0, 1): one octave per lattice of ``steps`` px, each 0.6 of the one before."""
     total = np.zeros((window.height, window.width), np.float32)
     for octave, step in enumerate(steps):
         i, fy = _lattice(np.arange(window.top, window.top + window.height), step)
@@ -30,16 +29,14 @@ def fractal(salt: int, window: Window, steps: tuple[float, ...]) -> Floats:
         nodes = (nodes - np.float32(0.5)) * np.float32(_gain(octave, len(steps)))
         i -= i[0]
         j -= j[0]
-        lines = nodes[:, j]  # columns first, while there are few rows: rows then copy in one piece
-        lines += fx * (nodes[:, j + 1] - lines)
-        rises = lines[1:] - lines[:-1]
+        lines = nodes[:, j] + fx * (nodes[:, j + 1] - nodes[:, j])  # columns first, while there are few rows
         total += lines[i]
-        total += rises[i] * fy[:, None]
+        total += np.diff(lines, axis=0)[i] * fy[:, None]
     return total
 
 
 def fractal_at(salt: int, y: Points, x: Points, steps: tuple[float, ...]) -> Floats:
-    """:func:`fractal` at points: ``y`` and ``x`` in px, of one shape (at least 1-D)."""
+    """Make :func:`fractal` at points: ``y`` and ``x`` in px, of one shape (at least 1-D)."""
     total = np.zeros(np.shape(y), np.float32)
     for octave, step in enumerate(steps):
         (i, fy), (j, fx) = _lattice(y, step), _lattice(x, step)
@@ -63,24 +60,12 @@ def _lattice(at: npt.NDArray[np.generic], step: float) -> tuple[Ints, Floats]:
     return cell.astype(np.int64), (inside * inside * (3 - 2 * inside)).astype(np.float32)
 
 
-def jittered_cells(position: Floats, line: Floats, salt: int) -> Floats:
-    """Cell of every position (H, W) on lines whose cell borders are moved by up to a quarter of a cell.
-
-    Cells and lines are whole numbers in float32, which moves half the bytes of int64.
-    """
-    cell = np.floor(position)
-    first, last, first_line, last_line = (int(edge) for edge in (cell.min(), cell.max(), line.min(), line.max()))
-    cells, lines = np.arange(first, last + 2), np.arange(first_line, last_line + 1)
+def jittered_cells(position: Floats, line: Ints, salt: int) -> Ints:
+    """Return the cell of every position (H, W) on lines whose cell borders are moved by up to a quarter of a cell."""
+    cell = np.floor(position).astype(np.int64)
+    cells, lines = np.arange(cell.min(), cell.max() + 2), np.arange(line.min(), line.max() + 1)
     border = 0.5 * uniform(salt, cells[:, None], lines) - 0.25
-    at = table_index(cell - first, line - first_line, lines.size)
-    inside = position - cell
-    cell -= inside < border.take(at)
-    cell += inside >= (1 + border[1:]).take(at)
-    return cell
-
-
-def table_index(row: Floats, column: Floats | Bools, columns: int) -> Ints:
-    """Place in a flat table of every row and column, whole numbers from 0 on; overwrites ``row``."""
-    row *= columns
-    row += column
-    return row.astype(np.int64)
+    at = (cell - cells[0]) * lines.size + line - lines[0]
+    inside = position - cell.astype(np.float32)
+    moved: Ints = cell - (inside < border.take(at)) + (inside >= (1 + border[1:]).take(at))
+    return moved

@@ -15,7 +15,8 @@ Points = npt.NDArray[np.floating]
 NEIGHBOURHOOD = 640
 """Side in px of a piece of ground that holds every class: 5 × 5 patches of 128 px."""
 
-PA, V1, V2, WT, MG, UA, OB, FT, PR, SP, T1, T1P, OU, DF = range(len(LEVELS["l2"]))
+ID = {land_cover.abbreviation: land_cover.id for land_cover in LEVELS["l2"]}
+"""L2 class ids by abbreviation."""
 
 
 class Window(NamedTuple):
@@ -26,10 +27,13 @@ class Window(NamedTuple):
     height: int
     width: int
 
+    def padded(self, px: int) -> "Window":
+        """Return the window with ``px`` more on every side."""
+        return Window(self.top - px, self.left - px, self.height + 2 * px, self.width + 2 * px)
+
 
 class Ground(NamedTuple):
-    """The ground of a window (H, W): L2 class ids uint8; float32: growth stage about 0-1, tone of the field and
-    texture about N(0, 1)."""
+    """Layers (H, W) of a window: L2 ids uint8; float32: growth stage about 0-1, tone and texture about N(0, 1)."""
 
     l2: npt.NDArray[np.uint8]
     stage: Floats
@@ -63,19 +67,19 @@ class Salts(NamedTuple):
 
 
 def salts(seed: int, scene: int) -> Salts:
-    """The salts of one scene: equal arguments give equal salts, others independent ones."""
+    """Draw the salts of one scene: equal arguments give equal salts, others independent ones."""
     entropy = seed, scene
     state = np.random.SeedSequence(entropy).generate_state(len(Salts._fields) - 1, np.uint64)
     return Salts(entropy, *map(int, state))
 
 
 def axes(window: Window) -> tuple[Floats, Floats]:
-    """Global rows (H, 1) and columns (1, W) of a window."""
+    """Return global rows (H, 1) and columns (1, W) of a window."""
     y = np.arange(window.top, window.top + window.height, dtype=np.float32)[:, None]
     return y, np.arange(window.left, window.left + window.width, dtype=np.float32)[None]
 
 
 def turn(y: Points, x: Points, angle: float) -> tuple[Points, Points]:
-    """Coordinates along axes that are turned by ``angle`` radians."""
+    """Return coordinates along axes that are turned by ``angle`` radians."""
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return y * cos + x * sin, x * cos - y * sin

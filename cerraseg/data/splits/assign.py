@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +40,12 @@ def write_split(
         split: split table to write.
         scheme: a name in ``SCHEMES``.
         shares: share (0-1) of each of ``train``, ``validation`` and ``test``.
-        seed: seed of the test split, or of the folds.
-        validation_seed: seed of the train/validation split.
+        seed: of the test split, or of the folds.
+        validation_seed: of the train/validation split.
         settings: what else the scheme asks for, by the names of the configuration.
-
-    Raises:
-        DataError: if a part would be empty, or the scheme cannot keep to the shares.
     """
     frame = _split(read_patch_table(table), SCHEMES[scheme], shares, seed, validation_seed, **settings)
-    sizes = frame["split"].value_counts()
-    if empty := [part for part in PARTS if part not in sizes and scheme != "kfold"]:
+    if scheme != "kfold" and (empty := [part for part in PARTS if part not in frame["split"].to_numpy()]):
         raise DataError(
             f"{len(frame)} patches leave {' and '.join(empty)} empty; add patches or change the split's shares"
         )
@@ -76,18 +72,15 @@ def write_fold(
         shares: ``validation`` and ``train`` give the ratio of the two in what the fold leaves, by whole groups.
         validation_seed: with the fold's number, seed of the validation part.
         limits: ``buffer_km`` and ``tolerance``, see :func:`cerraseg.data.splits.spatial.in_groups`.
-
-    Raises:
-        DataError: if there is no such fold, a share cannot be kept to, or no training patch is left.
     """
-    folds = read_split(split).astype({"fold": int})
-    if fold not in folds["fold"].unique():
-        raise DataError(f"{split}: no fold {fold}; expected 1 to {folds['fold'].max()}: name one of them")
+    folds = read_split(split).set_index("id")
+    if str(fold) not in folds["fold"].unique():
+        raise DataError(f"{split}: no fold {fold}; expected 1 to {folds['fold'].astype(int).max()}: name one of them")
 
-    def of_fold(patches: pd.DataFrame, *_: object) -> Columns:
-        order = folds.set_index("id").loc[patches["id"]]
+    def of_fold(patches: pd.DataFrame) -> Columns:
+        order = folds.loc[patches["id"]]
         names = order["group"].to_numpy(np.str_)
-        fixed = {"test": np.unique(names[order["fold"] == fold])}
+        fixed = {"test": np.unique(names[order["fold"] == str(fold)])}
         return in_groups(Patches(patches), names, shares, None, (validation_seed, fold), fixed=fixed, **limits)
 
     _write(_split(read_patch_table(table), of_fold), path, f"fold {fold}")
@@ -109,44 +102,36 @@ def _write(frame: pd.DataFrame, path: str | Path, what: str) -> None:
     log.info("%s: %s%s", what, listed, f", {frame['group'].nunique()} groups" if "group" in frame else "")
 
 
-def paper_split(ids: Sequence[str], shares: dict[str, float], seed: int, validation_seed: int) -> dict[str, str]:
+def paper_split(table: pd.DataFrame, shares: dict[str, float], seed: int, validation_seed: int) -> Columns:
     """The published split: ``splitfolders.ratio`` takes the test patches, torch's ``random_split`` the validation.
 
     Both libraries get what they got in the published code: files sorted by name, here empty ones named by id.
-
-    Returns:
-        id → ``train``, ``validation`` or ``test``.
     """
     import torch  # only this scheme needs it, and every other light step must stay light
     from torch.utils.data import random_split
 
     learn = round(shares["train"] + shares["validation"], 9)
     with tempfile.TemporaryDirectory() as folder:
-        files = Path(folder, "in", "patches")
+        files, out = Path(folder, "in", "patches"), Path(folder, "out")
         files.mkdir(parents=True)
-        for id_ in ids:
+        for id_ in table["id"]:
             (files / f"{id_}.tif").touch()
         with Path(os.devnull).open("w") as silent, contextlib.redirect_stderr(silent):
-            splitfolders.ratio(files.parent, Path(folder, "out"), seed, (learn, 0.0, round(1 - learn, 9)), move=True)
-        names = {
-            part: sorted(p.name for p in Path(folder, "out", part, "patches").iterdir()) for part in ("train", "test")
-        }
+            splitfolders.ratio(files.parent, out, seed, (learn, 0.0, round(1 - learn, 9)), move=True)
+        learning, test = (
+            sorted(path.name for path in (out / part / "patches").iterdir()) for part in ("train", "test")
+        )
     # The sizes are the published code's: the training part is cut down to a whole number, validation takes the rest.
-    size = int(round(shares["train"] / learn, 9) * len(names["train"]))
+    size = int(round(shares["train"] / learn, 9) * len(learning))
     generator = torch.Generator().manual_seed(validation_seed)
-    learning: list[str] = names["train"]
     halves: Iterable[Iterable[str]] = random_split(learning, [size, len(learning) - size], generator)  # type: ignore
-    assigned = zip(PARTS, [*halves, names["test"]], strict=True)
-    return {name.removesuffix(".tif"): part for part, chosen in assigned for name in chosen}
-
-
-def _paper(table: pd.DataFrame, shares: dict[str, float], seed: int, validation_seed: int) -> Columns:
-    parts = paper_split(table["id"].tolist(), shares, seed, validation_seed)
-    return {"split": [parts[id_] for id_ in table["id"]]}
+    assigned = zip(PARTS, [*halves, test], strict=True)
+    part_of = {name.removesuffix(".tif"): part for part, chosen in assigned for name in chosen}
+    return {"split": [part_of[id_] for id_ in table["id"]]}
 
 
 SCHEMES: dict[str, Callable[..., Columns]] = {
-    "paper": _paper,
+    "paper": paper_split,
     "blocks": by_blocks,
     "sites": by_sites,
     "kfold": by_folds,

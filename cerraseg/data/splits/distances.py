@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import shapely
-from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.data.tables import read_patch_table, read_split
-from cerraseg.geo.positions import COLUMNS, Floats, Ints, Places, geocentric, locate
+from cerraseg.geo.positions import COLUMNS, TRUE_SCALE, Floats, Ints, Places, geocentric, locate
 from cerraseg.geo.rasters import WGS84
 
 TOUCHING = 0.5
@@ -27,15 +26,12 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
     """Write how far each test patch lies from the training patches (CSV), split table by split table.
 
     Columns: ``id``; ``metres``, the gap to the nearest training patch; ``centre_metres``, the distance from centre to
-    centre of the nearest; ``touches``, whether it touches or overlaps one. In the order of the split tables.
+    centre of the nearest; ``touches``, whether it touches or overlaps one.
 
     Args:
         table: patch table (Parquet).
         splits: split tables, each over the rows of the patch table: one, or one per fold.
         path: file to write.
-
-    Raises:
-        DataError: if a split table has no training or no test patch, or a patch has no place on Earth.
     """
     places = locate(read_patch_table(table, COLUMNS))
     found = []
@@ -47,26 +43,20 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
                 f"{split}: {len(train)} training and {len(test)} test patches; expected some of both: split again"
             )
         metres, centres = nearest(places, test, train)
-        columns = {
-            "id": [places.ids[row] for row in test],
-            "metres": metres.round(1),
-            "centre_metres": centres.round(1),
-        }
+        columns = {"id": np.array(places.ids)[test], "metres": metres.round(1), "centre_metres": centres.round(1)}
         found.append(pd.DataFrame(columns | {"touches": metres == 0}))
     frame = pd.concat(found, ignore_index=True)
     with atomic_write(path) as temporary:
         frame.to_csv(temporary, index=False)
-    log.info(
-        "%d of %d test patches touch a training patch; the median gap is %.0f m",
-        *(frame["touches"].sum(), len(frame), frame["metres"].median()),
-    )
+    touching, median = frame["touches"].sum(), frame["metres"].median()
+    log.info("%d of %d test patches touch a training patch; the median gap is %.0f m", touching, len(frame), median)
 
 
-def nearest(places: Places, of: Ints, among: Ints, within: float = np.inf) -> tuple[Floats, Floats]:
-    """Measure the gap of each patch ``of`` to the nearest ``among`` others, and distance of its centre to the nearest centre, in m.
+def nearest(places: Places, of: Ints, among: Ints) -> tuple[Floats, Floats]:
+    """Measure, for each patch ``of``, the gap to the nearest ``among`` others, and from centre to nearest centre, in m.
 
-    The nearest is found on one plane, :attr:`Places.plane`, and its distance measured on the ground. Gaps above
-    ``within`` m are infinite.
+    The nearest is found on one plane, :attr:`Places.plane`, and its distance measured on the ground. Infinite where
+    there are no others.
     """
     gap, between = np.full(len(of), np.inf), np.full(len(of), np.inf)
     row, found = shapely.STRtree(places.shapes[among]).query_nearest(places.shapes[of], all_matches=False)
@@ -74,7 +64,6 @@ def nearest(places: Places, of: Ints, among: Ints, within: float = np.inf) -> tu
     centres = shapely.centroid(places.shapes)
     row, found = shapely.STRtree(centres[among]).query_nearest(centres[of], all_matches=False)
     between[row] = _ground_lengths(places.degrees[of[row]], places.degrees[among[found]])
-    gap[gap > within] = np.inf
     return gap, between
 
 
@@ -87,10 +76,9 @@ def connected(places: Places, within: float) -> Ints:
     stretch = 1 / np.sqrt(1 - (np.hypot(*bounds.reshape(-1, 2).T).max() / (2 * _RADIUS)) ** 2)  # of the plane, at most
     numbers = np.arange(len(bounds))
     for reach in (0.0, within):  # neighbours first: what they join need not be compared at a distance
-        margin = reach * stretch + 2 * places.pixel.max()
-        boxes = shapely.box(*(bounds + [-margin, -margin, margin, margin]).T)
+        margin = reach * stretch * (1 + TRUE_SCALE) + 2 * places.pixel.max()
         for rows in np.array_split(np.arange(len(bounds)), -(-len(bounds) // _CHUNK)):
-            row, other = tree.query(boxes[rows])
+            row, other = tree.query(places.shapes[rows], "dwithin", margin)
             pairs = np.stack([rows[row], other])
             pairs = pairs[:, np.not_equal(*numbers[pairs])]
             _join(numbers, pairs[:, gaps(places, *pairs) <= reach])
@@ -100,9 +88,8 @@ def connected(places: Places, within: float) -> Ints:
 def _join(numbers: Ints, pairs: Ints) -> None:
     """Give both of each pair (2, pairs) and all that have their numbers the smallest one, in place."""
     while (pairs := pairs[:, np.not_equal(*numbers[pairs])]).size:
-        high, low = numbers[pairs].max(axis=0), numbers[pairs].min(axis=0)
         leads = np.arange(len(numbers))
-        np.minimum.at(leads, high, low)
+        np.minimum.at(leads, numbers[pairs].max(axis=0), numbers[pairs].min(axis=0))
         while (further := leads[leads]).tobytes() != leads.tobytes():
             leads = further
         numbers[:] = leads[numbers]

@@ -1,6 +1,6 @@
-"""Splits by place: whole blocks or sites go to a part, stratified by class; a buffer separates training from the others."""
+"""Splits by place: whole blocks or sites go to a part, stratified by class, and a buffer lies around training."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any
@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cerraseg.data.splits.distances import nearest
 from cerraseg.core.errors import DataError
-from cerraseg.data.splits.groups import Names, blocks, sites
 from cerraseg.core.layout import LAYERS, count_columns, edge_layer, levels_of
 from cerraseg.core.logs import log
-from cerraseg.geo.positions import Ints, Places, locate
-from cerraseg.data.splits.stratify import share_out
 from cerraseg.core.taxonomy import LEVELS
+from cerraseg.data.splits.distances import nearest
+from cerraseg.data.splits.groups import Names, blocks, sites
+from cerraseg.data.splits.stratify import Partition, share_out
+from cerraseg.geo.positions import Ints, Places, locate
 
 BUFFER = "buffer"
 """The part of training patches that lie too near to validation or test patches; they are not used."""
@@ -36,6 +36,13 @@ class Patches:
         layers = [*LAYERS, *map(edge_layer, LEVELS)]
         self.paths = table[[layer for layer in layers if layer in table]].astype(str)
 
+    def summed(self, member: Ints) -> tuple[Ints, Ints]:
+        """Pixels of each class (G, K) and number of patches (G,) of each group, by the group of each patch (N,)."""
+        sizes = np.bincount(member)
+        counts = np.zeros((len(sizes), self.counts.shape[1]), np.int64)
+        np.add.at(counts, member, self.counts)
+        return counts, sizes
+
 
 def by_blocks(table: pd.DataFrame, *shares_and_seeds: Any, block_km: float, **limits: Any) -> Columns:
     """Assign whole blocks to parts. See :func:`in_groups`."""
@@ -51,12 +58,9 @@ def by_sites(
     validation_sites: Sequence[str],
     **limits: Any,
 ) -> Columns:
-    """Assign whole sites to parts. See :func:`in_groups`.
+    """Assign whole sites to parts, those of patches whose path fits a pattern (``fnmatch``) to the pattern's part.
 
-    The sites of patches with a file whose path matches a pattern (``fnmatch``) go to the pattern's part.
-
-    Raises:
-        DataError: if a pattern fits no path, or a site fits patterns of both parts.
+    See :func:`in_groups`.
     """
     patches = Patches(table)
     names = sites(patches.places, site_gap_km)
@@ -77,21 +81,18 @@ def by_folds(
 
     Every patch is a test patch, in its fold; shares and validation seed are for
     :func:`cerraseg.data.splits.assign.write_fold`. ``size`` is ``block_km`` or ``site_gap_km``.
-
-    Raises:
-        DataError: if a fold is empty or its share of the patches is off by more than ``tolerance``.
     """
     patches = Patches(table)
     names = blocks(patches.places, size["block_km"]) if unit == "blocks" else sites(patches.places, size["site_gap_km"])
     groups, member = np.unique(names, return_inverse=True)
-    random = np.random.default_rng(seed)
-    counts, sizes = _summed(patches, member, len(groups))
-    fold = share_out(counts, sizes, [1 / folds] * folds, tolerance=tolerance, random=random)[member] + 1
-    numbers = [str(number) for number in range(1, folds + 1)]
-    _check(fold.astype(np.str_), dict.fromkeys(numbers, 1 / folds), tolerance, len(groups), "fold ")
-    _warn(patches, fold.astype(np.str_), numbers, "fold ")
+    wanted = {f"fold {number}": 1 / folds for number in range(1, folds + 1)}
+    task = Partition(*patches.summed(member), [*wanted.values()], tolerance)
+    fold = share_out(task, np.random.default_rng(seed))[member]
+    found = np.array([*wanted])[fold]
+    _check(found, wanted, tolerance, len(groups))
+    _warn(patches, found, wanted)
     log.info("%d %s in %d folds", len(groups), unit, folds)
-    return {"split": ["test"] * len(fold), "group": names.tolist(), "fold": fold.tolist()}
+    return {"split": ["test"] * len(fold), "group": names.tolist(), "fold": (fold + 1).tolist()}
 
 
 def in_groups(
@@ -124,23 +125,17 @@ def in_groups(
     parts = np.full(len(groups), "train", dtype="U10")
     for part, chosen in fixed.items():
         parts[np.isin(groups, chosen)] = part
+    left = float((parts[member] == "train").mean())
     open_shares = {part: share for part, share in shares.items() if part not in fixed}
+    wanted = {part: share / sum(open_shares.values()) * left for part, share in open_shares.items()}
     for part, its_seed in (("test", seed), ("validation", validation_seed)):
         if part in open_shares:
             _take(patches, member, parts, part, open_shares, tolerance, its_seed)
-            open_shares = {other: share for other, share in open_shares.items() if other != part}
-    found = parts[member]
-    _check(found, _wanted(found, shares, fixed), tolerance, len(groups))
-    found = _buffered(patches.places, found, buffer_km)
-    _warn(patches, found, list(shares))
+            del open_shares[part]
+    _check(parts[member], wanted, tolerance, len(groups))
+    found = _buffered(patches.places, parts[member], buffer_km)
+    _warn(patches, found, shares)
     return {"split": found.tolist(), "group": names.tolist()}
-
-
-def _wanted(found: Parts, shares: Mapping[str, float], fixed: Collection[str]) -> dict[str, float]:
-    """The shares of the parts that are not fixed, of what the fixed ones leave."""
-    left = float(np.isin(found, list(fixed), invert=True).mean())
-    whole = sum(share for part, share in shares.items() if part not in fixed)
-    return {part: share / whole * left for part, share in shares.items() if part not in fixed}
 
 
 def _take(
@@ -150,24 +145,12 @@ def _take(
     free = np.flatnonzero(parts == "train")
     if not len(free):
         return
-    counts, sizes = _summed(patches, member, len(parts))
+    counts, sizes = patches.summed(member)
     share = shares[part] / sum(shares.values())
-    taken = share_out(
-        counts[free],
-        sizes[free],
-        [share, 1 - share],
-        tolerance=tolerance / 2 * len(member) / sizes[free].sum(),  # both divisions go at the expense of training
-        random=np.random.default_rng(seed),  # type: ignore[arg-type]
-        holders=[1, len(shares) - 1],
-    )
+    allowed = tolerance / 2 * len(member) / sizes[free].sum()  # both divisions go at the expense of training
+    task = Partition(counts[free], sizes[free], [share, 1 - share], allowed, [1, len(shares) - 1])
+    taken = share_out(task, np.random.default_rng(seed))  # type: ignore[arg-type]
     parts[free[taken == 0]] = part
-
-
-def _summed(patches: Patches, member: Ints, groups: int) -> tuple[Ints, Ints]:
-    """Pixels of each class (G, K) and number of patches (G,) of each group."""
-    counts = np.zeros((groups, patches.counts.shape[1]), np.int64)
-    np.add.at(counts, member, patches.counts)
-    return counts, np.bincount(member, minlength=groups)
 
 
 def _sites_of(paths: pd.DataFrame, names: Names, part: str, patterns: Sequence[str]) -> Names:
@@ -186,11 +169,25 @@ def _sites_of(paths: pd.DataFrame, names: Names, part: str, patterns: Sequence[s
     return chosen
 
 
-def _check(found: Parts, wanted: Mapping[str, float], tolerance: float, groups: int, what: str = "") -> None:
+def _buffered(places: Places, parts: Parts, buffer_km: float) -> Parts:
+    """``parts`` with training patches within the buffer as :data:`BUFFER`."""
+    if not buffer_km:
+        return parts
+    train, others = np.flatnonzero(parts == "train"), np.flatnonzero(parts != "train")
+    near = nearest(places, train, others)[0] <= 1000 * buffer_km
+    if near.all():
+        raise DataError(
+            f"split.buffer_km: all {len(train)} training patches lie within {buffer_km:g} km of validation or test "
+            "patches; expected some farther away: take a smaller buffer_km, or larger blocks"
+        )
+    return np.where(np.isin(np.arange(len(parts)), train[near]), BUFFER, parts)
+
+
+def _check(found: Parts, wanted: Mapping[str, float], tolerance: float, groups: int) -> None:
     reached = {part: float((found == part).mean()) for part in wanted}
     if all(share and abs(share - wanted[part]) <= tolerance + 1e-9 for part, share in reached.items()):
         return
-    listed = ", ".join(f"{what}{part} {reached[part]:.3f} (wanted {share:.3f})" for part, share in wanted.items())
+    listed = ", ".join(f"{part} {reached[part]:.3f} (wanted {share:.3f})" for part, share in wanted.items())
     raise DataError(
         f"split: the {groups} groups of patches give these shares: {listed}; expected none empty and each within "
         f"{tolerance:g} of the wanted. Take a smaller block_km or site_gap_km, more patches, other shares (or folds), "
@@ -198,26 +195,10 @@ def _check(found: Parts, wanted: Mapping[str, float], tolerance: float, groups: 
     )
 
 
-def _buffered(places: Places, parts: Parts, buffer_km: float) -> Parts:
-    """``parts`` with training patches within the buffer as :data:`BUFFER`."""
-    if not buffer_km:
-        return parts
-    train, others = np.flatnonzero(parts == "train"), np.flatnonzero(parts != "train")
-    near = np.isfinite(nearest(places, train, others, 1000 * buffer_km)[0])
-    if near.all():
-        raise DataError(
-            f"split.buffer_km: all {len(train)} training patches lie within {buffer_km:g} km of validation or test "
-            "patches; expected some farther away: take a smaller buffer_km, or larger blocks"
-        )
-    parts = parts.copy()
-    parts[train[near]] = BUFFER
-    return parts
-
-
-def _warn(patches: Patches, found: Parts, parts: Sequence[str], what: str = "") -> None:
+def _warn(patches: Patches, found: Parts, parts: Iterable[str]) -> None:
     """Log the classes that a part lacks."""
     present = patches.counts.any(axis=0)
     for part in parts:
         lacks = present & ~patches.counts[found == part].any(axis=0)
         if named := ", ".join(LEVELS[patches.level][number].name for number in np.flatnonzero(lacks)):
-            log.warning("%s%s holds no pixel of: %s", what, part, named)
+            log.warning("%s holds no pixel of: %s", part, named)

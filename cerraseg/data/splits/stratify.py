@@ -1,19 +1,14 @@
 """Assign whole groups of patches to parts, so that each part gets its share of every class and of the patches.
 
-First iterative stratification, here with pixels in place of labels and groups in place of samples: K. Sechidis,
-G. Tsoumakas and I. Vlahavas, "On the Stratification of Multi-label Data", Machine Learning and Knowledge Discovery in
-Databases, ECML PKDD 2011, LNCS 6913, 145–158. Then single groups are moved while that makes the shares better. Of
-several such tries the best is taken.
+First iterative stratification, with pixels for labels and groups for samples (Sechidis, Tsoumakas and Vlahavas 2011,
+ECML PKDD, LNCS 6913, 145-158), then single groups are moved while that betters the shares. The best of several tries.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cerraseg.geo.positions import Floats, Ints
-
-Bools = NDArray[np.bool_]
 
 _TRIES = 10
 _EFFORT = 5_000  # groups × tries
@@ -30,12 +25,12 @@ class Partition:
         counts: pixels of each class in each group, (G, K).
         patches: patches of each group, (G,).
         shares: wanted share of each part, (P,), summing to 1.
-        holders: how many groups of each class a part needs at least, (P,): as many as it will be divided into.
         tolerance: how far a part's share of the patches may be off.
+        holders: how many groups of each class a part needs at least, (P,): as many as it will be divided into.
     """
 
     def __init__(
-        self, counts: Ints, patches: Ints, shares: Sequence[float], holders: Sequence[int], tolerance: float
+        self, counts: Ints, patches: Ints, shares: Sequence[float], tolerance: float, holders: Sequence[int] = (1,)
     ) -> None:
         present = counts[:, counts.any(axis=0)]
         self.classes: Floats = present / present.sum(axis=0)
@@ -78,21 +73,10 @@ class Partition:
         return np.asarray(change)
 
 
-def share_out(
-    counts: Ints,
-    patches: Ints,
-    shares: Sequence[float],
-    *,
-    tolerance: float,
-    random: np.random.Generator,
-    holders: Sequence[int] | None = None,
-) -> Ints:
-    """Assign each group to a part: (G,) from 0 to P - 1.
-
-    For the arguments see :class:`Partition`; ``holders`` are 1 each by default. The same generator gives the same parts.
-    """
-    task = Partition(counts, patches, shares, holders or [1] * len(shares), tolerance)
-    tries = [_refined(task, _stratified(task, random)) for _ in range(max(1, min(_TRIES, _EFFORT // len(patches))))]
+def share_out(task: Partition, random: np.random.Generator) -> Ints:
+    """Assign each group to a part: (G,) from 0 to P - 1."""
+    groups = len(task.patches)
+    tries = [_refined(task, _stratified(task, random)) for _ in range(max(1, min(_TRIES, _EFFORT // groups)))]
     return min(tries, key=task.cost)
 
 
