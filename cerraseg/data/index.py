@@ -84,8 +84,6 @@ def write_patch_table(
     for level in levels_of(layers):
         read = int((frame[edge_layer(level)] != "").sum())
         log.info("edges of %s: %d read, %d derived from the mask", level, read, len(frame) - read)
-    for id_, reason in faults[:20]:
-        log.warning("left out patch %s: %s", id_, reason)
     if faults:
         log.warning("%d patches left out, listed with their reasons in %s", len(faults), rejected)
 
@@ -161,14 +159,8 @@ def _inspect(id_: str, files: dict[str, str], layers: Sequence[str]) -> dict[str
         else:
             found = _count(path, array, len(LEVELS.get(layer, "01")))
             counts |= {f"{layer}_{k}": count for k, count in enumerate(found)} if layer in LEVELS else {}
-    return {
-        "id": id_,
-        **{layer: files[layer] for layer in layers},
-        **place,
-        **counts,
-        **edges,
-        "content": checksum(arrays),
-    }
+    paths = {layer: files[layer] for layer in layers}
+    return {"id": id_, **paths, **place, **counts, **edges, "content": checksum(arrays)}
 
 
 def _place(path: str, source: Any, first: dict[str, Any]) -> dict[str, Any]:
@@ -190,16 +182,12 @@ def _place(path: str, source: Any, first: dict[str, Any]) -> dict[str, Any]:
 
 def _count(path: str, mask: NDArray[Any], classes: int) -> list[int]:
     """Pixels of each class of a mask, or of each value of an edge mask."""
-    with np.errstate(invalid="ignore"):
-        ids = mask.astype(np.uint8)
-    counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)
-    if counts[classes:IGNORE].any() or not np.array_equal(ids, mask):
-        wrong = np.setdiff1d(mask, [*range(classes), IGNORE])
-        raise DataError(
-            f"{path}: values {', '.join(map(str, wrong[:5]))}; expected 0 to {classes - 1}, or {IGNORE} to ignore"
-        )
-    found: list[int] = counts[:classes].tolist()
-    return found
+    known = np.isin(mask, [*range(classes), IGNORE])
+    if not known.all():
+        wrong = ", ".join(map(str, np.unique(mask[~known])[:5]))
+        raise DataError(f"{path}: values {wrong}; expected 0 to {classes - 1}, or {IGNORE} to ignore")
+    counts: list[int] = np.bincount(mask[mask != IGNORE].astype(np.uint8), minlength=classes).tolist()
+    return counts
 
 
 def _check_finite(path: str, image: NDArray[Any]) -> None:

@@ -12,7 +12,6 @@ from cerraseg.core import storage
 from cerraseg.core.errors import DownloadError, StorageError
 from cerraseg.data import kaggle as client
 from cerraseg.data.download import download_checkpoints, download_kaggle
-from cerraseg.models import released
 
 DATASET = "cerranet/cerradata-4mm"
 MODELS = "cerranet/trained-models-on-cerradata-4mm"
@@ -160,12 +159,3 @@ def test_no_network_and_no_password_of_a_proxy(tmp_path: Path, monkeypatch: pyte
     monkeypatch.delenv("NO_PROXY")
     lead_client_to(monkeypatch, "https://api.kaggle.com")
     assert "ProxyError" in failure(tmp_path) and "s3cret" not in failure(tmp_path)
-
-
-def test_the_released_checkpoints_are_found_in_a_download(kaggle: Kaggle, tmp_path: Path) -> None:
-    kaggle.archive = zip_of({"msi/unet_14cMSI_W_model_epoch_92.pt": b"2", "sar/transnuseg_7cSAR_nw_epoch:3_l.pt": b"3"})
-    folder = download_checkpoints(source="kaggle", dataset=MODELS, version=1, drive_id="", folder=tmp_path / "data")
-    assert {key: path.name for key, path in released.find_checkpoints(folder).items()} == {
-        "unet-msi-w-l2": "unet_14cMSI_W_model_epoch_92.pt",
-        "transnuseg-sar-nw-l1": "transnuseg_7cSAR_nw_epoch:3_l.pt",
-    }

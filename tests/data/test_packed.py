@@ -4,9 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
-import platform
 import signal
-import time
 
 import numpy as np
 import pandas as pd
@@ -20,7 +18,7 @@ from cerraseg.core.taxonomy import MSI_BANDS, SAR_BANDS
 from cerraseg.data import index
 from cerraseg.data import packed as store
 from cerraseg.data.masks import derive_edges
-from cerraseg.data.packed import Header, batches, open_store, pack
+from cerraseg.data.packed import Header, open_store, pack
 from cerraseg.data.tables import rows_of
 
 
@@ -103,19 +101,6 @@ def _killed_in_a_worker(*_):
     return []
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_pack_leaves_nothing_that_looks_finished(end, packed, tmp_path):
-    pid = os.fork()
-    if pid == 0:
-        store._read_patch = lambda *_: os.kill(os.getpid(), end) or time.sleep(9)
-        pack(packed / "patches.parquet", *arrays(tmp_path))
-    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == end
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [f".{name}.npy.{platform.node()}.{pid}.part.npy" for name in ("images", "masks")]
-    pack(packed / "patches.parquet", *arrays(tmp_path))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["header.json", "images.npy", "masks.npy"]
-
-
 def test_small_disk_is_refused_before_work(packed, tmp_path, monkeypatch):
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**6}))
     with pytest.raises(StorageError, match=r"packing needs 11\.8 MB"):
@@ -133,7 +118,3 @@ def test_rows_of_parts_and_all(packed):
     parts = [rows_of(packed / "split.csv", part) for part in ("train", "validation", "test")]
     assert sorted(np.concatenate(parts)) == list(range(12))
     assert rows_of(packed / "split.csv", "all").tolist() == list(range(12))
-
-
-def test_batches_cover_every_row_once():
-    assert [b.tolist() for b in batches(range(7), 3)] == [[0, 1, 2], [3, 4, 5], [6]]

@@ -12,7 +12,7 @@ from rasterio.warp import transform_bounds
 
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.layout import SOURCE
-from cerraseg.core.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
+from cerraseg.core.taxonomy import MSI_BANDS, SAR_BANDS
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.simulation.landscape import landscape
 from cerraseg.data.simulation.patches import simulate
@@ -135,31 +135,23 @@ def test_band_statistics_are_near_the_published(tmp_path: Path) -> None:
         np.testing.assert_allclose(values.std(axis=1), of["std"], rtol=0.35)
 
 
-def recall(values: NDArray, classes: NDArray, count: int) -> float:
-    """Macro recall of linear discriminant analysis, taught on the first half of the pixels, on the second half."""
-    half = len(classes) // 2
-    known = [values[:half][classes[:half] == c] for c in range(count)]
-    within = sum(np.cov(part.T) * len(part) for part in known) / half
-    whiten = np.linalg.inv(np.linalg.cholesky(within)).T
-    distance = values[half:, None] @ whiten - np.array([part.mean(axis=0) for part in known]) @ whiten
+def recall(layer: NDArray, classes: NDArray) -> float:
+    """Macro recall of linear discriminant analysis, taught on the first half of the columns, on the second half."""
+    values, half = layer.transpose(2, 1, 0).reshape(-1, len(layer)).astype(np.float64), classes.size // 2
+    known = [values[:half][classes[:half] == c] for c in range(7)]
+    whiten = np.linalg.inv(np.linalg.cholesky(sum(np.cov(part.T) * len(part) for part in known) / half)).T
+    distance = (values[half:] @ whiten)[:, None] - np.array([part.mean(axis=0) for part in known]) @ whiten
     guess = (distance**2).sum(axis=2).argmin(axis=1)
-    return float(np.mean([(guess[classes[half:] == c] == c).mean() for c in range(count)]))
+    return float(np.mean([(guess[classes[half:] == c] == c).mean() for c in range(7)]))
 
 
 def test_classes_can_be_told_apart_but_not_all_of_them(land: Path) -> None:
     order = np.arange(SIDE * 128).reshape(-1, 2).T.ravel()  # even columns teach, odd ones are asked
-    msi, sar = (np.log(mosaic(land / name)[:, ::2, order]) for name in ("msi_images", "sar_images"))
-    layers = {"msi": msi, "sar": sar, "concat": np.concatenate([msi, sar])}
-    score = {}
-    for level, folder in (("l1", "semantic_7c"), ("l2", "semantic_14c")):
-        classes = mosaic(land / folder)[0, ::2, order].ravel()
-        for name, layer in layers.items():
-            values = layer.transpose(2, 1, 0).reshape(-1, len(layer)).astype(np.float64)
-            score[level, name] = recall(values, classes, len(LEVELS[level]))
-    assert 0.7 < score["l1", "msi"] < 0.97 and 0.45 < score["l2", "msi"] < 0.85
-    for level in ("l1", "l2"):
-        assert 1.5 / len(LEVELS[level]) < score[level, "sar"] < score[level, "msi"] - 0.15
-        assert score[level, "msi"] < score[level, "concat"]
+    names = ("msi_images", "sar_images", "semantic_7c")
+    msi, sar, classes = (mosaic(land / name)[:, ::2, order] for name in names)
+    classes = classes[0].T.ravel()
+    optical, radar, both = (recall(np.log(layer), classes) for layer in (msi, sar, np.concatenate([msi, sar])))
+    assert 1.5 / 7 < radar < optical - 0.15 and 0.7 < optical < both and optical < 0.97
 
 
 def test_more_scenes_than_patches_are_refused(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Which patch trains, validates and tests."""
 
-import contextlib
-import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -44,7 +42,9 @@ def write_split(
         validation_seed: of the train/validation split.
         settings: what else the scheme asks for, by the names of the configuration.
     """
-    frame = _split(read_patch_table(table), SCHEMES[scheme], shares, seed, validation_seed, **settings)
+    patches = read_patch_table(table)
+    columns = SCHEMES[scheme](patches, shares, seed, validation_seed, **settings)
+    frame = pd.DataFrame({"id": patches["id"], **columns})
     if scheme != "kfold" and (empty := [part for part in PARTS if part not in frame["split"].to_numpy()]):
         raise DataError(
             f"{len(frame)} patches leave {' and '.join(empty)} empty; add patches or change the split's shares"
@@ -73,25 +73,13 @@ def write_fold(
         validation_seed: with the fold's number, seed of the validation part.
         limits: ``buffer_km`` and ``tolerance``, see :func:`cerraseg.data.splits.spatial.in_groups`.
     """
-    folds = read_split(split).set_index("id")
+    patches, folds = read_patch_table(table), read_split(split)
     if str(fold) not in folds["fold"].unique():
         raise DataError(f"{split}: no fold {fold}; expected 1 to {folds['fold'].astype(int).max()}: name one of them")
-
-    def of_fold(patches: pd.DataFrame) -> Columns:
-        order = folds.loc[patches["id"]]
-        names = order["group"].to_numpy(np.str_)
-        fixed = {"test": np.unique(names[order["fold"] == str(fold)])}
-        return in_groups(Patches(patches), names, shares, None, (validation_seed, fold), fixed=fixed, **limits)
-
-    _write(_split(read_patch_table(table), of_fold), path, f"fold {fold}")
-
-
-def _split(table: pd.DataFrame, scheme: Callable[..., Columns], *args: Any, **settings: Any) -> Any:
-    """The split table that ``scheme`` makes of the patch table sorted by id, in the order of the patch table."""
-    ordered = table.sort_values("id", kind="stable")
-    columns = scheme(ordered, *args, **settings)
-    frame = pd.DataFrame({"id": ordered["id"], **columns}, index=ordered.index)
-    return frame.loc[table.index]
+    names = folds["group"].to_numpy(np.str_)
+    fixed = {"test": np.unique(names[folds["fold"] == str(fold)])}
+    columns = in_groups(Patches(patches), names, shares, None, (validation_seed, fold), fixed=fixed, **limits)
+    _write(pd.DataFrame({"id": patches["id"], **columns}), path, f"fold {fold}")
 
 
 def _write(frame: pd.DataFrame, path: str | Path, what: str) -> None:
@@ -116,8 +104,7 @@ def paper_split(table: pd.DataFrame, shares: dict[str, float], seed: int, valida
         files.mkdir(parents=True)
         for id_ in table["id"]:
             (files / f"{id_}.tif").touch()
-        with Path(os.devnull).open("w") as silent, contextlib.redirect_stderr(silent):
-            splitfolders.ratio(files.parent, out, seed, (learn, 0.0, round(1 - learn, 9)), move=True)
+        splitfolders.ratio(files.parent, out, seed, (learn, 0.0, round(1 - learn, 9)), move=True)
         learning, test = (
             sorted(path.name for path in (out / part / "patches").iterdir()) for part in ("train", "test")
         )

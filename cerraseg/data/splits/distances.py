@@ -12,7 +12,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.data.tables import read_patch_table, read_split
-from cerraseg.geo.positions import COLUMNS, TRUE_SCALE, Floats, Ints, Places, geocentric, locate
+from cerraseg.geo.positions import COLUMNS, Floats, Ints, Places, geocentric, locate
 from cerraseg.geo.rasters import WGS84
 
 TOUCHING = 0.5
@@ -76,7 +76,8 @@ def connected(places: Places, within: float) -> Ints:
     stretch = 1 / np.sqrt(1 - (np.hypot(*bounds.reshape(-1, 2).T).max() / (2 * _RADIUS)) ** 2)  # of the plane, at most
     numbers = np.arange(len(bounds))
     for reach in (0.0, within):  # neighbours first: what they join need not be compared at a distance
-        margin = reach * stretch * (1 + TRUE_SCALE) + 2 * places.pixel.max()
+        # A metric system's metres are those of the ground to 1 %.
+        margin = 1.01 * reach * stretch + 2 * places.pixel.max()
         for rows in np.array_split(np.arange(len(bounds)), -(-len(bounds) // _CHUNK)):
             row, other = tree.query(places.shapes[rows], "dwithin", margin)
             pairs = np.stack([rows[row], other])
