@@ -51,16 +51,6 @@ class _Scene(NamedTuple):
         return ceil(len(self.ids) / self.columns)
 
 
-class _Block(NamedTuple):
-    """Ground that one process renders at once: its place and extent in patches."""
-
-    scene: _Scene
-    row: int
-    column: int
-    rows: int
-    columns: int
-
-
 def simulate(
     folder: Path, *, patches: int, seed: int, scenes: int = 1, drift: float = 0.0, size: int = 128, workers: int = 1
 ) -> None:
@@ -85,7 +75,7 @@ def simulate(
     """
     if scenes > patches:
         raise ConfigError(f"simulate: {scenes} scenes for {patches} patches, expected at least one patch per scene")
-    blocks = [block for scene in _lay_out(patches, seed, scenes, size) for block in _blocks(scene, size)]
+    blocks = [(scene, block) for scene in _lay_out(patches, seed, scenes, size) for block in _blocks(scene, size)]
     with atomic_write(folder) as unfinished:
         for name in _FILES:
             (unfinished / name).mkdir(parents=True)
@@ -108,19 +98,20 @@ def _lay_out(patches: int, seed: int, scenes: int, size: int) -> Iterator[_Scene
         west += columns * size * PIXEL + _SCENE_GAP
 
 
-def _blocks(scene: _Scene, size: int) -> Iterator[_Block]:
-    """Cut a scene into blocks of whole patches."""
+def _blocks(scene: _Scene, size: int) -> Iterator[Window]:
+    """Cut a scene into blocks that one process renders at once: windows in patches, not in px."""
     side = max(1, _BLOCK // size)
     for row in range(0, scene.rows, side):
         for column in range(0, scene.columns, side):
-            yield _Block(scene, row, column, min(side, scene.rows - row), min(side, scene.columns - column))
+            yield Window(row, column, min(side, scene.rows - row), min(side, scene.columns - column))
 
 
-def _write_block(folder: Path, seed: int, size: int, drift: float, block: _Block) -> None:
+def _write_block(folder: Path, seed: int, size: int, drift: float, scene_and_block: tuple[_Scene, Window]) -> None:
     """Render one block and write its patches."""
-    layers = _render_block(block, seed, size, drift)
-    for r, c in np.ndindex(block.rows, block.columns):
-        scene, row, column = block.scene, block.row + r, block.column + c
+    scene, block = scene_and_block
+    layers = _render_block(scene, block, seed, size, drift)
+    for r, c in np.ndindex(block.height, block.width):
+        row, column = block.top + r, block.left + c
         place = row * scene.columns + column
         if place >= len(scene.ids):
             continue
@@ -142,13 +133,14 @@ def write_tif(path: Path, image: npt.NDArray[np.generic], bands: tuple[str, ...]
         path.write_bytes(memory.read())
 
 
-def _render_block(block: _Block, seed: int, size: int, drift: float) -> dict[str, npt.NDArray[np.generic]]:
+def _render_block(
+    scene: _Scene, block: Window, seed: int, size: int, drift: float
+) -> dict[str, npt.NDArray[np.generic]]:
     """All layers of one block by folder name, each (bands, rows × size, columns × size)."""
-    scene = block.scene
-    inner = Window(block.row * size, block.column * size, block.rows * size, block.columns * size)
+    inner = Window(*(side * size for side in block))
     salt = salts(seed, scene.number)
     ground = landscape(salt, inner.padded(1))  # which blur and edges need
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(scene.number, block.row, block.column)))
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(scene.number, block.top, block.left)))
     msi, sar = images(ground, salt, inner, rng, drift)
     # The scene ends at its border: what lies outside repeats the pixels there, so that it makes no edge.
     rows = np.arange(-1, inner.height + 1).clip(-inner.top, scene.rows * size - 1 - inner.top) + 1
