@@ -132,7 +132,7 @@ def test_readme_graph_has_every_step():
 
 
 def test_scenario_ids_are_read_back():
-    for made in scenario.expand(scenario.AXES, [1, 666]):
+    for made in scenario.expand(scenario.AXES, [1, 666], [], {}):
         assert scenario.parse(made.id) == made
 
 
