@@ -34,11 +34,6 @@ class MapDraft:
         self.checksums: dict[Window, int] = {}  # window of each chunk → checksum of its pixels
         self.counts = np.zeros(NO_DATA + 1, np.int64)  # of each value in the first band, in the chunks so far
 
-    @property
-    def valid_pixels(self) -> int:
-        """Pixels with data in the first band, in the chunks so far."""
-        return int(self.counts[:NO_DATA].sum())
-
     def write(self, row: int, column: int, chunk: Raster) -> None:
         """Store a chunk (height, width) or (bands, height, width) with sides of at most :data:`CHUNK`; 255 is no data.
 
