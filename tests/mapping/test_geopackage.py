@@ -12,7 +12,6 @@ from cerraseg.core.taxonomy import LEVELS
 from cerraseg.mapping.geopackage import write_geopackage
 
 L1 = LEVELS["l1"]
-UTM = rasterio.CRS.from_epsg(32722)
 
 
 def batch(*ids: int):
@@ -22,7 +21,7 @@ def batch(*ids: int):
 
 def test_batches_become_one_layer_in_their_order_with_the_class_colours(tmp_path: Path) -> None:
     path = tmp_path / "a.gpkg"
-    write_geopackage(path, [batch(), batch(3, 1), batch(5)], crs=UTM, classes=L1)
+    write_geopackage(path, [batch(), batch(3, 1), batch(5)], crs=rasterio.CRS.from_epsg(32722), classes=L1)
     meta, _, wkb, (ids,) = pyogrio.raw.read(path, layer="land_cover")
     assert meta["crs"] == "EPSG:32722" and meta["geometry_type"] == "Polygon"
     assert ids.tolist() == [3, 1, 5]
