@@ -1,7 +1,7 @@
 """Charts of scores in the style of :mod:`cerraseg.report.figures`: the benchmark, and scores by distance."""
 
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +26,14 @@ _OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1.
 _CLUSTER = ["model", "weighting", "recipe"]
 
 
-def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source: str, metric: str = "macro_f1") -> None:
-    """Draw bars of ``metric`` by model, weighting and recipe, one bar per modality, one row of axes per level.
+def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source: str) -> None:
+    """Draw bars of macro F1 by model, weighting and recipe, one bar per modality, one row of axes per level.
 
     Whiskers are ± one standard deviation over a scenario's seeds or, where it has one seed, the 95 % bootstrap
-    interval. The paper's value is outlined only if every row is comparable.
-
-    Args:
-        table: the table of :func:`cerraseg.evaluation.benchmark.collect`.
-        path: SVG or PNG to write.
-        title: of the figure.
-        source: name of the data source.
-        metric: score column (percent).
+    interval. The paper's value is outlined only if every row of ``table``, which is that of
+    :func:`cerraseg.evaluation.benchmark.collect`, is comparable.
     """
-    bars = by_scenario(table, metric)
+    bars = by_scenario(table, "macro_f1")
     levels = list(bars["level"].unique())
     most = max(len(rows.drop_duplicates(_CLUSTER)) for _, rows in bars.groupby("level"))
     modalities = [modality for modality in MODALITIES if modality in set(bars["modality"])]
@@ -48,22 +42,17 @@ def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source:
         top = np.nanmax(bars[["value", "high", "paper"]].to_numpy(dtype=float))
         for axes, level in zip(panels, levels, strict=True):
             _bars_of_level(axes, bars[bars["level"] == level], modalities)
-            axes.set(ylim=(0, 1.18 * max(top, 1)), ylabel=f"{SCORES[metric]} (%)", title=f"level {level}")
+            axes.set(ylim=(0, 1.18 * max(top, 1)), ylabel=f"{SCORES['macro_f1']} (%)", title=f"level {level}")
         handles = [Patch(facecolor=MODALITY_COLOURS[name], edgecolor=EDGE, label=name) for name in modalities]
         if bars["paper"].notna().any():
             handles.append(Patch(label=f"paper ({PAPER_DATA})", **_OUTLINE))
         panels[0].legend(handles=handles, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
-        several, alone = bars[bars["seeds"] > 1], bars[bars["seeds"] == 1]
-        whiskers = ["± one standard deviation over seeds"] * bool(len(several))
-        whiskers += ["95 % bootstrap interval over patches"] * bool(alone["low"].notna().any())
+        shown = [name for name in WEIGHTINGS if name in set(bars["weighting"])]
+        meanings = "; ".join(f"{name}: {WEIGHTINGS[name].description}" for name in shown)
+        whiskers = ["± one standard deviation over seeds"] * bool((bars["seeds"] > 1).any())
+        whiskers += ["95 % bootstrap interval over patches"] * bool(bars["low"][bars["seeds"] == 1].notna().any())
         note = f"\nwhiskers: {'; of one seed: '.join(whiskers)}" if whiskers else ""
-        panels[-1].set_xlabel(f"{_weightings(bars['weighting'])}{note}")
-
-
-def _weightings(names: Collection[str]) -> str:
-    """Label the axis of the benchmark's bars, with the meaning of their weightings."""
-    meanings = "; ".join(f"{name}: {entry.description}" for name, entry in WEIGHTINGS.items() if name in set(names))
-    return textwrap.fill(f"model, weighting ({meanings}) and recipe", 120)
+        panels[-1].set_xlabel(textwrap.fill(f"model, weighting ({meanings}) and recipe", 120) + note)
 
 
 def _bars_of_level(axes: Axes, bars: pd.DataFrame, modalities: Sequence[str]) -> None:
@@ -92,11 +81,7 @@ def _bars_of_level(axes: Axes, bars: pd.DataFrame, modalities: Sequence[str]) ->
 def scores_by_distance(leakage: Mapping[str, Any], path: str | Path, *, title: str, source: str) -> None:
     """Draw macro F1 of the test patches, over the classes present, by distance to the nearest training patch.
 
-    Args:
-        leakage: the section ``leakage`` of a scenario's metrics (:mod:`cerraseg.evaluation.leakage`).
-        path: SVG or PNG to write.
-        title: of the figure.
-        source: name of the data source.
+    ``leakage`` is that section of a scenario's metrics (:mod:`cerraseg.evaluation.leakage`).
     """
     bins: Sequence[Mapping[str, Any]] = leakage["by_distance"]
     values = 100 * np.array([row["macro_f1_present"] for row in bins])

@@ -1,6 +1,6 @@
-"""Figures of the report, as SVG or PNG by the path's suffix; the same input gives the same bytes.
+"""Figures of the report, as SVG or PNG by the suffix of ``path``; the same input gives the same bytes.
 
-Every figure shows its ``title`` and the ``source`` of its data, so that none is taken for one of other data.
+Every figure shows its ``title`` and ``source``, the name of its data source.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +10,8 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
@@ -39,12 +37,8 @@ INK, EDGE, GRID = "#222222", "#555555", "#dddddd"
 def curves(history: Mapping[str, NDArray[Any]], path: str | Path, *, title: str, source: str) -> None:
     """Draw losses and validation scores by epoch, with the selected epoch marked.
 
-    Args:
-        history: columns with one value per epoch: epoch, train_loss, val_loss, val_macro_f1 and val_miou (0 to 1),
-            selected (true for the epoch that was kept), and val_edge_f1 where the model predicts edges.
-        path: SVG or PNG to write.
-        title: of the figure.
-        source: name of the data source.
+    ``history`` has columns with one value per epoch: epoch, train_loss, val_loss, val_macro_f1 and val_miou (0 to 1),
+    selected (true for the epoch that was kept), and val_edge_f1 where the model predicts edges.
     """
     with drawn(path, title, source, (8, 3.4)) as figure:
         left, right = figure.subplots(1, 2)
@@ -80,9 +74,8 @@ def learning_rates(
     """
     with drawn(path, title, source, (7, 3.4)) as figure:
         axes = figure.subplots()
-        axes.plot(
-            tried["learning_rate"], tried["loss"], color="#0072B2", linewidth=1.6, label="running mean of the loss"
-        )
+        style: dict[str, Any] = {"color": "#0072B2", "linewidth": 1.6, "label": "running mean of the loss"}
+        axes.plot(tried["learning_rate"], tried["loss"], **style)
         axes.axvline(suggested, color="#D55E00", linestyle="--", label=f"suggested: {suggested:.1e}")
         axes.axvline(own, color=EDGE, linestyle=":", label=f"the recipe's: {own:.1e}")
         axes.set(xscale="log", xlabel="learning rate", ylabel="training loss")
@@ -111,13 +104,10 @@ def confusion(matrix: ArrayLike, classes: Sequence[LandCover], path: str | Path,
         axes.tick_params(length=0, pad=14)
         axes.set(xlabel="predicted class, pixels", ylabel="true class, pixels")
         axes.spines[:].set_visible(False)
-        squares: dict[str, Any] = {"s": 50, "marker": "s", "c": _colours(classes), "edgecolor": EDGE, "linewidth": 0.5}
-        for x, y, beside, right, up in (
-            (np.zeros(size), places, axes.get_yaxis_transform(), -8 / 72, 0),
-            (places, np.zeros(size), axes.get_xaxis_transform(), 0, -8 / 72),
-        ):
-            moved = beside + ScaledTranslation(right, up, figure.dpi_scale_trans)
-            axes.scatter(x, y, transform=moved, clip_on=False, **squares)
+        squares: dict[str, Any] = {"s": 50, "marker": "s", "edgecolor": EDGE, "linewidth": 0.5, "clip_on": False}
+        outside = np.full(size, 0.18)  # of a cell beside the axes
+        for x, y in ((-outside, places), (places, size + outside)):
+            axes.scatter(x, y, c=[hex_colour(entry.colour) for entry in classes], **squares)
         axes.set(xlim=(0, size), ylim=(size, 0))
         figure.colorbar(mesh, ax=axes, label="% of the true class's pixels", fraction=0.04, pad=0.02, aspect=32)
 
@@ -127,12 +117,7 @@ def class_shares(
 ) -> None:
     """Draw bars of each class's share of the labelled pixels (percent, log scale) by part of the split.
 
-    Args:
-        counts: part of the split → pixels of each class, in id order.
-        classes: classes of the level.
-        path: SVG or PNG to write.
-        title: of the figure.
-        source: name of the data source.
+    ``counts`` maps a part of the split to its pixels of each class, in id order.
     """
     shares = {split: 100 * np.asarray(pixels) / max(1, sum(pixels)) for split, pixels in counts.items()}
     height = 0.84 / len(shares)
@@ -141,16 +126,18 @@ def class_shares(
         # The log axis starts at a decade below the smallest share and leaves room for labels.
         smallest = min((share[share > 0].min() for share in shares.values() if share.any()), default=1.0)
         axes.set(xscale="log", xlabel="share of the split's labelled pixels (%)")
-        axes.set_xlim(10 ** np.floor(np.log10(smallest) - 0.3), 400)
+        start = 10 ** np.floor(np.log10(smallest) - 0.3)
+        axes.set_xlim(start, 400)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         handles = []
         for rank, (split, share) in enumerate(shares.items()):
             strength, line = _SPLITS[rank % len(_SPLITS)]
             style: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.8, "linestyle": line}
             places = np.arange(len(classes)) + (rank - (len(shares) - 1) / 2) * height
-            axes.barh(places, share, height, color=[_paler(entry.colour, strength) for entry in classes], **style)
-            _name_shares(axes, places, share)
-            handles.append(Patch(facecolor=_paler((85, 85, 85), strength), label=split, **style))
+            colours = [hex_colour(entry.colour, strength) for entry in classes]
+            bars = axes.barh(places, np.maximum(share, start), height, color=colours, **style)
+            axes.bar_label(bars, list(map(_percent, share)), padding=3, fontsize=7.5)
+            handles.append(Patch(facecolor=hex_colour((85, 85, 85), strength), label=split, **style))
         axes.set_yticks(range(len(classes)), [f"{entry.name} ({entry.abbreviation})" for entry in classes])
         axes.set_ylim(len(classes) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
@@ -158,21 +145,9 @@ def class_shares(
         axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
 
 
-def _name_shares(axes: Axes, places: NDArray[np.floating], percent: NDArray[np.floating]) -> None:
-    for place, value in zip(places, percent, strict=True):
-        # A bar of 0 has no end on a log axis: its label stands where the axis starts.
-        end = (max(value, axes.get_xlim()[0]), place)
-        axes.annotate(_percent(value), end, (3, 0), textcoords="offset points", va="center", fontsize=7.5)
-
-
-def _paler(colour: tuple[int, int, int], strength: float) -> str:
-    """Mix a colour (0-255) with white: all of it at strength 1, white at 0."""
-    red, green, blue = (round(255 - strength * (255 - part)) for part in colour)
-    return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def _colours(classes: Sequence[LandCover]) -> list[str]:
-    return [_paler(entry.colour, 1) for entry in classes]
+def hex_colour(colour: tuple[int, int, int], strength: float = 1) -> str:
+    """Format a colour (0-255) as ``#rrggbb``, mixed with white: all of it at strength 1, white at 0."""
+    return "#{:02x}{:02x}{:02x}".format(*(round(255 - strength * (255 - part)) for part in colour))
 
 
 def _short(count: int) -> str:
@@ -194,12 +169,8 @@ def drawn(
 ) -> Iterator[Figure]:
     """Make a figure in the common style and, when it is drawn, write it.
 
-    Args:
-        path: SVG or PNG to write.
-        title: of the figure.
-        source: name of the data source.
-        size: width and height in inches.
-        legend: classes of a figure of images, whose panels are framed and close together above their legend.
+    ``size`` is its width and height in inches. A ``legend`` of classes is that of a figure of images, whose panels are
+    framed and close together above it.
     """
     width, height = size
     columns = max(2, int(width / 2.4))
@@ -209,10 +180,8 @@ def drawn(
         mpl.rcParams.update(_STYLE | {"axes.spines.top": bool(legend), "axes.spines.right": bool(legend)})
         figure = Figure(figsize=(width, height), layout="compressed" if legend else "constrained")
         figure.suptitle(f"{title}\nData: {source}", x=0.01, ha="left", fontsize=10.5, parse_math=False)
-        handles = [
-            Patch(facecolor=c, edgecolor=EDGE, label=e.name) for c, e in zip(_colours(legend), legend, strict=True)
-        ]
         if legend:
+            handles = [Patch(facecolor=hex_colour(entry.colour), edgecolor=EDGE, label=entry.name) for entry in legend]
             figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
         yield figure
         # A date or a program version would make two equal figures differ.
@@ -221,11 +190,6 @@ def drawn(
                 figure.savefig(part, metadata={"Date": None})
             else:
                 figure.savefig(part, dpi=150, metadata={"Software": None})
-                _with_palette(part)
-
-
-def _with_palette(path: Path) -> None:
-    """Store a PNG in 256 colours of its own: a third of the size."""
-    with Image.open(path) as image:
-        colours = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    colours.save(path, optimize=True)
+                with Image.open(part) as image:  # 256 colours of its own: a third of the size
+                    colours = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+                colours.save(part, optimize=True)

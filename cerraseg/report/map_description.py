@@ -1,6 +1,6 @@
 """What goes with a scene's map: the areas of its classes, a picture, and a STAC item."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,23 +9,16 @@ from cerraseg.evaluation import area_estimates
 from cerraseg.evaluation.areas import confusion_blocks
 from cerraseg.evaluation.score_files import read_patches
 from cerraseg.mapping.stac import write_item
-from cerraseg.report import map_figures
+from cerraseg.report.map_figures import map_panel
 
 _RASTERS = ("classes", "classes_l1", "confidence", "probabilities", "margin", "entropy")
-_BY_SUFFIX = {".tif": "sieved", ".gpkg": "polygons"}
 
 
 @dataclass(frozen=True)
 class SceneMap:
-    """A scenario's map of a scene.
+    """A scenario's map of a scene, of data that figures call ``label``.
 
-    Attributes:
-        scene: Name of the scene.
-        scenario: Id of the scenario.
-        level: Level of its classes.
-        label: What figures call the data.
-        folder: Folder of the map's rasters.
-        truth: Folder of the scene's picture and, where it has one, its reference.
+    ``folder`` holds the map's rasters, ``truth`` the scene's picture and, where it has one, its reference.
     """
 
     scene: str
@@ -52,7 +45,7 @@ def write_areas(made: SceneMap, patches: Path, file: Path) -> None:
 
 def draw_map(made: SceneMap, file: Path) -> None:
     """Draw the map beside the scene's picture, its confidence and, where there is one, its reference."""
-    map_figures.map_panel(
+    map_panel(
         made.folder / "classes.tif",
         LEVELS[made.level],
         file,
@@ -65,28 +58,14 @@ def draw_map(made: SceneMap, file: Path) -> None:
 
 
 def write_map_item(
-    made: SceneMap,
-    file: Path,
-    *,
-    areas: Path,
-    figure: Path,
-    polygons: Sequence[Path],
-    images: Sequence[Path],
-    date: str | None,
+    made: SceneMap, file: Path, *, beside: Mapping[str, Path], images: Sequence[Path], date: str | None
 ) -> None:
-    """Write the STAC item of the map and of the files beside it.
+    """Write the STAC item of the map and of the files ``beside`` it, by name.
 
-    Args:
-        made: The map.
-        file: The item.
-        areas: Table of areas.
-        figure: Picture of the map.
-        polygons: The sieved raster and the polygons, where they are made.
-        images: The scene's images; without any, the map dates the item, which is younger than they.
-        date: When the images were taken, as YYYY-MM-DD, if that is known.
+    The scene's ``images`` date the item unless a ``date`` (YYYY-MM-DD) is known; without any, the map does, which is
+    younger than they.
     """
-    files = {name: made.folder / f"{name}.tif" for name in _RASTERS} | {"areas": areas, "figure": figure}
-    files |= {_BY_SUFFIX[path.suffix]: path for path in polygons}
+    files = {**{name: made.folder / f"{name}.tif" for name in _RASTERS}, **beside}
     write_item(
         file,
         id=f"{made.scene}-{made.scenario}",

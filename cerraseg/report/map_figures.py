@@ -8,32 +8,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
-from matplotlib.offsetbox import AnchoredOffsetbox, DrawingArea
-from matplotlib.patches import Polygon
-from matplotlib.text import Text
-from matplotlib.transforms import Affine2D
+from matplotlib.offsetbox import AnchoredText
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.warp import transform
 
-from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import IGNORE, LandCover
 from cerraseg.geo import rasters
 from cerraseg.geo.positions import geocentric
 from cerraseg.report.figures import EDGE, INK, drawn
+from cerraseg.report.map_files import Extent, read_reduced
 
 LARGEST_SIDE = 1200
 """Pixels of a map panel's longer side: a quick-look reads no more of a mosaic than it shows."""
 
-PANEL_WIDTH = 4.8
-"""Inches of one map: 720 pixels at the 150 dots an inch of a PNG."""
-
-LONGEST_BAR = 0.35
-"""A scale bar's largest share of the map's width; round lengths lie up to 2.5-fold apart: the smallest is 0.14."""
-
+_PANEL_WIDTH = 4.8  # inches of one map: 720 pixels at the 150 dots an inch of a PNG
+_LONGEST_BAR = 0.35  # of the map's width; round lengths lie up to 2.5-fold apart: the shortest bar is 0.14
 _BOX = {"facecolor": "white", "edgecolor": EDGE, "linewidth": 0.5, "alpha": 0.85}
 
 
@@ -49,14 +41,6 @@ class Ground(NamedTuple):
     unit: float
     aspect: float
     lean: float
-
-
-class _Raster(NamedTuple):
-    """Pixels (bands, H, W) that are shown of a file, its (left, right, bottom, top) and its CRS."""
-
-    pixels: NDArray[np.uint8]
-    extent: tuple[float, float, float, float]
-    crs: Any
 
 
 def map_panel(
@@ -85,14 +69,21 @@ def map_panel(
     Raises:
         DataError: if a file cannot be read.
     """
-    files = {"image": image, "truth": truth, "prediction": mosaic, "confidence": confidence}
-    shown = {name: _read_raster(file, name) for name, file in files.items() if file}
-    _, extent, crs = shown["prediction"]
-    place = measure_ground(crs, extent)
+    maps = {"truth": truth, "prediction": mosaic}
+    shown = {name: read_reduced(file, LARGEST_SIDE) for name, file in maps.items() if file}
+    if image:
+        shown = {"image": read_reduced(image, LARGEST_SIDE, Resampling.average), **shown}
+    if confidence:
+        shown["confidence"] = read_reduced(confidence, LARGEST_SIDE, Resampling.average)
+    grid = shown["prediction"][1]
+    left, right, bottom, top = grid.extent
+    place = measure_ground(grid.crs, grid.extent)
     aspect = place.aspect if place else 1.0
     columns = {1: 1, 2: 2, 3: 3, 4: 2}[len(shown)]  # the confidence, which has a colour bar, is at the right
     rows = len(shown) // columns
-    width, height = _panel_size(aspect * (extent[3] - extent[2]) / (extent[1] - extent[0]), rows)
+    shape = aspect * (top - bottom) / (right - left)  # height by width
+    height = min(_PANEL_WIDTH * shape, 10 if rows == 1 else 7)
+    width, height = max(height / shape, 1.4), max(height, 0.8)
     # The title wants a few inches, however narrow the map is.
     size = max(4.4, 0.9 + columns * width + 0.6 * bool(confidence)), 0.6 + rows * (height + 0.45)
     with drawn(path, title, source, size, legend=classes) as figure:
@@ -100,78 +91,35 @@ def map_panel(
         panels[0, 0].ticklabel_format(style="plain", useOffset=False)
         panels[0, 0].locator_params(axis="x", nbins=max(1, round(width)))
         panels[0, 0].locator_params(axis="y", nbins=max(1, min(4, round(height))))
-        across, up = axis_names(crs)
         for axes in panels[-1]:
-            axes.set_xlabel(across)
+            axes.set_xlabel(grid.axes[0])
         for axes in panels[:, 0]:
-            axes.set_ylabel(up)
-        for axes, (name, raster) in zip(panels.flat, shown.items(), strict=True):
-            _draw_panel(axes, name, raster, classes)
-            axes.set(title=name, xlim=extent[:2], ylim=extent[2:], aspect=aspect)
+            axes.set_ylabel(grid.axes[1])
+        for axes, (name, (pixels, own)) in zip(panels.flat, shown.items(), strict=True):
+            _draw_panel(axes, name, pixels, own.extent, classes)
+            axes.set(title=name, xlim=(left, right), ylim=(bottom, top), aspect=aspect)
             if place:
                 draw_marks(axes, place)
 
 
-def _panel_size(shape: float, rows: int) -> tuple[float, float]:
-    """Width and height in inches of a map that is ``shape`` times as high as wide."""
-    tallest = 10 if rows == 1 else 7
-    height = min(PANEL_WIDTH * shape, tallest)
-    return max(height / shape, 1.4), max(height, 0.8)
-
-
-def axis_names(crs: Any) -> tuple[str, str]:
-    """Name the axes of a map, with their unit."""
-    across, up = ("easting", "northing") if crs and crs.is_projected else ("longitude", "latitude")
-    unit = crs.units_factor[0] if crs else "no CRS"
-    return f"{across} ({unit})", f"{up} ({unit})"
-
-
-def _draw_panel(axes: Axes, name: str, raster: _Raster, classes: Sequence[LandCover]) -> None:
+def _draw_panel(axes: Axes, name: str, pixels: NDArray[np.uint8], extent: Extent, classes: Sequence[LandCover]) -> None:
     if name == "confidence":
-        percent = np.ma.masked_equal(raster.pixels[0], IGNORE)
-        shown = axes.imshow(percent, extent=raster.extent, cmap="viridis", vmin=0, vmax=100)
+        percent = np.ma.masked_equal(pixels[0], IGNORE)
+        shown = axes.imshow(percent, extent=extent, cmap="viridis", vmin=0, vmax=100)
         bar = axes.inset_axes((1.03, 0, 0.04, 1))
         bar.figure.colorbar(shown, cax=bar, label="%")
     elif name == "image":
-        axes.imshow(np.moveaxis(raster.pixels, 0, -1), extent=raster.extent)
+        axes.imshow(np.moveaxis(pixels, 0, -1), extent=extent)
     else:
-        axes.imshow(_paint(raster.pixels[0], classes), extent=raster.extent)
+        colours = np.full((256, 3), 255, dtype=np.uint8)  # white where there is no class
+        colours[: len(classes)] = [entry.colour for entry in classes]
+        axes.imshow(colours[pixels[0]], extent=extent)
 
 
-def _read_raster(path: str | Path, name: str) -> _Raster:
-    """Read a class map by its nearest pixels, an image or a confidence by their means."""
-    bands = [1, 2, 3, 4] if name == "image" else [1]
-    resampling = Resampling.average if name in ("image", "confidence") else Resampling.nearest
-    try:
-        with rasters.open_raster(path) as file:
-            scale = max(1, max(file.shape) / LARGEST_SIDE)
-            shape = (len(bands), *(max(1, round(side / scale)) for side in file.shape))
-            pixels = file.read(bands, out_shape=shape, resampling=resampling)
-            left, bottom, right, top = file.bounds
-            return _Raster(pixels, (left, right, bottom, top), file.crs)
-    except (RasterioError, IndexError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); expected a GeoTIFF to show as {name}: make it again."
-        ) from error
+def measure_ground(crs: Any, extent: Extent) -> Ground | None:
+    """Measure the ground at the centre of a map by its CRS and its left, right, bottom and top.
 
-
-def _paint(mask: NDArray[Any], classes: Sequence[LandCover]) -> NDArray[np.uint8]:
-    """Colour a mask by class: uint8 RGB along a new last axis, white where there is no class."""
-    table = np.full((256, 3), 255, dtype=np.uint8)
-    table[: len(classes)] = [entry.colour for entry in classes]
-    painted: NDArray[np.uint8] = table[mask]
-    return painted
-
-
-def measure_ground(crs: Any, extent: tuple[float, float, float, float]) -> Ground | None:
-    """Measure the ground at the centre of a map.
-
-    Args:
-        crs: its coordinate reference system.
-        extent: left, right, bottom and top in units of ``crs``.
-
-    Returns:
-        None where the map has no place on Earth (no CRS, a local one, outside its domain), and at a pole.
+    Returns None where the map has no place on Earth (no CRS, a local one, outside its domain), and at a pole.
     """
     left, right, bottom, top = extent
     step = min(right - left, top - bottom) / 100
@@ -198,8 +146,8 @@ def measure_ground(crs: Any, extent: tuple[float, float, float, float]) -> Groun
 
 
 def bar_length(width: float) -> float:
-    """Choose the largest length of 1, 2 or 5 × 10^n m within :data:`LONGEST_BAR` of a map of ``width`` m."""
-    longest = LONGEST_BAR * width
+    """Choose the largest length of 1, 2 or 5 × 10^n m that fits a map of ``width`` m."""
+    longest = _LONGEST_BAR * width
     decade = 10.0 ** math.floor(math.log10(longest))
     return decade * max(digit for digit in (1, 2, 5) if digit * decade <= longest)
 
@@ -220,18 +168,8 @@ def draw_marks(axes: Axes, ground: Ground) -> None:
         size_vertical=(right - left) / 120 / ground.aspect,
         fontproperties=FontProperties(size=7.5),
     )
-    arrow = AnchoredOffsetbox("upper right", child=_arrow(ground.lean), pad=0.2, borderpad=0.6)
+    turned: dict[str, Any] = {"rotation": -ground.lean, "size": 7.5, "color": INK, "multialignment": "center"}
+    arrow = AnchoredText("▲\nN", "upper right", pad=0.2, borderpad=0.6, prop=turned)
     for mark in (bar, arrow):
         mark.patch.set(**_BOX)
         axes.add_artist(mark)
-
-
-def _arrow(lean: float) -> DrawingArea:
-    """Draw a needle with an N at its tip, turned clockwise by ``lean`` degrees, on 20 × 26 points."""
-    area = DrawingArea(20, 26)
-    turned = Affine2D().rotate_deg_around(10, 13, -lean)
-    needle = [(10, 17), (6, 1), (10, 4.5), (14, 1)]
-    area.add_artist(Polygon(needle, color=INK, linewidth=0, transform=turned + area.get_transform()))
-    x, y = turned.transform((10, 21.5))
-    area.add_artist(Text(x, y, "N", ha="center", va="center", rotation=-lean, fontsize=7.5, color=INK))
-    return area

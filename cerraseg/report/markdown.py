@@ -1,23 +1,10 @@
 """Markdown in which values of any content stay within their line and their table cell."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-
-
-def markdown_template(path: Path) -> Template:
-    """Load a Jinja2 template that writes every value, but for those after ``| safe``, by :func:`markdown_text`."""
-    environment = Environment(  # noqa: S701 (escaped for Markdown, not for HTML)
-        loader=FileSystemLoader(path.parent),
-        finalize=lambda value: value if hasattr(value, "__html__") else markdown_text(value),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(path.name)
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
@@ -38,3 +25,16 @@ def markdown_text(value: object) -> str:
         return ", ".join(map(markdown_text, value))
     text = " ".join(str(value).split()).replace("|", "\\|").replace("](", "]\\(")
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+
+
+def load_template(path: Path, escape: Callable[[object], str] = markdown_text) -> Template:
+    """Load a Jinja2 template that writes every value, but for those after ``| safe``, by ``escape``."""
+    environment = Environment(  # noqa: S701 (escaped, but not for HTML)
+        loader=FileSystemLoader(path.parent),
+        finalize=lambda value: value if hasattr(value, "__html__") else escape(value),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(path.name)

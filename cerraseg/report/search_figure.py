@@ -20,15 +20,11 @@ _FEWEST = 5  # finished trials that an importance is computed from
 
 
 def draw_search(study: Study, folder: Path, *, title: str, source: str) -> None:
-    """Draw a search.
+    """Draw a search, of which one trial at least is finished, as SVGs in a folder.
 
-    Args:
-        study: one trial at least is finished.
-        folder: for ``history.svg``, the values of trials with the best so far; ``slices.svg``, values by parameter; and
-            ``importances.svg``, each parameter's share in what makes a trial good (PED-ANOVA, Watanabe et al., IJCAI
-            2023), empty where less than five trials with different values have finished.
-        title: of the figures.
-        source: what the data is called.
+    ``history.svg`` has the values of trials with the best so far; ``slices.svg`` values by parameter; and
+    ``importances.svg`` each parameter's share in what makes a trial good (PED-ANOVA, Watanabe et al., IJCAI 2023),
+    empty where less than five trials with different values have finished.
     """
     finished = {trial.value for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE}
     importances = partial(plots.plot_param_importances, evaluator=PedAnovaImportanceEvaluator())

@@ -19,46 +19,34 @@ from cerraseg.data.tables import read_patch_table, read_split
 from cerraseg.geo.positions import COLUMNS, Ints, Places, locate
 from cerraseg.report.figures import INK, drawn
 from cerraseg.report.map_figures import Ground, draw_marks, measure_ground
+from cerraseg.report.map_files import Extent
 
-PANELS = 6
-"""Most areas that are shown, the largest."""
-
-AREA_GAP = 10_000.0
-"""Patches with a smaller gap in m between them, in one coordinate system, are of one area."""
-
+_PANELS = 6  # most areas that are shown, the largest
+_AREA_GAP = 10_000.0  # patches with a smaller gap in m between them, in one coordinate system, are of one area
 _PARTS = {"train": (0, 114, 178), "validation": (240, 228, 66), "test": (213, 94, 0), "buffer": (204, 204, 204)}
 _FOLDS = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66))
-_LINED = 2000
+_LINED = 2000  # patches that lines between them do not hide
 _SIDE = 4.2  # inches of a panel's longer side
 
 
 class _Area(NamedTuple):
-    """Patches that are shown together: their rows, (left, right, bottom, top), CRS and its scale there."""
+    """Patches that are shown together: their rows, (left, right, bottom, top), CRS, its scale there and its aspect."""
 
     members: Ints
-    extent: tuple[float, float, float, float]
+    extent: Extent
     crs: Any
     ground: Ground | None
-
-    @property
-    def aspect(self) -> float:
-        return self.ground.aspect if self.ground else 1.0
-
-    @property
-    def shape(self) -> float:
-        """Height by width, as drawn."""
-        left, right, bottom, top = self.extent
-        return min(self.aspect * (top - bottom) / (right - left), 2.5)
+    aspect: float
 
 
 def draw_split_map(
     table: str | Path, split: str | Path, path: str | Path, *, title: str, source: str, block_km: float | None = None
 ) -> None:
-    """Draw the patches of a split table as rectangles, one panel per area, with scale bar and north arrow.
+    """Draw the patches of a split as rectangles, one panel per area, with scale bar and north arrow.
 
     Args:
         table: patch table (Parquet).
-        split: split table over its rows: coloured by ``fold`` where it has that, else by ``split``.
+        split: its split table; patches are coloured by ``fold`` where it has that, else by ``split``.
         path: PNG or SVG to write.
         title: of the figure.
         source: name of the data source.
@@ -67,12 +55,14 @@ def draw_split_map(
     places, parts = locate(read_patch_table(table, COLUMNS)), read_split(split)
     legend, colours = _coloured(parts)
     found = _areas(places)
-    areas = [_area(places, members) for members in found[:PANELS]]
-    if left_out := sum(map(len, found[PANELS:])):
-        title += f", the {PANELS} largest of {len(found)} areas; {left_out:,} patches of the others are not shown"
+    areas = [_area(places, members) for members in found[:_PANELS]]
+    if left_out := sum(map(len, found[_PANELS:])):
+        title += f", the {_PANELS} largest of {len(found)} areas; {left_out:,} patches of the others are not shown"
     columns = min(3, len(areas))
     rows = -(-len(areas) // columns)
-    height = 0.85 * _SIDE * max(area.shape for area in areas) + 0.35
+    left, right, bottom, top = np.transpose([area.extent for area in areas])
+    shape = (np.array([area.aspect for area in areas]) * (top - bottom) / (right - left)).max()  # height by width
+    height = 0.85 * _SIDE * min(shape, 2.5) + 0.35
     groups = parts["group"].to_numpy(np.str_) if block_km else np.array([])
     with drawn(path, title, source, (max(5, _SIDE * columns), 0.9 + rows * height), legend=legend) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -86,14 +76,12 @@ def draw_split_map(
 
 def _coloured(parts: pd.DataFrame) -> tuple[list[LandCover], NDArray[np.float64]]:
     """Give the legend, and the colour of each patch (N, 3) from 0 to 1."""
-    if "fold" in parts:
-        folds = sorted(parts["fold"].unique(), key=int)
-        palette = {fold: _fold_colour(rank) for rank, fold in enumerate(folds)}
-        column, what = parts["fold"], "fold "
-    else:
-        column, what = parts["split"], ""
-        palette = {part: colour for part, colour in _PARTS.items() if (column == part).any()}
+    what, column = ("fold ", parts["fold"]) if "fold" in parts else ("", parts["split"])
     sizes = column.value_counts()
+    if what:
+        palette = {fold: _fold_colour(rank) for rank, fold in enumerate(sorted(sizes.index, key=int))}
+    else:
+        palette = {part: colour for part, colour in _PARTS.items() if part in sizes}
     legend = [
         LandCover(rank, name, f"{what}{name}: {sizes[name]:,} patches", colour, rank)
         for rank, (name, colour) in enumerate(palette.items())
@@ -102,15 +90,15 @@ def _coloured(parts: pd.DataFrame) -> tuple[list[LandCover], NDArray[np.float64]
 
 
 def _fold_colour(rank: int) -> tuple[int, int, int]:
-    """Choose a colour for a fold: after colours that everybody can tell apart, their darker shades."""
-    shade = 0.6 ** (rank // len(_FOLDS))
-    red, green, blue = (round(shade * part) for part in _FOLDS[rank % len(_FOLDS)])
+    """Choose one of the colours that everybody can tell apart, then of their darker shades."""
+    turn, place = divmod(rank, len(_FOLDS))
+    red, green, blue = (round(0.6**turn * part) for part in _FOLDS[place])
     return red, green, blue
 
 
 def _areas(places: Places) -> list[Ints]:
     """Give the rows of the patches of each area, the largest area first."""
-    area = connected(places, AREA_GAP) * len(places.ids) + places.system
+    area = connected(places, _AREA_GAP) * len(places.ids) + places.system
     _, number, sizes = np.unique(area, return_inverse=True, return_counts=True)
     return [np.flatnonzero(number == k) for k in np.argsort(-sizes, kind="stable")]
 
@@ -121,13 +109,13 @@ def _area(places: Places, members: Ints) -> _Area:
     side, end = 0.04 * max(width, height), 0.16 * max(width, height)  # at the ends lie scale bar and north arrow
     extent = left.min() - side, right.max() + side, bottom.min() - end, top.max() + end
     crs = CRS.from_user_input(str(places.crs[members[0]]))
-    return _Area(members, extent, crs, measure_ground(crs, extent))
+    ground = measure_ground(crs, extent)
+    return _Area(members, extent, crs, ground, ground.aspect if ground else 1.0)
 
 
 def _panel(axes: Axes, places: Places, area: _Area, colours: NDArray[np.float64]) -> None:
     left, bottom, right, top = places.bounds[area.members].T
     corners = np.stack([left, bottom, right, bottom, right, top, left, top], axis=1).reshape(-1, 4, 2)
-    # Lines between thousands of patches would hide them.
     edges = "white" if len(corners) < _LINED else "face"
     axes.add_collection(
         PolyCollection(list(corners), facecolors=colours[area.members], edgecolors=edges, linewidths=0.2)

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from cerraseg.evaluation.benchmark import PAPER_DATA, paper_column
 from cerraseg.report import charts
 from cerraseg.report.benchmark.tables import by_scenario
-from cerraseg.training.weightings import WEIGHTINGS
 
 LABELS = {"title": "the title", "source": "simulated landscape"}
 
@@ -75,8 +74,6 @@ def test_legend_and_axis_name_what_is_drawn(data, paper, deviation, bootstrap, t
     text = svg(charts.benchmark_bars, data, tmp_path)
     assert (f"paper ({PAPER_DATA})" in text, "standard deviation" in text) == (paper, deviation)
     assert ("bootstrap interval" in text) == bootstrap
-    lines = charts._weightings(WEIGHTINGS).splitlines()
-    assert len(lines) > 1 and max(map(len, lines)) <= 120
 
 
 def distance_bin(start: float, end: float, value: float, patches: int, interval: Any = None) -> dict[str, Any]:

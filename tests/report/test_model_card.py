@@ -24,8 +24,7 @@ from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.evaluation import score_files
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
-from cerraseg.report.model_card.card import write_model_card
-from cerraseg.report.model_card.facts import Run, Sources
+from cerraseg.report.model_card.card import Run, Sources, write_model_card
 
 REPOSITORY = Path(__file__).parents[2]
 PATCHES = 12
@@ -116,7 +115,7 @@ def test_scores_are_those_of_the_metrics(home):
     assert float(scores["mIoU"][0]) == pytest.approx(34.83, abs=0.02)
     low, high = (100 * end for end in found["intervals"]["macro_f1"])
     assert low < 45.24 < high and scores["Macro F1"][1] == f"{low:.2f} to {high:.2f}"
-    assert scores["Kappa × 100"] == [f"{100 * found['scores']['kappa']:.2f}", "–"]
+    assert scores["Kappa"] == [f"{100 * found['scores']['kappa']:.2f}", "–"]
     assert f"{found['pixels']:,} labelled pixels of 12 test patches of my land" in section(card, "Scores")
     assert found["rule"] in card
     for entry, row in zip(found["classes"], rows(card, "By class"), strict=True):

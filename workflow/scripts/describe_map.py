@@ -20,9 +20,8 @@ with step(snakemake):
     map_description.write_map_item(
         made,
         Path(out.item),
-        areas=Path(out.areas),
-        figure=Path(out.figure),
-        polygons=[Path(file) for file in read.polygons],
+        beside={"areas": Path(out.areas), "figure": Path(out.figure)}
+        | dict(zip(("sieved", "polygons"), map(Path, read.polygons), strict=False)),  # where they are made
         images=[Path(file) for file in read.sources],
         date=snakemake.params.date,
     )

@@ -6,8 +6,7 @@ from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.layout import SOURCE
 from cerraseg.orchestration.step import step
-from cerraseg.report.model_card.card import write_model_card
-from cerraseg.report.model_card.facts import Run, Sources
+from cerraseg.report.model_card.card import Run, Sources, write_model_card
 
 with step(snakemake):
     write_model_card(

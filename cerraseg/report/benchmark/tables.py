@@ -1,6 +1,6 @@
 """The benchmark's tables as files: CSV, a Markdown page, and LaTeX for an article. Each names its data source."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,15 @@ from cerraseg.evaluation.benchmark import (
     SCORES,
     difference_column,
     further_scores,
-    over_seeds,
     paper_column,
 )
-from cerraseg.report.markdown import markdown_table, markdown_template
+from cerraseg.report.markdown import load_template, markdown_table
 
+# Columns and their headings.
 PAPER = {paper_column(score): f"Paper's {SCORES[score]}" for score in PAPER_SCORES}
 DIFFERENCE = {difference_column(score): f"Δ {SCORES[score]}" for score in PAPER_SCORES}
-AS_L1 = {"macro_f1": "Macro F1 (L2)", "macro_f1_as_l1": "Macro F1 (as L1)", "miou_as_l1": "mIoU (as L1)"}
-"""Columns and their headings."""
-
+_AS_L1 = {"macro_f1": "Macro F1 (L2)", "macro_f1_as_l1": "Macro F1 (as L1)", "miou_as_l1": "mIoU (as L1)"}
+_ASSETS = Path(__file__).with_name("assets")
 _TEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--"}
@@ -65,22 +64,14 @@ def write_csv(table: pd.DataFrame, path: str | Path) -> None:
 def write_markdown(
     table: pd.DataFrame, classes: pd.DataFrame, pairs: pd.DataFrame, path: str | Path, *, title: str, source: str
 ) -> None:
-    """Write the benchmark as a Markdown page.
+    """Write the tables of :mod:`cerraseg.evaluation.benchmark` as a Markdown page, whose sections name the ``source``.
 
     The paper's values stand beside the run's only where both are comparable, else in a table of their own. Scenarios
     with several seeds get a table of mean ± standard deviation. Of the pairs, those of the best scenario of each level
     are shown.
-
-    Args:
-        table: the table of :func:`cerraseg.evaluation.benchmark.collect`.
-        classes: that of :func:`cerraseg.evaluation.benchmark.per_class`.
-        pairs: that of :func:`cerraseg.evaluation.benchmark.pairs`.
-        path: file to write.
-        title: heading of the page.
-        source: name of the data source, which every section names.
     """
     comparable = bool(table["comparable"].all())
-    text = markdown_template(Path(__file__).with_name("assets") / "benchmark.md.jinja").render(
+    text = load_template(_ASSETS / "benchmark.md.jinja").render(
         title=title,
         source=source,
         patches=_patches(table),
@@ -117,27 +108,21 @@ def _score_table(table: pd.DataFrame, comparable: bool) -> pd.DataFrame:
 
 
 def _seed_table(table: pd.DataFrame) -> pd.DataFrame | None:
-    seeds = over_seeds(table)
-    if seeds.empty:
-        return None
-    shown = seeds[[*GROUP, "seeds"]].copy()
-    for score in SCORES:
-        pairs = zip(seeds[f"{score}_mean"], seeds[f"{score}_std"], strict=True)
-        shown[score] = [f"{mean:.2f} ± {std:.2f}" for mean, std in pairs]
-    return _named(shown, SCORES)
+    several = table[table.groupby(GROUP)["seed"].transform("count") > 1]
+    return None if several.empty else _named(_summary(several, SCORES), SCORES)
 
 
 def _as_l1_table(table: pd.DataFrame) -> pd.DataFrame | None:
     if "macro_f1_as_l1" not in table:
         return None
-    return _named(_summary(table[table["level"] == "l2"], AS_L1), AS_L1)
+    return _named(_summary(table[table["level"] == "l2"], _AS_L1).drop(columns="seeds"), _AS_L1)
 
 
 def _edge_table(table: pd.DataFrame) -> pd.DataFrame | None:
     columns = [column for column in further_scores(table) if column.startswith("edge_f1_")]
     if not columns:
         return None
-    shown = _summary(table[table[columns].notna().any(axis=1)], columns)
+    shown = _summary(table[table[columns].notna().any(axis=1)], columns).drop(columns="seeds")
     return _named(shown, {column: f"F1, {column.rpartition('_')[2]} px" for column in columns})
 
 
@@ -158,7 +143,7 @@ def _best_table(pairs: pd.DataFrame) -> pd.DataFrame | None:
     best = pairs.groupby("level")["difference"].transform("idxmax").map(pairs["first"])
     shown = pairs[pairs["first"] == best].sort_values("level", key=lambda level: level == "as_l1", kind="stable")
     ends = zip(shown["difference"], shown["low"], shown["high"], strict=True)
-    shown["difference"] = [f"{value:.2f} [{low:.1f}, {high:.1f}]" for value, low, high in ends]
+    shown["difference"] = [_text(1, *values) for values in ends]
     for column in ("p", "p_holm"):
         shown[column] = [f"{p:.3f}" if p >= 0.0005 else "< 0.001" for p in shown[column]]
     headings = {"first": "Best", "second": "Other", "difference": "Δ Macro F1", "p": "p", "p_holm": "p (Holm)"}
@@ -184,14 +169,13 @@ def _text(seeds: int, value: float, low: float, high: float) -> str | None:
 
 
 def _summary(table: pd.DataFrame, scores: Iterable[str]) -> pd.DataFrame:
-    """Give one row per scenario: its fields without the seed, then each score as :func:`_text`."""
-    columns: dict[str, Sequence[object]] = {}
+    """Give one row per scenario: its fields without the seed, how many seeds, then each score as :func:`_text`."""
+    shown = table.groupby(GROUP, sort=False)["seed"].count().rename("seeds").reset_index()
     for score in scores:
         rows = by_scenario(table, score)
-        columns |= {axis: list(rows[axis]) for axis in GROUP}
         texts = zip(rows["seeds"], rows["value"], rows["low"], rows["high"], strict=True)
-        columns[score] = [_text(*values) for values in texts]
-    return pd.DataFrame(columns)
+        shown[score] = [_text(*values) for values in texts]
+    return shown
 
 
 def _cells(table: pd.DataFrame) -> list[list[str]]:
@@ -201,47 +185,32 @@ def _cells(table: pd.DataFrame) -> list[list[str]]:
 
 
 def write_latex(table: pd.DataFrame, path: str | Path, *, title: str, source: str) -> None:
-    """Write the benchmark as a LaTeX ``table`` for the package booktabs, one row per scenario.
+    """Write the table of :func:`cerraseg.evaluation.benchmark.collect` for LaTeX's package booktabs.
 
-    Macro F1 and mIoU stand with ± one standard deviation over the seeds or, with one seed, the bootstrap interval; the
-    paper's values only where the run is comparable.
-
-    Args:
-        table: the table of :func:`cerraseg.evaluation.benchmark.collect`.
-        path: file to write.
-        title: start of the caption.
-        source: name of the data source, for the caption.
+    Macro F1 and mIoU of a scenario stand with ± one standard deviation over the seeds or, with one seed, the bootstrap
+    interval; the paper's values only where the run is comparable. The caption starts with ``title`` and ``source``.
     """
+    comparable = bool(table["comparable"].all())
     headings = {axis: axis.capitalize() for axis in GROUP} | {score: f"{SCORES[score]} (%)" for score in PAPER_SCORES}
     shown = _summary(table, PAPER_SCORES)
-    caption = (
-        f"{title}. Data: {source}, {_patches(table)} test patches. Macro F1 and mIoU are plain means over all classes "
-        "of the level, with 0 for a class never predicted. In brackets: 95 % bootstrap interval over the patches; "
-        "after ±: one standard deviation over seeds."
-    )
-    if table["comparable"].all():
+    if comparable:
+        headings |= PAPER
         for score in PAPER_SCORES:
             shown[paper_column(score)] = by_scenario(table, score)["paper"]
-        headings |= PAPER
-        caption += f" Paper: the published scores on {PAPER_DATA}."
-    lines = [r"\toprule", _tex_row(headings.values())]
-    for _, rows in shown.groupby("level", sort=False):
-        lines += [r"\midrule", *map(_tex_row, _cells(rows))]
-    numbers = "r" * (len(headings) - len(GROUP))
-    text = [
-        r"% for \usepackage{booktabs}",
-        r"\begin{table}[htbp]",
-        r"  \centering\footnotesize",
-        f"  \\caption{{{caption.translate(_TEX)}}}",
-        r"  \label{tab:benchmark}",
-        f"  \\begin{{tabular}}{{{'l' * len(GROUP)}{numbers}}}",
-        *(f"    {line}" for line in [*lines, r"\bottomrule"]),
-        r"  \end{tabular}",
-        r"\end{table}",
-    ]
+    text = load_template(_ASSETS / "benchmark.tex.jinja", escape=_tex).render(
+        title=title,
+        source=source,
+        patches=_patches(table),
+        paper_data=PAPER_DATA,
+        comparable=comparable,
+        columns="l" * len(GROUP) + "r" * (len(headings) - len(GROUP)),
+        row=lambda cells: " & ".join(map(_tex, cells)),
+        headings=headings.values(),
+        levels=[_cells(rows) for _, rows in shown[list(headings)].groupby("level", sort=False)],
+    )
     with atomic_write(path) as part:
-        part.write_text("\n".join(text) + "\n", encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
 
 
-def _tex_row(cells: Iterable[str]) -> str:
-    return " & ".join(cell.translate(_TEX) for cell in cells) + r" \\"
+def _tex(value: object) -> str:
+    return str(value).translate(_TEX)

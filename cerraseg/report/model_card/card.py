@@ -5,10 +5,11 @@ Source: M. Mitchell et al., "Model Cards for Model Reporting", Conference on Fai
 """
 
 import inspect
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,16 @@ import pandas as pd
 from huggingface_hub import ModelCardData
 
 from cerraseg.config.recipes import Recipe, model_settings
-from cerraseg.config.scenario import RELEASED
+from cerraseg.config.scenario import RELEASED, Scenario
+from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LEVELS, MODALITIES, SAR_BANDS
 from cerraseg.core.versions import commit, versions
 from cerraseg.data.tables import read_split
-from cerraseg.report.markdown import markdown_table, markdown_template, markdown_text
-from cerraseg.report.model_card.facts import Run, Sources, read_json, size_and_hash
+from cerraseg.evaluation.benchmark import PAPER_DATA, SCORES
+from cerraseg.report.markdown import load_template, markdown_table
 from cerraseg.training.weightings import WEIGHTINGS
 
-PUBLISHED = "CerraData-4MM"
 RARE = 0.01
 """A class with a smaller share of the scored pixels is named as rare."""
 
@@ -38,15 +39,50 @@ _ORIGIN = {  # of a manifest: anything else in it might name this machine
 }
 _MODELS = {"unet": "U-Net", "transnuseg": "TransNuSeg"}
 _SENSORS = {"msi": "Sentinel-2", "sar": "Sentinel-1", "concat": "Sentinel-2 and Sentinel-1"}
-_SCORES = {
-    "macro_f1": "Macro F1",
-    "miou": "mIoU",
-    "accuracy": "Accuracy",
-    "macro_f1_present": "Macro F1 (classes present)",
-    "miou_present": "mIoU (classes present)",
-    "weighted_f1": "Weighted F1",
-    "kappa": "Kappa × 100",
-}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files that a card is made of: ``history`` for a scenario that was trained, else ``origin``."""
+
+    checkpoint: Path
+    metrics: Path
+    header: Path
+    manifest: Path
+    split: Path
+    statistics: Path
+    history: Path | None = None
+    origin: Path | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the configuration sets for a scenario.
+
+    Attributes:
+        scenario: the scenario of the card.
+        recipe: its training recipe for its model.
+        settings: the model's own settings.
+        training: ``epochs`` (at most) and ``batch_size``.
+        split: ``scheme``, shares by part, ``seed`` and ``validation_seed``.
+        label: name of the data source; data whose label has "simulated" in it is marked as such.
+        train_code: digest of the training code.
+        pretrained: name of the file that the encoder started from; empty where there is none.
+    """
+
+    scenario: Scenario
+    recipe: Recipe
+    settings: Mapping[str, Any]
+    training: Mapping[str, Any]
+    split: Mapping[str, Any]
+    label: str
+    train_code: str
+    pretrained: str = ""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the data is no real land."""
+        return "simulated" in self.label.lower()
 
 
 def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -> None:
@@ -60,18 +96,19 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         run: the scenario's configuration.
         repository: folder of the source tree, whose present commit is named; the training may have had another.
     """
-    scenario, metrics = run.scenario, read_json(sources.metrics)
-    statistics, trained = read_json(sources.statistics), sources.history is not None
-    text = markdown_template(Path(__file__).with_name("assets") / "model_card.md.jinja").render(
+    scenario, trained = run.scenario, sources.history is not None
+    metrics, statistics = _read(sources.metrics), _read(sources.statistics)
+    origin, header = _read(sources.manifest)["origin"], _read(sources.header)
+    text = load_template(Path(__file__).with_name("assets") / "model_card.md.jinja").render(
         table=markdown_table,
         run=run,
-        checkpoint=size_and_hash(sources.checkpoint),
-        split=size_and_hash(sources.split),
+        checkpoint=_size_and_hash(sources.checkpoint),
+        split=_size_and_hash(sources.split),
         commit=commit(repository),
         scenario=scenario,
         metrics=metrics,
         trained=trained,
-        published=run.label == PUBLISHED,
+        published=run.label == PAPER_DATA,
         front_matter=_front_matter(run),
         title=_title(run),
         giver="released by the authors of the data set" if scenario.recipe == RELEASED else "given by the user",
@@ -79,19 +116,21 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         settings=model_settings(scenario.model, run.settings, run.recipe),
         bands=list(_bands(run, statistics if trained and run.recipe.zscore else None)),
         classes=[(entry.id, entry.abbreviation, entry.name) for entry in LEVELS[scenario.level]],
-        data=_data(run, read_json(sources.manifest)["origin"], read_json(sources.header)),
-        split_rules=_split_rules(run.split),
-        parts=list(_parts(run, Counter(read_split(sources.split)["split"]))),
-        leakage=metrics.get("leakage"),
+        origin=[(title, origin[name]) for name, title in _ORIGIN.items() if name in origin],
+        header=header,
+        counts=Counter(read_split(sources.split)["split"]),
         training=_training(run, statistics, pd.read_csv(sources.history)) if sources.history else {},
         recipe=_recipe(run.recipe),
-        origin=_origin(read_json(sources.origin)) if sources.origin else {},
-        scores=list(_scores(metrics)),
+        adopted=_read(sources.origin) if sources.origin else {},
+        scores=[(title, *_score(metrics, name)) for name, title in SCORES.items()],
         class_scores=[
             (entry["name"], *_percent(entry, "f1", "iou", "precision", "recall"), f"{entry['support']:,}")
             for entry in metrics["classes"]
         ],
-        edges=_edges(metrics.get("edges") or {}),
+        edges=[
+            (pixels, *_percent(ratios, "precision", "recall", "f1"))
+            for pixels, ratios in sorted((metrics.get("edges") or {}).items(), key=lambda edge: int(edge[0]))
+        ],
         rare=", ".join(_rare(metrics["classes"])),
         versions=versions(),
     )
@@ -99,11 +138,19 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         part.write_text(text, encoding="utf-8")
 
 
+def _read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _size_and_hash(path: Path) -> str:
+    found = content(path)
+    return f"{found.bytes:,} bytes, SHA-256 `{found.sha256}`"
+
+
 def _front_matter(run: Run) -> str:
-    scenario = run.scenario
-    tags = ["remote-sensing", "land-cover", "land-use", "semantic-segmentation", "pytorch", scenario.model]
-    tags += _SENSORS[scenario.modality].lower().split(" and ")
-    tags += ["cerrado", "cerradata-4mm"] if run.label == PUBLISHED else ["simulated-data"] if run.simulated else []
+    tags = ["remote-sensing", "land-cover", "land-use", "semantic-segmentation", "pytorch", run.scenario.model]
+    tags += _SENSORS[run.scenario.modality].lower().split(" and ")
+    tags += ["cerrado", "cerradata-4mm"] if run.label == PAPER_DATA else ["simulated-data"] if run.simulated else []
     metrics = ["f1", "mean_iou", "accuracy"]
     return ModelCardData(
         library_name="cerraseg", pipeline_tag="image-segmentation", tags=tags, metrics=metrics
@@ -112,11 +159,10 @@ def _front_matter(run: Run) -> str:
 
 def _title(run: Run) -> str:
     """Name of the model; of a user's own model, its parts."""
-    architecture = run.settings.get("architecture")
+    if "architecture" not in run.settings:
+        return _MODELS[run.scenario.model]
     late = " for each modality" if run.settings.get("fusion") == "late" else ""
-    if architecture:
-        return f"{architecture} with the encoder {run.settings['encoder']}{late}"
-    return _MODELS[run.scenario.model]
+    return f"{run.settings['architecture']} with the encoder {run.settings['encoder']}{late}"
 
 
 def _bands(run: Run, statistics: Mapping[str, Any] | None) -> Iterator[tuple[object, ...]]:
@@ -127,50 +173,16 @@ def _bands(run: Run, statistics: Mapping[str, Any] | None) -> Iterator[tuple[obj
         yield (*row, f"{band['mean']:.6g}", f"{band['std'] or 1:.6g}") if band else row
 
 
-def _data(run: Run, origin: Mapping[str, Any], header: Mapping[str, Any]) -> dict[str, object]:
-    return {
-        "source": run.label,
-        **{title: origin[name] for name, title in _ORIGIN.items() if name in origin},
-        "patches, all checked": f"{header['patches']:,}",
-        "digest of the ids": header["ids"],
-        "digest of the pixels": header["pixels"],
-    }
-
-
-def _split_rules(split: Mapping[str, Any]) -> str:
-    rules = (
-        f"{name.replace('_', ' ')} {markdown_text(value)}"
-        for name, value in split.items()
-        if name not in ("train", "validation", "test") and value != []
-    )
-    text = ", ".join(rules)
-    return text[:1].upper() + text[1:]
-
-
-def _parts(run: Run, counts: Mapping[str, int]) -> Iterator[tuple[object, ...]]:
-    for part in ("train", "validation", "test"):
-        yield part, run.split[part], f"{counts[part]:,}"
-    if unused := counts.get("buffer"):
-        yield "buffer, used by nobody", None, f"{unused:,}"
-
-
 def _training(run: Run, statistics: Mapping[str, Any], history: pd.DataFrame) -> dict[str, object]:
-    scenario = run.scenario
-    weighting = WEIGHTINGS[scenario.weighting]
-    weights = weighting.balance(statistics["levels"][scenario.level]).class_weights
-    best = history[history["selected"]].iloc[0]
+    """Gather what the template's section on training shows."""
+    weighting = WEIGHTINGS[run.scenario.weighting]
+    weights = weighting.balance(statistics["levels"][run.scenario.level]).class_weights
     return {
-        "recipe": scenario.recipe,
-        "seed": scenario.seed,
-        "epochs at most": run.training["epochs"],
-        "epochs run": len(history),
-        "best epoch, the one kept": int(best["epoch"]),
-        "its macro F1 on the validation patches": f"{100 * best['val_macro_f1']:.2f} %",
-        **{name.replace("_", " "): value for name, value in run.training.items() if name != "epochs"},
-        "for rare classes": weighting.description,
-        "class weights in the loss": "none"
-        if weights is None
-        else f"by class id: {', '.join(map('{:.4g}'.format, weights))}",
+        "epochs": len(history),
+        "best": history[history["selected"]].iloc[0],
+        "others": [(name.replace("_", " "), value) for name, value in run.training.items() if name != "epochs"],
+        "weighting": weighting.description,
+        "weights": "none" if weights is None else f"by class id: {', '.join(map('{:.4g}'.format, weights))}",
     }
 
 
@@ -181,19 +193,9 @@ def _recipe(recipe: Recipe) -> list[tuple[str, object, str]]:
     return [(name, value, meanings.get(name, "")) for name, value in asdict(recipe).items()]
 
 
-def _origin(origin: Mapping[str, Any]) -> dict[str, object]:
-    return {"file": Path(origin["file"]).name, "bytes": f"{origin['bytes']:,}", "SHA-256": origin["sha256"]}
-
-
-def _scores(metrics: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
-    for name, title in _SCORES.items():
-        ends = metrics["intervals"].get(name)
-        span = f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}" if ends else None
-        yield title, f"{100 * metrics['scores'][name]:.2f}", span
-
-
-def _edges(edges: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
-    return [(pixels, *_percent(edges[pixels], "precision", "recall", "f1")) for pixels in sorted(edges, key=int)]
+def _score(metrics: Mapping[str, Any], name: str) -> tuple[str, str | None]:
+    ends = metrics["intervals"].get(name)
+    return f"{100 * metrics['scores'][name]:.2f}", f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}" if ends else None
 
 
 def _percent(ratios: Mapping[str, Any], *names: str) -> list[str]:

@@ -9,35 +9,24 @@ from typing import Any
 
 import numpy as np
 from bokeh.document import Document
-from bokeh.models import (
-    ColumnDataSource,
-    CrosshairTool,
-    FactorRange,
-    HoverTool,
-    LinearColorMapper,
-    Plot,
-    Range1d,
-)
-from bokeh.models.annotations import Span
+from bokeh.models import ColumnDataSource, CrosshairTool, FactorRange, HoverTool, LinearColorMapper, Plot, Range1d, Span
 from bokeh.palettes import Blues256, Cividis256
 from bokeh.plotting import figure
 
 from cerraseg.report.figures import EDGE, GRID, INK
 from cerraseg.report.overview.maps import CONFIDENCE_STEP
 
-MAPS = ("image", "truth", "prediction", "confidence", "difference")
-"""Panels of the map viewer."""
-
-CONFIDENCES = 100 // CONFIDENCE_STEP + 1
-SAME, DIFFERENT = "#c9c9c9", "#D55E00"
+_MAPS = ("image", "truth", "prediction", "confidence", "difference")  # panels of the map viewer
+_CONFIDENCES = 100 // CONFIDENCE_STEP + 1
+_SAME, _DIFFERENT = "#c9c9c9", "#D55E00"
 
 
 def figure_document() -> dict[str, Any]:
-    """Make the figures, ready for JSON.
+    """Make the figures, ready for JSON; two calls give the same.
 
     Returns:
         ``doc``, whose figures are named as their HTML element without ``chart-``, and ``roots``, which maps the id of
-        each figure to that of its element. Two calls give the same.
+        each figure to that of its element.
     """
     figures = [_benchmark(), _history("loss"), _history("score"), _confusion(), _classes(), _areas(), *_maps()]
     document = Document()
@@ -54,14 +43,9 @@ def _source(name: str, *columns: str) -> ColumnDataSource:
     return ColumnDataSource(data={column: [] for column in columns}, name=name)
 
 
-def _figure(name: str, height: int, **options: Any) -> Any:
-    plot = figure(
-        name=name,
-        height=height,
-        sizing_mode="stretch_width",
-        toolbar_location=None,
-        **({"tools": ""} | options),
-    )
+def _figure(name: str, height: int, tools: str = "", **options: Any) -> Any:
+    size: dict[str, Any] = {"height": height, "sizing_mode": "stretch_width"}
+    plot = figure(name=name, tools=tools, toolbar_location=None, **size, **options)
     plot.outline_line_color = plot.border_fill_color = None
     plot.grid.grid_line_color = GRID
     plot.axis.axis_line_color = plot.axis.major_tick_line_color = EDGE
@@ -108,9 +92,8 @@ def _history(name: str) -> Any:
     points = _source(f"{name}-points", "epoch", "value", "colour", "name")
     dots = plot.scatter(x="epoch", y="value", size=6, color="colour", source=points)
     plot.add_tools(HoverTool(tooltips=[("", "@name"), ("epoch", "@epoch"), ("value", "@value")], renderers=[dots]))
-    plot.add_layout(
-        Span(dimension="height", line_color=EDGE, line_dash="dotted", line_width=1.5, name=f"{name}-selected")
-    )
+    line: dict[str, Any] = {"line_color": EDGE, "line_dash": "dotted", "line_width": 1.5}
+    plot.add_layout(Span(dimension="height", name=f"{name}-selected", **line))
     return plot
 
 
@@ -121,15 +104,8 @@ def _confusion() -> Any:
     plot.xaxis.axis_label, plot.yaxis.axis_label = "predicted class", "true class"
     colours = LinearColorMapper(palette=Blues256[::-1], low=0, high=100)
     source = _source("confusion-source", "x", "y", "percent", "label", "ink", "true", "predicted", "pixels", "share")
-    cells = plot.rect(
-        x="x",
-        y="y",
-        width=1,
-        height=1,
-        fill_color={"field": "percent", "transform": colours},
-        line_color="white",
-        source=source,
-    )
+    filled: dict[str, Any] = {"fill_color": {"field": "percent", "transform": colours}, "line_color": "white"}
+    cells = plot.rect(x="x", y="y", width=1, height=1, source=source, **filled)
     centred = {"text_align": "center", "text_baseline": "middle", "text_font_size": "11px"}
     plot.text(x="x", y="y", text="label", text_color="ink", source=source, **centred)
     tips = [("true", "@true"), ("predicted", "@predicted"), ("pixels", "@pixels"), ("of the true class", "@share")]
@@ -167,19 +143,19 @@ def _maps() -> list[Plot]:
     ranges = {"x_range": Range1d(name="map-x"), "y_range": Range1d(name="map-y")}
     nothing = [np.zeros((1, 1), dtype=np.uint8)]
     place = {"x": [0.0], "y": [0.0], "dw": [1.0], "dh": [1.0]}
-    layers: dict[str, Any] = {name: nothing for name in MAPS[1:]}
+    layers: dict[str, Any] = {name: nothing for name in _MAPS[1:]}
     grid = ColumnDataSource(data={**place, **layers}, name="map-source")
     photo = ColumnDataSource(data={"url": [], "x": [], "y": [], "w": [], "h": []}, name="image-source")
     clear: dict[str, Any] = {"high_color": "#00000000", "low": -0.5}
     classes = LinearColorMapper(palette=["white"], high=0.5, name="class-colours", **clear)
-    steps = [Cividis256[round(step * 255 / (CONFIDENCES - 1))] for step in range(CONFIDENCES)]
-    confidence = LinearColorMapper(palette=steps, high=CONFIDENCES - 0.5, **clear)
-    differs = LinearColorMapper(palette=[SAME, DIFFERENT], high=1.5, **clear)
+    steps = [Cividis256[round(step * 255 / (_CONFIDENCES - 1))] for step in range(_CONFIDENCES)]
+    confidence = LinearColorMapper(palette=steps, high=_CONFIDENCES - 0.5, **clear)
+    differs = LinearColorMapper(palette=[_SAME, _DIFFERENT], high=1.5, **clear)
     colours = {"truth": classes, "prediction": classes, "confidence": confidence, "difference": differs}
     line: dict[str, Any] = {"line_color": INK, "line_width": 1, "line_alpha": 0.6}
     cross = (Span(dimension="width", **line), Span(dimension="height", **line))
     plots = []
-    for name in MAPS:
+    for name in _MAPS:
         plot = _figure(f"map-{name}", 400, tools="pan,wheel_zoom", active_scroll="wheel_zoom", **ranges)
         plot.grid.grid_line_color = None
         plot.outline_line_color = EDGE
@@ -190,9 +166,8 @@ def _maps() -> list[Plot]:
             plot.image_url(url="url", x="x", y="y", w="w", h="h", anchor="top_left", source=photo)
         # The image's own pixels cannot be hovered: the prediction lies over it, unseen.
         layer = "prediction" if name == "image" else name
-        image = plot.image(
-            layer, "x", "y", "dw", "dh", source=grid, color_mapper=colours[layer], global_alpha=float(name != "image")
-        )
+        seen: dict[str, Any] = {"color_mapper": colours[layer], "global_alpha": float(name != "image")}
+        image = plot.image(layer, "x", "y", "dw", "dh", source=grid, **seen)
         plot.add_tools(HoverTool(renderers=[image], name=f"hover-{name}"), CrosshairTool(overlay=cross))
         plots.append(plot)
     return plots

@@ -2,11 +2,11 @@
 
 import base64
 import gzip
+import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 
 from cerraseg.core.errors import DataError
 from cerraseg.evaluation.area_estimates import read_area_table
-from cerraseg.geo import rasters
 from cerraseg.geo.cog import NO_DATA
-from cerraseg.report.map_figures import axis_names
+from cerraseg.report.map_files import Grid, read_reduced
 
 BUDGET = 6_000_000
 """Most characters that all maps of a page may take together."""
@@ -58,25 +56,6 @@ class View:
     areas: Path | None = None
 
 
-@dataclass
-class _Texts:
-    """Texts that views refer to by number, each kept once; images that many views share are read once."""
-
-    numbers: dict[str, int] = field(default_factory=dict)
-    images: dict[Path, dict[str, Any]] = field(default_factory=dict)
-
-    def put(self, text: str) -> int:
-        return self.numbers.setdefault(text, len(self.numbers))
-
-
-@dataclass(frozen=True)
-class _Grid:
-    shape: tuple[int, int]
-    transform: Any
-    crs: Any
-    bounds: tuple[float, float, float, float]
-
-
 def find_views(results: Path, levels: Mapping[str, str], scenes: Sequence[str] = ()) -> list[View]:
     """Find the maps in a results folder: each scenario's mosaics, then the scenes that it mapped.
 
@@ -90,20 +69,19 @@ def find_views(results: Path, levels: Mapping[str, str], scenes: Sequence[str] =
     """
     views = []
     for scenario, level in levels.items():
-        folder, scores = results / "scenarios" / scenario, results / "scores" / scenario
-        for classes in sorted((folder / "mosaic").glob("prediction_*.tif")):
+        for classes in sorted((results / "scenarios" / scenario / "mosaic").glob("prediction_*.tif")):
             tag = classes.stem.removeprefix("prediction_")
-            parts = (classes.with_name(f"confidence_{tag}.tif"), results / "truth" / f"image_{tag}.tif")
-            truth = results / "truth" / level / f"truth_{tag}.tif"
-            views.append(_view(f"mosaic {tag}", scenario, level, classes, *parts, truth, scores / "areas.csv"))
+            confidence, truth = classes.with_name(f"confidence_{tag}.tif"), results / "truth"
+            beside = (truth / f"image_{tag}.tif", truth / level / f"truth_{tag}.tif")
+            areas = results / "scores" / scenario / "areas.csv"
+            views.append(_view(f"mosaic {tag}", scenario, level, classes, confidence, *beside, areas))
     for scene in scenes:
-        truth_folder = results / "scenes" / scene / "truth"
         for scenario, level in levels.items():
-            folder, scores = results / "scenes" / scene / scenario, results / "scores" / scenario
-            if (classes := folder / "map" / "classes.tif").exists():
-                parts = (classes.with_name("confidence.tif"), truth_folder / "image.tif")
-                truth = truth_folder / level / "truth.tif"
-                views.append(_view(scene, scenario, level, classes, *parts, truth, scores / f"areas_{scene}.csv"))
+            folder, truth = results / "scenes" / scene / scenario / "map", results / "scenes" / scene / "truth"
+            if (classes := folder / "classes.tif").exists():
+                beside = (truth / "image.tif", truth / level / "truth.tif")
+                areas = results / "scores" / scenario / f"areas_{scene}.csv"
+                views.append(_view(scene, scenario, level, classes, folder / "confidence.tif", *beside, areas))
     return views
 
 
@@ -128,21 +106,27 @@ def pack_maps(views: Sequence[View], folder: Path, budget: int = BUDGET) -> dict
         DataError: if a file cannot be read, holds no map, or does not fit the view's class map.
     """
     for side in SIDES:
-        texts = _Texts()
-        packed = [_pack_view(view, folder, side, texts) for view in views]
-        if sum(map(len, texts.numbers)) <= budget:
+        texts: dict[str, int] = {}  # text → its number: what views share is held once
+        images: dict[Path, dict[str, Any]] = {}
+        packed = [_pack_view(view, folder, side, texts, images) for view in views]
+        if sum(map(len, texts)) <= budget:
             break
-    return {"side": side, "step": CONFIDENCE_STEP, "texts": list(texts.numbers), "views": packed}
+    return {"side": side, "step": CONFIDENCE_STEP, "texts": list(texts), "views": packed}
 
 
-def _pack_view(view: View, folder: Path, side: int, texts: _Texts) -> dict[str, Any]:
-    classes, grid = _read(view.classes, side)
+def _pack_view(
+    view: View, folder: Path, side: int, texts: dict[str, int], images: dict[Path, dict[str, Any]]
+) -> dict[str, Any]:
+    def put(text: str) -> int:
+        return texts.setdefault(text, len(texts))
+
+    (classes,), grid = read_reduced(view.classes, side)
     confidence = _read_on_grid(view.confidence, side, grid)
     steps = np.where(confidence == NO_DATA, NO_DATA, (confidence + CONFIDENCE_STEP // 2) // CONFIDENCE_STEP)
     left, bottom, right, top = grid.bounds
-    geographic = not (grid.crs and grid.crs.is_projected)
+    degrees = grid.crs and not grid.crs.is_projected
     files = {name: getattr(view, name) for name in ("classes", "confidence", "truth", "image", "areas")}
-    return {
+    entry = {
         "place": view.place,
         "scenario": view.scenario,
         "level": view.level,
@@ -150,82 +134,39 @@ def _pack_view(view: View, folder: Path, side: int, texts: _Texts) -> dict[str, 
         "shape": classes.shape,
         "extent": grid.bounds,
         # Length of a unit of x on the ground by that of y.
-        "stretch": math.cos(math.radians((bottom + top) / 2)) if grid.crs and geographic else 1.0,
-        "axes": axis_names(grid.crs),
+        "stretch": math.cos(math.radians((bottom + top) / 2)) if degrees else 1.0,
+        "axes": grid.axes,
         "decimals": max(0, 1 - math.floor(math.log10((right - left) / grid.shape[1]))),
         "files": {name: Path(os.path.relpath(path, folder)).as_posix() for name, path in files.items() if path},
-        "classes": texts.put(_compress(classes)),
-        "confidence": texts.put(_compress(steps.astype(np.uint8))),
-        "truth": texts.put(_compress(_read_on_grid(view.truth, side, grid))) if view.truth else None,
-        "image": _pack_image(view.image, side, texts) if view.image else None,
-        "areas": _area_rows(view.areas) if view.areas else None,
+        "classes": put(_compress(classes)),
+        "confidence": put(_compress(steps.astype(np.uint8))),
+        "truth": put(_compress(_read_on_grid(view.truth, side, grid))) if view.truth else None,
+        "image": None,
+        "areas": json.loads(read_area_table(view.areas).to_json(orient="records")) if view.areas else None,
     }
+    if view.image:
+        if view.image not in images:
+            bands, own = read_reduced(view.image, side, Resampling.average)
+            images[view.image] = {"text": put(_webp(bands)), "extent": own.bounds}
+        entry["image"] = images[view.image]
+    return entry
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with rasters.open_raster(path) as file:
-            yield file
-    except RasterioError as error:
-        raise DataError(f"{path} cannot be read ({error}); expected a GeoTIFF: make the map again.") from error
-
-
-def _reduced(shape: tuple[int, int], side: int) -> tuple[int, int]:
-    scale = max(1, max(shape) / side)
-    return max(1, round(shape[0] / scale)), max(1, round(shape[1] / scale))
-
-
-def _grid(file: Any) -> _Grid:
-    transform = file.transform
-    if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
-        raise DataError(
-            f"{file.name} has the transform {tuple(transform[:6])}; expected a north-up grid: warp it (gdalwarp)."
-        )
-    return _Grid(file.shape, transform, file.crs, tuple(file.bounds))
-
-
-def _read(path: Path, side: int) -> tuple[NDArray[np.uint8], _Grid]:
-    """Read the first band by its nearest pixels, from the overviews, with a longer side of at most ``side`` pixels."""
-    with _opened(path) as file:
-        grid = _grid(file)
-        if file.dtypes[0] != "uint8":
-            raise DataError(f"{path} holds {file.dtypes[0]}; expected uint8 with {NO_DATA} for no data: map it again.")
-        return file.read(1, out_shape=_reduced(file.shape, side)), grid
-
-
-def _read_on_grid(path: Path, side: int, grid: _Grid) -> NDArray[np.uint8]:
-    array, own = _read(path, side)
-    if own.shape != grid.shape or not own.transform.almost_equals(grid.transform, 1e-6) or own.crs != grid.crs:
+def _read_on_grid(path: Path, side: int, grid: Grid) -> NDArray[np.uint8]:
+    (array,), own = read_reduced(path, side)
+    if own != grid:
         raise DataError(
             f"{path} has the grid {own.shape} of {own.crs} at {own.bounds}, the class map {grid.shape} of {grid.crs} "
             f"at {grid.bounds}; expected one grid: make them from the same patches or the same scene."
         )
-    return array
+    return np.asarray(array)
 
 
 def _compress(array: NDArray[np.uint8]) -> str:
     return base64.b64encode(gzip.compress(np.flipud(array).tobytes(), compresslevel=6, mtime=0)).decode()
 
 
-def _pack_image(path: Path, side: int, texts: _Texts) -> dict[str, Any]:
-    """Pack an image as a WebP data URI, with its extent."""
-    if path in texts.images:
-        return texts.images[path]
-    with _opened(path) as file:
-        own = _grid(file)
-        bands = file.read(out_shape=(file.count, *_reduced(file.shape, side)), resampling=Resampling.average)
-    texts.images[path] = {"text": texts.put(_webp(bands)), "extent": own.bounds}
-    return texts.images[path]
-
-
 def _webp(bands: NDArray[np.uint8]) -> str:
     buffer = BytesIO()
     Image.fromarray(np.moveaxis(bands, 0, -1)).save(buffer, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _area_rows(path: Path) -> list[dict[Any, Any]]:
-    """Read the rows of a table of areas, None where a cell is empty."""
-    table = read_area_table(path)
-    return [dict(row) for row in table.astype(object).where(table.notna(), None).to_dict("records")]

@@ -13,13 +13,13 @@ import pandas as pd
 from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
-from cerraseg.core.taxonomy import LEVELS, LandCover
+from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation.benchmark import PAPER_DATA
 from cerraseg.report.charts import MODALITY_COLOURS
+from cerraseg.report.figures import hex_colour
 from cerraseg.report.overview.figures import figure_document
-from cerraseg.report.overview.maps import BUDGET, View, pack_maps
+from cerraseg.report.overview.maps import View, pack_maps
 from cerraseg.report.overview.scores import HISTORY_LINES, Scored, benchmark_columns, benchmark_rows, scenario_scores
 
 ASSETS = Path(__file__).with_name("assets")
@@ -38,7 +38,6 @@ def write_overview(
     views: Sequence[View] = (),
     facts: Mapping[str, Any] | None = None,
     areas_note: str = "",
-    budget: int = BUDGET,
 ) -> None:
     """Write the page of a run; the same input gives the same bytes.
 
@@ -51,14 +50,13 @@ def write_overview(
         views: maps to show.
         facts: headed texts, numbers, lists or further mappings; texts of several lines are folded.
         areas_note: what the areas assume.
-        budget: most characters that all maps together may take, see :func:`pack_maps`.
 
     Raises:
-        DataError: if a file cannot be read, or ``scenarios`` are not those of the benchmark.
+        DataError: if a map or a table of areas cannot be read, or does not fit its class map.
     """
     path = Path(path)
-    table = _read_benchmark(benchmark, scenarios)
-    maps = pack_maps(views, path.parent, budget)
+    table = pd.read_csv(benchmark)
+    maps = pack_maps(views, path.parent)
     script = '"use strict";\n{\n' + "".join(map(_asset, SCRIPTS)) + "}\n"
     bokeh = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)  # without widgets, tables and MathJax
     headings, rows = benchmark_rows(table)
@@ -101,20 +99,6 @@ def _csp_hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _read_benchmark(path: str | Path, scenarios: Mapping[str, Scored]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path)
-        ids = set(table["id"])
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} cannot be read ({error!r}); expected the benchmark's CSV: make it again.") from error
-    if ids != set(scenarios):
-        raise DataError(
-            f"{path} and the scenarios differ in {sorted(ids ^ set(scenarios))}; expected the same ids in both: "
-            "make the benchmark again."
-        )
-    return table
-
-
 def _data(source: str, table: pd.DataFrame, scenarios: Mapping[str, Scored], views: Sequence[View]) -> dict[str, Any]:
     levels = {*table["level"], *(view.level for view in views)}
     return {
@@ -122,10 +106,11 @@ def _data(source: str, table: pd.DataFrame, scenarios: Mapping[str, Scored], vie
         "benchmark": benchmark_columns(table),
         "lines": HISTORY_LINES,
         "scenarios": {id_: scenario_scores(scenarios[id_]) for id_ in table["id"]},
-        "levels": {level: [_legend_entry(entry) for entry in LEVELS[level]] for level in sorted(levels)},
+        "levels": {
+            level: [
+                {"abbreviation": entry.abbreviation, "name": entry.name, "colour": hex_colour(entry.colour)}
+                for entry in LEVELS[level]
+            ]
+            for level in sorted(levels)
+        },
     }
-
-
-def _legend_entry(entry: LandCover) -> dict[str, str]:
-    colour = "#{:02x}{:02x}{:02x}".format(*entry.colour)
-    return {"abbreviation": entry.abbreviation, "name": entry.name, "colour": colour}

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cerraseg.core.errors import DataError
 from cerraseg.evaluation import bootstrap, score_files
 from cerraseg.evaluation.benchmark import SCORES, further_scores, paper_column
 from cerraseg.report.benchmark.tables import DIFFERENCE, PAPER
@@ -39,27 +38,17 @@ def scenario_scores(files: Scored) -> dict[str, Any]:
     Returns:
         ``level``, ``history`` (or None), ``confusion`` (counts) and ``classes``, whose scores are in percent with two
         decimals; F1 and IoU come with their 95 % bootstrap interval over patches.
-
-    Raises:
-        DataError: if a file cannot be read.
     """
-    path = files.scores / "metrics.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        level, classes = content["scenario"]["level"], content["classes"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} cannot be read as metrics ({error!r}); expected a metrics.json of the evaluation: run it again."
-        ) from error
-    confusions = score_files.read_patches(path.with_name("patches.npz"))[1]
+    content = json.loads((files.scores / "metrics.json").read_text(encoding="utf-8"))
+    confusions = score_files.read_patches(files.scores / "patches.npz")[1]
     rows: list[dict[str, Any]] = [
-        {name: _percent(row[name]) for name in ("precision", "recall", "f1", "iou")} for row in classes
+        {name: _percent(row[name]) for name in ("precision", "recall", "f1", "iou")} for row in content["classes"]
     ]
     for score, draws in zip(("f1", "iou"), bootstrap.class_draws(confusions), strict=True):
         for row, drawn in zip(rows, draws.T, strict=True):
             row[f"{score}_interval"] = [_percent(end) for end in bootstrap.interval(drawn)]
     return {
-        "level": level,
+        "level": content["scenario"]["level"],
         "history": _history(files.history) if files.history else None,
         "confusion": confusions.sum(axis=0, dtype=np.int64).tolist(),
         "classes": rows,
@@ -71,12 +60,7 @@ def _percent(fraction: float) -> float:
 
 
 def _history(path: Path) -> dict[str, Any]:
-    try:
-        table = pd.read_csv(path)
-        if missing := {"epoch", "selected", *list(HISTORY_LINES)[:4]} - set(table):
-            raise ValueError(f"no column {', '.join(sorted(missing))}")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); expected a history: train the scenario again.") from error
+    table = pd.read_csv(path)
     factors = {name: 1 if name.endswith("loss") else 100 for name in HISTORY_LINES if name in table}
     return {
         "epoch": table["epoch"].tolist(),
@@ -89,18 +73,15 @@ def benchmark_columns(table: pd.DataFrame) -> dict[str, Any]:
     """Give the columns of the benchmark's chart, ready for JSON.
 
     Args:
-        table: the table of :func:`cerraseg.evaluation.benchmark.collect`.
+        table: the benchmark's CSV (:func:`cerraseg.report.benchmark.tables.write_csv`).
 
     Returns:
         ``ids``, ``colours``, ``epochs`` and ``scores``: per score its heading, value, low and high, where it has them,
         and the paper's value if every row is comparable.
     """
-    comparable = bool(table["comparable"].all())
     scores = {}
     for name, heading in _headings(table).items():
-        columns = {"value": name, "low": f"{name}_low", "high": f"{name}_high"}
-        if comparable:
-            columns["paper"] = paper_column(name)
+        columns = {"value": name, "low": f"{name}_low", "high": f"{name}_high", "paper": paper_column(name)}
         values = {part: _listed(table[column]) for part, column in columns.items() if column in table}
         scores[name] = {"heading": heading, **values}
     colours = table["modality"].map(MODALITY_COLOURS).tolist()
@@ -114,8 +95,7 @@ def benchmark_rows(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, list
         The headings, and per scenario its id and the value and interval of each further column.
     """
     names = {**_headings(table), "epochs": "Epochs", "patches": "Test patches"}
-    if table["comparable"].all():
-        names |= {column: heading for column, heading in (PAPER | DIFFERENCE).items() if column in table}
+    names |= {column: heading for column, heading in (PAPER | DIFFERENCE).items() if column in table}
     rows = [(row["id"], [_cell(row, name) for name in names]) for row in table.to_dict("records")]
     return ["Scenario", *names.values()], rows
 

@@ -16,10 +16,9 @@ from cerraseg.core.errors import DataError
 from cerraseg.data import index, statistics, tables
 from cerraseg.data import packed as store
 from cerraseg.evaluation import benchmark, leakage
-from cerraseg.report.model_card import facts
 
 cell = pytest.fixture(cells, scope="module")
-READERS = [statistics.read_bands, benchmark._read, facts.read_json]
+READERS = [statistics.read_bands, benchmark._read]
 
 
 def npy(header):
