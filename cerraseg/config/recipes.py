@@ -25,7 +25,7 @@ class Recipe:
     augment: bool = False  # the eight flips and quarter turns of the square (D4), one at random per patch
     rollback: bool = True  # after every epoch, load back the best parameters so far
     batch_mean_loss: bool = True  # an epoch's loss is the mean over batches, however few pixels the last one has
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamw"] = "adam"  # adam or adamw
     learning_rate: float = 1e-3  # peak value
     weight_decay: float = 0.0  # decoupled decay of adamw
     # Constant, or to zero by a cosine after a linear warm-up over the first tenth of the steps.

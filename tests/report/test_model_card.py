@@ -182,7 +182,8 @@ def test_training_and_the_whole_recipe(home):
     assert facts["class weights in the loss"] == "by class id: 0.001, 0.002, 0.003, 1, 0.25, 0.05, 0.75"
     fields = {row[0]: row[1:] for row in re.findall(r"^\| (\w+) \| (.+) \| (.+) \|$", card, re.M) if len(row) == 3}
     assert fields.keys() >= asdict(run.recipe).keys()
-    assert fields["learning_rate"] == ("0.002", "peak value.")
+    assert fields["learning_rate"] == ("0.002", "peak value")
+    assert fields["hierarchy"][1].startswith("Factor of the loss at L1") and all(row[1] for row in fields.values())
     assert fields["zscore"][0] == "yes" and fields["rollback"][0] == "no"
     assert "digest `0123456789ab`" in section(card, "Software")
     versions = dict(rows(card, "Software"))

@@ -187,10 +187,10 @@ def _training(run: Run, statistics: Mapping[str, Any], history: pd.DataFrame) ->
 
 
 def _recipe(recipe: Recipe) -> list[tuple[str, object, str]]:
-    """Field, value and meaning, which is that of the docstring of :class:`Recipe`."""
-    found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", inspect.getdoc(Recipe) or "", re.MULTILINE)
-    meanings = {name: " ".join(text.replace("``", "`").replace(":func:", "").split()) for name, text in found}
-    return [(name, value, meanings.get(name, "")) for name, value in asdict(recipe).items()]
+    """Field, value and meaning, which is the comment beside or above the field in the source of :class:`Recipe`."""
+    fields = re.findall(r"((?:^ {4}# .+\n)*)^ {4}(\w+): [^#\n]+(?:# (.+))?$", inspect.getsource(Recipe), re.MULTILINE)
+    meanings = {name: beside or " ".join(above.replace("# ", "").split()) for above, name, beside in fields}
+    return [(name, value, meanings[name]) for name, value in asdict(recipe).items()]
 
 
 def _score(metrics: Mapping[str, Any], name: str) -> tuple[str, str | None]:
