@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from bokeh.document import Document
-from bokeh.models import ColumnDataSource, CrosshairTool, FactorRange, HoverTool, LinearColorMapper, Plot, Range1d, Span
+from bokeh.models import ColumnDataSource, CrosshairTool, FactorRange, HoverTool, LinearColorMapper, Plot, Range1d
+from bokeh.models.annotations import Span
 from bokeh.palettes import Blues256, Cividis256
 from bokeh.plotting import figure
 
