@@ -182,12 +182,14 @@ def _place(path: str, source: Any, first: dict[str, Any]) -> dict[str, Any]:
 
 def _count(path: str, mask: NDArray[Any], classes: int) -> list[int]:
     """Pixels of each class of a mask, or of each value of an edge mask."""
-    known = np.isin(mask, [*range(classes), IGNORE])
-    if not known.all():
-        wrong = ", ".join(map(str, np.unique(mask[~known])[:5]))
+    with np.errstate(invalid="ignore"):
+        ids = mask.astype(np.uint8)
+    counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)
+    if counts[classes:IGNORE].any() or not np.array_equal(ids, mask):
+        wrong = ", ".join(map(str, np.setdiff1d(mask, [*range(classes), IGNORE])[:5]))
         raise DataError(f"{path}: values {wrong}; expected 0 to {classes - 1}, or {IGNORE} to ignore")
-    counts: list[int] = np.bincount(mask[mask != IGNORE].astype(np.uint8), minlength=classes).tolist()
-    return counts
+    found: list[int] = counts[:classes].tolist()
+    return found
 
 
 def _check_finite(path: str, image: NDArray[Any]) -> None:

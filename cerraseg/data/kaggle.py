@@ -15,9 +15,8 @@ ROOM = {
 """Kaggle dataset → bytes of its contents, 36 GB and 2.7 GB; Kaggle announces no sizes, others are not checked."""
 
 _CREDENTIALS = (
-    "To get a token: sign in to Kaggle, Settings -> API. Put the token itself into the variable KAGGLE_API_TOKEN or "
-    "into the file ~/.kaggle/access_token; a legacy key is the downloaded ~/.kaggle/kaggle.json, or KAGGLE_USERNAME "
-    "and KAGGLE_KEY."
+    "Get a token on Kaggle (Settings -> API) and put it into the variable KAGGLE_API_TOKEN or the file "
+    "~/.kaggle/access_token; a legacy key is ~/.kaggle/kaggle.json, or KAGGLE_USERNAME and KAGGLE_KEY."
 )
 _ANSWERS = {
     401: f"Kaggle does not accept the credentials, or asks for some. {_CREDENTIALS}",

@@ -83,15 +83,16 @@ def _moments(images: NDArray[np.float32], rows: NDArray[np.int64]) -> tuple[Any,
     size = height * width
     mean, squares = np.empty((2, len(rows), bands))
     low, high = np.full(bands, np.inf, np.float32), np.full(bands, -np.inf, np.float32)
+    wide = np.empty((bands, height, width))
     for k, row in enumerate(rows):  # one by one, as a patch fits into the processor's cache
         patch = images[row].reshape(bands, size)
         np.minimum(low, patch.min(1), out=low)
         np.maximum(high, patch.max(1), out=high)
-        wide = patch.astype(np.float64)
-        mean[k] = wide.mean(1)
+        wide[:] = images[row]
+        mean[k] = wide.reshape(bands, size).mean(1)
+        wide -= mean[k][:, None, None]
         # By line: BLAS splits products of over 10,000 numbers among threads, whose number changes the last digit.
-        lines = (wide - mean[k][:, None]).reshape(bands, height, width)
-        squares[k] = np.vecdot(lines, lines).sum(1)
+        squares[k] = np.vecdot(wide, wide).sum(1)
     centre = mean.mean(0)
     return size * len(rows), centre, squares.sum(0) + size * np.square(mean - centre).sum(0), low, high
 

@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
 
 import numpy as np
 import pandas as pd
@@ -85,20 +82,6 @@ def test_file_changed_since_index_leaves_nothing(change, root, tmp_path):
     with pytest.raises(DataError, match=rf"{path.name}.*run the index step again"):
         pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
     assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_killed_worker_leaves_nothing(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_CHUNK", 1)
-    monkeypatch.setattr(store, "_write_chunk", _killed_in_a_worker)
-    with pytest.raises(DataError, match="worker processes was killed"):
-        pack(packed / "patches.parquet", *arrays(tmp_path / "out"), workers=2)
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def _killed_in_a_worker(*_):
-    if multiprocessing.parent_process():
-        os.kill(os.getpid(), signal.SIGKILL)
-    return []
 
 
 def test_small_disk_is_refused_before_work(packed, tmp_path, monkeypatch):
