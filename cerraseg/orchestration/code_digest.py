@@ -31,17 +31,11 @@ _DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def package_digest(script: Path, source: Path) -> str:
-    """Hash a step's script, the package modules that it reaches by import, and their assets.
+    """Hash a step's script, the modules of the package in ``source`` that it reaches by import, and their assets.
 
     Python counts by its syntax tree without docstrings, so that comments, layout and documentation rerun nothing. A
-    module's assets are the files in the folder ``assets`` beside it; they count byte by byte.
-
-    Args:
-        script: The step's Python file.
-        source: The folder that holds the package.
-
-    Returns:
-        12 hexadecimal digits.
+    module's assets are the files in the folder ``assets`` beside it; they count byte by byte. Returns 12 hexadecimal
+    digits.
     """
     reached = _reached(script, source)
     digest = hashlib.sha256()

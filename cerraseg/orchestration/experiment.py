@@ -19,13 +19,7 @@ _OF_SCENES = ("name", "msi", "sar", "msi_bands", "sar_bands", "reference_level")
 
 @dataclass(frozen=True)
 class Experiment:
-    """The scenarios, models, scenes and labels of a configuration.
-
-    Attributes:
-        config: The complete configuration, see :func:`cerraseg.config.validate.check`.
-        schema: The schema of configurations.
-        expanded: The scenarios of the configuration.
-    """
+    """The scenarios, models, scenes and labels of a checked configuration, whose ``expanded`` are its scenarios."""
 
     config: Mapping[str, Any]
     schema: Mapping[str, Any]

@@ -15,13 +15,10 @@ from cerraseg.orchestration.provenance import crate, lineage
 
 @contextmanager
 def step(job: Any) -> Iterator[None]:
-    """Run one workflow step: log to its log file and standard error, and leave a note of what it did.
+    """Run a workflow step, the script's ``snakemake``: log to its log file and standard error, and note what it did.
 
     A :class:`CerraSegError`, storage that fails and a lack of memory end it with exit code 1 and no traceback; anything
     else with its traceback in the log, after which damaged inputs are named.
-
-    Args:
-        job: Snakemake's ``snakemake`` of the script.
     """
     handlers = [_attached(logging.StreamHandler())]
     log.setLevel(logging.INFO)

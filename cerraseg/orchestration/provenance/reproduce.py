@@ -21,16 +21,9 @@ from cerraseg.orchestration.provenance.lineage import Crate, find_result
 def make_again(crate: Crate, id_: str, folder: Path, arguments: Sequence[str] = ()) -> Path:
     """Make a result from the raw source in a working folder, by the configuration of its run and today's code.
 
-    Patches, scenes and checkpoints are read where they lie; a simulated landscape is simulated anew.
-
-    Args:
-        crate: The crate that knows the result.
-        id_: The result.
-        folder: The empty working folder, as deep as the present one, so that paths such as ``../data`` stay near it.
-        arguments: Further arguments of Snakemake.
-
-    Returns:
-        The path of what was made.
+    Patches, scenes and checkpoints are read where they lie; a simulated landscape is simulated anew. The empty
+    ``folder`` is as deep as the present one, so that paths such as ``../data`` stay near it. Returns the path of what
+    was made.
 
     Raises:
         CerraSegError: If a job fails.

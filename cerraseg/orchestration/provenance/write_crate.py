@@ -35,10 +35,7 @@ _STATUS = "http://schema.org/{}ActionStatus"
 def write_crate(config: Mapping[str, Any], began: str, completed: bool) -> None:
     """Gather the notes of a results folder and its former crate into its crate.
 
-    Args:
-        config: The complete configuration of the run.
-        began: When the run began.
-        completed: Whether all of its jobs ended well.
+    ``config`` is that of the run, which ``began`` then and ``completed`` if all of its jobs ended well.
     """
     results = Path(config["results"])
     entities = _entities(results, read_crate(results))
