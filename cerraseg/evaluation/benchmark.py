@@ -168,18 +168,6 @@ def _as_l1(run: _Run) -> dict[str, float]:
     return {f"{score}_as_l1": round(100 * getattr(scores, score), 2) for score in PAPER_SCORES}
 
 
-def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Compute mean and sample standard deviation of each score over the seeds of scenarios with more than one.
-
-    Columns: the scenario's fields without the seed, ``seeds`` (how many), then ``<score>_mean`` and ``<score>_std``
-    (percent, two decimals), also of :func:`further_scores`.
-    """
-    scores = (*SCORES, *further_scores(table))
-    parts = {f"{score}_{part}": (score, part) for score in scores for part in ("mean", "std")}
-    result = table.groupby(GROUP, sort=False).agg(seeds=("seed", "count"), **parts).round(2).reset_index()
-    return result[result["seeds"] > 1].reset_index(drop=True)
-
-
 def per_class(metrics_files: Sequence[str | Path]) -> pd.DataFrame:
     """Tabulate one row per scenario and class, in the order of :func:`collect`.
 

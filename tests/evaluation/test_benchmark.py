@@ -135,23 +135,6 @@ def test_other_data_never_gets_a_difference(tmp_path):
     assert table["epochs"].isna().all()
 
 
-def test_seeds_are_summarised(tmp_path):
-    table = collected(tmp_path, "simulated landscape", False)
-    table["macro_f1"] = [10.0, 40.0, 43.0, 50.0, 20.0]
-    seeds = benchmark.over_seeds(table)
-    assert seeds[["modality", "recipe", "seeds"]].to_numpy().tolist() == [["concat", "paper", 2]]
-    assert seeds["macro_f1_mean"].item() == 41.5
-    assert seeds["macro_f1_std"].item() == pytest.approx(4.5**0.5, abs=0.005)
-    assert seeds["miou_std"].item() == 0
-    file = evaluated(tmp_path / "one", IDS[0], "x", edges={"1": {"f1": 0.2}})
-    twin = evaluated(tmp_path / "one", "unet-sar-nw-l2-paper-2", "x", edges={"1": {"f1": 0.4}})
-    assert benchmark.over_seeds(benchmark.collect([file], PAPER_SCORES, comparable=False)).empty
-    both = benchmark.collect([file, twin], PAPER_SCORES, comparable=False)
-    seeds = benchmark.over_seeds(both)
-    assert (seeds["edge_f1_1_mean"].item(), seeds["edge_f1_1_std"].item()) == (30, 14.14)
-    assert seeds["macro_f1_as_l1_mean"].item() == both["macro_f1_as_l1"].iloc[0]
-
-
 def test_classes_are_listed_by_scenario(tmp_path):
     files = [evaluated(tmp_path, name, "x") for name in IDS[:2]]
     classes = benchmark.per_class(files)
