@@ -52,7 +52,7 @@ def write_overview(
         areas_note: what the areas assume.
 
     Raises:
-        DataError: if a map or a table of areas cannot be read, or does not fit its class map.
+        DataError: if a map cannot be read, or does not fit its class map.
     """
     path = Path(path)
     table = pd.read_csv(benchmark)
