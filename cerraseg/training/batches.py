@@ -25,35 +25,22 @@ Rows = NDArray[np.int64]
 _MOST_RESIDENT = 0.6  # of a GPU's free memory; the rest is for parameters, activations and gradients
 
 
+@dataclass
 class EpochBatches:
-    """Shuffled batches whose members depend on seed and epoch alone, so that a resumed training sees the same ones.
+    """Shuffled batches whose members depend on seed and epoch alone, so that a resumed training sees the same ones."""
 
-    Args:
-        positions: how many to draw from.
-        batch_size: positions per batch; the last batch of an epoch may have fewer.
-        seed: of the shuffling.
-        shares: (positions,), the probability of each at a draw with replacement; without it each comes once.
-        smallest: a last batch with fewer is left out.
+    positions: int  # how many to draw from
+    batch_size: int  # positions per batch; the last batch of an epoch may have fewer
+    seed: int
+    shares: NDArray[np.float64] | None = None  # chances of a draw with replacement; else each comes once
+    smallest: int = 1  # a last batch with fewer is left out
+    epoch: int = 0  # of the next pass
 
-    Attributes:
-        length: positions in the batches of an epoch.
-    """
-
-    def __init__(
-        self,
-        positions: int,
-        batch_size: int,
-        seed: int,
-        shares: NDArray[np.float64] | None = None,
-        smallest: int = 1,
-    ) -> None:
-        self.positions, self.batch_size, self.seed, self.shares, self.epoch = positions, batch_size, seed, shares, 0
-        rest = positions % batch_size
-        self.length = positions - rest if rest < min(smallest, positions) else positions
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next pass."""
-        self.epoch = epoch
+    @property
+    def length(self) -> int:
+        """How many positions the batches of an epoch hold."""
+        rest = self.positions % self.batch_size
+        return self.positions - rest if rest < min(self.smallest, self.positions) else self.positions
 
     def __len__(self) -> int:
         return -(-self.length // self.batch_size)
@@ -107,22 +94,14 @@ class Streamed:
 
     Each is images (B, bands, 128, 128) and masks (B, layers, 128, 128) uint8, on the device. On a CPU, a batch's memory
     becomes a later one's: it holds until the next batch is asked for.
-
-    Attributes:
-        patches: part of the split.
-        order: which of its patches form a batch.
-        device: where batches go.
-        prepare: from raw images to the model's input, on the device.
-        readers: threads that read from the store.
-        held: from the number of patches in a batch to those whose images are loaded; masks are loaded of all.
     """
 
     patches: PackedPatches
-    order: Iterable[Rows]
+    order: Iterable[Rows]  # which of the patches form a batch
     device: torch.device
-    prepare: Callable[[Tensor], Tensor]
-    readers: int = 1
-    held: Callable[[int], slice] = slice
+    prepare: Callable[[Tensor], Tensor]  # from raw images to the model's input, on the device
+    readers: int = 1  # threads that read from the store
+    held: Callable[[int], slice] = slice  # which images of so many patches are loaded; masks are loaded of all
 
     def __len__(self) -> int:
         return len(list(self.order))

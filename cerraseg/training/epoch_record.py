@@ -20,17 +20,12 @@ _NET = "segmenter.net."  # where a module's state has the network's parameters
 
 
 class EpochRecord(L.Callback):
-    """History and state of a training.
-
-    Attributes:
-        history: one row per epoch, see :meth:`TrainingModule.epoch_row`.
-        parameters: of the network after the last epoch, averaged where the recipe says so.
-    """
+    """History and state of a training, written to ``resume``."""
 
     def __init__(self, plan: Plan, blueprint: checkpoint.Blueprint, resume: Path) -> None:
         self.plan, self.blueprint, self.resume = plan, blueprint, resume
-        self.history: list[dict[str, float]] = []
-        self.parameters: dict[str, Tensor] = {}
+        self.history: list[dict[str, float]] = []  # rows of TrainingModule.epoch_row
+        self.parameters: dict[str, Tensor] = {}  # of the network after the last epoch, averaged if the recipe says so
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if trainer.strategy.broadcast(len(self.history)) != len(self.history):

@@ -88,7 +88,7 @@ class TrainingModule(L.LightningModule):
         return self.segmenter.logits(images)
 
     def on_train_epoch_start(self) -> None:
-        self.order.set_epoch(self.current_epoch)
+        self.order.epoch = self.current_epoch
         self.losses: dict[str, tuple[Tensor | int, Tensor | int]] = {}
         self.predicted: list[list[Tensor]] = []
 

@@ -14,40 +14,23 @@ Determinism = Literal["off", "warn", "strict"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train and how long.
-
-    Attributes:
-        scenario: model, modality, weighting, level, recipe and seed.
-        recipe: what the scenario's recipe means for its model.
-        settings: the model's own settings.
-        epochs: most epochs.
-        batch_size: patches per step of the optimiser.
-        threads: on a CPU, torch's threads; with a GPU, all but one read batches ahead.
-        devices: GPUs of a node, or processes on its CPU, that share each batch and the threads.
-        nodes: of a SLURM job, which share each batch.
-        loading: see :func:`cerraseg.training.batches.loaders`; batches are the same either way.
-        accumulate: parts of it that are computed one after the other; batch norm and Dice see a part.
-        compile: let ``torch.compile`` fuse the model's operations; needs a C++ compiler.
-        pretrained: file of encoder parameters to start from, of a configuration's own model.
-        determinism: ``warn`` takes the deterministic form of every operation that has one, ``strict`` refuses others,
-            ``off`` takes the fastest.
-        code: digest of the code, so that a resumed training never mixes two versions.
-    """
+    """What to train and how long."""
 
     scenario: Scenario
-    recipe: Recipe
-    settings: Mapping[str, Any]
-    epochs: int
-    batch_size: int
-    accumulate: int = 1
-    compile: bool = False
-    threads: int = field(default=1, repr=False)  # the next six: nothing that a resumed training must agree with
-    devices: int = field(default=1, repr=False)
-    nodes: int = field(default=1, repr=False)
-    loading: Loading = field(default="auto", repr=False)
-    pretrained: Path | None = field(default=None, repr=False)  # a resumed training must agree with what it holds
-    determinism: Determinism = field(default="warn", repr=False)
-    code: str = ""
+    recipe: Recipe  # what the scenario's recipe means for its model
+    settings: Mapping[str, Any]  # the model's own
+    epochs: int  # at most
+    batch_size: int  # patches per step of the optimiser
+    accumulate: int = 1  # parts of it that are computed one after the other; batch norm and Dice see a part
+    compile: bool = False  # let torch.compile fuse the model's operations; needs a C++ compiler
+    # The next six: nothing that a resumed training must agree with, but for what the file of parameters holds.
+    threads: int = field(default=1, repr=False)  # of torch on a CPU; with a GPU, all but one read batches ahead
+    devices: int = field(default=1, repr=False)  # GPUs of a node, or processes on its CPU, that share batch and threads
+    nodes: int = field(default=1, repr=False)  # of a SLURM job, which share each batch
+    loading: Loading = field(default="auto", repr=False)  # see batches.loaders; batches are the same either way
+    pretrained: Path | None = field(default=None, repr=False)  # encoder to start from, of a model of one's own
+    determinism: Determinism = field(default="warn", repr=False)  # take deterministic forms; strict: refuse other ones
+    code: str = ""  # digest of the code, so that a resumed training never mixes two versions
 
 
 def plan_of(told: Mapping[str, Any], pretrained: str | None = None, **further: Any) -> Plan:

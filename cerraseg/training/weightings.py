@@ -26,17 +26,11 @@ Counts = Sequence[int] | NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Balance:
-    """How the loss of one level weighs classes; by default each labelled pixel counts alike.
+    """How the loss of one level weighs classes; by default each labelled pixel counts alike."""
 
-    Attributes:
-        class_weights: of the cross-entropy, by class id.
-        adjustment: added to the logits that the cross-entropy gets, by class id.
-        gamma: exponent of the focal loss; 0: cross-entropy.
-    """
-
-    class_weights: Sequence[float] | Values | None = None
-    adjustment: Values | None = None
-    gamma: float = 0.0
+    class_weights: Sequence[float] | Values | None = None  # of the cross-entropy, by class id
+    adjustment: Values | None = None  # added to the logits that the cross-entropy gets, by class id
+    gamma: float = 0.0  # exponent of the focal loss; 0: cross-entropy
 
 
 UNWEIGHTED = Balance()
@@ -44,17 +38,11 @@ UNWEIGHTED = Balance()
 
 @dataclass(frozen=True)
 class Weighting:
-    """One value of the axis ``weighting``.
+    """One value of the axis ``weighting``."""
 
-    Attributes:
-        description: a few words for tables and model cards.
-        balance: from a level's entry in ``statistics.json`` (``counts``, ``class_weights``) to that level's balance.
-        resampled: whether patches are drawn by :func:`repeat_factors`.
-    """
-
-    description: str
-    balance: Callable[[Mapping[str, Any]], Balance] = lambda level: UNWEIGHTED
-    resampled: bool = False
+    description: str  # for tables and model cards
+    balance: Callable[[Mapping[str, Any]], Balance] = lambda level: UNWEIGHTED  # of a level in ``statistics.json``
+    resampled: bool = False  # whether patches are drawn by repeat_factors
 
 
 def inverse_root(counts: Counts) -> Values:

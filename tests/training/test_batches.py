@@ -95,11 +95,11 @@ def test_order_depends_on_seed_and_epoch_alone_and_follows_the_shares(shares):
     order, again, other = (EpochBatches(4, 3, seed, shares) for seed in (7, 7, 8))
     drawn = []
     for epoch in range(2000):
-        order.set_epoch(epoch)
+        order.epoch = epoch
         batches = list(order)
         assert [len(batch) for batch in batches] == [3, 1] and all((np.diff(batch) >= 0).all() for batch in batches)
         drawn.append(np.concatenate(batches).tolist())
-    again.set_epoch(1234)  # as after a restart
+    again.epoch = 1234  # as after a restart
     assert np.concatenate(list(again)).tolist() == drawn[1234] != drawn[0] != np.concatenate(list(other)).tolist()
     assert any(len(set(epoch)) < 4 for epoch in drawn) == (shares is not None)  # with replacement
     found = np.bincount(np.concatenate(drawn)) / 8000
