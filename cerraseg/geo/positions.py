@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.warp import transform
 
 from cerraseg.core.errors import DataError
@@ -85,7 +83,7 @@ def _degrees(name: str, x: Floats, y: Floats) -> tuple[Floats, bool]:
     try:
         crs = CRS.from_user_input(name)
         lonlat = np.stack(transform(crs, WGS84, x.ravel(), y.ravel()), axis=-1)
-    except (RasterioError, CPLE_BaseError, ValueError) as error:
+    except Exception as error:  # rasterio has no public name for the errors of PROJ
         raise DataError(
             f"the coordinate reference system {name!r} has no known place on Earth ({error}); "
             'expected one such as "EPSG:32722": correct the georeference of the files'

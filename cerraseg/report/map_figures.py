@@ -11,7 +11,6 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.offsetbox import AnchoredText
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
 from rasterio.warp import transform
 
@@ -129,7 +128,7 @@ def measure_ground(crs: Any, extent: Extent) -> Ground | None:
     xs, ys = [x - step, x + step, x, x, x], [y, y, y - step, y + step, y]
     try:
         degrees = np.transpose(transform(crs, rasters.WGS84, xs, ys))
-    except CPLE_BaseError:  # outside the domain of the projection; rasterio has no public name for it
+    except Exception:  # outside the domain of the projection; rasterio has no public name for the errors of PROJ
         return None
     if not np.isfinite(degrees).all() or abs(degrees[4, 1]) > 89.9:
         return None
