@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cerraseg.data.splits.distances import gaps
+from cerraseg.geo.positions import Floats, Ints, Places
+
 PIXEL = 8.983e-5
 STEPS = {"EPSG:4326": 128 * PIXEL, "EPSG:32722": 1280.0, "EPSG:32723": 1280.0, "EPSG:3857": 1280.0}
 """Side of a patch in units of its coordinate system."""
@@ -48,6 +51,12 @@ def scattered(seed: int) -> pd.DataFrame:
     ]
     table = pd.concat(parts, ignore_index=True)
     return labelled(table[random.random(len(table)) > 0.2].reset_index(drop=True), random)
+
+
+def every_gap(places: Places, of: Ints, among: Ints) -> Floats:
+    """Gaps of all pairs of patches, (of, among)."""
+    first, second = (axis.ravel() for axis in np.meshgrid(of, among, indexing="ij"))
+    return gaps(places, first, second).reshape(len(of), len(among))
 
 
 def written(table: pd.DataFrame, folder: Path) -> Path:

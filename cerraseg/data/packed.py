@@ -6,7 +6,7 @@ each level, ``header.json``: see :class:`Header`.
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from cerraseg.core.storage import need_room
 from cerraseg.core.taxonomy import MODALITIES
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.reader import GDAL, checksum, open_layer
-from cerraseg.data.tables import read_patch_table
+from cerraseg.data.tables import digest, read_patch_table
 
 _CHUNK = 64  # patches that a worker writes at a time
 _MAKE_AGAIN = "remove it and give the same command again, which makes it anew"
@@ -120,7 +120,7 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
         open_memmap(new_masks, "w+", np.uint8, (len(patches), len(layers), SIZE, SIZE))
         written = process_map(partial(_write_chunk, new_images, new_masks), chunks, workers)
         hashes = [h for chunk in progress(written, "pack", total=len(chunks)) for h in chunk]
-    content = Header(len(patches), bands, layers, _digest(patches["id"]), _digest(hashes))
+    content = Header(len(patches), bands, layers, digest(patches["id"]), digest(hashes))
     with atomic_write(header) as temporary:
         temporary.write_text(json.dumps(asdict(content), indent=2) + "\n")
     log.info("packed %d patches with %d bands and layers %s", len(patches), len(bands), ", ".join(layers))
@@ -128,10 +128,6 @@ def pack(table: str | Path, images: str | Path, masks: str | Path, header: str |
 
 def _modalities(columns: Collection[str]) -> list[str]:
     return [name for name in ("msi", "sar") if name in columns]
-
-
-def _digest(texts: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def _write_chunk(images: Path, masks: Path, chunk: tuple[int, list[dict[str, Any]]]) -> list[str]:

@@ -25,7 +25,7 @@ def write_statistics(table: str | Path, split: str | Path, store: Store, path: s
     ``bands``: band → min, max, mean, std over all training pixels, in the units of the files. ``levels``: level →
     ``counts`` and ``class_weights`` by class id. Counts come from the patch table.
     """
-    rows = rows_of(split, "train")
+    rows = rows_of(split, "train", store.header.ids)
     patches = read_patch_table(table).iloc[rows]
     levels = {}
     for level in levels_of(patches.columns):

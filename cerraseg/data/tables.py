@@ -1,6 +1,7 @@
 """The patch table, the split table, and the ids of predicted patches."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,30 @@ def read_patch_table(path: str | Path, columns: list[str] | None = None) -> pd.D
     return table
 
 
-def read_split(path: str | Path) -> pd.DataFrame:
-    """Read a split table: columns id, split and those of the scheme, all as text."""
-    return _read_csv(path, "split table", ["id", "split"])
+def digest(texts: Iterable[str]) -> str:
+    """Return 16 hexadecimal digits that tell texts, such as ids, in their order."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
-def rows_of(split: str | Path, patches: str) -> NDArray[np.int64]:
-    """Return the rows of a part of the split (``train``, ``validation``, ``test``), or of ``all``, in packed arrays."""
-    parts = read_split(split)["split"]
+def read_split(path: str | Path, ids: str | None = None) -> pd.DataFrame:
+    """Read a split table: columns id, split and those of the scheme, all as text.
+
+    Args:
+        path: split table.
+        ids: digest of the patch table's ids; given, a table of other patches or in another order is refused.
+    """
+    split = _read_csv(path, "split table", ["id", "split"])
+    if ids not in (None, digest(split["id"])):
+        raise DataError(f"{path}: expected the ids of the patch table in its order; put them so, or split again")
+    return split
+
+
+def rows_of(split: str | Path, patches: str, ids: str | None = None) -> NDArray[np.int64]:
+    """Return the rows of a part of the split (``train``, ``validation``, ``test``), or of ``all``, in packed arrays.
+
+    With ``ids`` of the packed store's header, the split table must have its order: see :func:`read_split`.
+    """
+    parts = read_split(split, ids)["split"]
     return np.flatnonzero((parts == patches).to_numpy() | (patches == "all"))
 
 

@@ -39,7 +39,7 @@ def evaluate(
     Returns:
         The scores over all test patches.
     """
-    test = rows_of(split, "test")
+    test = rows_of(split, "test", store.header.ids)
     ids = read_split(split)["id"].iloc[test].tolist()
     among = read_ids(predicted)
     places = find_ids(among, ids, predicted)

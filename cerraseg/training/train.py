@@ -160,7 +160,8 @@ def prepare(
     edges, above = [edge_layer(level)] * plan.scenario.edges, ["l1"] * plan.recipe.hierarchical
     layers = [level, *edges, *above]
     train, validation = (
-        PackedPatches(store, rows_of(split, part), plan.scenario.modality, layers) for part in ("train", "validation")
+        PackedPatches(store, rows_of(split, part, store.header.ids), plan.scenario.modality, layers)
+        for part in ("train", "validation")
     )
     # Batch norm behind global pooling needs two patches; over GPUs, an idle process's patch would enter its statistics.
     smallest = 1 if plan.scenario.model in AXES["model"] else 2

@@ -56,13 +56,11 @@ def test_example_of_the_readme_is_valid(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("config", "key"),
     [
-        (with_models("unett"), "scenarios.models: 'unett' is not allowed; did you mean 'unet'?"),
         (with_models("lat", late=LATE), "scenarios.models: 'lat' is not allowed; did you mean 'late'?"),
         (with_models(unet=LATE), "models.unet: expected a new name"),
         (with_models(**{"U-Net": LATE}), "models.U-Net: expected a new name"),
         (with_models(a=LATE | {"architecture": "Unett"}), "models.a.architecture: 'Unett' is not allowed"),
         (with_models(a=LATE | {"fussion": "late"}), "models.a.fussion: unknown key; did you mean 'fusion'?"),
-        (with_models(a={"encoder": "resnet18"}), "models.a.architecture: missing"),
         (with_models(a=LATE | {"architecture": "DPT"}), "models.a.fusion: late"),
         (with_models(a=LATE | {"options": {"classes": 3}}), "models.a.options.classes: it follows"),
         (with_models(a=LATE | {"options": {"encoder_weights": "x"}}), "models.a.options.encoder_weights: no model hub"),

@@ -25,46 +25,22 @@ def test_file_appears_when_the_block_ends_and_after_an_exception_the_old_one_is_
     assert [path.read_text() for path in (tmp_path / "new").iterdir()] == ["whole"]
 
 
-def test_folder_replaces_the_older_one(tmp_path):
-    (tmp_path / "maps").mkdir()
-    (tmp_path / "maps/old").touch()
-    with atomic_write(tmp_path / "maps") as temporary:
-        temporary.mkdir()
-        (temporary / "new").touch()
-    assert [path.name for path in (tmp_path / "maps").iterdir()] == ["new"]
-
-
-def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
-    dead, living = (f".a.txt.{platform.node()}.{process}" for process in (GONE, os.getppid()))
-    for name in (f"{dead}.part.txt", f"{dead}.former.part.txt", f"{living}.part.txt"):
-        (tmp_path / name).touch()
-    with atomic_write(tmp_path / "a.txt") as temporary:
-        temporary.touch()
-    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", f"{living}.part.txt"}
-
-
-def test_leftovers_of_other_machines_go_by_their_age(tmp_path):
-    """Process 123 of another node may be alive, whatever this one's process table says; so may one of before."""
-    lately, lost = {f".maps.{name}.part" for name in (f"node2.{GONE}", GONE)}, ".maps.node2.org.123.part"
-    for name in (*lately, lost):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "half").touch()
+@pytest.mark.parametrize(("name", "other"), [("a.txt", "[a].txt"), ("[a].txt", "a.txt")])
+def test_leftovers_of_dead_processes_go_and_all_else_stays(name, other, tmp_path):
+    """Processes of another node, or of an unnamed one, may be alive: their leftovers go by their age."""
+    here = platform.node()
+    old = f".{name}.node2.org.123.part.txt"
+    lost = {f".{name}.{here}.{GONE}.part.txt", f".{name}.{here}.{GONE}.former.part.txt", old}
+    theirs = {f".{name}.old.part.txt", f".{name}.b.txt.{here}.{GONE}.part.txt", f".{other}.{here}.{GONE}.part.txt"}
+    alive = {f".{name}.{here}.{os.getppid()}.part.txt", f".{name}.node2.{GONE}.part.txt", f".{name}.{GONE}.part.txt"}
+    for leftover in lost | theirs | alive:
+        (tmp_path / leftover).mkdir()
+        (tmp_path / leftover / "half").touch()
     week = time.time() - 8 * 24 * 3600
-    os.utime(tmp_path / lost, (week, week))
-    with atomic_write(tmp_path / "maps") as temporary:
-        temporary.mkdir()
-    assert {path.name for path in tmp_path.iterdir()} == {"maps", *lately}
-
-
-def test_files_of_others_are_no_leftovers(tmp_path):
-    """Of a file whose name begins alike, of whatever else is named a part, and of a name with a glob's signs."""
-    theirs = {".a.txt.old.part.txt", f".a.txt.b.txt.{platform.node()}.{GONE}.part.txt"}
-    for name in (*theirs, f".[a].txt.{platform.node()}.{GONE}.part.txt"):
-        (tmp_path / name).touch()
-    for name in ("a.txt", "[a].txt"):
-        with atomic_write(tmp_path / name) as temporary:
-            temporary.touch()
-    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "[a].txt", *theirs}
+    os.utime(tmp_path / old, (week, week))
+    with atomic_write(tmp_path / name) as temporary:
+        temporary.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {name} | theirs | alive
 
 
 @pytest.mark.parametrize("folder", [False, True])

@@ -25,7 +25,6 @@ def rewrite(path: Path) -> None:
 
 CHANGES = {
     "an image": lambda root: rewrite(root / "msi_images/a_1.tif"),
-    "a mask": lambda root: rewrite(root / "semantic_7c/a_1.tif"),
     "an edge mask": lambda root: rewrite(root / "edge_7c/a_1.tif"),
     "a size": lambda root: (root / "msi_images/a_1.tif").write_bytes(b""),
     "a name": lambda root: (root / "msi_images/a_1.tif").rename(root / "msi_images/a_2.tif"),

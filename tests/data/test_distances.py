@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from layouts import grid, scattered, written
+from layouts import every_gap, grid, scattered, written
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
@@ -13,30 +13,15 @@ from cerraseg.data.splits.distances import connected, gaps, nearest, write_dista
 from cerraseg.geo.positions import geocentric, locate
 
 
-def pairs(count):
-    first, second = (axis.ravel() for axis in np.mgrid[:count, :count])
-    return first, second
-
-
 def azimuthal(table, first, second):
     """Gap of two patches in a projection whose distances from the first's centre are true."""
     rows = table.iloc[[first, second]]
-    degrees = [transform(CRS.from_user_input(row.crs), CRS.from_epsg(4326), *ring(row)) for row in rows.itertuples()]
+    rings = [(row.crs, shapely.box(row.left, row.bottom, row.right, row.top).exterior.xy) for row in rows.itertuples()]
+    degrees = [transform(CRS.from_user_input(crs), CRS.from_epsg(4326), *ring) for crs, ring in rings]
     longitude, latitude = np.mean(degrees[0], axis=1)
     plane = CRS.from_proj4(f"+proj=aeqd +lon_0={longitude} +lat_0={latitude} +datum=WGS84")
     a, b = (shapely.Polygon(np.transpose(transform(CRS.from_epsg(4326), plane, *d))) for d in degrees)
     return a.distance(b)
-
-
-def ring(row):
-    return [row.left, row.right, row.right, row.left], [row.bottom, row.bottom, row.top, row.top]
-
-
-def test_gaps_in_one_metric_system_are_exact():
-    places = locate(grid("EPSG:32723", 3, 4))
-    found = gaps(places, np.zeros(12, int), np.arange(12)).reshape(3, 4)
-    expected = [[0, 0, 1280, 2560], [0, 0, 1280, 2560], [1280, 1280, 1280 * 2**0.5, np.hypot(1280, 2560)]]
-    np.testing.assert_allclose(found, expected)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -56,16 +41,13 @@ def test_neighbours_touch_though_coordinates_are_rounded(crs):
     table.loc[::2, "left"] += 1e-9 * abs(table["left"])
     places = locate(table)
     row, column = np.divmod(np.arange(20), 5)
-    first, second = pairs(20)
-    near = np.maximum(abs(row[first] - row[second]), abs(column[first] - column[second]))
-    np.testing.assert_array_equal(gaps(places, first, second) == 0, near <= 1)
+    near = np.maximum(abs(row[:, None] - row), abs(column[:, None] - column)) <= 1
+    np.testing.assert_array_equal(every_gap(places, np.arange(20), np.arange(20)) == 0, near)
 
 
 def test_a_gap_of_a_quarter_pixel_touches_and_one_of_a_pixel_does_not():
     """CerraData-4MM was cut in steps of 128.03 × 128.25 pixels."""
-    places = locate(
-        pd.concat([grid("EPSG:4326", 1, 1, east=e, first=k) for k, e in enumerate((0, 128.25 / 128, -129 / 128))])
-    )
+    places = locate(pd.concat([grid("EPSG:4326", 1, 1, east=east) for east in (0, 128.25 / 128, -129 / 128)]))
     assert gaps(places, np.array([0, 0]), np.array([1, 2])).round(1).tolist() == [0, 9.9]
 
 
@@ -75,8 +57,7 @@ def test_the_nearest_is_the_nearest_of_all(seed):
     places, random = locate(table), np.random.default_rng(seed)
     of = random.random(len(table)) < 0.1
     of, among = np.flatnonzero(of), np.flatnonzero(~of & (random.random(len(table)) < 0.05))
-    first, second = (axis.ravel() for axis in np.meshgrid(of, among, indexing="ij"))
-    every = gaps(places, first, second).reshape(len(of), len(among))
+    every = every_gap(places, of, among)
     centre = geocentric(places.degrees)
     centres = np.linalg.norm(centre[of][:, None] - centre[among], axis=2)
     gap, between = nearest(places, of, among)
@@ -98,7 +79,7 @@ def test_sites_are_connected_by_gaps(seed, within):
     table = scattered(seed)
     table = table[np.random.default_rng(seed).random(len(table)) < 0.3].reset_index(drop=True)
     places = locate(table)
-    near = (gaps(places, *pairs(len(table))) <= within).reshape(len(table), -1)
+    near = every_gap(places, np.arange(len(table)), np.arange(len(table))) <= within
     reached = near
     while ((further := reached @ near) != reached).any():
         reached = further
@@ -118,6 +99,7 @@ def test_distances_of_the_test_patches_of_each_split_table(tmp_path):
     assert found["touches"].tolist() == [True, False, False, True, False]
     np.testing.assert_allclose(found["centre_metres"], [1280, 3840, 5120, 1280, 2560], rtol=1e-3)
 
-    (tmp_path / "1.csv").write_text("id,split\n100,test\n101,test\n")
-    with pytest.raises(DataError, match="0 training and 2 test patches"):
-        write_distances(table, [tmp_path / "1.csv"], tmp_path / "distances.csv")
+    for ids, message in ((range(100, 106), "0 training and 6 test patches"), (range(105, 99, -1), "in its order")):
+        pd.DataFrame({"id": ids, "split": "test"}).to_csv(files[0], index=False)
+        with pytest.raises(DataError, match=message):
+            write_distances(table, files[:1], tmp_path / "distances.csv")

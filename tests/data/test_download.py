@@ -20,14 +20,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-def test_roots_are_found_three_levels_down(tmp_path: Path) -> None:
+def test_roots_are_found_three_levels_down(tmp_path):
     for name in ["b/msi_images/msi_images", "a/x/y/opt_images", "c/x/y/z/msi_images", "d/sar_images"]:
         (tmp_path / name).mkdir(parents=True)
     assert find_roots(tmp_path) == [tmp_path / "a/x/y", tmp_path / "b"]
     assert find_roots(tmp_path / "b") == [tmp_path / "b"]
 
 
-def test_the_manifest_counts_and_does_not_change(root: Path, tmp_path: Path) -> None:
+def test_the_manifest_counts_and_does_not_change(root, tmp_path):
     (root / "msi_images/ms_7.tif.aux.xml").write_bytes(b"not counted")
     (root / "msi_images/ms_8.tif").symlink_to("nowhere")
     path = tmp_path / "out/manifest.json"
@@ -44,7 +44,7 @@ def test_the_manifest_counts_and_does_not_change(root: Path, tmp_path: Path) -> 
     assert path.read_bytes() == first
 
 
-def test_roots_are_read_only_if_their_files_are_those_of_the_manifest(root: Path, tmp_path: Path) -> None:
+def test_roots_are_read_only_if_their_files_are_those_of_the_manifest(root, tmp_path):
     write_manifest(tmp_path / "manifest.json", source="local", roots=[root])
     assert download.read_roots(tmp_path / "manifest.json") == [root]
     (root / "msi_images/ms_7.tif").unlink()
@@ -52,7 +52,7 @@ def test_roots_are_read_only_if_their_files_are_those_of_the_manifest(root: Path
         download.read_roots(tmp_path / "manifest.json")
 
 
-def test_a_landscape_is_replaced_by_its_own_configuration_alone(root: Path, tmp_path: Path) -> None:
+def test_a_landscape_is_replaced_by_its_own_configuration_alone(root, tmp_path):
     mine, copy, other = (tmp_path / name for name in ("manifest.json", "copy.json", "other.json"))
     settings = {"folder": "data/simulated", "patches": 24}
     download.refuse_other_landscape(copy, mine, settings)
@@ -64,7 +64,7 @@ def test_a_landscape_is_replaced_by_its_own_configuration_alone(root: Path, tmp_
         download.refuse_other_landscape(copy, other, settings | {"patches": 30})
 
 
-def test_a_manifest_of_something_else_is_refused(root: Path, tmp_path: Path) -> None:
+def test_a_manifest_of_something_else_is_refused(root, tmp_path):
     (tmp_path / "other/images").mkdir(parents=True)
     (root / "edge_7c").symlink_to("nowhere")
     for name, found in (("other", "found images"), ("nowhere", "no such folder"), ("root", "edge_7c")):
@@ -73,16 +73,8 @@ def test_a_manifest_of_something_else_is_refused(root: Path, tmp_path: Path) -> 
     assert not (tmp_path / "manifest.json").exists()
 
 
-def test_checkpoints_come_from_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[object] = []
-    monkeypatch.setattr(download, "download_dataset", lambda *given, **_: calls.append(given) or tmp_path / "kaggle")
-    monkeypatch.setattr(download, "download_archive", lambda *given: calls.append(given) or tmp_path / "drive")
-
-    def fetch(source: str, folder: Path = tmp_path) -> Path:
-        return download_checkpoints(source=source, dataset="a/b", version=3, drive_id="1aB", folder=folder)
-
-    assert fetch("kaggle") == tmp_path / "kaggle" and fetch("drive") == tmp_path / "drive"
-    assert calls == [("a/b", 3, tmp_path), ("1aB", tmp_path)]
-    assert fetch("local") == tmp_path
+def test_checkpoints_of_a_folder_need_it(tmp_path):
+    local = {"source": "local", "dataset": "", "version": None, "drive_id": ""}
+    assert download_checkpoints(**local, folder=tmp_path) == tmp_path
     with pytest.raises(DataError, match=r"no folder .*nowhere"):
-        fetch("local", tmp_path / "nowhere")
+        download_checkpoints(**local, folder=tmp_path / "nowhere")

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from layouts import CORNERS, grid
+import pytest
+from layouts import grid
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
@@ -10,36 +11,27 @@ from cerraseg.data.splits.groups import blocks, outline, sites
 from cerraseg.geo.positions import locate
 
 
-def test_blocks_are_cells_of_the_patches_own_metric_system():
-    places = locate(grid("EPSG:32723", 3, 3))
-    left, top = CORNERS["EPSG:32723"]
-    expected = [
-        f"EPSG:32723/{int((left + (c + 0.5) * 1280) // 2000)}/{int((top - (r + 0.5) * 1280) // 2000)}"
-        for r in range(3)
-        for c in range(3)
-    ]
-    assert blocks(places, 2).tolist() == expected
-
-
-def test_blocks_of_degrees_are_cells_of_their_utm_zone():
-    table = grid("EPSG:4326", 2, 40)  # over the border of zones 22 and 23
+@pytest.mark.parametrize(
+    ("crs", "zones"), [("EPSG:32723", {"EPSG:32723"}), ("EPSG:4326", {"EPSG:32722", "EPSG:32723"})]
+)
+def test_blocks_are_cells_of_the_own_metric_system_or_of_the_utm_zone(crs, zones):
+    table = grid(crs, 2, 40)  # those of degrees lie over the border of zones 22 and 23
     found = blocks(locate(table), 5)
     middle = (table["left"] + table["right"]) / 2
     for name, x, y in zip(found, middle, (table["bottom"] + table["top"]) / 2, strict=True):
         zone = "EPSG:32722" if x < -48 else "EPSG:32723"
-        ((east,), (north,)) = transform(CRS.from_epsg(4326), CRS.from_user_input(zone), [x], [y])
+        ((east,), (north,)) = transform(CRS.from_user_input(crs), CRS.from_user_input(zone), [x], [y])
         assert name == f"{zone}/{int(east // 5000)}/{int(north // 5000)}"
         system, cells = outline(name)
         assert system == zone and (cells[0] * 5000 <= (east, north)).all() and ((east, north) < cells[2] * 5000).all()
-    assert {name.split("/")[0] for name in found} == {"EPSG:32722", "EPSG:32723"}
+    assert {name.split("/")[0] for name in found} == zones
 
 
 def test_a_system_without_a_code_has_a_short_name():
     system = CRS.from_proj4("+proj=tmerc +lat_0=0 +lon_0=-48.3 +k=1 +x_0=0 +y_0=0 +ellps=GRS80 +units=m").to_wkt()
-    left, _ = CORNERS["EPSG:4326"]
     table = grid("EPSG:32723", 1, 2).assign(crs=system, left=[0, 1280], right=[1280, 2560])
     found = blocks(locate(table), 1)
-    assert len(set(found)) == 2 and all(name.startswith("crs") and len(name) < 30 for name in found), left
+    assert len(set(found)) == 2 and all(name.startswith("crs") and len(name) < 30 for name in found)
 
 
 def test_sites_are_numbered_by_their_first_patches():

@@ -135,20 +135,14 @@ def test_only_layers_of_every_root_are_used(root, tmp_path):
     assert "l2" not in table and set(table["id"]) == {*IDS, "5"}
 
 
-def test_same_id_twice_is_refused(root, tmp_path):
+def test_same_id_twice_and_nothing_to_index_are_refused(root, tmp_path):
     write_patch(tmp_path / "second", IDS[0])
-    with pytest.raises(DataError, match=f"same id '{IDS[0]}'"):
-        patches.find_patches([root, tmp_path / "second"])
-
-
-@pytest.mark.parametrize(
-    ("folders", "found"), [(["images"], "no known folder"), (["msi_images", "semantic_7c"], "no .tif file")]
-)
-def test_nothing_to_index_is_refused(tmp_path, folders, found):
-    for name in folders:
-        (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match=found):
-        patches.find_patches([tmp_path])
+    (tmp_path / "third/images").mkdir(parents=True)
+    for name in ("msi_images", "semantic_7c"):
+        (tmp_path / "fourth" / name).mkdir(parents=True)
+    for folder, found in (("second", f"same id '{IDS[0]}'"), ("third", "no known folder"), ("fourth", "no .tif file")):
+        with pytest.raises(DataError, match=found):
+            patches.find_patches([root, tmp_path / folder] if folder == "second" else [tmp_path / folder])
 
 
 def test_table_says_where_edges_come_from(root, tmp_path, caplog):

@@ -16,7 +16,7 @@ from cerraseg.data import index
 from cerraseg.data import packed as store
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.packed import Header, open_store, pack
-from cerraseg.data.tables import rows_of
+from cerraseg.data.tables import digest, rows_of
 
 
 @pytest.mark.parametrize(("lost", "bands"), [("sar_images", 12), ("msi_images", 2)])
@@ -46,10 +46,6 @@ def naive(table):
         classes = np.concatenate([layers["l1"], layers["l2"]]).astype(np.uint8)
         masks.append(np.concatenate([classes, derive_edges(classes)]))
     return np.stack(images), np.stack(masks)
-
-
-def digest(texts):
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def test_files_are_those_of_numpy_and_the_digest_that_of_the_pixels(packed, tmp_path):
@@ -97,7 +93,10 @@ def test_foreign_header_is_refused(packed, tmp_path):
         open_store(packed / "images.npy", packed / "masks.npy", tmp_path / "header.json")
 
 
-def test_rows_of_parts_and_all(packed):
+def test_rows_are_those_of_parts_or_all_and_of_a_split_table_in_the_same_order(packed, tmp_path):
     parts = [rows_of(packed / "split.csv", part) for part in ("train", "validation", "test")]
     assert sorted(np.concatenate(parts)) == list(range(12))
     assert rows_of(packed / "split.csv", "all").tolist() == list(range(12))
+    pd.read_csv(packed / "split.csv", dtype=str)[::-1].to_csv(tmp_path / "split.csv", index=False)
+    with pytest.raises(DataError, match=r"split\.csv: expected the ids of the patch table in its order"):
+        rows_of(tmp_path / "split.csv", "test", opened(packed).header.ids)

@@ -3,12 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from layouts import SHARES, grid, labelled, scattered, written
+from layouts import SHARES, every_gap, grid, labelled, scattered, written
 
-from cerraseg.config.validate import SPLIT_KEYS
 from cerraseg.core.errors import DataError
 from cerraseg.data.splits.assign import PARTS, write_fold, write_split
-from cerraseg.data.splits.distances import gaps
 from cerraseg.geo.positions import locate
 
 BLOCKS = {"scheme": "blocks", "block_km": 3.0, "buffer_km": 0.0, "tolerance": 0.15}
@@ -56,8 +54,7 @@ def check_buffer(table, found, buffer_km):
     held = np.flatnonzero(np.isin(parts, ["validation", "test"]))
     for part, inside in (("train", False), ("buffer", True)):
         rows = np.flatnonzero(parts == part)
-        first, second = (axis.ravel() for axis in np.meshgrid(rows, held, indexing="ij"))
-        nearest = gaps(places, first, second).reshape(len(rows), len(held)).min(axis=1, initial=np.inf)
+        nearest = every_gap(places, rows, held).min(axis=1, initial=np.inf)
         assert ((nearest <= 1000 * buffer_km) == inside).all()
 
 
@@ -96,24 +93,25 @@ def test_folds_test_each_patch_once(layout, unit, tmp_path):
         assert abs(share - SHARES["validation"] / (1 - SHARES["test"])) < 0.15
         tested += found["id"][~learnt].tolist()
     assert sorted(tested) == sorted(table["id"])
+    with pytest.raises(DataError, match="no fold 5; expected 1 to 4"):
+        folded(tmp_path, 5)
+    folds[::-1].to_csv(tmp_path / "split.csv", index=False)
+    with pytest.raises(DataError, match="in its order"):
+        folded(tmp_path, 1)
 
 
 @pytest.mark.parametrize("settings", [BLOCKS | {"buffer_km": 0.5}, KFOLD])
 def test_the_seeds_and_nothing_else_decide(settings, tmp_path):
-    table = scattered(3)
-    first = split(table, tmp_path, **settings)
-    pd.testing.assert_frame_equal(first, split(table, tmp_path, **settings))
-    assert not first.equals(split(table, tmp_path, seed=7, **settings))
+    """And that of the validation part leaves the test part alone."""
 
+    def found(validation_seed=2, **seed):
+        whole = split(scattered(2), tmp_path, **settings, **seed, validation_seed=validation_seed)
+        return folded(tmp_path, 1, validation_seed=validation_seed) if settings is KFOLD else whole
 
-@pytest.mark.parametrize("folds", [False, True])
-def test_the_validation_seed_leaves_the_test_part_alone(folds, tmp_path):
-    table = scattered(2)
-    found = []
-    for seed in (2, 3):
-        whole = split(table, tmp_path, **KFOLD if folds else BLOCKS, validation_seed=seed)
-        found.append((folded(tmp_path, 1, validation_seed=seed) if folds else whole)["split"])
-    assert ((found[0] == "test") == (found[1] == "test")).all() and (found[0] != found[1]).any()
+    first, other = found(), found(3)
+    pd.testing.assert_frame_equal(first, found())
+    assert ((first["split"] == "test") == (other["split"] == "test")).all() and not first.equals(other)
+    assert not first.equals(found(seed=7))
 
 
 def test_rare_classes_reach_each_part(tmp_path):
@@ -163,15 +161,3 @@ def test_what_cannot_be_is_refused_with_a_remedy(change, message, tmp_path):
     with pytest.raises(DataError, match=message):
         split(apart(), tmp_path, **change)
     assert not (tmp_path / "split.csv").exists()
-
-
-def test_an_unknown_fold_is_refused(tmp_path):
-    split(scattered(0), tmp_path, **KFOLD)
-    with pytest.raises(DataError, match="no fold 5; expected 1 to 4"):
-        folded(tmp_path, 5)
-
-
-def test_the_configuration_gives_each_scheme_what_it_asks_for():
-    for settings in (BLOCKS, SITES):
-        assert settings.keys() - {"scheme"} == set(SPLIT_KEYS[settings["scheme"]])
-    assert KFOLD.keys() - {"scheme"} == {*SPLIT_KEYS["kfold"], "block_km"} - {"buffer_km"}

@@ -33,11 +33,6 @@ def trials(tmp_path, monkeypatch):
     return run
 
 
-def test_usual_models_are_not_tried(trials):
-    check(with_models("unet", "transnuseg", a=PASSES))
-    assert trials == []
-
-
 def test_all_errors_come_at_once_with_their_keys(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(ConfigError) as caught:
@@ -59,7 +54,9 @@ def test_all_errors_come_at_once_with_their_keys(tmp_path):
     assert not preflight.PASSED.exists()
 
 
-def test_what_passed_is_not_tried_again(trials):
+def test_usual_models_and_what_passed_are_not_tried_again(trials):
+    check(with_models("unet", "transnuseg", a=PASSES))
+    assert trials == []
     check(custom(a=PASSES))
     check(custom(a=PASSES))
     assert len(trials) == 1

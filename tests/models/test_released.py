@@ -23,17 +23,14 @@ NAMES = {
     "unet_14cMSISAR_W_model_epoch_92.pt": "unet-concat-w-l2",
     "unet_7cMSISAR_2nonW_model_epoch_29.pt": "unet-concat-nw-l1",
     "transnuseg_7cMSISAR_w_epoch:12_lossx.pt": "transnuseg-concat-w-l1",
-    "transnuseg_7cMSISAR_w_epoch_12_lossx.pt": "transnuseg-concat-w-l1",
     # by the same rules
     "transnuseg_14cSAR_nw_epoch\uf03a7_w.pt": "transnuseg-sar-nw-l2",
     "unet_14cMSI_nonW_model_epoch_3.pth": "unet-msi-nw-l2",
     "UNET_7Csar_NONW_Model_Epoch_3.PT": "unet-sar-nw-l1",
     "unet_7cConcat_W.pt": "unet-concat-w-l1",
-    "unet_7c_MSI_3W_epoch1.pt": "unet-msi-w-l1",
     # the modality from the folder
     "concat/unet_7c_W_model_epoch_1.pt": "unet-concat-w-l1",
     "concat/sar/unet_7c_W_model_epoch_1.pt": "unet-sar-w-l1",
-    "concat/unet_7cMSISAR_W_model_epoch_1.pt": "unet-concat-w-l1",
     # too little, or two things
     "unet_14cMSISAR_model_epoch_92.pt": None,
     "unet_14c_W_model_epoch_92.pt": None,
@@ -43,7 +40,6 @@ NAMES = {
     "unet_14cMSI_sar_W_model_epoch_92.pt": None,
     "unet_7c_14cMSI_W_model_epoch_92.pt": None,
     "sar/unet_7cMSI_W_model_epoch_1.pt": None,
-    "msi/x/unet_7cMSISAR_W_model_epoch_1.pt": None,
     "epoch.pt": None,
 }
 

@@ -41,7 +41,7 @@ def test_five_sites_of_which_none_is_in_two_parts(real_sample, tmp_path):
 SITES = ("282D_485L_3_3", "38D_378R_2_3", "433D_629L_3_1", "609U_541L_3_0", "637U_59R_1_3", "Spain_7370579")
 
 
-def linked(sample: Path, folder: Path, site: str, *, other: bool) -> list[str]:
+def linked(sample: Path, folder: Path, site: str, *, other: bool) -> list[Path]:
     """Folders with the patches of one site, or of all other sites."""
     with (sample / "manifest.csv").open() as file:
         wanted = {(row["subset"], row["id"]) for row in csv.DictReader(file) if (row["site"] == site) != other}
@@ -51,31 +51,31 @@ def linked(sample: Path, folder: Path, site: str, *, other: bool) -> list[str]:
             target = folder / subset / layer / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(os.path.realpath(path))
-    return sorted({str(folder / subset) for subset, _ in wanted})
+    return sorted({folder / subset for subset, _ in wanted})
 
 
-def configured(sample: Path, site: str, roots: list[str], **further) -> dict:
+def configured(roots: list[Path], **further) -> dict:
+    config = {key: value for key, value in TINY.items() if key not in ("simulate", "predict", "released", "scenes")}
+    config |= {"source": "local", "label": "real sample", "roots": [str(root) for root in roots]}
+    config |= {"training": {"epochs": 3, "batch_size": 4}, "scenarios": TINY["scenarios"] | {"extra": []}}
+    return config | further
+
+
+def scene_of(sample: Path, site: str) -> list[dict[str, str]]:
     (folder,) = (sample / "scenes").glob(f"*_{site}")
-    scene = {"name": "scene", "msi": str(folder / "opt_images.tif"), "sar": str(folder / "sar_images.tif")}
-    config = {key: value for key, value in TINY.items() if key not in ("simulate", "predict", "released")}
-    config |= {"source": "local", "label": "real sample", "roots": roots, "training": {"epochs": 3, "batch_size": 4}}
-    config["scenarios"] = TINY["scenarios"] | {"extra": []}
-    return config | {"scenes": [scene | {"reference": str(folder / "semantic_7c.tif")}], **further}
+    files = {"msi": "opt_images.tif", "sar": "sar_images.tif", "reference": "semantic_7c.tif"}
+    return [{"name": "scene"} | {key: str(folder / name) for key, name in files.items()}]
 
 
 def test_each_site_is_left_out_once(real_sample, tmp_path):
     """Leave-one-site-out over five sites: a smoke run, whose scores say nothing."""
-    config = {key: value for key, value in TINY.items() if key not in ("simulate", "released", "scenes", "maps")}
-    config |= {"source": "local", "label": "real sample", "training": {"epochs": 3, "batch_size": 4}}
-    config |= {"roots": [str(real_sample / "terramesh"), str(real_sample / "sen1floods11_spain")]}
-    config |= {"scenarios": TINY["scenarios"] | {"extra": []}}
-    config |= {"split": {"scheme": "kfold", "unit": "sites", "folds": 5, "tolerance": 0.4}}
-    made = Project(tmp_path / "project", config)
+    roots = [real_sample / "terramesh", real_sample / "sen1floods11_spain"]
+    folds = {"scheme": "kfold", "unit": "sites", "folds": 5, "tolerance": 0.4}
+    made = Project(tmp_path / "project", configured(roots, split=folds))
     made.run(f"results/scores/{TUNED}/metrics.json", f"results/scenarios/{TUNED}/mosaic")
     metrics = json.loads(made.read(f"results/scores/{TUNED}/metrics.json"))
     assert metrics["patches"] == 32 and metrics["leakage"]["touching"] == 0
     assert metrics["leakage"]["median_metres"] > 1e6
-    print({key: metrics["scores"][key] for key in ("accuracy", "macro_f1_present")}, metrics["leakage"])
     assert len(list((made.folder / f"results/scenarios/{TUNED}/mosaic").glob("prediction_*.tif"))) == 5
 
 
@@ -83,7 +83,7 @@ def test_each_site_is_left_out_once(real_sample, tmp_path):
 def test_a_scene_mapped_by_a_model_of_other_sites(real_sample, tmp_path, site, record_property):
     """On the scene's grid, with data where it has data, without seams, and evaluated on its reference."""
     roots = linked(real_sample, tmp_path / "others", site, other=True)
-    blended = configured(real_sample, site, roots, maps={"layers": ["probabilities", "margin", "entropy"]})
+    blended = configured(roots, scenes=scene_of(real_sample, site))
     made, of_map = Project(tmp_path / "project", blended), f"results/scenes/scene/{TUNED}"
     made.where = ("--cores", "1")  # beside the drills on SLURM, where trainings race against a clock
     ratios = {}
@@ -100,7 +100,6 @@ def test_a_scene_mapped_by_a_model_of_other_sites(real_sample, tmp_path, site, r
             assert set(np.unique(classes.read(1))) <= {*range(7), 255}
             ratios[overlap] = seams(probabilities.read(), overlap)
     record_property("seams", ratios)
-    print(f"{site}: seams {ratios[0.5]:.3f} blended, {ratios[0.0]:.3f} without overlap")
     assert ratios[0.5] <= 1.05
     areas = pd.read_csv(made.folder / f"results/scores/{TUNED}/areas_scene.csv")
     assert 400 < areas["hectares"].iloc[-1] < 3000 and set(areas["basis"]) == {"reference mask"}
@@ -109,14 +108,11 @@ def test_a_scene_mapped_by_a_model_of_other_sites(real_sample, tmp_path, site, r
 def test_without_overlap_a_scene_is_the_mosaic_of_its_patches(real_sample, tmp_path):
     """Sixteen abutting patches of a site that did not train: the same classes and confidence, by either way."""
     site = "Spain_7370579"
-    trained = Project(
-        tmp_path / "trained", configured(real_sample, site, linked(real_sample, tmp_path / "others", site, other=True))
-    )
-    trained.run(f"results/models/{TUNED}/checkpoint.pt")
+    trained = Project(tmp_path / "trained", configured(linked(real_sample, tmp_path / "others", site, other=True)))
+    trained.run(model := f"results/models/{TUNED}/checkpoint.pt")
     config = configured(
-        real_sample, site, linked(real_sample, tmp_path / "own", site, other=False), maps={"overlap": 0},
-        predict={"batch_size": 4},
-        checkpoints={TUNED: str(trained.folder / f"results/models/{TUNED}/checkpoint.pt")},
+        linked(real_sample, tmp_path / "own", site, other=False), scenes=scene_of(real_sample, site),
+        maps={"overlap": 0}, predict={"batch_size": 4}, checkpoints={TUNED: str(trained.folder / model)},
     )  # fmt: skip
     made = Project(tmp_path / "project", config)
     made.run(f"results/scenarios/{TUNED}/mosaic", f"results/scenes/scene/{TUNED}/map")

@@ -1,6 +1,8 @@
 """The real workflow, run as a user runs it, in a copy of the project."""
 
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -49,6 +51,14 @@ def test_everything_is_there(finished):
             assert {path.name for path in (folder / "patches" / patches).glob("*.tif")} == names
         card = (folder / "model_card.md").read_text()
         assert "simulated landscape" in card and f"{tabled:.2f}" in card and str(finished.folder) not in card
+
+
+@pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="gdalinfo is not installed")
+def test_gdal_reads_legend_and_overviews_of_a_mosaic(finished):
+    mosaic = finished.folder / f"results/scenarios/{TUNED}/mosaic/prediction_epsg4326.tif"
+    info = subprocess.run(["gdalinfo", mosaic], check=True, capture_output=True, text=True).stdout
+    for expected in ("LAYOUT=COG", "0: Pasture", "2: 255,215,0,255", "GDALRasterAttributeTable", "Overviews: "):
+        assert expected in info
 
 
 def test_the_crate_knows_where_every_result_comes_from(finished, monkeypatch):

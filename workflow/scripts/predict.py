@@ -5,10 +5,11 @@ from cerraseg.mapping.predict import predict
 from cerraseg.orchestration.step import step
 
 with step(snakemake):
-    rows = tables.rows_of(snakemake.input.split, snakemake.params.patches)
+    store = packed.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header)
+    rows = tables.rows_of(snakemake.input.split, snakemake.params.patches, store.header.ids)
     predict(
         snakemake.input.checkpoint,
-        packed.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
+        store,
         rows,
         snakemake.output.prediction,
         snakemake.output.confidence,

@@ -11,7 +11,7 @@ from cerraseg.orchestration.step import step
 
 with step(snakemake), atomic_write(snakemake.output.folder) as folder:
     packed = store.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header)
-    rows = tables.rows_of(snakemake.input.split, snakemake.params.patches)
+    rows = tables.rows_of(snakemake.input.split, snakemake.params.patches, packed.header.ids)
     patches = tables.read_patch_table(snakemake.input.table).iloc[rows]
     tags = {"SOURCE": snakemake.params.label}
     patches_images(patches, packed.images, packed.header.bands, folder, rows=rows, tags=tags)

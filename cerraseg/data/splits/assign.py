@@ -13,7 +13,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.data.splits.spatial import BUFFER, Columns, Patches, by_blocks, by_folds, by_sites, in_groups
-from cerraseg.data.tables import read_patch_table, read_split
+from cerraseg.data.tables import digest, read_patch_table, read_split
 
 PARTS = ("train", "validation", "test")
 
@@ -73,7 +73,8 @@ def write_fold(
         validation_seed: with the fold's number, seed of the validation part.
         limits: ``buffer_km`` and ``tolerance``, see :func:`cerraseg.data.splits.spatial.in_groups`.
     """
-    patches, folds = read_patch_table(table), read_split(split)
+    patches = read_patch_table(table)
+    folds = read_split(split, digest(patches["id"]))
     if str(fold) not in folds["fold"].unique():
         raise DataError(f"{split}: no fold {fold}; expected 1 to {folds['fold'].astype(int).max()}: name one of them")
     names = folds["group"].to_numpy(np.str_)

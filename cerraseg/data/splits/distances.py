@@ -11,7 +11,7 @@ from rasterio.warp import transform
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
-from cerraseg.data.tables import read_patch_table, read_split
+from cerraseg.data.tables import digest, read_patch_table, read_split
 from cerraseg.geo.positions import COLUMNS, Floats, Ints, Places, geocentric, locate
 from cerraseg.geo.rasters import WGS84
 
@@ -36,7 +36,7 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
     places = locate(read_patch_table(table, COLUMNS))
     found = []
     for split in splits:
-        parts = read_split(split)["split"].to_numpy(np.str_)
+        parts = read_split(split, digest(places.ids))["split"].to_numpy(np.str_)
         train, test = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test")
         if not len(train) or not len(test):
             raise DataError(
