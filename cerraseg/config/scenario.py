@@ -51,10 +51,9 @@ class Scenario:
 
 
 def parse(name: str, named: Mapping[str, Collection[str]] = {}) -> Scenario:
-    """Read a scenario from its id; ``named``, axis → values, are known beside the built-in ones.
+    """Read a scenario from its id, or raise :class:`ConfigError`.
 
-    Raises:
-        ConfigError: if the id does not have six parts or a part is not a value of its axis.
+    ``named``, axis → values, are known beside the built-in ones.
     """
     form = "-".join(AXES) + "-seed"
     *parts, seed = name.split("-")

@@ -6,9 +6,8 @@ A space maps a parameter to its choices, a list, or to its range, ``{low, high, 
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from cerraseg.config.recipes import check_heads
 from cerraseg.config.scenario import RELEASED, Scenario
@@ -24,8 +23,7 @@ OF_MODEL = "model."
 _NUMBERS: dict[str, type] = {"integer": int, "number": float}
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """What the values of a trial change: fields of the recipe, and settings of model, scenario and training."""
 
     recipe: dict[str, Any]
@@ -46,20 +44,15 @@ def change(values: Mapping[str, Any]) -> Change:
 
 def inside(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of ``values`` that the space holds."""
-    held = {}
-    for key, given in space.items():
-        value = values[key]
-        if value in given if isinstance(given, list) else given["low"] <= value <= given["high"]:
-            held[key] = value
-    return held
+    return {key: values[key] for key, given in space.items() if _holds(given, values[key])}
+
+
+def _holds(given: Any, value: Any) -> bool:
+    return value in given if isinstance(given, list) else bool(given["low"] <= value <= given["high"])
 
 
 def check_tune(config: Mapping[str, Any], scenarios: Iterable[Scenario], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Check and complete the section ``tune`` of a complete configuration; without a scenario, return it as it is.
-
-    Raises:
-        ConfigError: naming the path, what was expected and, for a misspelt word, the nearest one.
-    """
+    """Check and complete the section ``tune`` of a complete configuration; without a scenario, return it as it is."""
     tune = dict(config["tune"])
     if not tune["scenario"]:
         return tune

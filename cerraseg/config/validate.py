@@ -29,11 +29,7 @@ SPLIT_KEYS: dict[str, tuple[str, ...]] = {
 
 
 def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[Scenario]]:
-    """Complete a configuration with the schema's defaults and expand its scenarios.
-
-    Raises:
-        ConfigError: naming every offending path, its value and what is allowed.
-    """
+    """Complete a configuration with the schema's defaults and expand its scenarios, or raise :class:`ConfigError`."""
     check_values(config)
     config = typed(config, schema)
     if found := schema_errors(config, schema):
@@ -54,7 +50,9 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
     recipes = {scenario: recipe_of(scenario, with_custom(complete["recipes"])) for scenario in scenarios}
     for scenario, recipe in recipes.items():
         check_recipe(scenario, recipe)
-    complete["checkpoints"] = _checkpoints(complete["checkpoints"], scenarios)
+    for id_, path in complete["checkpoints"].items():
+        check_known("checkpoints", id_, [scenario.id for scenario in scenarios])
+        complete["checkpoints"][id_] = expand_file(f"checkpoints.{id_}", path, "a checkpoint")
     _check_released(complete["released"], scenarios)
     _check_folds(complete, scenarios)
     complete["tune"] = check_tune(complete, scenarios, schema)
@@ -118,13 +116,6 @@ def _scenarios(given: Mapping[str, Any], named: Mapping[str, Collection[str]]) -
     if not scenarios:
         raise ConfigError("scenarios: nothing to run; put at least one value in each list, or one id under extra")
     return scenarios
-
-
-def _checkpoints(given: Mapping[str, str], scenarios: Iterable[Scenario]) -> dict[str, str]:
-    ids = [scenario.id for scenario in scenarios]
-    for id_ in given:
-        check_known("checkpoints", id_, ids)
-    return {id_: expand_file(f"checkpoints.{id_}", path, "a checkpoint") for id_, path in given.items()}
 
 
 def _check_released(given: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:

@@ -37,23 +37,16 @@ def package_digest(script: Path, source: Path) -> str:
     module's assets are the files in the folder ``assets`` beside it; they count byte by byte. Returns 12 hexadecimal
     digits.
     """
-    reached = _reached(script, source)
+    reached: set[Path] = set()
+    todo = {script}
+    while todo:
+        path = todo.pop()
+        reached |= {path, *(file for file in path.parent.glob("assets/*") if file.is_file())}
+        todo |= imported(path, source) - reached
     digest = hashlib.sha256()
     for path in sorted(reached, key=lambda path: path.relative_to(source).as_posix()):
         digest.update(_content(path))
     return digest.hexdigest()[:12]
-
-
-def _reached(script: Path, source: Path) -> set[Path]:
-    reached: set[Path] = set()
-    todo = [script]
-    while todo:
-        path = todo.pop()
-        if path not in reached:
-            reached.add(path)
-            reached.update(file for file in path.parent.glob("assets/*") if file.is_file())
-            todo.extend(imported(path, source))
-    return reached
 
 
 @cache  # most steps reach most modules

@@ -1,8 +1,8 @@
 """What a checked configuration asks for, as the workflow's rules look it up."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,65 +17,42 @@ _NOT_OF_MAPS = ("patches", "geotiffs", "check_scale", "minimum_hectares")
 _OF_SCENES = ("name", "msi", "sar", "msi_bands", "sar_bands", "reference_level")
 
 
-@dataclass(frozen=True)
 class Experiment:
-    """The scenarios, models, scenes and labels of a checked configuration, whose ``expanded`` are its scenarios."""
+    """The scenarios, models, scenes and labels of a checked configuration, each by its id or name."""
 
-    config: Mapping[str, Any]
-    schema: Mapping[str, Any]
-    expanded: list[Scenario]
+    def __init__(self, config: Mapping[str, Any], schema: Mapping[str, Any], scenarios: list[Scenario]) -> None:
+        split, checkpoints = config["split"], config["checkpoints"]
+        self.config, self.schema = config, schema
+        self.scenarios = {scenario.id: scenario for scenario in scenarios}
+        # The folds of a cross-validation, from 1; none without one.
+        self.folds = list(range(1, split["folds"] + 1)) if split["scheme"] == "kfold" else []
+        # What has a checkpoint: the scenarios or, in a cross-validation, the folds of each.
+        models = (replace(scenario, fold=fold) for scenario in scenarios for fold in self.folds or [0])
+        self.models = {model.id: model for model in models}
+        # Ids of the scenarios that take the checkpoint that the data set's authors released, or the user's own.
+        taken = (scenario for scenario in scenarios if scenario.recipe == RELEASED or scenario.id in checkpoints)
+        self.adopted = [scenario.id for scenario in taken]
+        self.released = [id_ for id_ in self.adopted if id_ not in checkpoints]
+        # Ids of the models that are trained here.
+        self.trained = [id_ for id_ in self.models if id_ not in self.adopted]
+        self.scenes: dict[str, Mapping[str, Any]] = {scene["name"]: scene for scene in config["scenes"]}
+        # Scene and scenario of each map of a scene.
+        self.maps = [(name, id_) for name, scene in self.scenes.items() for id_ in scene["scenarios"]]
+        # Files of the simulated scene; none of other sources.
+        self.simulated = simulated_scene(config) if config["source"] == "simulate" else {}
+        # Which patches are mapped: test, all, ...
+        self.patches = "all" if self.folds else str(config["predict"]["patches"])
+        of_maps = {**config["predict"], **config["maps"]}
+        self.map_settings = {key: value for key, value in of_maps.items() if key not in _NOT_OF_MAPS}
+        # Of a cross-validation, the settings of its folds' groups.
+        self.split = {key: value for key, value in split.items() if not (self.folds and key == "buffer_km")}
+        self.label = self._label()
+        # Whether scores may stand beside the published ones: the same data, split in the published way. A checked split
+        # has no keys of other schemes.
+        self.comparable = self.label == BENCHMARK and split.items() <= self.defaults("split").items()
 
-    @cached_property
-    def scenarios(self) -> dict[str, Scenario]:
-        """The scenarios by id."""
-        return {scenario.id: scenario for scenario in self.expanded}
-
-    @cached_property
-    def folds(self) -> list[int]:
-        """The folds of a cross-validation, from 1; none without one."""
-        split = self.config["split"]
-        return list(range(1, split["folds"] + 1)) if split["scheme"] == "kfold" else []
-
-    @cached_property
-    def models(self) -> dict[str, Scenario]:
-        """What has a checkpoint, by id: the scenarios or, in a cross-validation, the folds of each."""
-        found = (replace(scenario, fold=fold) for scenario in self.expanded for fold in self.folds or [0])
-        return {model.id: model for model in found}
-
-    @cached_property
-    def adopted(self) -> list[str]:
-        """Ids of the scenarios whose checkpoint is not trained here: released, or the user's own."""
-        given = self.config["checkpoints"]
-        return [scenario.id for scenario in self.expanded if scenario.recipe == RELEASED or scenario.id in given]
-
-    @cached_property
-    def released(self) -> list[str]:
-        """Ids of the scenarios that take the checkpoint that the data set's authors released."""
-        return [id_ for id_ in self.adopted if id_ not in self.config["checkpoints"]]
-
-    @cached_property
-    def trained(self) -> list[str]:
-        """Ids of the models that are trained here."""
-        return [id_ for id_ in self.models if id_ not in self.adopted]
-
-    @cached_property
-    def scenes(self) -> dict[str, Mapping[str, Any]]:
-        """The scenes by name."""
-        return {scene["name"]: scene for scene in self.config["scenes"]}
-
-    @cached_property
-    def maps(self) -> list[tuple[str, str]]:
-        """Scene and scenario of each map of a scene."""
-        return [(name, id_) for name, scene in self.scenes.items() for id_ in scene["scenarios"]]
-
-    @cached_property
-    def simulated(self) -> dict[str, str]:
-        """Files of the simulated scene by name; none of other sources."""
-        return simulated_scene(self.config) if self.config["source"] == "simulate" else {}
-
-    @cached_property
-    def label(self) -> str:
-        """What tables and figures call the data."""
+    def _label(self) -> str:
+        """Return what tables and figures call the data."""
         if self.config["source"] == "local":
             return str(self.config["label"])
         if self.config["source"] == "simulate":
@@ -84,27 +61,10 @@ class Experiment:
         return BENCHMARK if dataset == self.defaults("kaggle")["dataset"] else str(dataset)
 
     @property
-    def comparable(self) -> bool:
-        """Whether scores may stand beside the published ones: the same data, split in the published way."""
-        # A checked split has no keys of other schemes.
-        return self.label == BENCHMARK and self.config["split"].items() <= self.defaults("split").items()
-
-    @property
-    def split(self) -> dict[str, Any]:
-        """Settings of the split, of a cross-validation those of its folds' groups."""
-        return {key: value for key, value in self.config["split"].items() if not (self.folds and key == "buffer_km")}
-
-    @property
     def fold_split(self) -> dict[str, Any]:
         """Settings of the split of each fold."""
         keys = ("train", "validation", "test", "validation_seed", "buffer_km", "tolerance")
         return {key: self.config["split"][key] for key in keys}
-
-    @property
-    def map_settings(self) -> dict[str, Any]:
-        """Settings of the maps of scenes."""
-        settings = {**self.config["predict"], **self.config["maps"]}
-        return {key: value for key, value in settings.items() if key not in _NOT_OF_MAPS}
 
     def defaults(self, section: str) -> dict[str, Any]:
         """Return the defaults of a section of the configuration; of ``kaggle`` and ``split`` the published values."""
@@ -121,11 +81,6 @@ class Experiment:
     def predicted(self, id_: str) -> str:
         """Return which patches the scenario's prediction holds: ``test``, ``all``, ..."""
         return "test" if self.scenario(id_).fold else self.patches
-
-    @property
-    def patches(self) -> str:
-        """Which patches are mapped."""
-        return "all" if self.folds else str(self.config["predict"]["patches"])
 
     def recipe(self, id_: str) -> dict[str, Any]:
         """Return the scenario's recipe as plain values."""

@@ -23,25 +23,19 @@ _SLURM = SOURCE / "profiles/slurm"
 def prepare() -> str:
     """Set what the helpers of ``profiles/slurm`` need, and return when the run began.
 
-    Raises:
-        WorkflowError: If a shell would take the path of this Python apart.
+    :class:`WorkflowError` is raised if a shell would take the path of this Python apart.
     """
     if shlex.quote(sys.executable) != sys.executable:
         raise WorkflowError(
-            f"{sys.executable}: Snakemake starts steps by this path through a shell, which takes it apart at a space, "
-            "an apostrophe and the like; expected letters, digits and any of _ - . / + : @ %: rename the folder, or "
-            "use an environment that lies elsewhere"
+            f"{sys.executable}: Snakemake starts steps through a shell, which takes this path apart; expected letters, "
+            "digits and any of _ - . / + : @ %: rename the folder, or use an environment that lies elsewhere"
         )
     os.environ.update(CERRASEG_PYTHON=sys.executable, CERRASEG_SLURM=str(_SLURM))
     return crate.now()
 
 
 def start(workflow: Any, config: Mapping[str, Any]) -> None:
-    """Refuse results that cannot be written, SLURM's profile without SLURM, and a run beside a killed one's jobs there.
-
-    Raises:
-        WorkflowError: With the reason and the remedy.
-    """
+    """Raise :class:`WorkflowError` if results cannot be written, or SLURM is missing or has a killed run's jobs."""
     try:
         ensure_folder(Path(config["results"]), written=True)
     except CerraSegError as error:

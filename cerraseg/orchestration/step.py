@@ -9,32 +9,38 @@ from typing import Any
 
 from cerraseg.core.errors import CerraSegError
 from cerraseg.core.logs import log
+from cerraseg.core.memory import explain_out_of_memory
 from cerraseg.core.storage import explain_disk_errors
 from cerraseg.orchestration.provenance import crate, lineage
+
+_FEWER = (
+    "give this step fewer threads (--set-threads), let fewer steps run side by side (--cores), or take a machine with "
+    "more; then give the same command again"
+)
 
 
 @contextmanager
 def step(job: Any) -> Iterator[None]:
     """Run a workflow step, the script's ``snakemake``: log to its log file and standard error, and note what it did.
 
-    A :class:`CerraSegError`, storage that fails and a lack of memory end it with exit code 1 and no traceback; anything
-    else with its traceback in the log, after which damaged inputs are named.
+    A :class:`CerraSegError`, also of storage and memory, ends it with exit code 1 and no traceback; anything else with
+    its traceback in the log, after which damaged inputs are named.
     """
     handlers = [_attached(logging.StreamHandler())]
     log.setLevel(logging.INFO)
     logging.captureWarnings(True)
     began = crate.now()
     try:
-        with explain_disk_errors():
-            handlers.append(_attached(_file(Path(job.log[0]))))
+        with explain_disk_errors(), explain_out_of_memory(_FEWER):
+            file = Path(job.log[0])
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.unlink(missing_ok=True)
+            handlers.append(_attached(_Log(file, encoding="utf-8")))  # the processes of a training append to it, too
             logging.getLogger("py.warnings").addHandler(handlers[1])
             yield
             crate.write_note(job, began)
     except CerraSegError as error:
         log.error("%s", error)
-        sys.exit(1)
-    except MemoryError as error:
-        log.error("%s", _NO_MEMORY.format(why=error or "MemoryError"))
         sys.exit(1)
     except Exception:
         log.exception("the step failed; looking whether its inputs are whole")
@@ -48,23 +54,11 @@ def step(job: Any) -> Iterator[None]:
                 handler.close()
 
 
-_NO_MEMORY = (
-    "The memory is used up ({why}); expected enough for what this step holds: give it fewer threads (--set-threads), "
-    "let fewer steps run side by side (--cores), or take a machine with more; then give the same command again"
-)
-
-
 class _Log(logging.FileHandler):
     """A log that a full disk cuts short: the lines still come out at standard error."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Nothing: logging would print a traceback for each line."""
-
-
-def _file(path: Path) -> logging.Handler:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    return _Log(path, mode="a", encoding="utf-8")  # the processes of a training append to it, too
 
 
 def _attached(handler: logging.Handler) -> logging.Handler:

@@ -1,8 +1,8 @@
 """What goes with a scene's map: the areas of its classes, a picture, and a STAC item."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import area_estimates
@@ -14,19 +14,15 @@ from cerraseg.report.map_figures import map_panel
 _RASTERS = ("classes", "classes_l1", "confidence", "probabilities", "margin", "entropy")
 
 
-@dataclass(frozen=True)
-class SceneMap:
-    """A scenario's map of a scene, of data that figures call ``label``.
-
-    ``folder`` holds the map's rasters, ``truth`` the scene's picture and, where it has one, its reference.
-    """
+class SceneMap(NamedTuple):
+    """A scenario's map of a scene."""
 
     scene: str
     scenario: str
     level: str
-    label: str
-    folder: Path
-    truth: Path
+    label: str  # what figures call the data
+    folder: Path  # of the map's rasters
+    truth: Path  # folder of the scene's picture and, where it has one, its reference
 
     @property
     def reference(self) -> Path | None:

@@ -16,7 +16,7 @@ from rasterio.warp import transform
 
 from cerraseg.core.taxonomy import IGNORE, LandCover
 from cerraseg.geo import rasters
-from cerraseg.geo.positions import geocentric
+from cerraseg.geo.positions import equal_area_around
 from cerraseg.report.figures import EDGE, INK, drawn
 from cerraseg.report.map_files import Extent, read_reduced
 
@@ -29,17 +29,11 @@ _BOX = {"facecolor": "white", "edgecolor": EDGE, "linewidth": 0.5, "alpha": 0.85
 
 
 class Ground(NamedTuple):
-    """Scale and orientation of a map at its centre.
+    """Scale and orientation of a map at its centre."""
 
-    Attributes:
-        unit: metres of one unit of x.
-        aspect: drawn length of a unit of y by that of x: in degrees as on the ground, else 1.
-        lean: angle in degrees from the map's up to true north, clockwise.
-    """
-
-    unit: float
-    aspect: float
-    lean: float
+    unit: float  # metres of one unit of x
+    aspect: float  # drawn length of a unit of y by that of x: in degrees as on the ground, else 1
+    lean: float  # angle in degrees from the map's up to true north, clockwise
 
 
 def map_panel(
@@ -64,9 +58,6 @@ def map_panel(
         truth: another class map.
         confidence: percent; 255: none.
         image: red, green, blue and alpha.
-
-    Raises:
-        DataError: if a file cannot be read.
     """
     maps = {"truth": truth, "prediction": mosaic}
     shown = {name: read_reduced(file, LARGEST_SIDE) for name, file in maps.items() if file}
@@ -121,23 +112,21 @@ def measure_ground(crs: Any, extent: Extent) -> Ground | None:
     Returns None where the map has no place on Earth (no CRS, a local one, outside its domain), and at a pole.
     """
     left, right, bottom, top = extent
-    step = min(right - left, top - bottom) / 100
     if not crs or not (crs.is_projected or crs.is_geographic):
         return None
-    x, y = (left + right) / 2, (bottom + top) / 2
-    xs, ys = [x - step, x + step, x, x, x], [y, y, y - step, y + step, y]
+    x, y, step = (left + right) / 2, (bottom + top) / 2, min(right - left, top - bottom) / 100
     try:
-        degrees = np.transpose(transform(crs, rasters.WGS84, xs, ys))
+        (longitude,), (latitude,) = transform(crs, rasters.WGS84, [x], [y])
+        if not math.isfinite(longitude + latitude) or abs(latitude) > 89.9:
+            return None
+        plane = equal_area_around(longitude, latitude)  # true in scale and direction at its centre
+        places = np.array(transform(crs, plane, [x - step, x + step, x, x], [y, y, y - step, y + step]))
     except Exception:  # outside the domain of the projection; rasterio has no public name for the errors of PROJ
         return None
-    if not np.isfinite(degrees).all() or abs(degrees[4, 1]) > 89.9:
+    if not np.isfinite(places).all():
         return None
-    points = geocentric(degrees)
-    longitude, latitude = np.radians(degrees[4])
-    east = [-math.sin(longitude), math.cos(longitude), 0]
-    north = [*(-math.sin(latitude) * np.array([math.cos(longitude), math.sin(longitude)])), math.cos(latitude)]
     # Metres towards east (first row) and north for one unit along x (first column) and y.
-    metres = np.array([east, north]) @ (points[[1, 3]] - points[[0, 2]]).T / (2 * step)
+    metres = (places[:, [1, 3]] - places[:, [0, 2]]) / (2 * step)
     unit, upwards = np.linalg.norm(metres, axis=0)
     aspect = upwards / unit if crs.is_geographic else 1.0
     right_by, up_by = np.linalg.solve(metres, (0.0, 1.0))

@@ -39,15 +39,7 @@ class Grid(NamedTuple):
 def read_reduced(
     path: str | Path, side: int, resampling: Resampling = Resampling.nearest
 ) -> tuple[NDArray[np.uint8], Grid]:
-    """Read a map from its overviews.
-
-    Args:
-        path: GeoTIFF of uint8.
-        side: most pixels of the longer side that is read.
-        resampling: how pixels are drawn together.
-
-    Returns:
-        The pixels, (bands, H, W), and the grid of the whole map.
+    """Read a map of uint8 from its overviews: pixels (bands, H, W), ``side`` at most, and the grid of the whole map.
 
     Raises:
         DataError: if the file cannot be read, or holds other numbers or no north-up grid.

@@ -50,7 +50,7 @@ def draw_split_map(
         path: PNG or SVG to write.
         title: of the figure.
         source: name of the data source.
-        block_km: side of the blocks in km, whose outlines are drawn; None: there are none.
+        block_km: side of the blocks in km, whose outlines are drawn.
     """
     places, parts = locate(read_patch_table(table, COLUMNS)), read_split(split)
     legend, colours = _coloured(parts)
@@ -76,12 +76,13 @@ def draw_split_map(
 
 def _coloured(parts: pd.DataFrame) -> tuple[list[LandCover], NDArray[np.float64]]:
     """Give the legend, and the colour of each patch (N, 3) from 0 to 1."""
-    what, column = ("fold ", parts["fold"]) if "fold" in parts else ("", parts["split"])
-    sizes = column.value_counts()
-    if what:
-        palette = {fold: _fold_colour(rank) for rank, fold in enumerate(sorted(sizes.index, key=int))}
+    if "fold" in parts:
+        what, column = "fold ", parts["fold"]
+        palette = {fold: _fold_colour(rank) for rank, fold in enumerate(sorted(column.unique(), key=int))}
     else:
-        palette = {part: colour for part, colour in _PARTS.items() if part in sizes}
+        what, column, palette = "", parts["split"], _PARTS
+    sizes = column.value_counts()
+    palette = {name: colour for name, colour in palette.items() if name in sizes}
     legend = [
         LandCover(rank, name, f"{what}{name}: {sizes[name]:,} patches", colour, rank)
         for rank, (name, colour) in enumerate(palette.items())

@@ -1,4 +1,4 @@
-"""Notes that jobs leave beside their logs, and the RO-Crate that a run makes of them: how both are named and read."""
+"""Notes that jobs leave beside their logs, and the RO-Crate that a run makes of them: names, entities, reading."""
 
 import json
 import sys
@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SOURCE
 from cerraseg.core.versions import versions
 
 NAME = "ro-crate-metadata.json"
 RUN, CONFIGURATION = "#run", "#configuration"
+STATUS = "http://schema.org/{}ActionStatus"
 
 Entity = dict[str, Any]
 
@@ -23,22 +25,47 @@ def now() -> str:
 
 
 def write_note(job: Any, began: str) -> None:
-    """Write what a Snakemake job did, and since when, beside its log."""
+    """Write what a Snakemake job did since ``began``, and its inputs, beside its log."""
     if not hasattr(job, "rule"):  # a benchmark or a test that runs the script without Snakemake
         return
-    params = {key: value for key, value in job.params.items() if key != "storage"}  # which may hold a password
-    note = {
-        "rule": job.rule,
-        "wildcards": dict(job.wildcards.items()),
-        "inputs": sorted(set(map(str, job.input))),
-        "outputs": sorted(set(map(str, job.output))),
-        "code": params.pop("code"),
-        "settings": {"params": params, "device": _device(), "threads": job.threads, "versions": versions()},
+    results, script = Path(job.config["results"]), f"workflow/scripts/{job.rule}.py"
+    id_ = "#" + "/".join((job.rule, *job.wildcards))
+    params = {key: value for key, value in job.params.items() if key not in ("code", "storage")}  # with a password
+    given = {"params": params, "device": _device(), "threads": job.threads, "versions": versions()}
+    settings = property_value(f"{id_}/settings", "settings", given)
+    version = job.params.code
+    code = {"@id": f"#{script}-{version}", "@type": "SoftwareApplication", "name": script, "softwareVersion": version}
+    inputs = {identifier(Path(path), results): str(path) for path in sorted(set(job.input))}
+    outputs = [file_entity(identifier(Path(path), results), Path(path)) for path in sorted(set(job.output))]
+    action = {
+        "@id": id_,
+        "@type": "CreateAction",
+        "name": id_[1:],
+        "instrument": {"@id": code["@id"]},
+        "object": [{"@id": key} for key in (*inputs, settings["@id"])],
+        "result": [{"@id": output["@id"]} for output in outputs],
+        "actionStatus": STATUS.format("Completed"),
         "startTime": began,
         "endTime": now(),
     }
+    note = {"@graph": [action, code, settings, *outputs], "inputs": inputs}
     with atomic_write(Path(job.log[0]).with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(note, indent=2, default=str) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(note, indent=1, default=str) + "\n", encoding="utf-8")
+
+
+def file_entity(id_: str, path: Path) -> Entity:
+    """Describe a file or folder; size and hash only where it is there."""
+    entity = {"@id": id_, "@type": "Dataset" if path.is_dir() else "File", "name": id_.lstrip("#")}
+    if not path.exists():
+        return entity
+    found = content(path)
+    return entity | {"contentSize": str(found.bytes), "sha256": found.sha256}
+
+
+def property_value(id_: str, name: str, value: Any) -> Entity:
+    """Describe a value, as JSON."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return {"@id": id_, "@type": "PropertyValue", "name": name, "value": text}
 
 
 def read_crate(results: Path) -> dict[str, Entity]:

@@ -42,16 +42,12 @@ class Crate:
 
 
 def find_result(path: Path) -> tuple[Crate, str]:
-    """Return the crate that knows a file and its id there; of a file in a folder that a job made, the folder's.
-
-    Raises:
-        DataError: If no crate of a folder above knows it.
-    """
+    """Return the crate that knows a file and its id there, or raise; of a file in a job's folder, the folder's id."""
     whole = path.absolute()
     for results in (folder for folder in whole.parents if (folder / NAME).is_file()):
         crate = Crate(results, read_crate(results))
-        for part in (whole, *(parent for parent in whole.parents if parent.is_relative_to(results))):
-            if crate.maker(id_ := identifier(part, results)):
+        for id_ in (identifier(part, results) for part in (whole, *whole.parents)):
+            if crate.maker(id_):
                 return crate, id_
     raise DataError(f"{path}: not in {NAME} of its results folder, which a run writes at its end; expected a result")
 
@@ -90,7 +86,7 @@ def _tree(crate: Crate, job: Entity, depth: int, shown: set[str]) -> Iterator[st
 def main(path: Path) -> int:
     """Print what made a file; return 0, or 1 if it or something behind it changed since."""
     lines = list(describe(*find_result(path)))
-    print("\n".join(lines))
+    print(*lines, sep="\n")
     return int(any(CHANGED in line for line in lines))
 
 

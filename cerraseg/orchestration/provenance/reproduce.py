@@ -23,10 +23,7 @@ def make_again(crate: Crate, id_: str, folder: Path, arguments: Sequence[str] = 
 
     Patches, scenes and checkpoints are read where they lie; a simulated landscape is simulated anew. The empty
     ``folder`` is as deep as the present one, so that paths such as ``../data`` stay near it. Returns the path of what
-    was made.
-
-    Raises:
-        CerraSegError: If a job fails.
+    was made, or raises :class:`CerraSegError` if a job fails.
     """
     config = crate.value(CONFIGURATION)
     simulated = Path(config["simulate"]["folder"]) if config["source"] == "simulate" else Path()

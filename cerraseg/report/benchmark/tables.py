@@ -31,17 +31,12 @@ _TEX = str.maketrans(
 
 
 def by_scenario(table: pd.DataFrame, score: str) -> pd.DataFrame:
-    """Summarise a score over the seeds of each scenario.
+    """Summarise a score column of :func:`cerraseg.evaluation.benchmark.collect` over the seeds of each scenario.
 
-    Args:
-        table: the table of :func:`cerraseg.evaluation.benchmark.collect`.
-        score: score column (percent).
-
-    Returns:
-        One row per scenario: its fields without the seed, seeds (how many), value, low, high and paper (percent). With
-        several seeds, ``value`` is their mean and ``low`` and ``high`` lie one standard deviation off; with one, they
-        are the ends of the 95 % bootstrap interval (NaN where the score has none). ``paper`` is NaN unless all rows
-        are comparable.
+    One row per scenario: its fields without the seed, seeds (how many), value, low, high and paper (percent). With
+    several seeds, ``value`` is their mean and ``low`` and ``high`` lie one standard deviation off; with one, they are
+    the ends of the 95 % bootstrap interval (NaN where the score has none). ``paper`` is NaN unless all rows are
+    comparable.
     """
     groups = table.groupby(GROUP, sort=False)
     result = groups.agg(seeds=("seed", "count"), value=(score, "mean"), spread=(score, "std"))
@@ -71,6 +66,7 @@ def write_markdown(
     are shown.
     """
     comparable = bool(table["comparable"].all())
+    edges = {name: f"F1, {name.rpartition('_')[2]} px" for name in further_scores(table) if name.startswith("edge_f1_")}
     text = load_template(_ASSETS / "benchmark.md.jinja").render(
         title=title,
         source=source,
@@ -80,8 +76,8 @@ def write_markdown(
         table=lambda shown: markdown_table(list(shown.columns), _cells(shown)),
         scores=_score_table(table, comparable),
         seeds=_seed_table(table),
-        as_l1=_as_l1_table(table),
-        edges=_edge_table(table),
+        as_l1=_further_table(table[table["level"] == "l2"], _AS_L1),
+        edges=_further_table(table, edges),
         classes=list(_class_tables(classes)),
         best=_best_table(pairs),
         draws=f"{pairs['draws'].max():,}",
@@ -100,8 +96,7 @@ def _score_table(table: pd.DataFrame, comparable: bool) -> pd.DataFrame:
     headings = {"id": "Scenario", **SCORES, "epochs": "Epochs"} | (PAPER | DIFFERENCE if comparable else {})
     shown = table[list(headings)].copy()
     for score in PAPER_SCORES:
-        ends = zip(table[score], table[f"{score}_low"], table[f"{score}_high"], strict=True)
-        shown[score] = [_text(1, *values) for values in ends]
+        shown[score] = _texts(1, table[score], table[f"{score}_low"], table[f"{score}_high"])
     for column in set(DIFFERENCE) & set(headings):
         shown[column] = [f"{value:+.2f}" if pd.notna(value) else None for value in shown[column]]
     return _named(shown, headings)
@@ -112,18 +107,10 @@ def _seed_table(table: pd.DataFrame) -> pd.DataFrame | None:
     return None if several.empty else _named(_summary(several, SCORES), SCORES)
 
 
-def _as_l1_table(table: pd.DataFrame) -> pd.DataFrame | None:
-    if "macro_f1_as_l1" not in table:
-        return None
-    return _named(_summary(table[table["level"] == "l2"], _AS_L1).drop(columns="seeds"), _AS_L1)
-
-
-def _edge_table(table: pd.DataFrame) -> pd.DataFrame | None:
-    columns = [column for column in further_scores(table) if column.startswith("edge_f1_")]
-    if not columns:
-        return None
-    shown = _summary(table[table[columns].notna().any(axis=1)], columns).drop(columns="seeds")
-    return _named(shown, {column: f"F1, {column.rpartition('_')[2]} px" for column in columns})
+def _further_table(table: pd.DataFrame, headings: Mapping[str, str]) -> pd.DataFrame | None:
+    """Summarise scores that only some scenarios have; None where none has them."""
+    rows = table[table[list(headings)].notna().any(axis=1)] if set(headings) <= set(table) else table[:0]
+    return None if rows.empty else _named(_summary(rows, headings).drop(columns="seeds"), headings)
 
 
 def _class_tables(classes: pd.DataFrame) -> Iterator[tuple[object, dict[str, str], bool, pd.DataFrame]]:
@@ -142,8 +129,7 @@ def _best_table(pairs: pd.DataFrame) -> pd.DataFrame | None:
         return None
     best = pairs.groupby("level")["difference"].transform("idxmax").map(pairs["first"])
     shown = pairs[pairs["first"] == best].sort_values("level", key=lambda level: level == "as_l1", kind="stable")
-    ends = zip(shown["difference"], shown["low"], shown["high"], strict=True)
-    shown["difference"] = [_text(1, *values) for values in ends]
+    shown["difference"] = _texts(1, shown["difference"], shown["low"], shown["high"])
     for column in ("p", "p_holm"):
         shown[column] = [f"{p:.3f}" if p >= 0.0005 else "< 0.001" for p in shown[column]]
     headings = {"first": "Best", "second": "Other", "difference": "Δ Macro F1", "p": "p", "p_holm": "p (Holm)"}
@@ -159,8 +145,9 @@ def _named(table: pd.DataFrame, headings: Mapping[str, str]) -> pd.DataFrame:
     return table.rename(columns=lambda column: headings.get(column, column.capitalize()))
 
 
-def _text(seeds: int, value: float, low: float, high: float) -> str | None:
-    """Format a score of :func:`by_scenario`: ``45.24 ± 0.31`` over seeds, ``45.24 [44.1, 46.3]`` with interval."""
+@np.vectorize(otypes=[object])
+def _texts(seeds: int, value: float, low: float, high: float) -> str | None:
+    """Format scores of :func:`by_scenario`: ``45.24 ± 0.31`` over seeds, ``45.24 [44.1, 46.3]`` with interval."""
     if pd.isna(value):
         return None
     if pd.isna(low):
@@ -169,12 +156,11 @@ def _text(seeds: int, value: float, low: float, high: float) -> str | None:
 
 
 def _summary(table: pd.DataFrame, scores: Iterable[str]) -> pd.DataFrame:
-    """Give one row per scenario: its fields without the seed, how many seeds, then each score as :func:`_text`."""
+    """Give one row per scenario: its fields without the seed, how many seeds, then each score as :func:`_texts`."""
     shown = table.groupby(GROUP, sort=False)["seed"].count().rename("seeds").reset_index()
     for score in scores:
         rows = by_scenario(table, score)
-        texts = zip(rows["seeds"], rows["value"], rows["low"], rows["high"], strict=True)
-        shown[score] = [_text(*values) for values in texts]
+        shown[score] = _texts(rows["seeds"], rows["value"], rows["low"], rows["high"])
     return shown
 
 

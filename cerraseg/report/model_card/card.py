@@ -57,27 +57,16 @@ class Sources:
 
 @dataclass(frozen=True)
 class Run:
-    """What the configuration sets for a scenario.
-
-    Attributes:
-        scenario: the scenario of the card.
-        recipe: its training recipe for its model.
-        settings: the model's own settings.
-        training: ``epochs`` (at most) and ``batch_size``.
-        split: ``scheme``, shares by part, ``seed`` and ``validation_seed``.
-        label: name of the data source; data whose label has "simulated" in it is marked as such.
-        train_code: digest of the training code.
-        pretrained: name of the file that the encoder started from; empty where there is none.
-    """
+    """What the configuration sets for a scenario."""
 
     scenario: Scenario
     recipe: Recipe
-    settings: Mapping[str, Any]
-    training: Mapping[str, Any]
-    split: Mapping[str, Any]
-    label: str
-    train_code: str
-    pretrained: str = ""
+    settings: Mapping[str, Any]  # the model's own
+    training: Mapping[str, Any]  # ``epochs`` (at most) and ``batch_size``
+    split: Mapping[str, Any]  # ``scheme``, shares by part, ``seed`` and ``validation_seed``
+    label: str  # of the data source; data whose label has "simulated" in it is marked as such
+    train_code: str  # digest of the training code
+    pretrained: str = ""  # name of the file that the encoder started from
 
     @property
     def simulated(self) -> bool:
@@ -88,13 +77,8 @@ class Run:
 def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -> None:
     """Write a scenario's model card in Markdown with the front matter that model hubs read.
 
-    The same files, versions and commit give the same bytes.
-
-    Args:
-        path: file to write.
-        sources: files of the scenario and of its data. Without a history, the card tells of no training.
-        run: the scenario's configuration.
-        repository: folder of the source tree, whose present commit is named; the training may have had another.
+    The same files, versions and commit of the ``repository`` give the same bytes. Without a history among the
+    ``sources``, the card tells of no training.
     """
     scenario, trained = run.scenario, sources.history is not None
     metrics, statistics = _read(sources.metrics), _read(sources.statistics)
@@ -151,10 +135,8 @@ def _front_matter(run: Run) -> str:
     tags = ["remote-sensing", "land-cover", "land-use", "semantic-segmentation", "pytorch", run.scenario.model]
     tags += _SENSORS[run.scenario.modality].lower().split(" and ")
     tags += ["cerrado", "cerradata-4mm"] if run.label == PAPER_DATA else ["simulated-data"] if run.simulated else []
-    metrics = ["f1", "mean_iou", "accuracy"]
-    return ModelCardData(
-        library_name="cerraseg", pipeline_tag="image-segmentation", tags=tags, metrics=metrics
-    ).to_yaml()
+    fields: dict[str, Any] = {"tags": tags, "metrics": ["f1", "mean_iou", "accuracy"]}
+    return ModelCardData(library_name="cerraseg", pipeline_tag="image-segmentation", **fields).to_yaml()
 
 
 def _title(run: Run) -> str:

@@ -33,39 +33,22 @@ CONFIDENCE_STEP = 5
 
 @dataclass(frozen=True)
 class View:
-    """Files of one map.
+    """Files of one map; rasters are uint8 with 255 for no data."""
 
-    Attributes:
-        place: name of what is mapped: a scene's name, or the mosaic with its CRS.
-        scenario: id of the scenario that mapped it.
-        level: a key of :data:`cerraseg.core.taxonomy.LEVELS`.
-        classes: class map, uint8 with 255 for no data.
-        confidence: percent as uint8 on the grid of ``classes``, 255 for no data.
-        image: RGB or RGBA, uint8, in the CRS of ``classes``, on a grid of its own.
-        truth: class map on the grid of ``classes``.
-        areas: CSV with one row per class.
-    """
-
-    place: str
-    scenario: str
+    place: str  # name of what is mapped: a scene's name, or the mosaic with its CRS
+    scenario: str  # id of the scenario that mapped it
     level: str
-    classes: Path
-    confidence: Path
-    image: Path | None = None
-    truth: Path | None = None
-    areas: Path | None = None
+    classes: Path  # class map
+    confidence: Path  # percent, on the grid of ``classes``
+    image: Path | None = None  # RGB or RGBA, in the CRS of ``classes``, on a grid of its own
+    truth: Path | None = None  # class map on the grid of ``classes``
+    areas: Path | None = None  # CSV with one row per class
 
 
 def find_views(results: Path, levels: Mapping[str, str], scenes: Sequence[str] = ()) -> list[View]:
-    """Find the maps in a results folder: each scenario's mosaics, then the scenes that it mapped.
+    """Find the maps in a results folder, with their image, truth and areas where these exist.
 
-    Args:
-        results: the folder.
-        levels: scenario id → level.
-        scenes: names of the scenes.
-
-    Returns:
-        The maps with their image, truth and areas where these exist.
+    ``levels`` maps the id of a scenario to its level. Its mosaics come first, then its maps of the ``scenes``.
     """
     views = []
     for scenario, level in levels.items():

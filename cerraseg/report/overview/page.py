@@ -50,9 +50,6 @@ def write_overview(
         views: maps to show.
         facts: headed texts, numbers, lists or further mappings; texts of several lines are folded.
         areas_note: what the areas assume.
-
-    Raises:
-        DataError: if a map cannot be read, or does not fit its class map.
     """
     path = Path(path)
     table = pd.read_csv(benchmark)
@@ -71,7 +68,14 @@ def write_overview(
         maps=maps,
         reduced=any(max(view["full"]) > maps["side"] for view in maps["views"]),
         facts=facts or {},
-        data=_data(source, table, scenarios, views) | {"maps": maps},
+        data={
+            "source": source,
+            "benchmark": benchmark_columns(table),
+            "lines": HISTORY_LINES,
+            "scenarios": {id_: scenario_scores(scenarios[id_]) for id_ in table["id"]},
+            "levels": {level: _classes(level) for level in sorted({*table["level"], *(view.level for view in views)})},
+            "maps": maps,
+        },
         figures=figure_document(),
         bokeh=bokeh,
         script=script,
@@ -99,18 +103,8 @@ def _csp_hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _data(source: str, table: pd.DataFrame, scenarios: Mapping[str, Scored], views: Sequence[View]) -> dict[str, Any]:
-    levels = {*table["level"], *(view.level for view in views)}
-    return {
-        "source": source,
-        "benchmark": benchmark_columns(table),
-        "lines": HISTORY_LINES,
-        "scenarios": {id_: scenario_scores(scenarios[id_]) for id_ in table["id"]},
-        "levels": {
-            level: [
-                {"abbreviation": entry.abbreviation, "name": entry.name, "colour": hex_colour(entry.colour)}
-                for entry in LEVELS[level]
-            ]
-            for level in sorted(levels)
-        },
-    }
+def _classes(level: str) -> list[dict[str, str]]:
+    return [
+        {"abbreviation": entry.abbreviation, "name": entry.name, "colour": hex_colour(entry.colour)}
+        for entry in LEVELS[level]
+    ]

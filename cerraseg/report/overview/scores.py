@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,8 +23,7 @@ HISTORY_LINES = {
 """Columns of a history that the page draws (scores as fractions there, in percent on the page) and their names."""
 
 
-@dataclass(frozen=True)
-class Scored:
+class Scored(NamedTuple):
     """Files of a scenario: the folder with its ``metrics.json`` and ``patches.npz``, and its history if it has one."""
 
     scores: Path
@@ -33,11 +31,9 @@ class Scored:
 
 
 def scenario_scores(files: Scored) -> dict[str, Any]:
-    """Read a scenario's scores, ready for JSON.
+    """Read a scenario's level, history (or None), confusion counts and scores by class, ready for JSON.
 
-    Returns:
-        ``level``, ``history`` (or None), ``confusion`` (counts) and ``classes``, whose scores are in percent with two
-        decimals; F1 and IoU come with their 95 % bootstrap interval over patches.
+    Scores are in percent with two decimals; F1 and IoU come with their 95 % bootstrap interval over patches.
     """
     content = json.loads((files.scores / "metrics.json").read_text(encoding="utf-8"))
     confusions = score_files.read_patches(files.scores / "patches.npz")[1]
@@ -70,14 +66,9 @@ def _history(path: Path) -> dict[str, Any]:
 
 
 def benchmark_columns(table: pd.DataFrame) -> dict[str, Any]:
-    """Give the columns of the benchmark's chart, ready for JSON.
+    """Give the columns of the benchmark's chart, ready for JSON, from its CSV.
 
-    Args:
-        table: the benchmark's CSV (:func:`cerraseg.report.benchmark.tables.write_csv`).
-
-    Returns:
-        ``ids``, ``colours``, ``epochs`` and ``scores``: per score its heading, value, low and high, where it has them,
-        and the paper's value if every row is comparable.
+    Each score has its heading, values, ends of intervals where there are any, and the paper's values if comparable.
     """
     scores = {}
     for name, heading in _headings(table).items():
@@ -89,11 +80,7 @@ def benchmark_columns(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def benchmark_rows(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[tuple[str, str]]]]]:
-    """Give the benchmark as texts, with the paper's values if every row is comparable.
-
-    Returns:
-        The headings, and per scenario its id and the value and interval of each further column.
-    """
+    """Give the headings of the benchmark's table, and per scenario its id and each column's value and interval."""
     names = {**_headings(table), "epochs": "Epochs", "patches": "Test patches"}
     names |= {column: heading for column, heading in (PAPER | DIFFERENCE).items() if column in table}
     rows = [(row["id"], [_cell(row, name) for name in names]) for row in table.to_dict("records")]
