@@ -67,13 +67,13 @@ def test_many_chunks_and_workers_give_the_same(workers, packed, tmp_path, monkey
         assert old.read_bytes() == new.read_bytes()
 
 
-@pytest.mark.parametrize("change", ["gone", "bands", "size", "pixels"])
+@pytest.mark.parametrize("change", ["gone", "bands", "size", "pixels", "classes"])
 def test_file_changed_since_index_leaves_nothing(change, root, tmp_path):
     index.write_patch_table([root], tmp_path / "t.parquet", tmp_path / "r.csv")
-    path = patch_file(root, "sar", "42")
+    path = patch_file(root, "l1" if change == "classes" else "sar", "42")
     path.unlink()
     if change != "gone":
-        shape = {"bands": (1, 128, 128), "size": (2, 64, 64), "pixels": (2, 128, 128)}[change]
+        shape = {"bands": (1, 128, 128), "size": (2, 64, 64), "pixels": (2, 128, 128), "classes": (1, 128, 128)}[change]
         write_tif(path, np.ones(shape, np.float32))
     with pytest.raises(DataError, match=rf"{path.name}.*run the index step again"):
         pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
