@@ -1,7 +1,6 @@
 """What the rules look up of a configuration."""
 
 import hashlib
-from pathlib import Path
 
 import pytest
 import yaml
@@ -11,7 +10,8 @@ from cerraseg.core.layout import SOURCE
 from cerraseg.orchestration.experiment import Experiment
 
 SCHEMA = yaml.safe_load((SOURCE / "workflow/schemas/config.schema.yaml").read_text())
-TUNED, RELEASED = "unet-concat-nw-l1-tuned-1", "transnuseg-sar-nw-l2-released-0"
+TUNED, SECOND = "unet-concat-nw-l1-tuned-1", "unet-msi-nw-l1-tuned-1"
+RELEASED = "transnuseg-sar-nw-l2-released-0"
 SCENE = {"name": "unseen", "msi": "data/simulated/scene/msi.tif", "sar": "data/simulated/scene/sar.tif"}
 
 
@@ -23,7 +23,7 @@ def experiment(**changes) -> Experiment:
 
 
 def with_extra(*ids: str, **changes) -> Experiment:
-    lists = {"models": [], "modalities": [], "weightings": [], "levels": [], "recipes": [], "seeds": []}
+    lists = {name: [] for name in ("models", "modalities", "weightings", "levels", "recipes", "seeds")}
     return experiment(scenarios=lists | {"extra": list(ids)}, **changes)
 
 
@@ -40,12 +40,9 @@ def test_models_are_scenarios_or_their_folds():
 def test_checkpoints_are_trained_released_or_the_users_own(tmp_path):
     own = tmp_path / "own.pt"
     own.touch()
-    second = "unet-msi-nw-l1-tuned-1"
-    released = {"source": "local", "folder": str(tmp_path)}
-    run = with_extra(
-        TUNED, RELEASED, second, checkpoints={second: str(own)}, released=released, unet={"encoder": "resnet18"}
-    )
-    assert run.trained == [TUNED] and run.adopted == [RELEASED, second] and run.released == [RELEASED]
+    given = {"checkpoints": {SECOND: str(own)}, "released": {"source": "local", "folder": str(tmp_path)}}
+    run = with_extra(TUNED, RELEASED, SECOND, unet={"encoder": "resnet18"}, **given)
+    assert run.trained == [TUNED] and run.adopted == [RELEASED, SECOND] and run.released == [RELEASED]
     assert run.model_settings(TUNED)["encoder"] == "resnet18"
     assert run.model_settings(RELEASED) == run.defaults("transnuseg")
 
@@ -73,10 +70,8 @@ def test_recipes_and_own_models_are_looked_up(tmp_path):
         ({"source": "local", "roots": ".", "label": "my patches"}, "my patches", False),
     ],
 )
-def test_data_are_labelled(changes, label, comparable, tmp_path, monkeypatch):
-    for folder in ("msi_images", "sar_images", "semantic_7c"):
-        (tmp_path / folder).mkdir()
-    monkeypatch.chdir(tmp_path)
+def test_data_are_labelled(changes, label, comparable, root, monkeypatch):
+    monkeypatch.chdir(root)
     run = experiment(**changes)
     assert (run.label, run.comparable) == (label, comparable)
 
@@ -85,15 +80,14 @@ def test_scenes_are_looked_up(tmp_path):
     raster = tmp_path / "msi.tif"
     raster.touch()
     given = {"name": "given", "msi": str(raster), "date": "2021-08-01"}
-    run = with_extra(TUNED, "unet-msi-nw-l1-tuned-1", scenes=[SCENE, given])
-    assert run.maps == [("unseen", TUNED), ("unseen", "unet-msi-nw-l1-tuned-1"), ("given", "unet-msi-nw-l1-tuned-1")]
+    run = with_extra(TUNED, SECOND, scenes=[SCENE, given])
+    assert run.maps == [("unseen", TUNED), ("unseen", SECOND), ("given", SECOND)]
     assert (run.scene_modality("unseen"), run.scene_modality("given")) == ("concat", "msi")
     assert run.scene_label("unseen") == "simulated landscape"
     assert run.scene_label("given") == "scene given, models trained on simulated landscape"
-    assert run.scene_settings("given").items() >= {"name": "given", "msi": str(raster)}.items()
-    assert "date" not in run.scene_settings("given")
+    assert run.scene_settings("given")["msi"] == str(raster) and "date" not in run.scene_settings("given")
     assert run.scene_files("unseen", "msi", "reference") == {"msi": SCENE["msi"]}  # though not simulated yet
     assert run.scene_files("given", "msi", "sar") == {"msi": str(raster)}
-    Path(raster).unlink()  # as in a clone that has its maps from DVC
+    raster.unlink()  # as in a clone that has its maps from DVC
     assert run.scene_files("given", "msi") == {}
     assert not run.map_settings.keys() & {"patches", "geotiffs"} and "overlap" in run.map_settings

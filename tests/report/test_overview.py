@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+from bs4 import BeautifulSoup
 from overview_run import HEIGHT, L1, L2, SIMULATED, WIDTH, class_map, raster, results, scored
 from PIL import Image
 from rasterio import Affine
@@ -38,38 +38,17 @@ def run(_template: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(_template, tmp_path / "run"))
 
 
-def written(folder: Path, **changes: Any) -> str:
+def written(folder: Path, **changes: Any) -> BeautifulSoup:
     """The page of :func:`results`, already made in ``folder``."""
     arguments: dict[str, Any] = {"title": "A run", "source": SIMULATED, "benchmark": folder / "benchmark.csv"}
     arguments |= {"scenarios": scored(folder), "views": find_views(folder, {L1: "l1", L2: "l2"})}
     write_overview(folder / "overview.html", **arguments | changes)
-    return (folder / "overview.html").read_text(encoding="utf-8")
+    return BeautifulSoup((folder / "overview.html").read_bytes(), "html.parser")
 
 
-class Page(HTMLParser):
-    """Elements with their attributes, headings, texts outside of scripts, and the content of scripts by id."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: dict[str | None, str] = {}
-        self.text = ""
-        self._inside: list[str | None] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._inside = [dict(attrs).get("id")] if tag == "script" else []
-
-    def handle_data(self, data: str) -> None:
-        if self._inside:
-            self.scripts[self._inside.pop()] = data
-        else:
-            self.text += data
-
-    def data(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self.scripts["data"])
-        return content
+def data_of(page: BeautifulSoup) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(page.find(id="data").string)
+    return content
 
 
 def layer(data: dict[str, Any], place: int, shape: list[int]) -> np.ndarray:
@@ -78,9 +57,9 @@ def layer(data: dict[str, Any], place: int, shape: list[int]) -> np.ndarray:
 
 
 def test_the_page_holds_the_values_of_the_files(run):
-    text = written(run, facts={"Patches": {"train": 43}, "Configuration": "a: 1\nb: 2"})
-    page = Page(text)
-    data = page.data()
+    facts = {"Patches": {"train": 43}, "Configuration": "a: 1\nb: 2"}
+    page = written(run, facts=facts)
+    data, content = data_of(page), (run / "overview.html").read_bytes()
     assert data["benchmark"]["ids"] == [L1, L2]
     macro = data["benchmark"]["scores"]["macro_f1"]
     assert macro["value"][0] == pytest.approx(45.24, abs=0.02) and macro["low"][0] < 45 < macro["high"][0]
@@ -90,17 +69,18 @@ def test_the_page_holds_the_values_of_the_files(run):
     matrix = score_files.read_confusion(run / "scores" / L1 / "confusion.csv")
     assert data["scenarios"][L1]["confusion"] == matrix.tolist()
     f1, iou = bootstrap.class_draws(score_files.read_patches(run / "scores" / L1 / "patches.npz")[1])
-    for k, row in enumerate(data["scenarios"][L1]["classes"]):
-        assert row["f1_interval"] == pytest.approx([100 * end for end in bootstrap.interval(f1[:, k])], abs=0.005)
-        assert row["iou_interval"] == pytest.approx([100 * end for end in bootstrap.interval(iou[:, k])], abs=0.005)
+    for score, draws in {"f1": f1, "iou": iou}.items():
+        for row, drawn in zip(data["scenarios"][L1]["classes"], draws.T, strict=True):
+            assert row[f"{score}_interval"] == pytest.approx(100 * np.array(bootstrap.interval(drawn)), abs=0.005)
     assert "43" in page.text and "a: 1\nb: 2" in page.text
     assert page.text.count(SIMULATED) >= 10
-    assert len(text.encode()) < 1_700_000
-    assert text == written(run, facts={"Patches": {"train": 43}, "Configuration": "a: 1\nb: 2"})
+    assert len(content) < 1_700_000
+    written(run, facts=facts)
+    assert content == (run / "overview.html").read_bytes()
 
 
 def test_maps_are_unpacked_as_they_were(run):
-    data = Page(written(run)).data()
+    data = data_of(written(run))
     first, second = data["maps"]["views"]
     assert data["maps"]["side"] == SIDES[0]
     assert (first["scenario"], first["place"], first["level"]) == (L1, "mosaic epsg32722", "l1")
@@ -126,11 +106,10 @@ def test_degrees_are_drawn_with_the_grounds_aspect(run):
     degrees = {"crs": "EPSG:4326", "pixel": 1e-4}
     classes = raster(run / "d.tif", class_map(), **degrees)
     view = View("scene", L1, "l1", classes, raster(run / "c.tif", class_map(), **degrees))
-    entry = Page(written(run, views=[view])).data()["maps"]["views"][0]
+    entry = data_of(written(run, views=[view]))["maps"]["views"][0]
     assert entry["axes"] == ["longitude (degree)", "latitude (degree)"]
     assert entry["stretch"] == pytest.approx(np.cos(np.radians(6.002)))
-    assert entry["decimals"] == 5
-    assert entry["image"] is None
+    assert entry["decimals"] == 5 and entry["image"] is None
 
 
 @pytest.mark.parametrize(("budget", "side"), [(4_000_000, 1024), (1_000_000, 512), (1000, 256)])
@@ -144,23 +123,20 @@ def test_many_views_are_reduced_for_the_budget(tmp_path, budget, side):
 
 
 def test_nothing_is_loaded_from_outside_and_controls_have_labels(run):
-    page = Page(written(run))
-    loads = [value for _, attributes in page.elements for name, value in attributes.items() if name in ("src", "href")]
+    page = written(run)
+    loads = [tag[name] for name in ("src", "href") for tag in page.find_all(attrs={name: True})]
     assert loads and all(value.startswith("#") for value in loads)
-    assert {tag for tag, _ in page.elements}.isdisjoint({"link", "iframe", "object", "embed", "base", "img"})
-    style = (ASSETS / "page.css").read_text()
-    assert "@import" not in style and "url(" not in style
-    assert not re.search(r"https?:", "".join(path.read_text() for path in ASSETS.iterdir()))
-    policy = next(a["content"] for tag, a in page.elements if tag == "meta" and "http-equiv" in a)
+    assert not page.find_all(["link", "iframe", "object", "embed", "base", "img"])
+    assert not re.search(r"https?:|@import|url\(", "".join(path.read_text() for path in ASSETS.iterdir()))
+    policy = page.find("meta", attrs={"http-equiv": True})["content"]
     assert policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe-eval" not in policy
     assert "unsafe-inline" not in policy.split("style-src")[0] and "http" not in policy
-    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h\d", tag)]
+    levels = [int(tag.name[1]) for tag in page.find_all(re.compile(r"^h\d$"))]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
-    labelled = {attributes["for"] for tag, attributes in page.elements if tag == "label"}
-    assert labelled == {attributes["id"] for tag, attributes in page.elements if tag in ("select", "input")}
-    assert ("html", {"lang": "en"}) in page.elements
-    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert {tag["for"] for tag in page.find_all("label")} == {tag["id"] for tag in page.find_all(["select", "input"])}
+    assert page.html["lang"] == "en"
+    ids = [tag["id"] for tag in page.find_all(id=True)]
     assert len(ids) == len(set(ids)) and set(figure_document()["roots"].values()) <= set(ids)
 
 
@@ -172,43 +148,34 @@ def test_texts_of_users_never_become_markup(tmp_path):
     table = pd.read_csv(folder / "benchmark.csv")
     table.loc[0, "id"] = EVIL
     table.to_csv(folder / "benchmark.csv", index=False)
-    scenarios = {EVIL: scored(folder)[L1], L2: scored(folder)[L2]}
+    files = scored(folder)
     views = [replace(view, place=EVIL, scenario=EVIL) for view in find_views(folder, {L1: "l1"})]
-    facts = {EVIL: {EVIL: [EVIL, f"{EVIL}\n{EVIL}"]}}
-    evil = {"title": EVIL, "source": EVIL, "areas_note": EVIL}
-    page = Page(written(folder, scenarios=scenarios, views=views, facts=facts, **evil))
-    assert "b" not in {tag for tag, _ in page.elements}
-    assert not any("onclick" in attributes for _, attributes in page.elements)
-    assert len([tag for tag, _ in page.elements if tag == "script"]) == 4
-    data = page.data()
+    evil = {"title": EVIL, "source": EVIL, "areas_note": EVIL, "facts": {EVIL: {EVIL: [EVIL, f"{EVIL}\n{EVIL}"]}}}
+    page = written(folder, scenarios={EVIL: files[L1], L2: files[L2]}, views=views, **evil)
+    assert not page.find_all("b") and not page.find_all(onclick=True) and len(page.find_all("script")) == 4
+    data = data_of(page)
     assert data["source"] == data["benchmark"]["ids"][0] == data["maps"]["views"][0]["place"] == EVIL
     assert page.text.count(EVIL) > 10
 
 
 def test_papers_values_stand_beside_comparable_runs_only(run, tmp_path):
-    apart = Page(written(run, views=[]))
-    assert apart.data()["maps"]["views"] == [] and "This run has no maps." in apart.text
-    assert "paper" not in apart.data()["benchmark"]["scores"]["macro_f1"] and "CerraData" not in apart.text
-    beside = Page(written(results(tmp_path, "CerraData-4MM", comparable=True), source="CerraData-4MM"))
-    scores = beside.data()["benchmark"]["scores"]
+    apart = written(run, views=[])
+    assert data_of(apart)["maps"]["views"] == [] and "This run has no maps." in apart.text
+    assert "paper" not in data_of(apart)["benchmark"]["scores"]["macro_f1"] and "CerraData" not in apart.text
+    beside = written(results(tmp_path, "CerraData-4MM", comparable=True), source="CerraData-4MM")
+    scores = data_of(beside)["benchmark"]["scores"]
     assert scores["macro_f1"]["paper"] == [45.24, 10.45] and "paper" not in scores["accuracy"]
     assert "Paper's Macro F1" in beside.text and "◇ paper (CerraData-4MM)" in beside.text
 
 
-def test_views_are_found_with_what_lies_beside(run):
+def test_maps_of_scenes_are_found_with_what_lies_beside(run):
     scene = run / "scenes" / "north"
     for name in ("classes", "confidence"):
         raster(scene / L2 / "map" / f"{name}.tif", class_map(14))
     raster(scene / "truth" / "l2" / "truth.tif", class_map(14))
-    views = find_views(run, {L1: "l1", L2: "l2"}, ["north", "south"])
-    assert [(view.place, view.scenario) for view in views] == [
-        ("mosaic epsg32722", L1),
-        ("mosaic epsg32722", L2),
-        ("north", L2),
-    ]
-    assert views[0].truth == run / "truth" / "l1" / "truth_epsg32722.tif"
-    assert views[0].areas and views[0].image and views[1].truth is None and views[1].areas is None
-    assert views[2].truth == scene / "truth" / "l2" / "truth.tif" and views[2].image is None
+    *_, view = views = find_views(run, {L1: "l1", L2: "l2"}, ["north", "south"])
+    assert len(views) == 3 and (view.place, view.scenario) == ("north", L2)
+    assert view.truth == scene / "truth" / "l2" / "truth.tif" and view.image is view.areas is None
 
 
 def turn(path: Path) -> None:

@@ -13,25 +13,19 @@ LABELS = {"title": "Split: blocks", "source": "simulated landscape"}
 
 def drawn(folder, table, split, **options):
     split.to_csv(folder / "split.csv", index=False)
-    for name in ("a.svg", "b.svg", "c.png"):
+    for name in ("a.svg", "a.png"):
         split_map.draw_split_map(written(table, folder), folder / "split.csv", folder / name, **LABELS, **options)
-    assert (folder / "a.svg").read_bytes() == (folder / "b.svg").read_bytes()
     return (folder / "a.svg").read_text()
 
 
 def test_parts_areas_and_blocks(tmp_path):
     table = scattered(3)
-    settings = {"block_km": 3.0, "buffer_km": 1.0, "tolerance": 0.15}
-    write_split(
-        written(table, tmp_path), tmp_path / "split.csv", scheme="blocks", shares=SHARES, seed=1, validation_seed=2,
-        **settings,
-    )  # fmt: skip
+    settings = {"scheme": "blocks", "shares": SHARES, "seed": 1, "validation_seed": 2, "block_km": 3.0}
+    write_split(written(table, tmp_path), tmp_path / "split.csv", **settings, buffer_km=1.0, tolerance=0.15)
     split = pd.read_csv(tmp_path / "split.csv", dtype=str)
     text = drawn(tmp_path, table, split, block_km=3.0)
     for part, count in split["split"].value_counts().items():
         assert f"{part}: {count:,} patches" in text
-    for crs, count in table["crs"].value_counts().items():
-        assert f"{crs}, {count} patches" in text or table["crs"].nunique() > 3
     assert ">Data: simulated landscape<" in text and " km<" in text
     without = drawn(tmp_path, table, split)
     assert text.count("<path") - without.count("<path") >= split["group"].nunique() / 2
@@ -41,14 +35,11 @@ def test_the_picture_has_the_colours_of_the_parts_at_their_places(tmp_path):
     table = grid("EPSG:32723", 8, 8)
     split = pd.DataFrame({"id": table["id"], "split": np.repeat(["train", "test"], 32)})
     drawn(tmp_path, table, split)
-    with Image.open(tmp_path / "c.png") as image:
+    with Image.open(tmp_path / "a.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
-    rows = {}
-    for name, colour in (("train", (0, 114, 178)), ("test", (213, 94, 0))):
-        found = np.argwhere(abs(pixels - colour).max(axis=2) < 12)
-        rows[name] = np.median(found[:, 0])
-        assert len(found) > 5000
-    assert rows["train"] < rows["test"]  # north is up
+    train, test = (np.argwhere(abs(pixels - colour).max(axis=2) < 12)[:, 0] for colour in ((0, 114, 178), (213, 94, 0)))
+    assert min(len(train), len(test)) > 5000
+    assert np.median(train) < np.median(test)  # north is up
 
 
 def test_folds_have_colours_of_their_own(tmp_path):
