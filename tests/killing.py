@@ -3,10 +3,12 @@
 import contextlib
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import psutil
 from project import Project, kill
 
 from cerraseg.core.content import content
@@ -97,8 +99,15 @@ def _rule(script: str) -> str:
 def process_of(rule: str, project: Project, before: set[Path]) -> int | None:
     """The process that runs a script of the rule that was not there ``before``."""
     new = {str(path) for path in (project.folder / SCRIPTS).glob(f"*.{rule}.py") if path not in before}
-    for line in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if line.read_text().rstrip("\0").split("\0")[-1] in new:
-                return int(line.parent.name)
-    return None
+    found = processes(lambda process: process.cmdline()[-1] in new)
+    return found[0].pid if found else None
+
+
+def processes(matches: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
+    """The processes of this machine that match, in the order of their ids."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError, IndexError):  # it ended, or is a zombie without a command
+            if matches(process):
+                found.append(process)
+    return found

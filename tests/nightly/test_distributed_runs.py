@@ -9,16 +9,17 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 import yaml
 from conftest import arrays, opened
+from killing import processes
 from project import REPOSITORY, TINY, Project
-from test_slurm import Cluster, started
+from test_slurm import Story, job_processes, started
 from test_train import Killed, kill, once_in, outputs, plan, run
 
 from cerraseg.core.errors import DataError
@@ -55,15 +56,9 @@ def test_history_of_two_processes_is_that_of_one(packed, tmp_path, ema, accumula
         np.testing.assert_allclose(second[key], first[key], atol=1e-3, err_msg=key)
 
 
-def processes() -> list[int]:
+def launched() -> list[psutil.Process]:
     """The processes that torch's launcher has started for this one, in the order of their start."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parent = stat.read_text().rpartition(")")[2].split()[1]
-            if parent == str(os.getpid()) and "spawn_main" in (stat.parent / "cmdline").read_text():
-                found.append(int(stat.parent.name))
-    return sorted(found)
+    return processes(lambda found: found.ppid() == os.getpid() and "spawn_main" in " ".join(found.cmdline()))
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -74,14 +69,14 @@ def test_lost_process_ends_all_is_named_and_one_process_goes_on(packed, tmp_path
     def kill_one():
         while not state.exists():
             time.sleep(0.01)
-        os.kill(processes()[place], signal.SIGKILL)
+        launched()[place].kill()
         killed.append(time.monotonic())
 
     killer = threading.Thread(target=kill_one)
     killer.start()
     with pytest.raises(DeviceError, match=f"the process of device {place + 1} of 2 was ended by SIGKILL"):
         run(packed, tmp_path / "two", dataclasses.replace(what, devices=2))
-    assert time.monotonic() - killed[0] < 60 and not processes()
+    assert time.monotonic() - killed[0] < 60 and not launched()
     assert_alike(run(packed, tmp_path / "two", what), one)
 
 
@@ -103,7 +98,7 @@ def test_lost_numbers_end_every_process(packed, tmp_path):
     args = (packed / "split.csv", packed / "statistics.json", outputs(tmp_path), tmp_path / "resume")
     with pytest.raises(DataError, match="epoch 1: the training loss is nan; lower the learning rate"):
         train(plan("unet-sar-nw-l1-tuned-1", devices=2), opened(tmp_path), *args)
-    assert not processes()
+    assert not launched()
 
 
 STEP = """
@@ -112,51 +107,49 @@ from cerraseg.training import distributed
 distributed.allocated_gpus = lambda asked: asked
 class Named(dict):
     __getattr__ = dict.__getitem__
-snakemake = SimpleNamespace(
-    log=[{log!r}], threads=1, resources={{"gpu": {devices}}},
-    params=Named(
-        scenario={scenario!r}, recipe={recipe!r}, settings={settings!r}, code="", resume={resume!r},
-        training={{"epochs": {epochs}, "batch_size": 2}},
-    ),
-    input=Named(images={images!r}, masks={masks!r}, header={header!r}, split={split!r}, statistics={stats!r}),
-    output=Named(best={best!r}, last={last!r}, history={history!r}),
-)
+job = {job!r}
+snakemake = SimpleNamespace(**{{key: Named(part) if isinstance(part, dict) else part for key, part in job.items()}})
 """
 
 
 def step(packed, folder, what):
-    """The training step's script as Snakemake would run it, in a session of its own and with SLURM's variables."""
-    made, (images, masks, header) = outputs(folder), map(str, arrays(packed))
-    preamble = STEP.format(
-        log=str(folder / "log"), devices=what.devices, scenario=vars(what.scenario), recipe=vars(what.recipe),
-        settings=what.settings, resume=str(folder / "resume"), epochs=what.epochs, images=images, masks=masks,
-        header=header, split=str(packed / "split.csv"), stats=str(packed / "statistics.json"),
-        **{name: str(path) for name, path in vars(made).items()},
-    )  # fmt: skip
+    """The training step's script as Snakemake would run it, in a session of its own, with SLURM's variables, and once
+    its first epoch is done."""
+    images, masks, header = map(str, arrays(packed))
+    split, statistics = str(packed / "split.csv"), str(packed / "statistics.json")
+    job = {
+        "log": [str(folder / "log")],
+        "threads": 1,
+        "resources": {"gpu": what.devices},
+        "params": {name: vars(getattr(what, name)) for name in ("scenario", "recipe")}
+        | {"settings": what.settings, "code": "", "resume": str(folder / "resume")}
+        | {"training": {"epochs": what.epochs, "batch_size": 2}},
+        "input": {"images": images, "masks": masks, "header": header, "split": split, "statistics": statistics},
+        "output": {name: str(path) for name, path in vars(outputs(folder)).items()},
+    }
     script = folder / "tmp123.train.py"
-    script.write_text(preamble + (REPOSITORY / "workflow/scripts/train.py").read_text())
+    script.write_text(STEP.format(job=job) + (REPOSITORY / "workflow/scripts/train.py").read_text())
     slurm = {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_JOB_ID": "none"}
     env = os.environ | slurm | {"PYTHONPATH": str(REPOSITORY)}
-    return subprocess.Popen([sys.executable, script], env=env, start_new_session=True, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, script], env=env, start_new_session=True, stderr=subprocess.DEVNULL)
+    while not (folder / "resume/last.ckpt").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    return process
 
 
-def is_running(group: int) -> bool:
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, _, of = stat.read_text().rpartition(")")[2].split()[:3]
-            if int(of) == group and state != "Z":
-                return True
-    return False
+def wait_for_group(process, seconds=20):
+    """Wait until nothing runs that a process started."""
+    end = time.monotonic() + seconds
+    while processes(lambda found: os.getpgid(found.pid) == process.pid and found.status() != psutil.STATUS_ZOMBIE):
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("count", "whole_group"), [(1, True), (2, True), (2, False)])
 def test_sigterm_ends_the_step_and_the_next_start_goes_on(packed, tmp_path, count, whole_group):
     what = exact(epochs=12, batch_size=2, devices=count)
     process = step(packed, tmp_path, what)
-    state = tmp_path / "resume/last.ckpt"
-    while not state.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGTERM)
     sent = time.monotonic()
     assert process.wait(timeout=60) == 1
@@ -164,9 +157,7 @@ def test_sigterm_ends_the_step_and_the_next_start_goes_on(packed, tmp_path, coun
     lines = (tmp_path / "log").read_text().splitlines()
     assert lines[-1].endswith("ERROR stopped by SIGTERM; the next start goes on from the last finished epoch")
     assert any("INFO epoch 1/12: loss" in line for line in lines)
-    while is_running(process.pid):
-        assert time.monotonic() - sent < 20
-        time.sleep(0.05)
+    wait_for_group(process)
     whole, resumed = run(packed, tmp_path / "whole", dataclasses.replace(what, devices=1)), run(packed, tmp_path, what)
     assert_alike(resumed, whole)
     if count == 1:
@@ -177,85 +168,50 @@ def test_sigterm_ends_the_step_and_the_next_start_goes_on(packed, tmp_path, coun
 def test_killed_step_leaves_no_process_and_goes_on(packed, tmp_path):
     what = exact(epochs=12, batch_size=2)
     process = step(packed, tmp_path, dataclasses.replace(what, devices=2))
-    while not (tmp_path / "resume/last.ckpt").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
-    end = time.monotonic() + 20
-    while is_running(process.pid):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_for_group(process)
     assert_alike(run(packed, tmp_path, what), run(packed, tmp_path / "one", what))
 
 
 CONFIG = TINY | {
-    "scenarios": {
-        "models": ["transnuseg"], "modalities": ["sar"], "weightings": ["nw"], "levels": ["l2"], "recipes": ["paper"],
-        "seeds": [1],
-    },
+    "scenarios": TINY["scenarios"] | {"models": [], "extra": [EXACT]},
     "transnuseg": {"embed_dim": 12, "heads": [1, 2, 4], "drop_path": 0.0},
     "training": {"epochs": 8, "batch_size": 4},
     "scenes": [],
 }  # fmt: skip
 
 
-class Attempts:
+class Attempts(Story):
     """A run through SLURM whose training is hit again and again."""
-
-    def __init__(self, project: Project, cluster: Cluster, target: str) -> None:
-        self.folder, self.cluster = project.folder, cluster
-        environment = project.environment(SLURM_CONF=cluster.env["SLURM_CONF"])
-        with (self.folder / "run.txt").open("wb") as file:
-            self.run = subprocess.Popen(
-                project.command(target), cwd=self.folder, env=environment, stdout=file, stderr=subprocess.STDOUT
-            )
-
-    def wait_for(self, probe, what: str, seconds: float = 600):
-        end = time.monotonic() + seconds
-        while not (found := probe()):
-            assert time.monotonic() < end, f"{what}: not within {seconds} s"
-            time.sleep(0.1)
-        return found
 
     def epochs(self, after: int = 0) -> int:
         """How many epochs are behind the state; 0 until they are more than ``after``."""
         with suppress(OSError, RuntimeError):
-            state = self.folder / f"results/resume/{EXACT}/last.ckpt"
+            state = self.project.folder / f"results/resume/{EXACT}/last.ckpt"
             done = len(torch.load(state, weights_only=True)["history"])
             return done if done > after else 0
         return 0
 
     def hit(self, what: str, blow, after: int) -> int:
         """Strike the running job once more epochs than ``after`` are done; nothing of it may be left. How many were."""
-        self.wait_for(lambda: self.epochs(after) or self.run.poll(), f"an epoch, then {what}")
-        assert self.run.poll() is None, (self.folder / "run.txt").read_text()[-5000:]
-        job = self.wait_for(lambda: self.cluster.job(f"train-{EXACT}"), "the job")
+        run = self.started[0]
+        self.until(lambda: self.epochs(after) or run.poll() is not None, f"an epoch, then {what}", 600)
+        assert run.poll() is None, self.output.read_text()[-5000:]
+        job = self.until(lambda: self.cluster.job(f"train-{EXACT}"), "the job")
         blow(job)
-        self.wait_for(lambda: self.gone(job), f"the end of job {job}", 60)
+        self.until(lambda: self.gone(job), f"the end of job {job}", 60)
         return self.epochs()
 
     def gone(self, job: str) -> bool:
         listed = self.cluster.ask("squeue", "-h", "-o", "%i", "-j", job, "-t", "R,CG").strip()
-        return not listed and not job_processes(job)
-
-
-def job_processes(job: str, node: str = "") -> list[int]:
-    """Those of Python in a job, on one of its nodes: the training's step and its tasks."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            of = (process / "environ").read_bytes().split(b"\0")
-            mine = f"SLURM_JOB_ID={job}".encode() in of and b"python" in (process / "cmdline").read_bytes()
-            if mine and (not node or f"SLURMD_NODENAME={node}".encode() in of):
-                found.append(int(process.name))
-    return found
+        return not listed and not job_processes(job, "python")
 
 
 def kill_second_node(job: str) -> None:
-    for process in job_processes(job, "n2"):
-        with suppress(OSError):
-            os.kill(process, signal.SIGKILL)
+    for process in job_processes(job, "python", "n2"):
+        with suppress(psutil.Error):
+            process.kill()
 
 
 def test_two_nodes_of_slurm_survive_a_lost_task_and_a_cancelled_job(tmp_path):
@@ -271,13 +227,14 @@ def test_two_nodes_of_slurm_survive_a_lost_task_and_a_cancelled_job(tmp_path):
     (project.folder / "profiles/slurm/config.yaml").write_text(yaml.safe_dump(profile))
     project.where = ("--workflow-profile", "profiles/slurm")
     with started(nodes=2) as cluster:
-        story = Attempts(project, cluster, history)
+        story = Attempts(project, cluster)
+        story.start(*project.command(history), bound=1800)
         try:
             lost = story.hit("the task of the second node", kill_second_node, after=0)
             cancelled = story.hit("the job", lambda job: cluster.ask("scancel", job), after=lost)
-            assert story.run.wait(600) == 0
+            assert story.started[0].wait(600) == 0
         finally:
-            story.run.kill()
+            story.end()
     logs = [path.read_text() for path in sorted((project.folder / "logs/slurm/train").glob("*.log"))]
     assert len(logs) == 3 and cancelled > lost >= 1
     assert "training on 2 devices of 2 nodes" in logs[0]

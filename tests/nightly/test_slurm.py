@@ -11,10 +11,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jobs
+import psutil
 import pytest
 import yaml
+from killing import processes
 from project import REPOSITORY, TINY, Project
 
 BOUND = 420  # s that any run here may take before it is interrupted
@@ -110,21 +113,28 @@ class Story:
         self.logs = project.folder / "logs/slurm/train"
         self.started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, bound: int = BOUND) -> subprocess.Popen[bytes]:
         with self.output.open("ab") as file:
             process = subprocess.Popen(
-                ["timeout", "-k", "60", "-s", "INT", str(BOUND), *command],
-                cwd=self.project.folder, env=self.cluster.env, stdout=file, stderr=subprocess.STDOUT,
-                start_new_session=True,
+                ["timeout", "-k", "60", "-s", "INT", str(bound), *command],
+                cwd=self.project.folder, env=self.project.environment(SLURM_CONF=self.cluster.env["SLURM_CONF"]),
+                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self.started.append(process)
         return process
 
-    def until(self, probe: Callable[[], object], what: str, seconds: float = 240) -> None:
+    def end(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def until(self, probe: Callable[[], Any], what: str, seconds: float = 240) -> Any:
+        """Wait for what a probe finds."""
         end = time.monotonic() + seconds
-        while not probe():
+        while not (found := probe()):
             assert time.monotonic() < end, f"{what}: not within {seconds} s\n{self.output.read_text()[-5000:]}"
-            time.sleep(0.2)
+            time.sleep(0.1)
+        return found
 
     def trained_on(self, scenario: str, job: str | None) -> bool:
         """Whether this job of the scenario went on from an earlier one's state."""
@@ -137,28 +147,27 @@ class Story:
 
     def hold(self, scenario: str) -> str:
         """Wait until a job of the scenario trains on from an earlier state, and stop its clock; its id."""
-        found: list[str] = []
 
-        def probe() -> bool:
+        def goes_on() -> str | None:
             job = self.cluster.job(f"train-{scenario}")
-            if job and self.trained_on(scenario, job):
-                found.append(job)
-            return bool(found)
+            return job if self.trained_on(scenario, job) else None
 
-        self.until(probe, f"{scenario} goes on")
-        freeze(found[0])
-        return found[0]
+        job = self.until(goes_on, f"{scenario} goes on")
+        freeze(job)
+        return job
+
+
+def job_processes(job: str, program: str, node: str = "") -> list[psutil.Process]:
+    """Those in a job, on one of its nodes, whose command names a program."""
+    of = {"SLURM_JOB_ID": job} | ({"SLURMD_NODENAME": node} if node else {})
+    return processes(lambda found: of.items() <= found.environ().items() and program in " ".join(found.cmdline()))
 
 
 def freeze(job: str) -> None:
     """Stop the training in a job, so that it is still there when its fault comes."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            mine = f"SLURM_JOB_ID={job}".encode() in (process / "environ").read_bytes().split(b"\0")
-            if mine and b"train.py" in (process / "cmdline").read_bytes():
-                os.kill(int(process.name), signal.SIGSTOP)
-        except OSError:
-            pass
+    for process in job_processes(job, "train.py"):
+        with contextlib.suppress(psutil.Error):
+            process.suspend()
 
 
 def fault_profile(project: Project) -> None:
@@ -191,16 +200,10 @@ def test_shipped_profile_gives_steps_their_resources(tmp_path):
     assert not (project.folder / "logs").exists()
 
 
-SQUEUE = """#!/bin/sh
-echo 'Unable to contact slurm controller' >&2
-exit 1
-"""
-
-
 def test_run_is_refused_while_slurm_cannot_say_what_still_writes(tmp_path):
     project = Project(tmp_path / "project", TINY)
     (project.folder / "logs/slurm").mkdir(parents=True)
-    (tmp_path / "squeue").write_text(SQUEUE)
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 'Unable to contact slurm controller' >&2\nexit 1\n")
     (tmp_path / "squeue").chmod(0o755)
     path = f"{tmp_path}:{project.environment()['PATH']}"
     assert project.planned("results/manifest.json") == {"simulate": 1}  # to look is allowed
@@ -236,9 +239,7 @@ def story(cluster: Cluster, configuration: dict, tmp_path_factory: pytest.TempPa
         recover(made)
         yield made
     finally:
-        for process in made.started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+        made.end()
 
 
 def kill_the_controller(story: Story) -> None:
