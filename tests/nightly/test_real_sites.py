@@ -121,4 +121,5 @@ def test_without_overlap_a_scene_is_the_mosaic_of_its_patches(real_sample, tmp_p
             rasterio.open(made.folder / f"results/scenarios/{TUNED}/mosaic/{mosaic}_epsg4326.tif") as patches,
             rasterio.open(made.folder / f"results/scenes/scene/{TUNED}/map/{layer}.tif") as tiles,
         ):
-            np.testing.assert_array_equal(patches.read(1), tiles.read(1))
+            # A share of n and a half percent may be rounded either way: other batches sum in another order.
+            np.testing.assert_allclose(patches.read(1), tiles.read(1), rtol=0, atol=int(layer == "confidence"))
