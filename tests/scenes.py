@@ -11,8 +11,8 @@ from rasterio.transform import Affine, from_origin
 
 from cerraseg.core.layout import SIZE
 from cerraseg.core.taxonomy import MODALITIES
+from cerraseg.mapping.map_scene import tile_starts
 from cerraseg.mapping.scene import SceneFiles
-from cerraseg.mapping.tiling import starts
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, Segmenter
 
@@ -71,7 +71,7 @@ def seams(layer: NDArray, overlap: float) -> float:
     on_edges, inside = [], []
     for side in (layer.astype(float), layer.transpose(0, 2, 1).astype(float)):
         jumps = np.abs(np.diff(side, axis=2)).mean((0, 1))
-        firsts = starts(side.shape[2], overlap)
+        firsts = tile_starts(side.shape[2], overlap)
         edges = sorted({edge - 1 for first in firsts for edge in (first, first + SIZE) if 0 < edge < side.shape[2]})
         on_edges += list(jumps[edges])
         inside += list(np.delete(jumps, edges))

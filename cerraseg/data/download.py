@@ -97,7 +97,6 @@ def refuse_other_landscape(copy: Path, manifest: Path, settings: Mapping[str, ob
 
 
 def _count(root: Path) -> dict[str, dict[str, int]]:
-    """Number and bytes of the .tif files of each layer folder of ``root``."""
     counts = {}
     for folder in (layer_folder(root, layer) for layer in FOLDERS):
         if folder:

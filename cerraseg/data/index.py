@@ -181,7 +181,6 @@ def _place(path: str, source: Any, first: dict[str, Any]) -> dict[str, Any]:
 
 
 def _count(path: str, mask: NDArray[Any], classes: int) -> list[int]:
-    """Pixels of each class of a mask, or of each value of an edge mask."""
     with np.errstate(invalid="ignore"):
         ids = mask.astype(np.uint8)
     counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)

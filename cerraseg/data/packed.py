@@ -6,15 +6,16 @@ each level, ``header.json``: see :class:`Header`.
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import rasterio
-from numpy.lib.format import open_memmap
+from numpy.lib.format import open_memmap, write_array_header_1_0
 from numpy.typing import NDArray
 
 from cerraseg.core.errors import DataError
@@ -29,8 +30,6 @@ from cerraseg.data.reader import GDAL, checksum, open_layer
 from cerraseg.data.tables import digest, read_patch_table
 
 _CHUNK = 64  # patches that a worker writes at a time
-_MAKE_AGAIN = "remove it and give the same command again, which makes it anew"
-_INDEX_AGAIN = "it has changed since it was indexed: run the index step again (snakemake --forcerun index)"
 
 
 @dataclass(frozen=True)
@@ -71,24 +70,29 @@ def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:
     """Map a step's ``.npy`` file read-only, without unpickling anything.
 
     Raises:
-        DataError: if it is cut short, holds no numbers, or does not hold so many ``patches``.
+        DataError: if it does not hold so many ``patches``.
     """
-    try:
-        array: NDArray[Any] = np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except Exception as error:  # of any type: numpy evaluates the header, which may be damaged
-        raise DataError(f"{path}: no whole array of numbers ({error}); {_MAKE_AGAIN}") from None
+    array: NDArray[Any] = np.load(path, mmap_mode="r")
     if patches not in (None, len(array)):
-        raise DataError(f"{path}: {len(array)} patches; expected {patches}, one for each id: {_MAKE_AGAIN}")
+        raise DataError(
+            f"{path}: {len(array)} patches; expected {patches}, one for each id: remove it and give the same command "
+            "again, which makes it anew"
+        )
     return array
 
 
+@contextmanager
+def new_array(path: str | Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
+    """Yield a ``.npy`` file that takes the bytes of a uint8 array; a memory-mapped one would grow in memory."""
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        yield file
+
+
 def open_store(images: str | Path, masks: str | Path, header: str | Path) -> Store:
-    """Open the packed arrays; refuse files that are cut short or do not belong together."""
-    try:
-        fields = json.loads(Path(header).read_text())
-        known = Header(**fields | {"bands": tuple(fields["bands"]), "layers": tuple(fields["layers"])})
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{header}: no header of packed arrays ({error!r}); run the pack step again") from None
+    """Open the packed arrays; refuse files that do not belong together."""
+    fields = json.loads(Path(header).read_text())
+    known = Header(**fields | {"bands": tuple(fields["bands"]), "layers": tuple(fields["layers"])})
     store = Store(open_array(images), open_array(masks), known)
     for array, dtype, names in ((store.images, np.float32, known.bands), (store.masks, np.uint8, known.layers)):
         if array.dtype != dtype or array.shape != (known.patches, len(names), SIZE, SIZE):
@@ -131,10 +135,7 @@ def _modalities(columns: Collection[str]) -> list[str]:
 
 
 def _write_chunk(images: Path, masks: Path, chunk: tuple[int, list[dict[str, Any]]]) -> list[str]:
-    """Write the patches from a row on; return a hash of each one's pixels.
-
-    By plain writes: on a full disk a write to a mapping would end the process.
-    """
+    """Hash and write the patches from a row on, plainly: on a full disk a write to a mapping would end the process."""
     first, patches = chunk
     hashes = []
     with rasterio.Env(**GDAL), images.open("r+b") as image_file, masks.open("r+b") as mask_file:
@@ -154,13 +155,13 @@ def _read_patch(files: dict[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.
     modalities, levels = _modalities(files), levels_of(files)
     read = {}
     for layer in (*modalities, *levels, *(edge for edge in map(edge_layer, levels) if files[edge])):
-        try:
-            with open_layer(files[layer], layer) as source:
-                read[layer] = source.read()
-        except DataError as error:
-            raise DataError(f"{error}; {_INDEX_AGAIN}") from None
+        with open_layer(files[layer], layer) as source:
+            read[layer] = source.read()
     if checksum(read.values()) != files["content"]:
-        raise DataError(f"{', '.join(files[layer] for layer in read)}: other pixels; {_INDEX_AGAIN}")
+        raise DataError(
+            f"{', '.join(files[layer] for layer in read)}: other pixels than when they were indexed; run the index "
+            "step again (snakemake --forcerun index)"
+        )
     image = np.concatenate([read[modality] for modality in modalities], dtype=np.float32, casting="unsafe")
     classes = np.concatenate([read[level] for level in levels], dtype=np.uint8, casting="unsafe")
     edges = [read.get(edge_layer(level), derive_edges(mask[None])) for level, mask in zip(levels, classes, strict=True)]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cerraseg.core.errors import DataError
@@ -29,7 +28,7 @@ def write_statistics(table: str | Path, split: str | Path, store: Store, path: s
     patches = read_patch_table(table).iloc[rows]
     levels = {}
     for level in levels_of(patches.columns):
-        counts = class_counts(patches, level)
+        counts = patches[count_columns(level)].sum().to_numpy(np.int64)
         levels[level] = {"counts": counts.tolist(), "class_weights": class_weights(counts, level).tolist()}
     content = {"patches": len(rows), "bands": band_statistics(store, rows, threads), "levels": levels}
     with atomic_write(path) as temporary:
@@ -38,16 +37,8 @@ def write_statistics(table: str | Path, split: str | Path, store: Store, path: s
 
 def read_bands(path: str | Path) -> dict[str, dict[str, float]]:
     """Read band → min, max, mean and std from a file of :func:`write_statistics`."""
-    try:
-        bands: dict[str, dict[str, float]] = json.loads(Path(path).read_text())["bands"]
-        return {band: {name: float(value) for name, value in of.items()} for band, of in bands.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path}: no band statistics ({error!r}); run the statistics step again") from None
-
-
-def class_counts(table: pd.DataFrame, level: str) -> NDArray[np.int64]:
-    """Count the labelled pixels of each class of ``level`` over the rows of the patch table: (classes,) int64."""
-    return table[count_columns(level)].sum().to_numpy(np.int64)
+    bands: dict[str, dict[str, float]] = json.loads(Path(path).read_text())["bands"]
+    return bands
 
 
 def class_weights(counts: NDArray[np.int64], level: str) -> NDArray[np.float64]:

@@ -14,12 +14,7 @@ from cerraseg.core.files import atomic_write
 
 def read_patch_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read the patch table, or some columns of it."""
-    try:
-        table = pd.read_parquet(path, columns=columns)
-        table.select_dtypes("str").to_numpy(object)  # a damaged text is else found at its first use
-    except Exception as error:  # of any type, where the file is damaged
-        raise DataError(f"{path}: cannot be read as a patch table ({error}); run the index step again") from None
-    return table
+    return pd.read_parquet(path, columns=columns)
 
 
 def digest(texts: Iterable[str]) -> str:
@@ -34,7 +29,7 @@ def read_split(path: str | Path, ids: str | None = None) -> pd.DataFrame:
         path: split table.
         ids: digest of the patch table's ids; given, a table of other patches or in another order is refused.
     """
-    split = _read_csv(path, "split table", ["id", "split"])
+    split = _read_csv(path)
     if ids not in (None, digest(split["id"])):
         raise DataError(f"{path}: expected the ids of the patch table in its order; put them so, or split again")
     return split
@@ -57,19 +52,11 @@ def write_ids(path: str | Path, ids: Sequence[str]) -> None:
 
 def read_ids(path: str | Path) -> pd.Index:
     """Read what :func:`write_ids` wrote."""
-    ids: pd.Index = pd.Index(_read_csv(path, "list of patch ids", ["id"])["id"])
-    return ids
+    return pd.Index(_read_csv(path)["id"])
 
 
-def _read_csv(path: str | Path, what: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV as text, where an id such as ``NA`` is one, too; refuse it without the columns."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if lacking := {*columns} - {*table.columns}:
-            raise KeyError(f"no column {' and '.join(sorted(lacking))}")
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read as a {what} ({error}); run the step that writes it again") from None
-    return table
+def _read_csv(path: str | Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=str, keep_default_na=False)  # an id may be NA
 
 
 def find_ids(all_ids: pd.Index, wanted: Sequence[str] | pd.Index, path: str | Path) -> NDArray[np.int64]:

@@ -124,7 +124,6 @@ def _bounds(counts: Vector, mapped: Vector) -> tuple[Vector, Vector, Vector, Vec
 
 
 def _known(counts: Vector, mapped: Vector) -> NDArray[np.bool_]:
-    """Tell which classes ``(K,)`` the samples or the map hold."""
     return np.asarray((counts.sum(axis=0) + counts.sum(axis=1) + mapped) > 0)
 
 

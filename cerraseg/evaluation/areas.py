@@ -1,13 +1,10 @@
 """Hectares of each class of a map, and confusion matrices of two maps of the same ground by block."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
-from rasterio.errors import RasterioError
 from rasterio.warp import transform
 from rasterio.windows import Window
 
@@ -19,7 +16,6 @@ from cerraseg.geo.cog import NO_DATA
 from cerraseg.geo.positions import equal_area_around
 
 _CELL = 64  # side in pixels of the cells whose area is measured; its pixels count as equally large
-_CACHE = 256  # MB: a row of blocks of a wide map
 
 
 def mapped_areas(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Counts, Vector]:
@@ -30,11 +26,11 @@ def mapped_areas(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Co
     maps counts twice.
 
     Raises:
-        DataError: if a map cannot be read, lies nowhere or holds other values than the ids of ``classes`` and 255.
+        DataError: if a map lies nowhere or holds other values than the ids of ``classes`` and 255.
     """
     pixels, hectares = np.zeros(len(classes), np.int64), np.zeros(len(classes))
     for path in maps:
-        with _open_map(path) as file:
+        with rasters.open_raster(path) as file:
             x, y = file.transform * (file.width / 2, file.height / 2)
             (longitude,), (latitude,) = transform(file.crs, rasters.WGS84, [x], [y])
             plane = equal_area_around(longitude, latitude)
@@ -60,10 +56,10 @@ def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCov
     Pixels that are 255 in either are not counted, blocks without a counted pixel are left out.
 
     Raises:
-        DataError: if a file cannot be read or a value is no class id.
+        DataError: if a value is no class id.
     """
     blocks = []
-    with _open_map(map_file) as file, _open_map(truth_file) as reference:
+    with rasters.open_raster(map_file) as file, rasters.open_raster(truth_file) as reference:
         for top in range(0, file.height, side):
             window = Window(0, top, file.width, min(side, file.height - top))
             prediction, truth = (_squares(source.read(1, window=window), side) for source in (file, reference))
@@ -72,15 +68,6 @@ def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCov
             blocks.append(patch_confusions(truth, prediction, len(classes)).astype(np.int64))
     counts = np.concatenate(blocks)
     return counts[counts.any(axis=(1, 2))]
-
-
-@contextmanager
-def _open_map(path: Path) -> Iterator[Any]:
-    try:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE), rasters.open_raster(path) as file:
-            yield file
-    except RasterioError as error:
-        raise DataError(f"{path} cannot be read ({error}); expected a class map: make the map again.") from error
 
 
 def _count_cells(chunk: Bytes) -> Counts:

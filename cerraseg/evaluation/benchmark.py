@@ -70,7 +70,6 @@ class _Run(NamedTuple):
 
 
 def _runs(metrics_files: Iterable[str | Path]) -> list[_Run]:
-    """Read the runs in the order of the tables."""
     runs = [_read(Path(path)) for path in metrics_files]
     ids = [run.fields["id"] for run in runs]
     if twice := sorted({name for name in ids if ids.count(name) > 1}):
@@ -86,21 +85,15 @@ def _runs(metrics_files: Iterable[str | Path]) -> list[_Run]:
 
 
 def _read(path: Path) -> _Run:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        fields = {field: content["scenario"][field] for field in ("id", *PAPER_KEY, "recipe", "seed")}
-        scores = _score_columns(content)
-        classes = [
-            {"abbreviation": entry["abbreviation"], "name": entry["name"]}
-            | {score: round(100 * entry[score], 2) for score in ("f1", "iou", "precision", "recall")}
-            | {"support": entry["support"]}
-            for entry in content["classes"]
-        ]
-        return _Run(path, fields, content["source"], scores, classes)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DataError(
-            f"{path} cannot be read as metrics ({error!r}); expected a metrics.json of the evaluation: run it again."
-        ) from error
+    content = json.loads(path.read_text(encoding="utf-8"))
+    fields = {field: content["scenario"][field] for field in ("id", *PAPER_KEY, "recipe", "seed")}
+    classes = [
+        {"abbreviation": entry["abbreviation"], "name": entry["name"]}
+        | {score: round(100 * entry[score], 2) for score in ("f1", "iou", "precision", "recall")}
+        | {"support": entry["support"]}
+        for entry in content["classes"]
+    ]
+    return _Run(path, fields, content["source"], _score_columns(content), classes)
 
 
 def _score_columns(content: dict[str, Any]) -> dict[str, Any]:
@@ -129,8 +122,7 @@ def collect(metrics_files: Sequence[str | Path], paper_scores: str | Path, *, co
         then the published values (:func:`paper_column`) and the differences to them (:func:`difference_column`).
 
     Raises:
-        DataError: if a file cannot be read, a scenario comes twice, the data sources differ, or ``comparable`` is
-            claimed for other data.
+        DataError: if a scenario comes twice, the data sources differ, or ``comparable`` is claimed for other data.
     """
     runs = _runs(metrics_files)
     if comparable and not runs[0].source.startswith(PAPER_DATA):
@@ -212,7 +204,6 @@ def _entrants(runs: Sequence[_Run]) -> Iterable[_Entrants]:
 
 
 def _compared(entrants: _Entrants) -> Iterator[dict[str, object]]:
-    """Yield the rows of :func:`pairs` on one set of patches, in fractions."""
     matches = [pair for pair in combinations(entrants, 2) if tuple(level for _, level in pair) in _MATCHES]
     for pair, result in zip(matches, bootstrap.compare_all(entrants, matches), strict=True):
         (first, level), (second, other) = pair

@@ -37,7 +37,6 @@ def edge_scores(truth: Mask, prediction: Mask) -> dict[str, dict[str, float]]:
 
 
 def _within(edges: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
-    """Mark the pixels with an edge pixel at most ``distance`` away."""
     height, width = edges.shape[-2:]
     padded = np.pad(edges, ((0, 0), (distance, distance), (distance, distance)))
     near = np.zeros(edges.shape, bool)

@@ -24,20 +24,10 @@ def evaluate(
     folder: Path,
     info: Mapping[str, object],
 ) -> Scores:
-    """Write the scores of the test patches by :func:`cerraseg.evaluation.score_files.write_scores`.
+    """Write the scores of the test patches by :func:`cerraseg.evaluation.score_files.write_scores`; return them.
 
-    Args:
-        scenario: whose prediction it is.
-        store: packed patches.
-        split: split table.
-        predicted: ids of the predicted patches, which have all test patches among them.
-        prediction: class ids of those patches, in this order.
-        edge_prediction: their edges.
-        distances: how far each test patch lies from the training patches.
-        info: goes into the metrics beside the scenario and the scores.
-
-    Returns:
-        The scores over all test patches.
+    ``predicted`` has the ids of the patches of the arrays ``prediction`` (class ids) and ``edge_prediction``, all test
+    patches among them; ``info`` goes into the metrics beside the scenario and the scores.
     """
     test = rows_of(split, "test", store.header.ids)
     ids = read_split(split)["id"].iloc[test].tolist()

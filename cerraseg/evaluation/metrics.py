@@ -73,26 +73,16 @@ def patch_confusions(truth: Bytes, prediction: Bytes, classes: int) -> NDArray[n
         ``(N, classes, classes)`` of uint16, or uint32 where a patch has more than 65,535 pixels.
 
     Raises:
-        DataError: if the shapes differ, or a value is no class id.
+        DataError: if a value is no class id.
     """
-    if truth.shape != prediction.shape:
-        raise DataError(
-            f"truth has shape {truth.shape} but prediction {prediction.shape}; expected one shape for both: "
-            "predict again over the same patches."
-        )
     large = math.prod(truth.shape[1:]) >= 1 << 16
     counts = np.zeros((len(truth), classes + 1, classes), np.uint32 if large else np.uint16)
-    for patch in range(len(truth)):
-        rows, columns = truth[patch].ravel() + np.uint8(1), prediction[patch].ravel()  # the ignored 255 becomes 0
-        if rows.max(initial=0) > classes:
+    for patch, (true, predicted) in enumerate(zip(truth, prediction, strict=True)):
+        rows, columns = true.ravel() + np.uint8(1), predicted.ravel()  # the ignored 255 becomes 0
+        if rows.max(initial=0) > classes or columns.max(initial=0) >= classes:
             raise DataError(
-                f"truth holds the value {rows.max() - 1}; expected class ids 0 to {classes - 1}, or {IGNORE} to "
-                "ignore: check the level of the masks."
-            )
-        if columns.max(initial=0) >= classes:
-            raise DataError(
-                f"prediction holds the value {columns.max()}; expected class ids 0 to {classes - 1}: "
-                "check that the model was trained for this level."
+                f"truth or prediction holds a value above {classes - 1} that is not the {IGNORE} of ignored pixels of "
+                "the truth; expected class ids: check the level of the masks and of the model."
             )
         codes = np.uint16(classes) * rows + columns
         counts[patch] = np.bincount(codes, minlength=counts[patch].size).reshape(classes + 1, classes)

@@ -56,7 +56,6 @@ def write_geopackage(
 
 
 def _add_style(connection: sqlite3.Connection, classes: Sequence[LandCover]) -> None:
-    """Add the table of styles as QGIS makes it."""
     connection.execute(
         'CREATE TABLE layer_styles ("id" INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, "f_table_catalog" TEXT(256), '
         '"f_table_schema" TEXT(256), "f_table_name" TEXT(256), "f_geometry_column" TEXT(256), "styleName" TEXT(30), '

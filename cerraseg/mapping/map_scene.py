@@ -22,9 +22,8 @@ from cerraseg.core.logs import log, progress
 from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.geo.cog import NO_DATA
-from cerraseg.mapping import scene, tiling
-from cerraseg.mapping.map_files import Raster, write_map, write_parents
-from cerraseg.mapping.map_rows import MapRows
+from cerraseg.mapping import scene
+from cerraseg.mapping.map_files import MapRows, Raster, write_map, write_parents
 from cerraseg.mapping.scene import Scene, SceneFiles
 from cerraseg.models import checkpoint, inference
 
@@ -89,7 +88,8 @@ def map_scene(
         key = _resume_key(model_file, files, settings, fill, code)
         rows = MapRows(unfinished, grid.shape[1], {name: len(names) for name, names in bands.items()}, key)
         remedy = batch_size_hint("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
-        with torch.inference_mode(), explain_out_of_memory(remedy), inference.arithmetic(device, settings.precision):
+        mixed = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
+        with torch.inference_mode(), explain_out_of_memory(remedy), mixed:
             _map_rows(segmenter, image, rows, fill, len(classes), settings, device)
     made = {"OVERLAP": f"{settings.overlap:g}", "AUGMENT": str(settings.augment).lower()}
     made["RESAMPLING"] = settings.resampling if image.warped else "none"
@@ -113,8 +113,8 @@ def _map_rows(
     device: torch.device,
 ) -> None:
     height, width = image.grid.shape
-    tops, lefts = tiling.starts(height, settings.overlap), tiling.starts(width, settings.overlap)
-    down, across = (torch.from_numpy(tiling.weights(firsts)).to(device) for firsts in (tops, lefts))
+    tops, lefts = tile_starts(height, settings.overlap), tile_starts(width, settings.overlap)
+    down, across = (torch.from_numpy(tile_weights(firsts)).to(device) for firsts in (tops, lefts))
     # A row of the map is complete when the next row of tiles starts below it.
     todo = [k for k, top in enumerate(tops) if min(top + SIZE, height) > rows.done]
     log.info("%d x %d pixels, %d of %d rows of tiles to do, on %s", width, height, len(todo), len(tops), device)
@@ -139,15 +139,12 @@ def _map_rows(
 def _strips(
     segmenter: checkpoint.Segmenter, image: Scene, tops: Sequence[int], fill: NDArray[np.float32], device: torch.device
 ) -> Generator[tuple[Tensor, NDArray[np.bool_]], None, None]:
-    """Yield of each row of tiles its normalised pixels (SIZE, W, bands) on the device, and which are data (SIZE, W).
-
-    Each row of the scene is read and normalised once; the next rows are read in a thread of its own.
-    """
+    """Yield of each row of tiles its normalised pixels (SIZE, W, bands) on the device, and which are data (SIZE, W)."""
     strip = torch.empty(SIZE, max(image.grid.shape[1], SIZE), len(fill), device=device)
     valid = np.empty(strip.shape[:2], bool)
     new = [(tops[n - 1] + SIZE if n else top, top + SIZE) for n, top in enumerate(tops)]
     with ThreadPoolExecutor(1) as reader:
-        ahead = [reader.submit(_read, image, *rows, fill) for rows in new[:1]]
+        ahead = [reader.submit(_read, image, *rows, fill) for rows in new[:1]]  # each row of the scene once
         for n in range(len(tops)):
             pixels, inside = ahead.pop().result()
             ahead = [reader.submit(_read, image, *rows, fill) for rows in new[n + 1 : n + 2]]
@@ -202,7 +199,6 @@ def _layers(
 def _resume_key(
     model_file: Path, files: SceneFiles, settings: Settings, fill: NDArray[np.float32], code: str
 ) -> dict[str, Any]:
-    """What must be the same to continue a killed run."""
     rasters = [(path, path.stat(), names) for path, names in files.rasters.values()]
     return {
         "model": content(model_file).sha256,
@@ -211,3 +207,27 @@ def _resume_key(
         "fill": fill.tolist(),
         "code": code,
     }
+
+
+def tile_starts(length: int, overlap: float) -> list[int]:
+    """Return the first pixel of each tile of SIZE pixels along a side of a scene of ``length`` pixels.
+
+    ``overlap`` is the share (0 to 0.9) of a tile that the next one covers too. The last tile is moved back to end where
+    the side ends; a side shorter than a tile has one.
+    """
+    step = max(1, round(SIZE * (1 - overlap)))
+    last = max(0, length - SIZE)
+    return [*range(0, last, step), last]
+
+
+def tile_weights(firsts: list[int]) -> NDArray[np.float32]:
+    """Weigh tiles that start at ``firsts`` by a squared sine that falls to 0 at their edges (a Hann window).
+
+    Returns:
+        Weight of each tile at each of its pixels, (tiles, SIZE); those at a pixel sum to 1, a single one is exactly 1.
+    """
+    shape = np.sin(np.pi * (np.arange(SIZE) + 0.5) / SIZE) ** 2
+    total = np.zeros(firsts[-1] + SIZE)
+    for first in firsts:
+        total[first : first + SIZE] += shape
+    return np.stack([shape / total[first : first + SIZE] for first in firsts]).astype(np.float32)

@@ -54,7 +54,6 @@ def mosaic(
 
 
 def _paste(grid: Grid, tiles: Raster, window: Window) -> Raster:
-    """The pixels of a window of the mosaic."""
     height, width = tiles.shape[1:]
     # With room for whole patches around the window.
     canvas = np.full((window.height + 2 * height, window.width + 2 * width), NO_DATA, np.uint8)

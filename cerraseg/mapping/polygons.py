@@ -94,7 +94,6 @@ def polygons(
 
 
 def _placed(polygons: Polygons, grid: SceneGrid) -> Polygons:
-    """From pixel coordinates (column, row) to the map's."""
     placed: Polygons = shapely.transform(polygons, lambda points: np.column_stack(grid.transform * points.T))
     return placed
 

@@ -5,9 +5,8 @@ from itertools import chain
 from pathlib import Path
 
 from cerraseg.core.errors import DataError
-from cerraseg.data.packed import open_array
+from cerraseg.data.packed import new_array, open_array
 from cerraseg.data.tables import read_ids
-from cerraseg.mapping.array_files import new_array
 
 
 def pool_folds(

@@ -13,8 +13,7 @@ from cerraseg.core.logs import log, progress
 from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
 from cerraseg.core.storage import need_room
 from cerraseg.data.masks import derive_edges
-from cerraseg.data.packed import Store, batches
-from cerraseg.mapping.array_files import new_array
+from cerraseg.data.packed import Store, batches, new_array
 from cerraseg.models import checkpoint, inference
 from cerraseg.training.batches import PackedPatches, Streamed
 
@@ -34,8 +33,7 @@ def predict(
     """Predict the patches in ``rows`` with a checkpoint.
 
     Args:
-        model_file: checkpoint.
-        store: packed patches.
+        model_file, store: checkpoint and packed patches.
         rows: which patches, in the order of the output.
         prediction: ``.npy`` to write: class ids (rows, 128, 128) uint8.
         confidence: ``.npy`` to write: probability of the predicted class in percent (rows, 128, 128) uint8.
@@ -60,7 +58,7 @@ def predict(
         explain_out_of_memory(batch_size_hint("predict.batch_size", batch_size)),
         ExitStack() as stack,
         torch.inference_mode(),
-        inference.arithmetic(device, precision),
+        torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
     ):
         new = [new_array(path, (len(rows), SIZE, SIZE)) for path in (prediction, confidence, edges)]
         files = [stack.enter_context(file) for file in new]

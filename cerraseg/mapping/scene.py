@@ -244,6 +244,5 @@ def band_indexes(scene: str, dataset: Any, sensor: str, names: Sequence[str]) ->
 
 
 def _standard_name(name: str | None) -> str:
-    """A band's name as the taxonomy writes it: ``B01`` for ``B1`` and ``b01``."""
     text = (name or "").strip().upper()
     return f"B0{text[1]}" if len(text) == 2 and text[0] == "B" and text[1].isdigit() else text

@@ -143,7 +143,6 @@ def write_reference(
 
 
 def _class_ids(name: str, values: Floats, classes: int) -> Raster:
-    """Class ids of a reference, 255 where there is none."""
     known = np.isfinite(values) & (values != IGNORE)
     bad = known & ~np.isin(values, np.arange(classes))
     if bad.any():

@@ -123,7 +123,6 @@ def _composite(bands: Collection[str]) -> tuple[str, str, str]:
 
 
 def _stretch(sample: Floats, names: Sequence[str]) -> Stretch:
-    """The stretch of values (3, ...) where all three are finite."""
     values = sample[:, np.isfinite(sample).all(axis=0)]
     if not values.size:
         return Stretch(np.zeros(3), np.ones(3), False)

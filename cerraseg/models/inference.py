@@ -1,7 +1,6 @@
-"""The device of predictions, its arithmetic, and the decision from probabilities to a class."""
+"""The device of predictions, and the decision from probabilities to a class."""
 
-from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,11 +13,6 @@ Precision = Literal["float32", "bfloat16"]
 def device() -> torch.device:
     """Return this process's GPU where there is one, else the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-
-
-def arithmetic(on: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """Return the context of the forward pass; enter it once, as each entry casts the parameters to bfloat16 anew."""
-    return torch.autocast(on.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def probabilities(logits: Tensor) -> Tensor:

@@ -56,11 +56,8 @@ def _load(encoder: nn.Module, given: Mapping[str, Tensor], bands: Sequence[str],
     with torch.no_grad():
         for name, tensor in taken.items():
             own[name].copy_(tensor)
-    log.info(
-        "encoder of %d bands: %d of %d tensors from %s%s; %d of the file left out",
-        *(len(bands), len(wanted) - len(lacking), len(wanted), file.name),
-        *(f", not {', '.join(lacking)}" if lacking else "", len(given.keys() - {_bare(name) for name in taken})),
-    )
+    without = f", not {', '.join(lacking)}" if lacking else ""
+    log.info("encoder of %d bands: %d tensors from %s%s", len(bands), len(taken), file.name, without)
 
 
 def _bare(name: str) -> str:

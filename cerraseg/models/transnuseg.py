@@ -100,7 +100,6 @@ class TransNuSeg(nn.Module):
         return self.norm(tokens), skips[:-1]
 
     def _set_size(self, size: tuple[int, int]) -> None:
-        """Compute the attention masks of shifted windows for images of ``size``."""
         if size == self.size:
             return
         self._check_size(*size)

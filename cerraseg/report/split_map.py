@@ -14,7 +14,7 @@ from rasterio.warp import transform
 
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.data.splits.distances import connected
-from cerraseg.data.splits.groups import outline
+from cerraseg.data.splits.spatial import outline
 from cerraseg.data.tables import read_patch_table, read_split
 from cerraseg.geo.positions import COLUMNS, Ints, Places, locate
 from cerraseg.report.figures import INK, drawn

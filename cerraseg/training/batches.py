@@ -1,9 +1,10 @@
-"""Batches of the packed store for training: read ahead by threads, or held whole in a GPU's memory."""
+"""Batches of the packed store for training, read ahead by threads or held in a GPU's memory; their augmentation."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from queue import SimpleQueue
 from typing import Literal
@@ -200,3 +201,26 @@ def loaders(
         return [Streamed(*part, device, prepare, readers, held) for part in parts]
     log.info("%s: held there", told)
     return [Resident(*part, device, prepare, readers, held, dtype) for part in parts]
+
+
+def augment(images: Tensor, masks: Tensor, held: slice = slice(None)) -> tuple[Tensor, Tensor]:
+    """Turn each patch by one of the eight symmetries of the square (D4), drawn from torch's generator of the CPU.
+
+    Masks are (B, layers, S, S), images (C, S, S) each those of ``held``.
+    """
+    drawn = torch.randint(8, (len(masks),), pin_memory=masks.is_cuda).to(masks.device, non_blocking=True)
+    places = _places(masks.shape[-1], masks.device)[drawn]
+    return _taken(images, places[held]), _taken(masks, places)
+
+
+@lru_cache(maxsize=4)
+def _places(size: int, device: torch.device) -> Tensor:
+    """Return which pixel each one becomes under each symmetry: (8, size · size) int64, row-major."""
+    square = torch.arange(size * size, device=device).view(size, size)
+    turned = [torch.rot90(square, k) for k in range(4)]
+    return torch.stack([*turned, *(one.flip(-1) for one in turned)]).flatten(1)
+
+
+def _taken(squares: Tensor, places: Tensor) -> Tensor:
+    index = places[:, None].expand(-1, squares.shape[1], -1)
+    return squares.flatten(2).gather(2, index).view(squares.shape)

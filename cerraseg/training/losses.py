@@ -116,12 +116,7 @@ class SemanticLoss(nn.Module):
         self.l1 = TaskLoss(recipe, of_l1)
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Return the loss.
-
-        Args:
-            logits: (B, classes, H, W).
-            masks: (B, layers, H, W) int64, 255 = ignore: the model's level first, if hierarchical L1 last.
-        """
+        """Return the loss of logits (B, classes, H, W) and masks (B, layers, H, W): its level first, L1 last."""
         loss: Tensor = self.own(logits, masks[:, 0])
         if self.hierarchy:
             adjusted = roll_up(self.own.adjusted(logits))

@@ -28,13 +28,7 @@ _SKIPPED = 10  # first steps, at which Lightning's running mean is too low
 def find_learning_rate(plan: Plan, store: Store, split: Path, statistics: Path, table: Path, suggestion: Path) -> None:
     """Try 100 learning rates from 1e-6 to 1 on a scenario's own model and batches, and suggest one.
 
-    Args:
-        plan: of the scenario; one device computes it.
-        store: packed patches.
-        split: split table.
-        statistics: statistics of the training split.
-        table: CSV to write: learning_rate, loss (a running mean).
-        suggestion: JSON to write.
+    One device computes them. ``table`` (CSV: learning_rate, loss, a running mean) and ``suggestion`` (JSON) are made.
 
     Raises:
         DataError: if the loss never falls.

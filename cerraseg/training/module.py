@@ -17,8 +17,7 @@ from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
 from cerraseg.models import inference, pretrained
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
 from cerraseg.training import losses
-from cerraseg.training.augmentation import augment
-from cerraseg.training.batches import EpochBatches
+from cerraseg.training.batches import EpochBatches, augment
 from cerraseg.training.distributed import ONLY_PROCESS, Share, sum_over_processes
 from cerraseg.training.plan import Plan
 from cerraseg.training.weightings import UNWEIGHTED, WEIGHTINGS

@@ -59,10 +59,7 @@ def train(
     """Train a scenario and write its checkpoints and history.
 
     Args:
-        plan: what to train.
-        store: packed patches.
-        split: split table.
-        statistics: statistics of the training split.
+        plan, store, split, statistics: what to train, packed patches, split table, statistics of the training split.
         outputs: files to write, all at the end.
         resume: folder for the state after each epoch; a start with the same plan and data goes on from there, a
             different one starts anew. It is removed when the training has finished. While a training in another
@@ -114,7 +111,6 @@ def _alone(resume: Path) -> Iterator[None]:
 
 
 def _fit_share(share: Share, arrays: list[Path], header: Header, job: tuple[Any, ...]) -> None:
-    """Be one of several processes that train together."""
     images, masks = map(open_array, arrays)
     _fit(share, Store(images, masks, header), *job)
 

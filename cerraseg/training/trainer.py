@@ -105,7 +105,6 @@ def build_trainer(
 
 
 def _devices(plan: Plan, share: Share) -> dict[str, Any]:
-    """Arguments of the trainer: one device, or this process's part in DDP."""
     if share.count == 1:
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else 1
         return {"devices": devices, "plugins": [LightningEnvironment(), _AtomicCheckpoints()]}

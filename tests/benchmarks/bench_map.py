@@ -18,7 +18,7 @@ from rasterio import Affine
 from rasterio.windows import Window
 
 from cerraseg.core.taxonomy import MODALITIES
-from cerraseg.mapping.tiling import starts
+from cerraseg.mapping.map_scene import tile_starts
 
 BLOCK, BATCH, OVERLAP = 512, 32, 0.5
 TRAINED = {"msi": {"mean": 2500.0, "std": 800.0}, "sar": {"mean": 100.0, "std": 60.0}}
@@ -73,7 +73,7 @@ def windows(folder: Path):
             profile = msi.profile
             grid = {"crs": msi.crs, "transform": msi.transform, "height": msi.height, "width": msi.width}
             total, weight = np.zeros((7, *msi.shape), np.float32), np.zeros(msi.shape, np.float32)
-            corners = [(y, x) for y in starts(msi.height, OVERLAP) for x in starts(msi.width, OVERLAP)]
+            corners = [(y, x) for y in tile_starts(msi.height, OVERLAP) for x in tile_starts(msi.width, OVERLAP)]
             with WarpedVRT(raw, resampling=rasterio.enums.Resampling.bilinear, **grid) as sar:
                 for batch in (corners[k : k + BATCH] for k in range(0, len(corners), BATCH)):
                     places = [Window(x, y, 128, 128) for y, x in batch]

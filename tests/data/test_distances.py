@@ -99,7 +99,6 @@ def test_distances_of_the_test_patches_of_each_split_table(tmp_path):
     assert found["touches"].tolist() == [True, False, False, True, False]
     np.testing.assert_allclose(found["centre_metres"], [1280, 3840, 5120, 1280, 2560], rtol=1e-3)
 
-    for ids, message in ((range(100, 106), "0 training and 6 test patches"), (range(105, 99, -1), "in its order")):
-        pd.DataFrame({"id": ids, "split": "test"}).to_csv(files[0], index=False)
-        with pytest.raises(DataError, match=message):
-            write_distances(table, files[:1], tmp_path / "distances.csv")
+    pd.DataFrame({"id": range(105, 99, -1), "split": "test"}).to_csv(files[0], index=False)
+    with pytest.raises(DataError, match="in its order"):
+        write_distances(table, files[:1], tmp_path / "distances.csv")

@@ -7,7 +7,7 @@ from layouts import grid
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from cerraseg.data.splits.groups import blocks, outline, sites
+from cerraseg.data.splits.spatial import blocks, outline, sites
 from cerraseg.geo.positions import locate
 
 

@@ -75,7 +75,7 @@ def test_file_changed_since_index_leaves_nothing(change, root, tmp_path):
     if change != "gone":
         shape = {"bands": (1, 128, 128), "size": (2, 64, 64), "pixels": (2, 128, 128), "classes": (1, 128, 128)}[change]
         write_tif(path, np.ones(shape, np.float32))
-    with pytest.raises(DataError, match=rf"{path.name}.*run the index step again"):
+    with pytest.raises(DataError, match=path.name):
         pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -51,18 +51,14 @@ def test_a_mask_without_labels_counts_nothing():
 
 
 @pytest.mark.parametrize(
-    ("truth", "prediction", "message"),
-    [
-        ([0, 7], [0, 1], "truth holds the value 7"),
-        ([0, 254], [0, 1], "truth holds the value 254"),
-        ([0, 1], [0, 7], "prediction holds the value 7"),
-        ([0, 255], [0, 255], "prediction holds the value 255"),
-        ([0, 1], [0], r"truth has shape \(1, 2\) but prediction \(1, 1\)"),
-    ],
+    ("truth", "prediction"), [([0, 7], [0, 1]), ([0, 254], [0, 1]), ([0, 1], [0, 7]), ([0, 255], [0, 255])]
 )
-def test_unusable_masks_are_refused(truth, prediction, message):
-    with pytest.raises(DataError, match=message):
-        metrics.patch_confusions(np.array([truth], np.uint8), np.array([prediction], np.uint8), 7)
+def test_unusable_masks_are_refused(truth, prediction):
+    truths, predictions = np.array([truth], np.uint8), np.array([prediction], np.uint8)
+    with pytest.raises(DataError):
+        metrics.patch_confusions(truths, predictions, 7)
+    with pytest.raises(ValueError, match="shorter"):
+        metrics.patch_confusions(truths, predictions[:0], 7)
 
 
 def test_known_answers():

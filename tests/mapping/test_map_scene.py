@@ -10,9 +10,9 @@ from placed import read
 from scenes import TRAINED, pixels, write_model, write_raster, write_scene
 
 from cerraseg.core.taxonomy import CHILDREN, LEVELS, MODALITIES, MSI_BANDS, PARENTS
-from cerraseg.mapping import scene, tiling
-from cerraseg.mapping.map_rows import MapRows
-from cerraseg.mapping.map_scene import LAYERS, Settings, map_scene
+from cerraseg.mapping import scene
+from cerraseg.mapping.map_files import MapRows
+from cerraseg.mapping.map_scene import LAYERS, Settings, map_scene, tile_starts
 from cerraseg.models import checkpoint
 
 
@@ -42,8 +42,8 @@ def blended(model, image, overlap):
     shape = np.sin(np.pi * (np.arange(128) + 0.5) / 128) ** 2
     classes = len(LEVELS[checkpoint.load(model)[1].level])
     total, weight = np.zeros((classes, height, width)), np.zeros((height, width))
-    for top in tiling.starts(height, overlap):
-        for left in tiling.starts(width, overlap):
+    for top in tile_starts(height, overlap):
+        for left in tile_starts(width, overlap):
             place = (slice(top, top + 128), slice(left, left + 128))
             total[:, *place] += probabilities(model, image[None, :, *place])[0] * np.outer(shape, shape)
             weight[place] += np.outer(shape, shape)
@@ -164,7 +164,7 @@ def test_a_killed_map_goes_on_and_ends_with_the_same_bytes(model, tmp_path, monk
         file.write(b"torn")
     began = record_rows(monkeypatch)
     run(model, files, tmp_path, "killed", layers=["margin"])
-    assert began == tiling.starts(400, 0.5)[blocks:]
+    assert began == tile_starts(400, 0.5)[blocks:]
     for path in (tmp_path / "undisturbed").iterdir():
         assert (tmp_path / "killed" / path.name).read_bytes() == path.read_bytes()
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from pathlib import Path
 
 import pytest
@@ -64,12 +63,10 @@ def test_the_folder_itself_may_name_the_modality(tmp_path, monkeypatch):
     assert find_checkpoints(Path()) == {"unet-sar-w-l1": Path("unet_7c_W_model_epoch_1.pt")}
 
 
-def test_the_highest_epoch_is_taken(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+def test_the_highest_epoch_is_taken(tmp_path):
     names = ["unet_7cMSI_W_model_epoch_9.pt", "unet_7cMSI_W_model_epoch_100.pt", "unet_7cMSI_W_model_epoch_29.pt"]
     put(tmp_path, *names, "unet_7cMSI_W.pt")
     assert find_checkpoints(tmp_path) == {"unet-msi-w-l1": tmp_path / names[1]}
-    assert "passed over unet_7cMSI_W_model_epoch_29.pt, unet_7cMSI_W_model_epoch_9.pt, unet_7cMSI_W.pt" in caplog.text
 
 
 def test_the_listing_is_deterministic_and_gives_each_scenarios_file(tmp_path, monkeypatch):
@@ -92,10 +89,6 @@ def test_the_listing_is_deterministic_and_gives_each_scenarios_file(tmp_path, mo
     assert released_checkpoint(path, parse("unet-sar-w-l1-released-0")) == folder / names[0]
     with pytest.raises(DataError, match=r"for unet-msi-w-l1; there is transnuseg-msi-nw-l2, unet-sar-w-l1\."):
         released_checkpoint(path, parse("unet-msi-w-l1-released-0"))
-    for content in (b"other", None):
-        (folder / names[0]).write_bytes(content) if content else (folder / names[0]).unlink()
-        with pytest.raises(DataError, match=f"{names[0]} is not there with the {len(names[0])} bytes"):
-            released_checkpoint(path, parse("unet-sar-w-l1-released-0"))
 
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path):

@@ -7,8 +7,7 @@ from conftest import opened
 
 from cerraseg.core.errors import ConfigError
 from cerraseg.training import batches as dataset
-from cerraseg.training.augmentation import augment
-from cerraseg.training.batches import EpochBatches, PackedPatches, Resident, Streamed, loaders
+from cerraseg.training.batches import EpochBatches, PackedPatches, Resident, Streamed, augment, loaders
 
 CPU = torch.device("cpu")
 ROWS = np.array([1, 3, 8, 9, 11])

@@ -107,7 +107,6 @@ def _blocks(scene: _Scene, size: int) -> Iterator[Window]:
 
 
 def _write_block(folder: Path, seed: int, size: int, drift: float, scene_and_block: tuple[_Scene, Window]) -> None:
-    """Render one block and write its patches."""
     scene, block = scene_and_block
     layers = _render_block(scene, block, seed, size, drift)
     for r, c in np.ndindex(block.height, block.width):

@@ -131,7 +131,6 @@ def _random_tables() -> tuple[Floats, Floats]:
 
 
 def _by_class(values: dict[str, float]) -> Floats:
-    """A table by L2 class id."""
     return np.array([values.get(c.abbreviation, _SMOOTH) for c in LEVELS["l2"]], np.float32)
 
 

@@ -8,7 +8,6 @@ import pandas as pd
 import shapely
 from rasterio.warp import transform
 
-from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.data.tables import digest, read_patch_table, read_split
@@ -38,10 +37,6 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
     for split in splits:
         parts = read_split(split, digest(places.ids))["split"].to_numpy(np.str_)
         train, test = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test")
-        if not len(train) or not len(test):
-            raise DataError(
-                f"{split}: {len(train)} training and {len(test)} test patches; expected some of both: split again"
-            )
         metres, centres = nearest(places, test, train)
         columns = {"id": np.array(places.ids)[test], "metres": metres.round(1), "centre_metres": centres.round(1)}
         found.append(pd.DataFrame(columns | {"touches": metres == 0}))

@@ -90,10 +90,7 @@ def run_worker(
 
 
 def _open_study(plan: Plan, data: Data, tune: Mapping[str, Any], storage: str, worker: int) -> Study:
-    """The study, made where there is none; its first trial is the scenario as it stands.
-
-    Its name holds a digest of all that decides a trial's value, so that no study mixes spaces, data or code.
-    """
+    """The study, made where there is none, under a digest of all that decides a trial's value."""
     text = f"{json.dumps(tune['space'], sort_keys=True)}\n{described(plan, *data)}"
     study = optuna.create_study(
         storage=open_storage(storage),

@@ -64,9 +64,8 @@ def write_search(
     """Write what a search found.
 
     Args:
-        study: the finished study.
+        study, space: the finished study and what was searched.
         scenario: id of the scenario that was searched from.
-        space: what was searched.
         config: the complete configuration, without its section ``tune``.
         source: what the data is called.
         table: CSV to write, Optuna's table of trials; values are validation macro F1 (a fraction).
