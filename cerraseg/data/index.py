@@ -49,8 +49,6 @@ def write_patch_table(
 
     Args:
         roots: folders in the CerraData-4MM layout; the layers that all of them have are used.
-        table: patch table to write.
-        rejected: CSV to write.
         on_bad_patch: ``exclude`` leaves faulty patches out, ``fail`` stops.
         max_rejected: with ``exclude``, the largest share (0-1) of faulty patches to accept.
         threads: processes to read with.

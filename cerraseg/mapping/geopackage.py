@@ -29,9 +29,7 @@ def write_geopackage(
     """Write polygons to the layer :data:`LAYER`, with the class colours as its default style in QGIS.
 
     Args:
-        path: GeoPackage to write.
         batches: polygons (shapely) and their fields, equally long; at least one, which may be empty.
-        crs: coordinate reference system of the polygons.
         classes: legend of the field ``class_id``.
     """
     authority = crs.to_authority()

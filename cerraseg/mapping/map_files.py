@@ -42,14 +42,9 @@ def write_map(target: Path, grid: Any, read: Callable[[Window], Raster], **optio
 
 
 def write_parents(classes: Path, target: Path, tags: Mapping[str, str], threads: int | None = None) -> None:
-    """Write the map of the parent of each pixel's class, on the same grid.
+    """Write the class map of L1 from that of L2 (``classes``): the parent of each pixel's class, on the same grid.
 
     The top-down decision (:func:`cerraseg.models.inference.decide`) makes this the predicted L1 class at every pixel.
-
-    Args:
-        classes: class map of L2.
-        target: class map of L1 to write.
-        tags, threads: see :func:`write_map`.
     """
     legend = LEVELS["l1"]
     with rasters.open_raster(classes) as file:

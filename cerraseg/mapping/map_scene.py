@@ -59,16 +59,12 @@ def map_scene(
     Tiles see the training mean where there is no data, and a mirror image beyond a scene smaller than a tile.
 
     Args:
-        model_file: checkpoint.
-        files: rasters of the scene.
         band_statistics: band → its statistics in training, of which the ``mean`` is used.
         folder: folder to write: ``classes.tif``, ``confidence.tif`` (percent), a file per layer of ``settings``, and
             ``classes_l1.tif`` for a model of both levels.
         unfinished: folder that keeps finished rows until all is written. After a kill, the next run continues from
             them if model, files, settings and ``code`` are the same; the result has the same bytes.
-        settings: how to map.
-        tags: further metadata of the files.
-        code: digest of the code.
+        tags, code: further metadata of the files, and the digest of the code.
 
     Raises:
         DataError: if the checkpoint or the scene cannot be used.

@@ -31,13 +31,11 @@ def mosaic(
     memory grows with neither area nor N.
 
     Args:
-        patches: patch table, see :func:`cerraseg.geo.patch_grids.grids`.
+        patches: patch table.
         tiles: pixels (N, H, W) uint8 of the patches in this order: class ids, or percent (0-100); 255 is no data.
-        folder: folder to write into.
         name: first part of the file names.
         classes: legend of a class map; None: percent.
-        tags: further metadata of the files.
-        threads: threads that compress; None: one per core.
+        tags, threads: see :func:`cerraseg.geo.cog.new_map`.
 
     Returns:
         Paths of the maps, in order of their first patch.

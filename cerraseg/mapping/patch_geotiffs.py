@@ -28,7 +28,6 @@ def export_geotiffs(
         predictions: ``seg``, class ids, and perhaps ``edg``, 0 or 1: (N, 128, 128) uint8 each; written as int32, as
             published, with the patch's CRS and transform.
         folder: folder to write; it replaces an older one when it is complete.
-        model, weighting: parts of the names.
     """
     prefix = f"parrot_beak_{model}_{weighting}"
     profile = {"driver": "GTiff", "compress": "deflate", "width": SIZE, "height": SIZE, "count": 1, "dtype": "int32"}

@@ -28,7 +28,6 @@ def survey(
     """Check a scene and write its facts.
 
     Args:
-        files: its rasters.
         modality: whose bands it must have.
         trained: band → its statistics in training, see :mod:`cerraseg.data.statistics`.
         path: JSON to write: grid, whether a raster is warped, by band the range and mean of a sample and of training,
@@ -118,13 +117,10 @@ def write_reference(
     """Bring a mask of class ids onto the grid of a scene by the nearest pixel.
 
     Args:
-        name: name of the scene.
         reference: raster of class ids; 255 and the file's no-data value have no reference.
         level: its level. One of ``l2`` is written as ``l1``, too.
-        grid: grid of the scene.
         folder: folder to write ``<level>/truth.tif`` into.
-        tags: further metadata of the files.
-        threads: threads that compress.
+        tags, threads: see :func:`cerraseg.geo.cog.new_map`.
 
     Raises:
         DataError: if a value is no class of ``level``, or the mask lies elsewhere.

@@ -65,7 +65,6 @@ def patches_images(
         patches: patch table, see :func:`cerraseg.geo.patch_grids.grids`.
         images: (N, bands, H, W).
         bands: names of its bands.
-        folder: folder to write into.
         rows: row of ``images`` of each patch.
         tags: further metadata of the files, beside ``BANDS`` and ``STRETCH``.
 

@@ -62,13 +62,10 @@ def simulate(
     128 px on. Equal arguments give equal bytes, whatever ``workers``. Ids are not consecutive.
 
     Args:
-        folder: folder to write.
-        patches: number of patches.
-        seed: from 0.
+        patches, seed: number of patches; from 0.
         scenes: number of scenes, which lie apart; the patches of one touch.
         drift: 0 to about 1, how much classes look different from region to region.
         size: height and width of a patch in px of 10 m.
-        workers: number of processes.
 
     Raises:
         ConfigError: if there are more scenes than patches.

@@ -34,8 +34,7 @@ def write_split(
     belongs to; of ``kfold`` also ``fold``, and every patch is in ``test``: :func:`write_fold` makes a split of it.
 
     Args:
-        table: patch table (Parquet).
-        split: split table to write.
+        table, split: patch table (Parquet), and split table to write.
         scheme: a name in ``SCHEMES``.
         shares: share (0-1) of each of ``train``, ``validation`` and ``test``.
         seed: of the test split, or of the folds.
@@ -65,8 +64,7 @@ def write_fold(
     """Write the split table of one fold (CSV: id, split, group): its patches test, the others train and validate.
 
     Args:
-        table: patch table (Parquet).
-        split: split table of the scheme ``kfold``.
+        table, split: patch table (Parquet), and split table of the scheme ``kfold``.
         path: split table to write, in the row order of the patch table.
         fold: number of the fold, from 1.
         shares: ``validation`` and ``train`` give the ratio of the two in what the fold leaves, by whole groups.

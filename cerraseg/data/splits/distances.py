@@ -28,9 +28,7 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
     centre of the nearest; ``touches``, whether it touches or overlaps one.
 
     Args:
-        table: patch table (Parquet).
         splits: split tables, each over the rows of the patch table: one, or one per fold.
-        path: file to write.
     """
     places = locate(read_patch_table(table, COLUMNS))
     found = []
