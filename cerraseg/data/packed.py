@@ -30,6 +30,7 @@ from cerraseg.data.reader import GDAL, checksum, open_layer
 from cerraseg.data.tables import digest, read_patch_table
 
 _CHUNK = 64  # patches that a worker writes at a time
+_MAKE_AGAIN = "remove it and give the same command again, which makes it anew"
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:
     """Map a step's ``.npy`` file read-only, without unpickling anything.
 
     Raises:
-        DataError: if it does not hold so many ``patches``.
+        DataError: if it is cut short, holds no numbers, or does not hold so many ``patches``.
     """
-    array: NDArray[Any] = np.load(path, mmap_mode="r")
+    try:
+        array: NDArray[Any] = np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except Exception as error:  # of any type: numpy evaluates the header, which may be damaged
+        raise DataError(f"{path}: no whole array of numbers ({error}); {_MAKE_AGAIN}") from None
     if patches not in (None, len(array)):
-        raise DataError(
-            f"{path}: {len(array)} patches; expected {patches}, one for each id: remove it and give the same command "
-            "again, which makes it anew"
-        )
+        raise DataError(f"{path}: {len(array)} patches; expected {patches}, one for each id: {_MAKE_AGAIN}")
     return array
 
 

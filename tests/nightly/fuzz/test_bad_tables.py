@@ -1,10 +1,12 @@
 """Tables and arrays that hold something else: taken or refused, and no code in them runs."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from cell import Cell, cells
 from conftest import patch_file, write_patch
 
 from cerraseg.core.errors import DataError
@@ -12,11 +14,29 @@ from cerraseg.data import index, tables
 from cerraseg.data import packed as store
 from cerraseg.evaluation import leakage
 
+cell = pytest.fixture(cells, scope="module")
 
-def test_pickled_objects_are_no_array(tmp_path: Path) -> None:
-    np.save(tmp_path / "prediction.npy", np.array([print], object))
-    with pytest.raises(ValueError, match="objects"):
-        store.open_array(tmp_path / "prediction.npy")
+
+def npy(header):
+    text = header.encode()
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}\n") + b"cos\nsystem\n(S'id'\ntR.",
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 8)}\n"),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}\n"),
+        npy("[" * 9000 + "\n"),
+        b"PK\x03\x04" + bytes(50),
+    ],
+    ids=range(6),
+)
+def test_what_is_no_array_is_refused(cell: Cell, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "prediction.npy").write_bytes(content)
+    assert cell.run(store.open_array, tmp_path / "prediction.npy").kind == "refused"
 
 
 def test_an_id_that_reads_as_missing_is_one(tmp_path: Path) -> None:
