@@ -4,13 +4,12 @@ from math import atanh, radians, sin, sqrt
 
 import numpy as np
 import pytest
-import rasterio
 from rasterio import Affine
+from scenes import write_raster
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation.areas import confusion_blocks, mapped_areas
-from cerraseg.geo.cog import new_map
 
 L1 = LEVELS["l1"]
 DEGREES = 9e-5
@@ -19,12 +18,7 @@ NORTH_UP = Affine(10, 0, 500_000, 0, -10, 8_100_000)
 
 
 def write(path, values, transform=NORTH_UP, crs="EPSG:32722"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    height, width = values.shape
-    options = {"driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": values.dtype, "nodata": 255}
-    with rasterio.open(path, "w", crs=crs, transform=transform, **options) as file:
-        file.write(values, 1)
-    return path
+    return write_raster(path, values[None], transform=transform, crs=crs, nodata=255)
 
 
 def classes_of(height, width, seed=1):
@@ -83,22 +77,11 @@ def test_rotated_maps(tmp_path, turn):
 
 def test_maps_add_up_whatever_their_system(tmp_path):
     utm = write(tmp_path / "utm.tif", classes_of(300, 200))
-    degrees = write(
-        tmp_path / "degrees.tif", classes_of(70, 64, 2), Affine(DEGREES, 0, 9, 0, -DEGREES, 50), "EPSG:4326"
-    )
-    each = [mapped_areas([path], L1) for path in (utm, degrees)]
-    together = mapped_areas([utm, degrees], L1)
-    assert together[0].tolist() == (each[0][0] + each[1][0]).tolist()
-    assert together[1].tolist() == pytest.approx((each[0][1] + each[1][1]).tolist(), rel=1e-15)
-
-
-def test_the_maps_of_the_workflow_with_their_holes(tmp_path):
-    values = classes_of(100, 130)
-    with new_map(tmp_path / "map.tif", shape=(2500, 4500), crs="EPSG:32722", transform=NORTH_UP, classes=L1) as draft:
-        draft.write(1, 2, values)
-    pixels, hectares = mapped_areas([tmp_path / "map.tif"], L1)
-    assert pixels.tolist() == draft.counts[:7].tolist()
-    assert hectares == pytest.approx(pixels * 0.01 / 0.9996**2, rel=1e-4)
+    transform = Affine(DEGREES, 0, 9, 0, -DEGREES, 50)
+    degrees = write(tmp_path / "degrees.tif", classes_of(70, 64, 2), transform, "EPSG:4326")
+    (pixels, hectares), *each = (mapped_areas(paths, L1) for paths in ([utm, degrees], [utm], [degrees]))
+    assert pixels.tolist() == sum(one for one, _ in each).tolist()
+    assert hectares == pytest.approx(sum(one for _, one in each), rel=1e-15)
 
 
 def test_faulty_maps(tmp_path):
@@ -126,20 +109,3 @@ def test_counts_by_block_equal_a_plain_loop(tmp_path, height, width, side):
                 expected.append(counts)
     assert found.dtype == np.int64 and found.shape == (len(expected), 7, 7)
     assert found.tolist() == np.reshape(expected, (-1, 7, 7)).tolist()
-
-
-def test_real_scenes(real_sample):
-    """Six maps in degrees and in UTM north and south: a pixel of 10 m is 0.01 ha to 0.2 %."""
-    scenes = sorted((real_sample / "scenes").glob("*/semantic_7c.tif"))
-    assert len(scenes) == 6
-    for scene in scenes:
-        pixels, hectares = mapped_areas([scene], L1)
-        with rasterio.open(scene) as file:
-            values, degrees, bounds = file.read(1), file.crs.is_geographic, file.bounds
-        assert pixels.tolist() == [(values == k).sum() for k in range(7)]
-        if degrees:
-            whole = ellipsoid_hectares(bounds.bottom, bounds.top, bounds.right - bounds.left)
-            assert hectares.sum() == pytest.approx(whole * pixels.sum() / values.size, rel=1e-3)
-        else:
-            assert hectares == pytest.approx(0.01 * pixels, rel=2e-3)
-        assert confusion_blocks(scene, scene, L1).sum() == pixels.sum()

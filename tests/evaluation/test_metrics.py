@@ -18,9 +18,7 @@ def random_masks(classes: int, shape: tuple[int, ...] = (9, 16, 16)) -> tuple[np
 
 def counted_one_by_one(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
     counts = np.zeros((classes, classes), dtype=np.int64)
-    for true, predicted in zip(truth.ravel(), prediction.ravel(), strict=True):
-        if true != 255:
-            counts[true, predicted] += 1
+    np.add.at(counts, (truth[truth != 255], prediction[truth != 255]), 1)
     return counts
 
 
@@ -42,12 +40,6 @@ def test_a_large_patch_does_not_overflow(side, dtype):
     counts = metrics.patch_confusions(patch, patch, 7)
     assert counts.dtype == dtype
     assert counts[:, 3, 3].tolist() == [side * side] * 2 and counts.sum() == 2 * side * side
-
-
-def test_a_mask_without_labels_counts_nothing():
-    blank = np.full((2, 4, 4), 255, dtype=np.uint8)
-    assert metrics.confusion_matrix(blank, np.zeros_like(blank), 7).sum() == 0
-    assert metrics.confusion_matrix(blank[:0], blank[:0], 7).shape == (7, 7)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,16 @@ def blended(model, image, overlap):
     return total / weight
 
 
-@pytest.mark.parametrize("overlap", [0.5, 0.25, 0])
+def test_tiles_cover_a_side():
+    assert tile_starts(512, 0) == [0, 128, 256, 384]
+    assert tile_starts(500, 0) == [0, 128, 256, 372]  # the last ends where the side ends
+    assert tile_starts(320, 0.5) == [0, 64, 128, 192]
+    assert tile_starts(128, 0.5) == tile_starts(70, 0.5) == tile_starts(1, 0) == [0]
+    assert tile_starts(129, 0.5) == [0, 1]
+    assert tile_starts(200, 0.9) == [0, 13, 26, 39, 52, 65, 72]
+
+
+@pytest.mark.parametrize("overlap", [0.9, 0.5, 0.25, 0])
 def test_equals_brute_force(model, tmp_path, overlap):
     files = write_scene(tmp_path, 200, 300)
     layers = run(model, files, tmp_path, overlap=overlap, layers=LAYERS, batch_size=3)

@@ -15,7 +15,6 @@ from cerraseg.mapping.scene import SceneGrid
 from cerraseg.mapping.scene_check import check_scale, survey, write_reference
 
 GRID = SceneGrid(rasterio.CRS.from_string(UTM), CORNER, (70, 90))
-
 DECIBELS = {band: {"mean": -14.0, "std": 4.0, "min": -40.0, "max": 20.0} for band in SAR_BANDS}
 
 

@@ -46,9 +46,8 @@ def test_files_are_cloud_optimized_rgb_with_alpha(tmp_path):
     (path,) = draw(table([(0, 0), (700, 700)]), random, MSI_BANDS, tmp_path)
     assert cog_validate(path, quiet=True) == (True, [], [])
     with rasterio.open(path) as file:
-        assert [band.name for band in file.colorinterp] == ["red", "green", "blue", "alpha"] and file.dtypes == (
-            "uint8",
-        ) * 4
+        assert [band.name for band in file.colorinterp] == ["red", "green", "blue", "alpha"]
+        assert file.dtypes == ("uint8",) * 4
         assert file.mask_flag_enums[0] == [MaskFlags.per_dataset, MaskFlags.alpha]
         assert file.compression.name == "deflate" and file.block_shapes == [(512, 512)] * 4
         assert file.overviews(1) == [2, 4] and file.tags()["SOURCE"] == "made up"
@@ -98,19 +97,13 @@ def test_bounds_are_those_of_the_mosaic(tmp_path, monkeypatch, largest, factor, 
 
 
 def test_one_stretch_for_all_coordinate_systems(tmp_path, exact):
+    """Of patches that are found in their rows of a memory-mapped store."""
     patches = pd.concat([table([(0, 0)]), table([(0, 0)], "EPSG:32723"), table([(0, 4)])])
-    paths = draw(patches, ramp(3), MSI_BANDS, tmp_path)
-    assert [path.name for path in paths] == ["image_epsg32722.tif", "image_epsg32723.tif"]
-    assert read(paths[0])[0, 0].tolist() == [0] * 4 + [255] * 4 and read(paths[1])[0, 0].tolist() == [128] * 4
-
-
-def test_patches_are_found_in_their_rows(tmp_path, exact):
-    """A part of a memory-mapped store, as the mapped patches are."""
     np.save(tmp_path / "images.npy", ramp(6))
     images = np.load(tmp_path / "images.npy", mmap_mode="r")
-    patches, rows = table([(0, 0), (0, 4)]), np.array([5, 2])
-    (path,) = patches_images(patches, images, MSI_BANDS, tmp_path, rows=rows, tags={})
-    assert read(path)[0, 0].tolist() == [255] * 4 + [0] * 4
+    paths = patches_images(patches, images, MSI_BANDS, tmp_path, rows=np.array([5, 3, 1]), tags={})
+    assert [path.name for path in paths] == ["image_epsg32722.tif", "image_epsg32723.tif"]
+    assert read(paths[0])[0, 0].tolist() == [255] * 4 + [0] * 4 and read(paths[1])[0, 0].tolist() == [128] * 4
 
 
 def test_radar_is_logarithmic_unless_it_is_in_decibels(tmp_path, exact):
