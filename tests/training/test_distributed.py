@@ -4,12 +4,10 @@ import sys
 
 import pytest
 import torch
-from torch.nn.modules.batchnorm import SyncBatchNorm
 
 from cerraseg.core.errors import ConfigError
-from cerraseg.models.checkpoint import Blueprint, Segmenter
 from cerraseg.training import distributed
-from cerraseg.training.distributed import DeviceError, Share, allocated_gpus, allocated_nodes, sum_over_processes
+from cerraseg.training.distributed import DeviceError, Share, allocated_gpus, allocated_nodes
 
 SRUN = """#!/bin/sh
 echo "$*" >{calls}
@@ -29,11 +27,6 @@ def test_each_patch_is_computed_once():
             held = [len(range(patches)[share.held(patches)]) for share in shares]
             assert not patches or (min(held) > 0 and max(held) <= -(-patches // count))
             assert all(len(share.own(masks)) == size for share, size in zip(shares, held, strict=True))
-
-
-def test_one_process_sums_nothing():
-    values = torch.ones(2), torch.tensor(3)
-    assert sum_over_processes(*values) == values
 
 
 def test_fewer_gpus_than_promised_is_a_clear_error(monkeypatch, caplog):
@@ -71,18 +64,3 @@ def test_lost_task_of_srun_is_named(srun, tmp_path):
     assert asked.split() == ["--nodes=2", "--ntasks=6", "--ntasks-per-node=3", "--kill-on-bad-exit=1",
                              "--cpus-per-task=2"]  # fmt: skip
     assert command == "-m cerraseg.training.distributed\n"
-
-
-def test_batch_norm_over_processes_computes_and_keeps_what_each_layer_did():
-    """timm's layers hold an activation, which torch's own conversion drops."""
-    from timm.layers.norm_act import convert_sync_batchnorm
-
-    settings = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": (16, 16, 8)}
-    segmenter = Segmenter(Blueprint("unet", settings, "concat", "l1")).eval()
-    images = torch.randn(2, 14, 128, 128)
-    with torch.inference_mode():
-        expected, keys = segmenter(images), list(segmenter.state_dict())
-        converted = convert_sync_batchnorm(segmenter)
-        assert all(torch.equal(one, two) for one, two in zip(converted(images), expected, strict=True))
-    assert list(converted.state_dict()) == keys
-    assert any(isinstance(layer, SyncBatchNorm) for layer in converted.modules())

@@ -26,21 +26,15 @@ class Training:
     """Stands for a training of two epochs; its score follows from the learning rate."""
 
     def __init__(self, monkeypatch):
-        self.plans, self.errors, self.lock = [], {}, threading.Lock()
+        self.plans, self.errors = [], {}  # the error that a call, from 0 on, ends in
         monkeypatch.setattr(search, "train", self)
         monkeypatch.setattr("gc.collect", lambda: 0)  # a second after each trial
         monkeypatch.setattr(search, "described", lambda plan, *data: plan.scenario.id)
 
-    def fail(self, call, error):
-        """Let a call, from 0 on, end in an error."""
-        self.errors[call] = error
-
     def __call__(self, plan, store, split, statistics, outputs, resume, callbacks):
-        with self.lock:
-            call = len(self.plans)
-            self.plans.append(plan)
-        if call in self.errors:
-            raise self.errors[call]
+        self.plans.append(plan)
+        if error := self.errors.get(len(self.plans) - 1):
+            raise error
         outputs.history.parent.mkdir(parents=True, exist_ok=True)
         scores = [plan.recipe.learning_rate, plan.recipe.learning_rate / 2]
         pd.DataFrame({"val_macro_f1": scores, "selected": [True, False]}).to_csv(outputs.history)
@@ -64,8 +58,8 @@ def trials(folder, kind="journal"):
     return optuna.load_study(study_name=name, storage=storage).get_trials()
 
 
-def states(folder):
-    return [trial.state.name for trial in trials(folder)]
+def states(folder, kind="journal"):
+    return [trial.state.name for trial in trials(folder, kind)]
 
 
 def test_planned():
@@ -90,15 +84,15 @@ def test_search_repeats_by_its_seed_and_begins_with_the_scenario_as_it_stands(tr
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_search_goes_on_with_the_trials_that_are_left(training, tmp_path, kind):
-    training.fail(4, Killed())
+    training.errors[4] = Killed()
     with pytest.raises(Killed):
         work(tmp_path, kind=kind)
     before = trials(tmp_path, kind)
-    assert [trial.state.name for trial in before] == ["COMPLETE"] * 4 + ["RUNNING"]
+    assert states(tmp_path, kind) == ["COMPLETE"] * 4 + ["RUNNING"]
     work(tmp_path, kind=kind)
     after = trials(tmp_path, kind)
     assert after[:4] == before[:4] and len({str(trial.params) for trial in after}) == 8
-    assert [trial.state.name for trial in after] == ["COMPLETE"] * 4 + ["FAIL"] + ["COMPLETE"] * 4
+    assert states(tmp_path, kind) == ["COMPLETE"] * 4 + ["FAIL"] + ["COMPLETE"] * 4
     assert after[4].params == after[5].params and len(training.plans) == 9
 
 
@@ -109,7 +103,7 @@ def test_killed_search_goes_on_with_the_trials_that_are_left(training, tmp_path,
 def test_trial_that_kills_its_worker_is_given_up_and_no_other(training, tmp_path, error, times, trained):
     """One that was stopped, or had no room on the disk, is never counted."""
     for call in range(times):
-        training.fail(call, error)
+        training.errors[call] = error
         with pytest.raises(type(error)):
             work(tmp_path, trials=2)
     work(tmp_path, trials=2)
@@ -119,7 +113,7 @@ def test_trial_that_kills_its_worker_is_given_up_and_no_other(training, tmp_path
 
 @pytest.mark.parametrize("error", [DataError, MemoryShortage])
 def test_failed_trial_is_recorded_and_the_search_goes_on(training, tmp_path, caplog, error):
-    training.fail(1, error("epoch 1: the training loss is nan"))
+    training.errors[1] = error("epoch 1: the training loss is nan")
     work(tmp_path, trials=3)
     assert states(tmp_path) == ["COMPLETE", "FAIL", "COMPLETE"]
     assert trials(tmp_path)[1].user_attrs["note"] == "epoch 1: the training loss is nan"
@@ -155,7 +149,7 @@ def test_two_workers_share_a_budget_but_no_trial(training, tmp_path, kind):
 
 
 def test_trial_of_a_worker_that_is_no_more_is_run_again(training, tmp_path):
-    training.fail(0, Killed())
+    training.errors[0] = Killed()
     with pytest.raises(Killed):
         work(tmp_path, worker=2, workers=2)
     work(tmp_path, trials=2, workers=2)

@@ -8,24 +8,13 @@ from conftest import opened
 
 from cerraseg.config.scenario import AXES
 from cerraseg.data.tables import rows_of
-from cerraseg.training.weightings import (
-    WEIGHTINGS,
-    draw_shares,
-    effective,
-    inverse_root,
-    log_prior,
-    repeat_factors,
-)
+from cerraseg.training.weightings import WEIGHTINGS, draw_shares, effective, inverse_root, log_prior
 
 COUNTS = [900, 0, 100]
 LEVEL = {"counts": COUNTS, "class_weights": [1 / 9, 0.0, 1.0]}
 
 
-def test_every_value_of_the_axis_has_one_entry():
-    assert tuple(WEIGHTINGS) == AXES["weighting"]
-
-
-@pytest.mark.parametrize("name", WEIGHTINGS)
+@pytest.mark.parametrize("name", AXES["weighting"])
 def test_each_changes_one_thing(name):
     balance = WEIGHTINGS[name].balance(LEVEL)
     assert (balance.class_weights is not None) == (name in ("w", "sqrt", "effective"))
@@ -34,21 +23,17 @@ def test_each_changes_one_thing(name):
     assert WEIGHTINGS[name].resampled == (name == "rare")
 
 
-def test_inverse_root_by_hand():
-    """Frequencies 0.9 and 0.1: roots 1 and 3, whose mean is 2."""
-    assert inverse_root(COUNTS).tolist() == pytest.approx([0.5, 0, 1.5])
-    assert inverse_root([4, 4, 4]).tolist() == [1, 1, 1]
-
-
-def test_inverse_root_is_capped():
-    """Roots 1, 2 and 1000; the last becomes 30."""
-    weights = inverse_root([4_000_000, 1_000_000, 4])
-    assert weights == pytest.approx([3 / 33, 6 / 33, 90 / 33])
-
-
-def test_effective_number_by_hand():
-    """N = 2: β = 1/2, so 1 − 1/2 and 1 − 1/8, weights as 2 to 8/7, mean 1."""
-    assert effective([1, 3, 0]) == pytest.approx([14 / 11, 8 / 11, 0])
+@pytest.mark.parametrize(
+    ("weighting", "counts", "expected"),
+    [
+        (inverse_root, COUNTS, [0.5, 0, 1.5]),  # frequencies 0.9 and 0.1: roots 1 and 3, whose mean is 2
+        (inverse_root, [4_000_000, 1_000_000, 4], [3 / 33, 6 / 33, 90 / 33]),  # roots 1, 2 and 1000, capped at 30
+        (effective, [1, 3, 0], [14 / 11, 8 / 11, 0]),  # N = 2, β = 1/2: 1 − 1/2 and 1 − 1/8, weights as 2 to 8/7
+        (log_prior, COUNTS, np.log([0.9, 0.1, 0.1])),  # an absent class has the prior of the rarest that is there
+    ],
+)
+def test_weights_by_hand(weighting, counts, expected):
+    assert weighting(counts) == pytest.approx(np.array(expected))
 
 
 def test_effective_number_of_millions_of_pixels():
@@ -59,31 +44,6 @@ def test_effective_number_of_millions_of_pixels():
     assert [common, at_mean, rare] == pytest.approx((expected / expected.mean()).tolist())
     assert absent == 0
     assert effective([2990, 1000, 10]) == pytest.approx(effective([29900, 10000, 100]), rel=2e-3)
-
-
-def test_log_prior_by_hand():
-    """An absent class has the prior of the rarest that is there."""
-    assert log_prior(COUNTS) == pytest.approx([np.log(0.9), np.log(0.1), np.log(0.1)])
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_class_weights_have_mean_one_and_rise_with_rarity(seed):
-    counts = np.random.default_rng(seed).integers(0, 10 ** np.arange(1, 15))
-    present = counts > 0
-    for weights in (inverse_root(counts), effective(counts)):
-        assert np.isfinite(weights).all() and (weights[~present] == 0).all()
-        assert weights[present].mean() == pytest.approx(1)
-        assert (np.diff(weights[present][np.argsort(counts[present])]) <= 1e-9).all()
-    assert np.isfinite(log_prior(counts)).all()
-
-
-def test_repeat_factors_by_hand():
-    """Class 1 in one of forty patches gives √(0.1 · 40) = 2, class 2 in a half of them 1."""
-    present = np.zeros((40, 3), bool)
-    present[:39, 0] = True
-    present[3, 1] = True
-    present[:20, 2] = True
-    assert repeat_factors(present).tolist() == [1, 1, 1, 2, *[1] * 36]  # the last has no label at all
 
 
 def test_shares_are_for_rare_alone_and_follow_the_factors(packed):
