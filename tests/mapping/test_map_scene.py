@@ -59,7 +59,7 @@ def test_tiles_cover_a_side():
     assert tile_starts(200, 0.9) == [0, 13, 26, 39, 52, 65, 72]
 
 
-@pytest.mark.parametrize("overlap", [0.9, 0.5, 0.25, 0])
+@pytest.mark.parametrize("overlap", [0.5, 0.25, 0])
 def test_equals_brute_force(model, tmp_path, overlap):
     files = write_scene(tmp_path, 200, 300)
     layers = run(model, files, tmp_path, overlap=overlap, layers=LAYERS, batch_size=3)
@@ -110,9 +110,9 @@ def test_augmentation_is_the_mean_over_flips_and_turns(model, tmp_path):
 def test_any_size(model, tmp_path, height, width):
     """Beyond the border of a small scene tiles see its mirror image."""
     files = write_scene(tmp_path, height, width)
-    layers = run(model, files, tmp_path, layers=["probabilities"])
+    layers = run(model, files, tmp_path, layers=["probabilities"], overlap=0.9)
     padding = ((0, 0), (0, max(0, 128 - height)), (0, max(0, 128 - width)))
-    wanted = blended(model, np.pad(image_of(files), padding, "symmetric"), 0.5)[:, :height, :width]
+    wanted = blended(model, np.pad(image_of(files), padding, "symmetric"), 0.9)[:, :height, :width]
     np.testing.assert_allclose(layers["probabilities"].reshape(wanted.shape), 100 * wanted, atol=0.51)
 
 
