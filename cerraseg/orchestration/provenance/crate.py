@@ -29,11 +29,11 @@ def write_note(job: Any, began: str) -> None:
     if not hasattr(job, "rule"):  # a benchmark or a test that runs the script without Snakemake
         return
     results, script = Path(job.config["results"]), f"workflow/scripts/{job.rule}.py"
-    id_ = "#" + "/".join((job.rule, *job.wildcards))
-    params = {key: value for key, value in job.params.items() if key not in ("code", "storage")}  # with a password
+    id_ = "#" + "/".join((job.rule, *dict(job.wildcards.items()).values()))
+    params = {key: value for key, value in job.params.items() if key != "storage"}  # which may hold a password
+    version = params.pop("code")
     given = {"params": params, "device": _device(), "threads": job.threads, "versions": versions()}
     settings = property_value(f"{id_}/settings", "settings", given)
-    version = job.params.code
     code = {"@id": f"#{script}-{version}", "@type": "SoftwareApplication", "name": script, "softwareVersion": version}
     inputs = {identifier(Path(path), results): str(path) for path in sorted(set(job.input))}
     outputs = [file_entity(identifier(Path(path), results), Path(path)) for path in sorted(set(job.output))]
