@@ -15,7 +15,7 @@ from rasterio.warp import transform
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.data.splits.distances import connected
 from cerraseg.data.splits.spatial import outline
-from cerraseg.data.tables import read_patch_table, read_split
+from cerraseg.data.tables import digest, read_patch_table, read_split
 from cerraseg.geo.positions import COLUMNS, Ints, Places, locate
 from cerraseg.report.figures import INK, drawn
 from cerraseg.report.map_figures import Ground, draw_marks, measure_ground
@@ -52,7 +52,8 @@ def draw_split_map(
         source: name of the data source.
         block_km: side of the blocks in km, whose outlines are drawn.
     """
-    places, parts = locate(read_patch_table(table, COLUMNS)), read_split(split)
+    places = locate(read_patch_table(table, COLUMNS))
+    parts = read_split(split, digest(places.ids))
     legend, colours = _coloured(parts)
     found = _areas(places)
     areas = [_area(places, members) for members in found[:_PANELS]]

@@ -155,7 +155,6 @@ def test_sigterm_ends_the_step_and_the_next_start_goes_on(packed, tmp_path, coun
     assert time.monotonic() - sent < 15
     lines = (tmp_path / "log").read_text().splitlines()
     assert lines[-1].endswith("ERROR stopped by SIGTERM; the next start goes on from the last finished epoch")
-    assert any("INFO epoch 1/12: loss" in line for line in lines)
     wait_for_group(process)
     whole, resumed = run(packed, tmp_path / "whole", dataclasses.replace(what, devices=1)), run(packed, tmp_path, what)
     assert_alike(resumed, whole)
