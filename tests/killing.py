@@ -30,9 +30,11 @@ def undisturbed(project: Project, *targets: str, **env: str) -> Reference:
     """Run the targets."""
     project.run(*targets, **env)
     timings = project.folder / "results/timings"
+    of_names = {"folds": "fold"}  # a fold's split lies in the fold's own folder
     seconds = {
-        file.relative_to(timings).parts[0].removesuffix(".tsv"): max(1.0, pd.read_csv(file, sep="\t")["s"].item())
+        of_names.get(name, name): max(1.0, pd.read_csv(file, sep="\t")["s"].item())
         for file in timings.rglob("*.tsv")
+        for name in [file.relative_to(timings).parts[0].removesuffix(".tsv")]
     }
     return Reference(project, seconds, found(project.folder))
 

@@ -40,7 +40,7 @@ def test_experiment_shows_in_metrics_parameters_and_plots(project):
 def test_experiment_in_a_folder_of_its_own_trains_what_it_changes(project):
     """Patches are simulated again there, as a setting of the index changes; the models are those of the lock."""
     before = project.read("dvc.lock")
-    said = project.dvc("exp", "run", "--temp", "--set-param", "config/config.yaml:index.max_rejected=0.02")
+    said = project.dvc("exp", "run", "--temp", "--set-param", "config/config.yaml:+index.max_rejected=0.02")
     assert "rule simulate:" in said and "rule train:" not in said
     assert project.read("dvc.lock") == before
     project.agree()
