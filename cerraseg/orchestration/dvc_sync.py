@@ -10,9 +10,10 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -132,9 +133,8 @@ def _newest(path: Path) -> float:
 
 
 def _call(program: str, *arguments: str, capture: bool = True) -> str:
-    command = [sys.executable, "-m", program, *arguments]
-    environment = {**os.environ, "CERRASEG_TRACKING": "1"}  # workflow/rules/guard.smk then does not call back
-    done = subprocess.run(command, env=environment, text=True, capture_output=capture, check=False)
+    command = [sys.executable, "-m", program, *arguments]  # with a variable by which the workflow does not call back
+    done = subprocess.run(command, env={**os.environ, "CERRASEG_TRACKING": "1"}, text=True, capture_output=capture)
     if done.returncode:
         said = f":\n{(done.stdout + done.stderr)[-3000:]}" if capture else "; its message stands above"
         raise CerraSegError(f"{program} {' '.join(arguments)} failed{said}")
@@ -193,8 +193,8 @@ def _listed(names: Collection[str]) -> str:
 if __name__ == "__main__":
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
+    signal.signal(signal.SIGINT, lambda *_: None)  # Snakemake gets it too and ends in order, not killed
     try:
-        commands: dict[str, Callable[..., None]] = {"run": run, "record": record, "restore": restore}
-        commands[sys.argv[1]](*sys.argv[2:])
+        {"run": run, "record": record, "restore": restore}[sys.argv[1]](*sys.argv[2:])  # type: ignore[operator]
     except CerraSegError as error:
         sys.exit(str(error))
