@@ -266,7 +266,11 @@ def recover(story: Story) -> None:
     story.cluster.ask("scancel", story.cancelled)
     story.late = story.hold(TRAINED[1])
     requeued = story.project.folder / f"results/models/{TRAINED[2]}/checkpoint.pt"
-    story.until(requeued.exists, "end of the pre-empted training")  # else the node takes it along once more
+
+    def ended() -> bool:  # as a job: its checkpoint is there some seconds before, and a lost node would take it along
+        return requeued.exists() and not story.cluster.job(f"train-{TRAINED[2]}")
+
+    story.until(ended, "end of the pre-empted training")
     story.cluster.node("down")
     time.sleep(20)
     story.cluster.node("up")
