@@ -1,15 +1,14 @@
-"""Masks of class ids, and the edges between classes that follow from them."""
+"""Masks of class positions, and the edges between classes that follow from them."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cerraseg.core.taxonomy import IGNORE, PARENTS
+from cerraseg.core.taxonomy import IGNORE
 
 Mask = NDArray[np.uint8]
-"""Class ids (..., H, W), 255 = ignore."""
-
-_PARENT_OF = np.full(256, IGNORE, np.uint8)
-_PARENT_OF[: len(PARENTS)] = PARENTS
+"""Positions of classes in their legend (..., H, W), 255 = ignore."""
 
 
 def derive_edges(mask: Mask) -> Mask:
@@ -29,6 +28,8 @@ def derive_edges(mask: Mask) -> Mask:
     return edges
 
 
-def roll_up(mask: Mask) -> Mask:
-    """Replace class ids of L2 by those of their parents in L1; 255 stays."""
-    return _PARENT_OF[mask]
+def roll_up(mask: Mask, parents: Sequence[int]) -> Mask:
+    """Replace each class by its parent, whose position ``parents`` has by the class's; 255 stays."""
+    table = np.full(256, IGNORE, np.uint8)
+    table[: len(parents)] = parents
+    return table[mask]

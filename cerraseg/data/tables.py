@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 
@@ -15,6 +16,12 @@ from cerraseg.core.files import atomic_write
 def read_patch_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read the patch table, or some columns of it."""
     return pd.read_parquet(path, columns=columns)
+
+
+def layers_of(columns: Iterable[str], dataset: Dataset) -> tuple[list[str], list[str]]:
+    """Return the sensors and the levels that a patch table with these columns has, in the dataset's order."""
+    known = set(columns)
+    return [name for name in dataset.sensors if name in known], [name for name in dataset.levels if name in known]
 
 
 def digest(texts: Iterable[str]) -> str:

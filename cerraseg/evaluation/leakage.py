@@ -24,30 +24,40 @@ def leakage_summary(confusions: NDArray[np.integer], ids: list[str], distances: 
         distances: table of :func:`cerraseg.data.splits.distances.write_distances`, which has them all.
 
     Returns:
-        ``touching``, the share of the test patches that touch a training patch; ``median_metres`` and
+        ``touching``, the share of the test patches that touch or overlap a training patch; where there are any,
+        ``overlapping``, the share of those that overlap; ``median_metres`` and
         ``median_centre_metres``, the medians of the gaps to the nearest training patch and of the distances between
-        centres; ``by_distance``, one row per bin: ``from`` and ``to`` (smallest and largest gap in m), ``touches``,
+        centres; ``by_distance``, one row per bin: ``from`` and ``to`` (smallest and largest gap in m), ``touches``, for
+        the bin of those that overlap ``overlaps``,
         ``patches``, ``accuracy``, ``macro_f1_present`` and its 95 % ``interval`` (0 to 1; None for a single patch).
         Patches without a labelled pixel are in no bin.
     """
     table = pd.read_csv(distances, dtype={"id": str}, keep_default_na=False).set_index("id")
     table = table.loc[ids]
     gaps, touches = table["metres"].to_numpy(np.float64), table["touches"].to_numpy(bool)
+    overlaps = table["overlaps"].to_numpy(bool) if "overlaps" in table else np.zeros(len(ids), bool)
+    overlapping = {"overlapping": round(float(overlaps.mean()), DECIMALS)} if overlaps.any() else {}
     labelled = confusions.reshape(len(ids), -1).max(axis=1) > 0
     return {
         "touching": round(float(touches.mean()), DECIMALS),
+        **overlapping,
         "median_metres": round(float(np.median(gaps)), 1),
         "median_centre_metres": round(float(table["centre_metres"].median()), 1),
         "by_distance": [
-            _row(confusions[rows], gaps[rows], bool(touches[rows[0]])) for rows in _bins(gaps, touches, labelled)
+            _row(confusions[rows], gaps[rows], bool(touches[rows[0]]))
+            | ({"overlaps": True} if overlaps[rows[0]] else {})
+            for rows in _bins(gaps, touches, overlaps, labelled)
         ],
     }
 
 
-def _bins(gaps: Vector, touches: NDArray[np.bool_], labelled: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of the patches that touch, then those of each quantile of the others."""
-    if (touches & labelled).any():
-        yield np.flatnonzero(touches & labelled)
+def _bins(
+    gaps: Vector, touches: NDArray[np.bool_], overlaps: NDArray[np.bool_], labelled: NDArray[np.bool_]
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of the patches that overlap, of those that touch, then those of each quantile of the others."""
+    for near in (overlaps & labelled, touches & ~overlaps & labelled):
+        if near.any():
+            yield np.flatnonzero(near)
     apart = np.flatnonzero(~touches & labelled)
     if not apart.size:
         return

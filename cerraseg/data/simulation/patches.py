@@ -15,11 +15,10 @@ from cerraseg.core.errors import ConfigError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
 from cerraseg.core.processes import process_map
-from cerraseg.core.taxonomy import MSI_BANDS, SAR_BANDS
 from cerraseg.data.masks import derive_edges, roll_up
 from cerraseg.data.simulation.landscape import landscape
 from cerraseg.data.simulation.spectra import images
-from cerraseg.data.simulation.window import Window, salts
+from cerraseg.data.simulation.window import CERRADATA, MSI_BANDS, PARENTS, SAR_BANDS, Window, salts
 from cerraseg.geo.rasters import WGS84
 
 PIXEL = 8.983e-5  # degrees: 10 m on the ground
@@ -52,7 +51,14 @@ class _Scene(NamedTuple):
 
 
 def simulate(
-    folder: Path, *, patches: int, seed: int, scenes: int = 1, drift: float = 0.0, size: int = 128, workers: int = 1
+    folder: Path,
+    *,
+    patches: int,
+    seed: int,
+    scenes: int = 1,
+    drift: float = 0.0,
+    size: int = CERRADATA.patch_size,
+    workers: int = 1,
 ) -> None:
     """Write simulated patches in EPSG:4326 under ``folder``, replacing what is there.
 
@@ -142,7 +148,7 @@ def _render_block(
     rows = np.arange(-1, inner.height + 1).clip(-inner.top, scene.rows * size - 1 - inner.top) + 1
     columns = np.arange(-1, inner.width + 1).clip(-inner.left, scene.columns * size - 1 - inner.left) + 1
     l2 = ground.l2[np.ix_(rows, columns)]
-    l1 = roll_up(l2)
+    l1 = roll_up(l2, PARENTS)
     return {
         "msi_images": msi,
         "sar_images": sar,

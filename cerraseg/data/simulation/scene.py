@@ -10,12 +10,21 @@ from rasterio.warp import reproject, transform
 
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
-from cerraseg.core.taxonomy import IGNORE, LEVELS, MSI_BANDS, SAR_BANDS
+from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.masks import roll_up
 from cerraseg.data.simulation.landscape import landscape
 from cerraseg.data.simulation.patches import ORIGIN, PIXEL, write_tif
 from cerraseg.data.simulation.spectra import images
-from cerraseg.data.simulation.window import Bools, Floats, Window, salts
+from cerraseg.data.simulation.window import (
+    CERRADATA,
+    MSI_BANDS,
+    PARENTS,
+    SAR_BANDS,
+    Bools,
+    Floats,
+    Window,
+    salts,
+)
 from cerraseg.geo.cog import new_map
 from cerraseg.geo.rasters import WGS84
 
@@ -50,8 +59,8 @@ def simulate_scene(folder: Path, *, width: int, height: int, seed: int, drift: f
         unfinished.mkdir(parents=True)
         write_tif(unfinished / "msi.tif", msi, MSI_BANDS, crs=_CRS, transform=grid, **_STORAGE)
         _write_sar(unfinished / "sar.tif", sar, grid)
-        for level, classes in (("l1", roll_up(l2)), ("l2", l2)):
-            path, legend = unfinished / f"truth_{level}.tif", LEVELS[level]
+        for level, classes in (("l1", roll_up(l2, PARENTS)), ("l2", l2)):
+            path, legend = unfinished / f"truth_{level}.tif", CERRADATA.classes(level)
             with new_map(path, shape=l2.shape, crs=_CRS, transform=grid, classes=legend) as draft:
                 draft.write(0, 0, np.where(beyond, IGNORE, classes).astype(np.uint8))
     log.info("simulated a scene of %d x %d px under %s", width, height, folder)

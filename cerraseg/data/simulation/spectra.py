@@ -5,9 +5,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from cerraseg.core.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
 from cerraseg.data.simulation.noise import fractal
-from cerraseg.data.simulation.window import Floats, Ground, Salts, Window
+from cerraseg.data.simulation.window import CLASSES, MSI_BANDS, SAR_BANDS, Floats, Ground, Salts, Window
 
 # Reflectance × 10,000 in the order of MSI_BANDS, then VV and VH on a linear scale, at growth stage 0 (dry, cut, clear)
 # and at stage 1 (green, grown, turbid). Water falls towards the SWIR, green leaves have the red edge, bare soil and
@@ -111,7 +110,7 @@ def regional_factors(salt: Salts, window: Window, l2: npt.NDArray[np.uint8], dri
     for class_id in np.unique(l2):
         here = l2 == class_id
         for group, key in zip(logarithms, keys, strict=True):
-            group[here] = fractal(int(key) + len(LEVELS["l2"]) * int(class_id), window, (_REGION,))[here]
+            group[here] = fractal(int(key) + len(CLASSES) * int(class_id), window, (_REGION,))[here]
     return np.exp(np.float32(drift) * logarithms)
 
 
@@ -131,13 +130,13 @@ def _random_tables() -> tuple[Floats, Floats]:
 
 
 def _by_class(values: dict[str, float]) -> Floats:
-    return np.array([values.get(c.abbreviation, _SMOOTH) for c in LEVELS["l2"]], np.float32)
+    return np.array([values.get(c.abbreviation, _SMOOTH) for c in CLASSES], np.float32)
 
 
 @cache
 def _spectra_by_stage() -> Floats:
     """Signal (14 bands, classes × stages): from the spectrum at stage 0 to the one at stage 1."""
-    low, high = (np.array([of[c.abbreviation] for c in LEVELS["l2"]], np.float32).T for of in (_STAGE_0, _STAGE_1))
+    low, high = (np.array([of[c.abbreviation] for c in CLASSES], np.float32).T for of in (_STAGE_0, _STAGE_1))
     stage = np.linspace(0, 1, _STAGES, dtype=np.float32)
     return (low[..., None] * (1 - stage) + high[..., None] * stage).reshape(len(low), -1)
 

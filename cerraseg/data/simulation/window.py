@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cerraseg.core.taxonomy import LEVELS
+from cerraseg.config.dataset import Dataset
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -15,8 +15,19 @@ Points = npt.NDArray[np.floating]
 NEIGHBOURHOOD = 640
 """Side in px of a piece of ground that holds every class: 5 × 5 patches of 128 px."""
 
-ID = {land_cover.abbreviation: land_cover.id for land_cover in LEVELS["l2"]}
-"""L2 class ids by abbreviation."""
+CERRADATA = Dataset.of("cerradata-4mm")
+"""What is simulated: its bands and its classes."""
+
+MSI_BANDS, SAR_BANDS = (CERRADATA.bands(sensor) for sensor in ("msi", "sar"))
+
+CLASSES = CERRADATA.classes("l2")
+"""The classes that the ground is made of."""
+
+PARENTS = CERRADATA.ancestors("l2")["l1"]
+"""L1 class of each of :data:`CLASSES`."""
+
+ID = {land_cover.abbreviation: land_cover.id for land_cover in CLASSES}
+"""Ids of :data:`CLASSES` by abbreviation."""
 
 
 class Window(NamedTuple):

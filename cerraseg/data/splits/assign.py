@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import splitfolders
 
+from cerraseg.config.dataset import DEFAULT, Dataset
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
+from cerraseg.data.splits.conflicts import check_parts
 from cerraseg.data.splits.spatial import BUFFER, Columns, Patches, by_blocks, by_folds, by_sites, in_groups
 from cerraseg.data.tables import digest, read_patch_table, read_split
 
@@ -21,6 +23,7 @@ PARTS = ("train", "validation", "test")
 def write_split(
     table: str | Path,
     split: str | Path,
+    dataset: Dataset,
     *,
     scheme: str,
     shares: dict[str, float],
@@ -35,6 +38,7 @@ def write_split(
 
     Args:
         table, split: patch table (Parquet), and split table to write.
+        dataset: what the patches are.
         scheme: a name in ``SCHEMES``.
         shares: share (0-1) of each of ``train``, ``validation`` and ``test``.
         seed: of the test split, or of the folds.
@@ -42,18 +46,21 @@ def write_split(
         settings: what else the scheme asks for, by the names of the configuration.
     """
     patches = read_patch_table(table)
-    columns = SCHEMES[scheme](patches, shares, seed, validation_seed, **settings)
+    columns = SCHEMES[scheme](patches, dataset, shares, seed, validation_seed, **settings)
     frame = pd.DataFrame({"id": patches["id"], **columns})
     if scheme != "kfold" and (empty := [part for part in PARTS if part not in frame["split"].to_numpy()]):
         raise DataError(
             f"{len(frame)} patches leave {' and '.join(empty)} empty; add patches or change the split's shares"
         )
+    if scheme == "paper":
+        check_parts(patches, frame["split"].to_numpy(np.str_), published=dataset.name == Dataset.of(DEFAULT).name)
     _write(frame, split, f"split {scheme}")
 
 
 def write_fold(
     table: str | Path,
     split: str | Path,
+    dataset: Dataset,
     path: str | Path,
     *,
     fold: int,
@@ -65,6 +72,7 @@ def write_fold(
 
     Args:
         table, split: patch table (Parquet), and split table of the scheme ``kfold``.
+        dataset: what the patches are.
         path: split table to write, in the row order of the patch table.
         fold: number of the fold, from 1.
         shares: ``validation`` and ``train`` give the ratio of the two in what the fold leaves, by whole groups.
@@ -77,7 +85,7 @@ def write_fold(
         raise DataError(f"{split}: no fold {fold}; expected 1 to {folds['fold'].astype(int).max()}: name one of them")
     names = folds["group"].to_numpy(np.str_)
     fixed = {"test": np.unique(names[folds["fold"] == str(fold)])}
-    columns = in_groups(Patches(patches), names, shares, None, (validation_seed, fold), fixed=fixed, **limits)
+    columns = in_groups(Patches(patches, dataset), names, shares, None, (validation_seed, fold), fixed=fixed, **limits)
     _write(pd.DataFrame({"id": patches["id"], **columns}), path, f"fold {fold}")
 
 
@@ -89,7 +97,7 @@ def _write(frame: pd.DataFrame, path: str | Path, what: str) -> None:
     log.info("%s: %s%s", what, listed, f", {frame['group'].nunique()} groups" if "group" in frame else "")
 
 
-def paper_split(table: pd.DataFrame, shares: dict[str, float], seed: int, validation_seed: int) -> Columns:
+def paper_split(table: pd.DataFrame, _: Dataset, shares: dict[str, float], seed: int, validation_seed: int) -> Columns:
     """The published split: ``splitfolders.ratio`` takes the test patches, torch's ``random_split`` the validation.
 
     Both libraries get what they got in the published code: files sorted by name, here empty ones named by id.
@@ -122,5 +130,5 @@ SCHEMES: dict[str, Callable[..., Columns]] = {
     "sites": by_sites,
     "kfold": by_folds,
 }
-"""Scheme name → function of (patch table, shares, seed, validation seed) and of the settings that it asks for, which
+"""Scheme name → function of (patch table, dataset, shares, seed, validation seed) and of the settings that it asks for, which
 gives the columns of the split table beside the id."""

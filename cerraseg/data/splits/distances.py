@@ -10,6 +10,7 @@ from rasterio.warp import transform
 
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
+from cerraseg.data.splits.overlaps import overlaps
 from cerraseg.data.tables import digest, read_patch_table, read_split
 from cerraseg.geo.positions import COLUMNS, Floats, Ints, Places, geocentric, locate
 from cerraseg.geo.rasters import WGS84
@@ -25,24 +26,34 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
     """Write how far each test patch lies from the training patches (CSV), split table by split table.
 
     Columns: ``id``; ``metres``, the gap to the nearest training patch; ``centre_metres``, the distance from centre to
-    centre of the nearest; ``touches``, whether it touches or overlaps one.
+    centre of the nearest; ``touches``, whether it touches or overlaps one; and, where any does, ``overlaps``.
 
     Args:
         splits: split tables, each over the rows of the patch table: one, or one per fold.
     """
     places = locate(read_patch_table(table, COLUMNS))
-    found = []
+    found, pairs = [], overlaps(places)[0]
     for split in splits:
         parts = read_split(split, digest(places.ids))["split"].to_numpy(np.str_)
         train, test = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test")
         metres, centres = nearest(places, test, train)
         columns = {"id": np.array(places.ids)[test], "metres": metres.round(1), "centre_metres": centres.round(1)}
-        found.append(pd.DataFrame(columns | {"touches": metres == 0}))
+        over = np.isin(test, _overlapping(pairs, train))
+        found.append(pd.DataFrame(columns | {"touches": metres == 0, "overlaps": over}))
     frame = pd.concat(found, ignore_index=True)
+    if not frame["overlaps"].any():
+        del frame["overlaps"]
+    else:
+        log.warning("%d of %d test patches overlap a training patch", frame["overlaps"].sum(), len(frame))
     with atomic_write(path) as temporary:
         frame.to_csv(temporary, index=False)
     touching, median = frame["touches"].sum(), frame["metres"].median()
     log.info("%d of %d test patches touch a training patch; the median gap is %.0f m", touching, len(frame), median)
+
+
+def _overlapping(pairs: Ints, rows: Ints) -> Ints:
+    """Return the patches that overlap one of these rows."""
+    return np.concatenate([pairs[np.isin(pairs[:, k], rows), 1 - k] for k in (0, 1)])
 
 
 def nearest(places: Places, of: Ints, among: Ints) -> tuple[Floats, Floats]:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.core.errors import DataError
-from cerraseg.core.layout import LAYERS, count_columns, edge_layer, levels_of
 from cerraseg.core.logs import log
-from cerraseg.core.taxonomy import LEVELS
+from cerraseg.data.splits.conflicts import separate
 from cerraseg.data.splits.distances import connected, nearest
 from cerraseg.data.splits.stratify import Partition, share_out
+from cerraseg.data.tables import layers_of
 from cerraseg.geo.positions import Ints, Places, locate, utm_zone
 from cerraseg.geo.rasters import WGS84
 
@@ -67,12 +68,12 @@ def sites(places: Places, gap_km: float) -> Names:
 class Patches:
     """The patches of a patch table in its order: places, pixels of each class of the finest level, paths."""
 
-    def __init__(self, table: pd.DataFrame) -> None:
-        self.level = max(levels_of(table.columns))
-        self.counts: Ints = table[count_columns(self.level)].to_numpy(np.int64)
+    def __init__(self, table: pd.DataFrame, dataset: Dataset) -> None:
+        self.table = table
+        self.level = dataset.levels[layers_of(table.columns, dataset)[1][-1]]
+        self.counts: Ints = table[self.level.count_columns()].to_numpy(np.int64)
         self.places: Places = locate(table)
-        layers = [*LAYERS, *map(edge_layer, LEVELS)]
-        self.paths = table[[layer for layer in layers if layer in table]].astype(str)
+        self.paths = table[[layer for layer in dataset.folders if layer in table]].astype(str)
 
     def summed(self, member: Ints) -> tuple[Ints, Ints]:
         """Pixels of each class (G, K) and number of patches (G,) of each group, by the group of each patch (N,)."""
@@ -82,14 +83,15 @@ class Patches:
         return counts, sizes
 
 
-def by_blocks(table: pd.DataFrame, *shares_and_seeds: Any, block_km: float, **limits: Any) -> Columns:
+def by_blocks(table: pd.DataFrame, dataset: Dataset, *shares_and_seeds: Any, block_km: float, **limits: Any) -> Columns:
     """Assign whole blocks to parts. See :func:`in_groups`."""
-    patches = Patches(table)
+    patches = Patches(table, dataset)
     return in_groups(patches, blocks(patches.places, block_km), *shares_and_seeds, **limits)
 
 
 def by_sites(
     table: pd.DataFrame,
+    dataset: Dataset,
     *shares_and_seeds: Any,
     site_gap_km: float,
     test_sites: Sequence[str],
@@ -100,7 +102,7 @@ def by_sites(
 
     See :func:`in_groups`.
     """
-    patches = Patches(table)
+    patches = Patches(table, dataset)
     names = sites(patches.places, site_gap_km)
     given = {"test": test_sites, "validation": validation_sites}
     fixed = {part: _sites_of(patches.paths, names, part, patterns) for part, patterns in given.items() if patterns}
@@ -113,14 +115,23 @@ def by_sites(
 
 
 def by_folds(
-    table: pd.DataFrame, shares: object, seed: int, _: object, *, unit: str, folds: int, tolerance: float, **size: float
+    table: pd.DataFrame,
+    dataset: Dataset,
+    shares: object,
+    seed: int,
+    _: object,
+    *,
+    unit: str,
+    folds: int,
+    tolerance: float,
+    **size: float,
 ) -> Columns:
     """Assign whole blocks or sites (``unit``) to folds, 1 to ``folds``: columns ``split``, ``group`` and ``fold``.
 
     Every patch is a test patch, in its fold; shares and validation seed are for
     :func:`cerraseg.data.splits.assign.write_fold`. ``size`` is ``block_km`` or ``site_gap_km``.
     """
-    patches = Patches(table)
+    patches = Patches(table, dataset)
     names = blocks(patches.places, size["block_km"]) if unit == "blocks" else sites(patches.places, size["site_gap_km"])
     groups, member = np.unique(names, return_inverse=True)
     wanted = {f"fold {number}": 1 / folds for number in range(1, folds + 1)}
@@ -171,7 +182,12 @@ def in_groups(
             _take(patches, member, parts, part, open_shares, tolerance, its_seed)
             del open_shares[part]
     _check(parts[member], wanted, tolerance, len(groups))
-    found = _buffered(patches.places, parts[member], buffer_km)
+    found = separate(patches.table, patches.places, _buffered(patches.places, parts[member], buffer_km), BUFFER)
+    if empty := [part for part in wanted if not (found == part).any()]:
+        raise DataError(
+            f"split: patches that overlap others, or share a labelled polygon with them, leave {' and '.join(empty)} "
+            "empty; expected some that stand alone: take larger blocks, or a larger tiling.stride"
+        )
     _warn(patches, found, shares)
     return {"split": found.tolist(), "group": names.tolist()}
 
@@ -236,5 +252,5 @@ def _warn(patches: Patches, found: Parts, parts: Iterable[str]) -> None:
     present = patches.counts.any(axis=0)
     for part in parts:
         lacks = present & ~patches.counts[found == part].any(axis=0)
-        if named := ", ".join(LEVELS[patches.level][number].name for number in np.flatnonzero(lacks)):
+        if named := ", ".join(patches.level.classes[number].name for number in np.flatnonzero(lacks)):
             log.warning("%s holds no pixel of: %s", part, named)

@@ -1,0 +1,161 @@
+"""Patches that are files in layer folders: found by id, read by what they say of themselves, checked."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cerraseg.config.dataset import UNKNOWN, Dataset, Level
+from cerraseg.core.errors import DataError
+from cerraseg.core.layout import ENDINGS, available_layers, is_patch, layer_folder, patch_id
+from cerraseg.core.logs import log
+from cerraseg.core.taxonomy import EDGES, IGNORE
+from cerraseg.data.masks import derive_edges
+from cerraseg.geo.grids import Grid
+from cerraseg.geo.images import ImageFiles, open_image, read_mask
+from cerraseg.geo.rasters import checksum_of, crs_text
+
+_EDGES = Level("edge", EDGES)
+_SHOWN = 5  # names or values in a message
+
+
+class Patch(NamedTuple):
+    """A patch as it goes into the packed store."""
+
+    image: NDArray[np.float32]  # (bands, H, W), NaN where a band has no data
+    classes: NDArray[np.uint8]  # (levels, H, W), positions, 255 where ignored or any band has no data
+    edges: NDArray[np.uint8]  # (levels, H, W), 0, 1 and 255
+    content: int  # CRC-32 of the pixels that were read
+    place: dict[str, Any]  # the columns of the patch table on where it lies
+    polygons: tuple[int, ...] = ()  # numbers, in its area, of the labelled polygons that it shows
+
+
+class LegendError(DataError):
+    """A mask holds values that are no classes; ``level`` and ``values``, value → pixels, tell what it holds."""
+
+    def __init__(self, message: str, level: str, values: Counter[float]) -> None:
+        super().__init__(message)
+        self.level, self.values = level, values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LegendError, (str(self), self.level, self.values)
+
+
+def find_patches(roots: Sequence[str | Path], dataset: Dataset) -> dict[str, dict[str, Path]]:
+    """Join the files of each patch by id: id → layer → path, ids sorted as text.
+
+    What is passed over in a layer's folder is counted and named in the log.
+
+    Raises:
+        DataError: if the roots share no usable layers or two files of a layer have the same id.
+    """
+    folders, where = dataset.folders, ", ".join(map(str, roots))
+    layers = available_layers(roots, {name: folders[name] for name in (*dataset.sensors, *dataset.levels)})
+    if not layers & set(dataset.sensors) or not layers & set(dataset.levels):
+        sensors, levels = (", ".join(name for layer in part for name in folders[layer]) for part in _parts(dataset))
+        raise DataError(
+            f"{where}: found {', '.join(sorted(layers)) or 'no known folder'}; expected at least one of {sensors}, and "
+            f"one of {levels}, in every root"
+        )
+    edges = [dataset.levels[level].edges for level in dataset.levels if level in layers]
+    files: dict[str, dict[str, Path]] = {}
+    for root in roots:
+        for layer in [*sorted(layers), *edges]:
+            for path in _files(layer_folder(root, folders[layer])):
+                id_ = patch_id(path)
+                if layer in edges and id_ not in files:  # an edge mask alone makes no patch
+                    continue
+                known = files.setdefault(id_, {}).setdefault(layer, path)
+                if known != path:
+                    raise DataError(f"{known} and {path} have the same id {id_!r}; rename or move one of them")
+    if not files:
+        raise DataError(f"{where}: the folders hold no {', '.join(ENDINGS)} file; expected one per patch and layer")
+    return dict(sorted(files.items()))
+
+
+def _parts(dataset: Dataset) -> tuple[list[str], list[str]]:
+    return list(dataset.sensors), list(dataset.levels)
+
+
+def _files(folder: Path | None) -> list[Path]:
+    """Return the patches of a folder in name order, and name what else lies there."""
+    if folder is None:
+        return []
+    paths = sorted(folder.iterdir(), key=str)
+    others = [path.name for path in paths if not is_patch(path.name) and not path.name.startswith(".")]
+    others = [name for name in others if not name.endswith(".aux.xml")]
+    if others:
+        named = ", ".join(others[:_SHOWN]) + ", ..." * (len(others) > _SHOWN)
+        log.warning("%s: %d files that are no patches passed over: %s", folder, len(others), named)
+    found = [path for path in paths if is_patch(path.name)]
+    for path in found:
+        if not path.name.isprintable():  # bytes that are not UTF-8 among them
+            raise DataError(f"{str(path)!r}: a name that is no text; expected letters and digits: rename it")
+    return found
+
+
+def read_files(files: Mapping[str, str], dataset: Dataset, sensors: Sequence[str], levels: Sequence[str]) -> Patch:
+    """Read a patch from its files, layer → path; an edge layer may be empty or absent.
+
+    Raises:
+        DataError: with the first fault of its files.
+    """
+    size, place = dataset.patch_size, {}
+    images, masks, crcs = [], {}, []
+    for sensor in sensors:
+        path = files[sensor]
+        with open_image(ImageFiles((Path(path),)), dataset.sensors[sensor].bands, sensor) as image:
+            if image.warped:
+                raise DataError(f"{path}: a turned grid; expected rows from west to east: warp it, e.g. by rio warp")
+            place = _place(path, image.grid, size, place)
+            values, valid = image.read()
+        values[~valid] = np.nan
+        images.append(values)
+        crcs.append(values)
+    for level in (*(dataset.levels[name] for name in levels),):
+        masks[level.name], place = _mask(files[level.name], level, size, place, crcs)
+    gaps = np.isnan(image := np.concatenate(images)).any(0)
+    classes = np.stack([masks[level] for level in levels])
+    classes[:, gaps] = IGNORE
+    edges = []
+    for mask, level in zip(classes, levels, strict=True):
+        given = files.get(dataset.levels[level].edges)
+        edge = _mask(given, _EDGES, size, place, crcs)[0] if given else derive_edges(mask)
+        edge[gaps] = IGNORE
+        edges.append(edge)
+    return Patch(image, classes, np.stack(edges), checksum_of(crcs), place)
+
+
+def _mask(
+    path: str, level: Level, size: int, place: dict[str, Any], read: list[NDArray[Any]]
+) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Return a mask as positions, and the patch's place; what was read is added to ``read``."""
+    values, valid, grid = read_mask(Path(path), level.name)
+    place = _place(path, grid, size, place)
+    read.append(values)
+    found = level.positions(values)
+    found[~valid] = IGNORE
+    if (found == UNKNOWN).any():
+        wrong = Counter(values[found == UNKNOWN].tolist()).most_common(_SHOWN)
+        listed = ", ".join(f"{value:g} ({count} pixels)" for value, count in wrong)
+        ignored = ", ".join(map(str, (*level.ignore, IGNORE)))
+        message = f"{path}: values {listed}; expected {', '.join(map(str, level.ids))}, or {ignored} to ignore"
+        raise LegendError(message, level.name, Counter(values[valid].tolist()))
+    return found, place
+
+
+def _place(path: str, grid: Grid, size: int, first: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of the table on where a patch lies; refuse a file that lies elsewhere than its first."""
+    if grid.shape != (size, size):
+        raise DataError(f"{path}: {grid.shape[0]} x {grid.shape[1]} pixels; expected {size} x {size}")
+    place = {"crs": crs_text(grid.crs), **dict(zip("abcdef", grid.transform[:6], strict=True)), **grid.bounds}
+    first = first or place
+    if place["crs"] != first["crs"]:
+        raise DataError(f"{path}: CRS {place['crs']}; expected {first['crs']} as in the patch's first file")
+    off = max(abs(place[side] - first[side]) for side in grid.bounds) / abs(first["a"])
+    if off > 1:
+        raise DataError(f"{path}: lies {off:.1f} pixels off the patch's first file; expected the same ground")
+    return first
