@@ -4,6 +4,7 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.scenario import AXES, RELEASED, Scenario
 from cerraseg.config.schema import with_defaults
 from cerraseg.config.suggestions import check_name, expand_file
@@ -55,18 +56,18 @@ def check_origin(encoder: str, options: Iterable[str] = ()) -> None:
 
 
 def check_scenarios(
-    models: Mapping[str, Mapping[str, Any]], scenarios: Iterable[Scenario], adopted: Container[str]
+    models: Mapping[str, Mapping[str, Any]], scenarios: Iterable[Scenario], adopted: Container[str], dataset: Dataset
 ) -> None:
-    """Raise :class:`ConfigError` if late fusion gets one modality, or a custom model is to be a released checkpoint.
+    """Raise :class:`ConfigError` if late fusion gets one sensor, or a custom model is to be a released checkpoint.
 
     ``adopted`` are the ids that take a user's checkpoint.
     """
     for scenario in (scenario for scenario in scenarios if scenario.model in models):
         name, remedy = scenario.model, "name this model's scenarios under scenarios.extra instead of scenarios.models"
-        if models[name]["fusion"] == "late" and scenario.modality != "concat":
+        if models[name]["fusion"] == "late" and len(dataset.sensors_of(scenario.modality)) < 2:
             raise ConfigError(
-                f"scenarios: {scenario.id} has one modality, but models.{name}.fusion is late, which joins two; "
-                f"expected concat: {remedy}, or set fusion: early"
+                f"scenarios: {scenario.id} has one sensor, but models.{name}.fusion is late, which joins several; "
+                f"expected concat or some joined by +: {remedy}, or set fusion: early"
             )
         if scenario.recipe == RELEASED and scenario.id not in adopted:
             raise ConfigError(

@@ -7,6 +7,7 @@ comes with the package.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ class Dataset:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the description as the plain values of its file."""
-        sensors = {
+        sensors: dict[str, dict[str, Any]] = {
             sensor.name: {key: list(part) if isinstance(part, tuple) else part for key, part in vars(sensor).items()}
             for sensor in self.sensors.values()
         }
@@ -148,8 +149,9 @@ class Dataset:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities of one sensor and of all."""
-        return (*self.sensors, CONCAT)
+        """Every modality: single sensors, several joined by ``+``, and all of them together as ``concat``."""
+        several = (combinations(self.sensors, count) for count in range(2, len(self.sensors)))
+        return (*self.sensors, *("+".join(names) for joined in several for names in joined), CONCAT)
 
     def sensors_of(self, modality: str) -> list[Sensor]:
         """Return the sensors of a modality: one, several joined by ``+``, or ``concat``."""
@@ -180,7 +182,7 @@ class Dataset:
             own, above = self.levels[names[place]], self.levels[names[place - 1]]
             if any(entry.parent is None for entry in own.classes):
                 break
-            parents = [above.ids.index(entry.parent) for entry in own.classes]  # type: ignore[arg-type]
+            parents = [above.ids.index(entry.parent) for entry in own.classes if entry.parent is not None]
             line = [parents[position] for position in line]
             found = {above.name: tuple(line), **found}
         return found
@@ -198,9 +200,9 @@ class Dataset:
     @property
     def folders(self) -> dict[str, tuple[str, ...]]:
         """Return layer → names that its folder of patches goes by: sensors, levels, then the edges of levels."""
-        levels = self.levels.values()
-        named = [(layer.name, layer.folders) for layer in (*self.sensors.values(), *levels)]
-        return dict([*named, *((level.edges, level.edge_folders) for level in levels)])
+        sensors = {sensor.name: sensor.folders for sensor in self.sensors.values()}
+        levels = {level.name: level.folders for level in self.levels.values()}
+        return sensors | levels | {level.edges: level.edge_folders for level in self.levels.values()}
 
 
 def legend_of(classes: Sequence[Mapping[str, Any]]) -> Legend:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.scenario import PUBLISHED_WEIGHTINGS, RELEASED, Scenario
 from cerraseg.core.errors import ConfigError
 
@@ -19,8 +20,8 @@ class Recipe:
     dice_absent: bool = True  # let the Dice loss count classes that the batch's masks lack
     semantic: float = 1.0  # factor of the semantic task's loss
     edge: float = 0.0  # factor of the edge task's loss, for models with an edge decoder
-    # Factor of the loss at L1, which is added to that of an L2 model before `semantic` multiplies both. Such a model is
-    # trained for both levels and decides from the top, see cerraseg.models.inference.decide. 0: its own level alone.
+    # Factor of the loss at each coarser level, which is added to that of the model's own before `semantic` multiplies
+    # all. Such a model serves all levels and decides from the top, see cerraseg.models.inference.decide. 0: its own.
     hierarchy: float = 0.0
     augment: bool = False  # the eight flips and quarter turns of the square (D4), one at random per patch
     rollback: bool = True  # after every epoch, load back the best parameters so far
@@ -40,7 +41,7 @@ class Recipe:
 
     @property
     def hierarchical(self) -> bool:
-        """Whether a model of L2 is trained for L1, too, and decides from L1 down."""
+        """Whether a model is trained for the coarser levels, too, and decides from the top."""
         return self.hierarchy > 0
 
 
@@ -102,7 +103,7 @@ def recipe_of(scenario: Scenario, recipes: Mapping[str, Mapping[str, Recipe]]) -
     return by_model.get(scenario.model, by_model["unet"])
 
 
-def check_recipe(scenario: Scenario, recipe: Recipe) -> None:
+def check_recipe(scenario: Scenario, recipe: Recipe, dataset: Dataset) -> None:
     """Raise :class:`ConfigError` unless a recipe makes sense, in itself and with its scenario's level and weighting."""
     where, name = f"scenarios: {scenario.id}", scenario.recipe
     if name == RELEASED and scenario.weighting not in PUBLISHED_WEIGHTINGS:
@@ -110,10 +111,12 @@ def check_recipe(scenario: Scenario, recipe: Recipe) -> None:
             f"{where}: the authors released no model with weighting {scenario.weighting}; expected one of "
             f"{', '.join(PUBLISHED_WEIGHTINGS)}: take the scenario out, or train it with another recipe"
         )
-    if recipe.hierarchical and scenario.level != "l2":
+    if recipe.hierarchical and not dataset.ancestors(scenario.level):
+        able = [level for level in dataset.levels if dataset.ancestors(level)]
         raise ConfigError(
-            f"{where}: recipe {name} has hierarchy {recipe.hierarchy:g}, which adds a loss at l1 to a model of l2; "
-            f"expected level l2: take l1 out for it, or set recipes.{name}.hierarchy to 0"
+            f"{where}: recipe {name} has hierarchy {recipe.hierarchy:g}, which adds a loss at coarser levels, and "
+            f"{scenario.level} has none; expected one of {', '.join(able) or 'no level, as no class names a parent'}: "
+            f"take {scenario.level} out for it, or set recipes.{name}.hierarchy to 0"
         )
     if recipe.hierarchical and recipe.softmax_in_loss:
         raise ConfigError(

@@ -5,16 +5,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.core.errors import ConfigError
 
 AXES: dict[str, tuple[str, ...]] = {
     "model": ("unet", "transnuseg"),
-    "modality": ("msi", "sar", "concat"),
+    "modality": (),
     "weighting": ("nw", "w", "sqrt", "effective", "logit", "focal", "rare"),
-    "level": ("l1", "l2"),
+    "level": (),
     "recipe": ("paper", "tuned", "released"),
 }
-"""Axis → its values, in the order of a scenario's id. A configuration may add models and recipes."""
+"""Axis → its built-in values, in the order of a scenario's id. A configuration may add models and recipes; modalities
+and levels are those of the dataset: see :func:`known_names`."""
 
 PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recipes"), strict=True))
 """Axis → the key of its values in a configuration."""
@@ -50,11 +52,15 @@ class Scenario:
         return self.model == "transnuseg"
 
 
-def parse(name: str, named: Mapping[str, Collection[str]] = {}) -> Scenario:
-    """Read a scenario from its id, or raise :class:`ConfigError`.
+def known_names(
+    dataset: Dataset, models: Collection[str] = (), recipes: Collection[str] = ()
+) -> dict[str, Collection[str]]:
+    """Return what is known beside the built-in values of each axis: the dataset's, and custom models and recipes."""
+    return {"model": models, "recipe": recipes, "modality": dataset.modalities, "level": tuple(dataset.levels)}
 
-    ``named``, axis → values, are known beside the built-in ones.
-    """
+
+def parse(name: str, named: Mapping[str, Collection[str]]) -> Scenario:
+    """Read a scenario from its id, or raise :class:`ConfigError`; ``named`` is what :func:`known_names` returns."""
     form = "-".join(AXES) + "-seed"
     *parts, seed = name.split("-")
     if len(parts) != len(AXES) or not re.fullmatch("[0-9]{1,10}", seed):

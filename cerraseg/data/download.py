@@ -5,22 +5,23 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.core.errors import ConfigError, DataError, DownloadError
 from cerraseg.core.files import atomic_write
-from cerraseg.core.layout import layer_folder, list_tifs
-from cerraseg.core.taxonomy import FOLDERS
+from cerraseg.core.layout import layer_folder, list_patches
 from cerraseg.data.google_drive import download_archive
 from cerraseg.data.kaggle import download_dataset
 
 
-def download_kaggle(dataset: str, version: int | None, folder: Path) -> list[Path]:
-    """Download a Kaggle dataset and return its root folders, those that hold the MSI images."""
-    found = download_dataset(dataset, version, folder)
-    roots = find_roots(found)
+def download_kaggle(handle: str, version: int | None, folder: Path, dataset: Dataset) -> list[Path]:
+    """Download a Kaggle dataset and return its root folders, those that hold the first sensor's images."""
+    found = download_dataset(handle, version, folder)
+    names = next(iter(dataset.sensors.values())).folders
+    roots = find_roots(found, names)
     if not roots:
         raise DownloadError(
-            f"{dataset} is in {found}, but holds no folder {' or '.join(FOLDERS['msi'])} within three levels; found "
-            f"{_names(found)}. Check `dataset`; if the folder was changed by hand, delete it and run again."
+            f"{handle} is in {found}, but holds no folder {' or '.join(names)} within three levels; found "
+            f"{_names(found)}. Check `kaggle.dataset`; if the folder was changed by hand, delete it and run again."
         )
     return roots
 
@@ -40,17 +41,17 @@ def download_checkpoints(*, source: str, dataset: str, version: int | None, driv
     return folder
 
 
-def find_roots(folder: Path, levels: int = 3) -> list[Path]:
-    """Return the folders that hold the MSI images, in name order: ``folder`` or those at most ``levels`` below it."""
-    if any((folder / name).is_dir() for name in FOLDERS["msi"]):
+def find_roots(folder: Path, names: Sequence[str], levels: int = 3) -> list[Path]:
+    """Return the folders that hold one of ``names``, in name order: ``folder`` or those at most ``levels`` below it."""
+    if any((folder / name).is_dir() for name in names):
         return [folder]
     below = sorted(path for path in folder.iterdir() if path.is_dir()) if levels else []
-    return [root for path in below for root in find_roots(path, levels - 1)]
+    return [root for path in below for root in find_roots(path, names, levels - 1)]
 
 
-def write_manifest(path: Path, *, source: str, roots: Sequence[Path], **origin: object) -> None:
-    """Write a JSON manifest: the ``source`` label, its ``origin``, and files (.tif) and bytes per layer folder."""
-    counted = [{"path": root.as_posix(), "folders": _count(root)} for root in roots]
+def write_manifest(path: Path, dataset: Dataset, *, source: str, roots: Sequence[Path], **origin: object) -> None:
+    """Write a JSON manifest: the ``source`` label, its ``origin``, and files and bytes per layer folder."""
+    counted = [{"path": root.as_posix(), "folders": _count(root, dataset)} for root in roots]
     manifest = {"source": source, "origin": origin, "roots": counted}
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
@@ -62,11 +63,11 @@ def copy_manifest(manifest: Path, copy: Path) -> None:
         shutil.copyfile(manifest, temporary)
 
 
-def read_roots(manifest: Path) -> list[Path]:
+def read_roots(manifest: Path, dataset: Dataset) -> list[Path]:
     """Return the roots that a manifest names; refuse them if there are not the files that it counted."""
     roots = json.loads(manifest.read_text(encoding="utf-8"))["roots"]
     for root in roots:
-        if (found := _count(Path(root["path"]))) != root["folders"]:
+        if (found := _count(Path(root["path"]), dataset)) != root["folders"]:
             lacking = sorted(name for name, files in root["folders"].items() if found.get(name) != files)
             raise DataError(
                 f"{root['path']} has not the files that {manifest} counted: {', '.join(lacking) or 'more folders'} "
@@ -96,14 +97,14 @@ def refuse_other_landscape(copy: Path, manifest: Path, settings: Mapping[str, ob
         )
 
 
-def _count(root: Path) -> dict[str, dict[str, int]]:
+def _count(root: Path, dataset: Dataset) -> dict[str, dict[str, int]]:
     counts = {}
-    for folder in (layer_folder(root, layer) for layer in FOLDERS):
+    for folder in (layer_folder(root, names) for names in dataset.folders.values()):
         if folder:
-            files = list_tifs(folder).values()
+            files = list_patches(folder).values()
             counts[folder.name] = {"files": len(files), "bytes": sum(file.st_size for file in files)}
     if not counts:
-        known = ", ".join(name for names in FOLDERS.values() for name in names)
+        known = ", ".join(name for names in dataset.folders.values() for name in names)
         raise DataError(
             f"{root} holds none of the dataset's folders; found {_names(root)}, expected {known}. "
             "Point `roots` at the folder that contains them."

@@ -1,7 +1,8 @@
 """Patches that are files in layer folders: found by id, read by what they say of themselves, checked."""
 
+import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from cerraseg.core.taxonomy import EDGES, IGNORE
 from cerraseg.data.masks import derive_edges
 from cerraseg.geo.grids import Grid
 from cerraseg.geo.images import ImageFiles, open_image, read_mask
-from cerraseg.geo.rasters import checksum_of, crs_text
+from cerraseg.geo.rasters import crs_text
 
 _EDGES = Level("edge", EDGES)
 _SHOWN = 5  # names or values in a message
@@ -103,8 +104,11 @@ def read_files(files: Mapping[str, str], dataset: Dataset, sensors: Sequence[str
     Raises:
         DataError: with the first fault of its files.
     """
-    size, place = dataset.patch_size, {}
-    images, masks, crcs = [], {}, []
+    size = dataset.patch_size
+    place: dict[str, Any] = {}
+    images: list[NDArray[np.float32]] = []
+    masks: list[NDArray[np.uint8]] = []
+    read: list[NDArray[Any]] = []
     for sensor in sensors:
         path = files[sensor]
         with open_image(ImageFiles((Path(path),)), dataset.sensors[sensor].bands, sensor) as image:
@@ -114,19 +118,28 @@ def read_files(files: Mapping[str, str], dataset: Dataset, sensors: Sequence[str
             values, valid = image.read()
         values[~valid] = np.nan
         images.append(values)
-        crcs.append(values)
-    for level in (*(dataset.levels[name] for name in levels),):
-        masks[level.name], place = _mask(files[level.name], level, size, place, crcs)
+        read.append(values)
+    for level in levels:
+        mask, place = _mask(files[level], dataset.levels[level], size, place, read)
+        masks.append(mask)
     gaps = np.isnan(image := np.concatenate(images)).any(0)
-    classes = np.stack([masks[level] for level in levels])
+    classes = np.stack(masks)
     classes[:, gaps] = IGNORE
     edges = []
     for mask, level in zip(classes, levels, strict=True):
         given = files.get(dataset.levels[level].edges)
-        edge = _mask(given, _EDGES, size, place, crcs)[0] if given else derive_edges(mask)
+        edge = _mask(given, _EDGES, size, place, read)[0] if given else derive_edges(mask)
         edge[gaps] = IGNORE
         edges.append(edge)
-    return Patch(image, classes, np.stack(edges), checksum_of(crcs), place)
+    return Patch(image, classes, np.stack(edges), checksum(read), place)
+
+
+def checksum(arrays: Iterable[NDArray[Any]]) -> int:
+    """CRC-32 of what was read of a patch: sensors, levels, edges, as far as there are any."""
+    content = 0
+    for array in arrays:
+        content = zlib.crc32(np.ascontiguousarray(array).data, content)
+    return content
 
 
 def _mask(

@@ -20,7 +20,7 @@ GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 
 def chunks_of(table: pd.DataFrame) -> list[tuple[int, list[dict[str, Any]]]]:
     """Cut a table into chunks of neighbouring rows: number of the first row, and the rows."""
-    rows = table.to_dict("records")
+    rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
     return [(start, rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
 
 

@@ -1,6 +1,7 @@
 """The checked configuration, and helpers for the rules' paths and parameters."""
 
 import os
+import re
 import shutil
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.search_space import storage_of
 from cerraseg.config.strict_yaml import check_yaml
 from cerraseg.config.validate import check_config
@@ -27,12 +29,13 @@ try:
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     config, scenarios = check_config(config, schema)
     if workflow.is_main_process:
-        preflight.check_models(config, scenarios)
+        preflight.check_models(config, scenarios, Dataset.of(config["dataset"]))
         ensure_folder(Path(config["results"]))
 except (ConfigError, StorageError) as error:
     raise WorkflowError(str(error))
 
-RUN = Experiment(config, schema, scenarios)
+DATASET = Dataset.of(config["dataset"])
+RUN = Experiment(config, schema, scenarios, DATASET)
 TUNE = config["tune"]
 
 # Only a machine with a GPU counts trainings by GPUs; profiles set how many may run at a time.
@@ -148,7 +151,7 @@ FOLD = "folds/{fold}/" if RUN.folds else ""  # folder of what each fold has of i
 
 def only(ids):
     """Wildcard constraint to these scenarios or scenes; to none where there are none."""
-    return "|".join(ids) or "(?!)"
+    return "|".join(map(re.escape, ids)) or "(?!)"
 
 
 wildcard_constraints:
@@ -166,9 +169,9 @@ def by_scenario(lookup):
     return lambda wildcards: lookup(wildcards.scenario)
 
 
-def by_scene(lookup, *kinds):
+def by_scene(lookup):
     """The lookup of the job's scene."""
-    return lambda wildcards: lookup(wildcards.scene, *kinds)
+    return lambda wildcards: lookup(wildcards.scene)
 
 
 def of_split(name):

@@ -7,7 +7,7 @@ LANDSCAPE = {key: v for key, v in config["simulate"].items() if key != "scene"}
 # Nobody else needs them, as after `dvc pull`.
 FETCHED = (
     f"{config[config['source']]['folder']}/manifest.json"
-    if config["source"] != "local"
+    if config["source"] in ("simulate", "kaggle")
     else []
 )
 
@@ -51,12 +51,13 @@ elif config["source"] == "kaggle":
             CONDA_LIGHT
         params:
             code=package_digest("download"),
+            dataset=RUN.pixels,
             settings=config["kaggle"],
             label=RUN.label,
         script:
             "../scripts/download.py"
 
-else:
+elif config["source"] == "local":
 
     rule local:
         output:
@@ -69,11 +70,36 @@ else:
             CONDA_LIGHT
         params:
             code=package_digest("local"),
+            dataset=RUN.pixels,
             roots=config["roots"],
-            folders=lambda wildcards: layout.fingerprint(config["roots"]),
+            folders=lambda wildcards: layout.fingerprint(
+                config["roots"], DATASET.folders
+            ),
             label=RUN.label,
         script:
             "../scripts/local.py"
+
+
+else:
+
+    rule rasters:
+        input:
+            files=RUN.area_files,
+        output:
+            manifest=results("manifest.json"),
+        log:
+            logs("rasters"),
+        benchmark:
+            timings("rasters")
+        conda:
+            CONDA_LIGHT
+        params:
+            code=package_digest("rasters"),
+            areas=RUN.areas,
+            tiling=config["tiling"],
+            label=RUN.label,
+        script:
+            "../scripts/rasters.py"
 
 
 rule index:
@@ -92,7 +118,10 @@ rule index:
     threads: 4
     params:
         code=package_digest("index"),
+        dataset=RUN.pixels,
         settings=config["index"],
+        areas=RUN.areas,
+        tiling=config["tiling"],
     script:
         "../scripts/index.py"
 
@@ -110,6 +139,7 @@ rule split:
         CONDA_TORCH
     params:
         code=package_digest("split"),
+        dataset=RUN.pixels,
         settings=RUN.split,
     script:
         "../scripts/split.py"
@@ -131,6 +161,7 @@ if RUN.folds:
             CONDA_TORCH
         params:
             code=package_digest("fold"),
+            dataset=RUN.pixels,
             settings=RUN.fold_split,
         script:
             "../scripts/fold.py"
@@ -169,6 +200,8 @@ rule pack:
     threads: 8
     params:
         code=package_digest("pack"),
+        dataset=RUN.pixels,
+        areas=RUN.areas,
     script:
         "../scripts/pack.py"
 
@@ -189,5 +222,6 @@ rule statistics:
     threads: 2
     params:
         code=package_digest("statistics"),
+        dataset=RUN.pixels,
     script:
         "../scripts/statistics.py"

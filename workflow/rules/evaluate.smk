@@ -24,6 +24,7 @@ rule evaluate:
         CONDA_LIGHT
     params:
         code=package_digest("evaluate"),
+        dataset=RUN.looks,
         scenario=by_scenario(RUN.fields),
         label=RUN.label,
     script:
@@ -44,6 +45,7 @@ rule areas:
         CONDA_LIGHT
     params:
         code=package_digest("areas"),
+        dataset=RUN.looks,
         scenario=by_scenario(RUN.fields),
     script:
         "../scripts/areas.py"
@@ -85,6 +87,7 @@ rule benchmark:
         CONDA_LIGHT
     params:
         code=package_digest("benchmark"),
+        dataset=RUN.looks,
         scenarios=list(RUN.scenarios),
         comparable=RUN.comparable,
         label=RUN.label,

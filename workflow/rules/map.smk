@@ -76,6 +76,7 @@ rule mosaic:
         CONDA_LIGHT
     params:
         code=package_digest("mosaic"),
+        dataset=RUN.looks,
         scenario=by_scenario(RUN.fields),
         hierarchical=by_scenario(RUN.hierarchical),
         label=RUN.label,
@@ -98,6 +99,7 @@ rule truth:
         CONDA_LIGHT
     params:
         code=package_digest("truth"),
+        dataset=RUN.looks,
         patches=RUN.patches,
         label=RUN.label,
     script:
@@ -120,6 +122,7 @@ rule geotiffs:
         CONDA_LIGHT
     params:
         code=package_digest("geotiffs"),
+        dataset=RUN.looks,
         scenario=by_scenario(RUN.fields),
     script:
         "../scripts/geotiffs.py"
@@ -145,7 +148,8 @@ if RUN.simulated:
 
 rule scene:
     input:
-        unpack(by_scene(RUN.scene_files, "msi", "sar", "reference")),
+        images=by_scene(RUN.scene_images),
+        reference=by_scene(RUN.scene_reference),
         statistics=results("statistics.json"),
     output:
         facts=of_scene("scene.json"),
@@ -159,6 +163,7 @@ rule scene:
         CONDA_LIGHT
     params:
         code=package_digest("scene"),
+        dataset=RUN.looks,
         scene=by_scene(RUN.scene_settings),
         modality=by_scene(RUN.scene_modality),
         resampling=config["maps"]["resampling"],
@@ -172,10 +177,9 @@ rule scene:
 
 rule map:
     input:
-        unpack(by_scene(RUN.scene_files, "msi", "sar")),
+        images=by_scene(RUN.scene_images),
         facts=ancient(of_scene("scene.json")),
         checkpoint=of_model("checkpoint.pt"),
-        statistics=results("statistics.json"),
     output:
         folder=directory(of_map("map")),
     log:
@@ -189,6 +193,7 @@ rule map:
         gpu=GPU,
     params:
         code=package_digest("map"),
+        dataset=RUN.looks,
         scene=by_scene(RUN.scene_settings),
         settings=RUN.map_settings,
         label=by_scene(RUN.scene_label),
@@ -212,6 +217,7 @@ rule polygons:
         CONDA_LIGHT
     params:
         code=package_digest("polygons"),
+        dataset=RUN.looks,
         scenario=by_scenario(RUN.fields),
         minimum_hectares=config["maps"]["minimum_hectares"],
     script:

@@ -24,7 +24,8 @@ rule split_figures:
         CONDA_LIGHT
     params:
         code=package_digest("split_figures"),
-        level=max(scenario.level for scenario in scenarios),
+        dataset=RUN.looks,
+        level=RUN.finest_level,
         scheme=config["split"]["scheme"],
         block_km=config["split"].get("block_km"),
         label=RUN.label,
@@ -88,6 +89,7 @@ rule scenario_figures:
         CONDA_LIGHT
     params:
         code=package_digest("scenario_figures"),
+        dataset=RUN.looks,
         scenario=by_scenario(RUN.fields),
         label=RUN.label,
     script:
@@ -114,6 +116,7 @@ rule model_card:
         CONDA_TORCH  # the card names the versions of the training's environment
     params:
         code=package_digest("model_card"),
+        dataset=RUN.looks,
         train_code=lambda wildcards: (
             package_digest("train") if wildcards.scenario in RUN.trained else ""
         ),
@@ -139,9 +142,7 @@ POLYGONS = (
 
 rule describe_map:
     input:
-        sources=lambda wildcards: list(
-            RUN.scene_files(wildcards.scene, "msi", "sar").values()
-        ),
+        sources=by_scene(RUN.scene_images),
         map=of_map("map"),
         truth=of_scene("truth"),
         patches=scores("patches.npz"),
@@ -163,6 +164,7 @@ rule describe_map:
         CONDA_LIGHT
     params:
         code=package_digest("describe_map"),
+        dataset=RUN.looks,
         scenario=by_scenario(RUN.fields),
         date=lambda wildcards: RUN.scenes[wildcards.scene].get("date"),
         label=by_scene(RUN.scene_label),
@@ -199,6 +201,7 @@ rule overview:
         CONDA_LIGHT
     params:
         code=package_digest("overview"),
+        dataset=RUN.looks,
         levels={id_: scenario.level for id_, scenario in RUN.scenarios.items()},
         scenes=list(RUN.scenes),
         configuration=config,

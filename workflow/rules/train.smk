@@ -24,6 +24,7 @@ rule train:
         gpu=GPU,  # of each node; profiles/slurm may give it several: nodes
     params:
         code=package_digest("train"),
+        dataset=RUN.pixels,
         scenario=by_scenario(RUN.fields),
         recipe=by_scenario(RUN.recipe),
         settings=by_scenario(RUN.model_settings),
@@ -58,6 +59,7 @@ rule learning_rate:  # on demand: snakemake results/learning_rate/<id>.svg
         gpu=GPU,
     params:
         code=package_digest("learning_rate"),
+        dataset=RUN.pixels,
         scenario=by_scenario(RUN.fields),
         recipe=by_scenario(RUN.recipe),
         settings=by_scenario(RUN.model_settings),
@@ -101,6 +103,7 @@ rule adopt:
         CONDA_TORCH
     params:
         code=package_digest("adopt"),
+        dataset=RUN.pixels,
         scenario=by_scenario(RUN.fields),
         recipe=by_scenario(RUN.recipe),
         settings=by_scenario(RUN.model_settings),
@@ -129,6 +132,7 @@ rule trials:
         gpu=GPU,
     params:
         code=package_digest("trials"),
+        dataset=RUN.pixels,
         scenario=searched(RUN.fields),
         recipe=searched(RUN.recipe),
         settings=searched(RUN.model_settings),

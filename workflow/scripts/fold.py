@@ -1,5 +1,6 @@
 """Write the split table of one fold of a cross-validation."""
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.data.splits import assign
 from cerraseg.orchestration.step import step
 
@@ -8,6 +9,7 @@ with step(snakemake):
     assign.write_fold(
         snakemake.input.table,
         snakemake.input.split,
+        Dataset.of(snakemake.config["dataset"]),
         snakemake.output.split,
         fold=int(snakemake.wildcards.fold),
         shares={part: settings.pop(part) for part in assign.PARTS},

@@ -1,9 +1,11 @@
 """Assign every patch to training, validation or test."""
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.data.splits import assign
 from cerraseg.orchestration.step import step
 
 with step(snakemake):
     settings = dict(snakemake.params.settings)
     shares = {part: settings.pop(part) for part in assign.PARTS}
-    assign.write_split(snakemake.input.table, snakemake.output.split, shares=shares, **settings)
+    dataset = Dataset.of(snakemake.config["dataset"])
+    assign.write_split(snakemake.input.table, snakemake.output.split, dataset, shares=shares, **settings)

@@ -1,5 +1,6 @@
 """Band statistics, class counts and class weights of the training split."""
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.data import packed as store
 from cerraseg.data import statistics
 from cerraseg.orchestration.step import step
@@ -10,6 +11,7 @@ with step(snakemake):
         snakemake.input.table,
         snakemake.input.split,
         packed,
+        Dataset.of(snakemake.config["dataset"]),
         snakemake.output.statistics,
         threads=snakemake.threads,
     )

@@ -130,5 +130,5 @@ SCHEMES: dict[str, Callable[..., Columns]] = {
     "sites": by_sites,
     "kfold": by_folds,
 }
-"""Scheme name → function of (patch table, dataset, shares, seed, validation seed) and of the settings that it asks for, which
-gives the columns of the split table beside the id."""
+"""Scheme name → function of (patch table, dataset, shares, seed, validation seed) and of the settings that it asks for,
+which gives the columns of the split table beside the id."""

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,54 +10,49 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cerraseg.config.dataset import Dataset, Level
+from cerraseg.core.errors import DataError
 from cerraseg.core.logs import log, progress
 from cerraseg.core.processes import process_map
 from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.splits.overlaps import overlaps
 from cerraseg.geo.images import read_mask
-from cerraseg.geo.positions import COLUMNS, Ints, Places, locate
+from cerraseg.geo.positions import COLUMNS, Places, locate
 
 SAME_GROUND = 0.9
 """Share of a patch from which on another one that covers it shows the same ground."""
 
-_RANKS = {"test": 3, "validation": 2, "train": 1}  # of two parts in conflict, the higher keeps its patch
 _CHUNK = 256  # pairs that a worker compares at a time
 
 
-def conflicts(table: pd.DataFrame, places: Places) -> Ints:
-    """Find the pairs of rows (M, 2) of a patch table that overlap or show the same labelled polygon."""
-    pairs = [overlaps(places)[0]]
-    if "polygons" in table:
-        shown: dict[tuple[str, int], list[int]] = {}
-        for row, (area, polygons) in enumerate(zip(table["area"], table["polygons"], strict=True)):
-            for polygon in polygons:
-                shown.setdefault((area, polygon), []).append(row)
-        further = [pair for rows in shown.values() for pair in combinations(rows, 2)]
-        pairs.append(np.array(further, np.int64).reshape(-1, 2))
-    return np.unique(np.concatenate(pairs), axis=0)
-
-
 def separate(table: pd.DataFrame, places: Places, parts: NDArray[np.str_], buffer: str) -> NDArray[np.str_]:
-    """Return ``parts`` without conflicts: of two patches in different parts, one becomes ``buffer``, used by nobody.
+    """Return ``parts`` without conflicts: patches beside one of a part that goes before theirs become ``buffer``.
 
-    A test patch goes before a validation patch, and that before a training patch.
+    Test patches go before validation patches, these before training patches. Two patches are beside each other where
+    they overlap or show the same labelled polygon.
     """
-    found = parts.copy()
-    rank = np.array([_RANKS.get(part, 0) for part in parts])
-    pairs = conflicts(table, places)
-    ranks = rank[pairs]
-    apart = pairs[(ranks[:, 0] != ranks[:, 1]) & (ranks > 0).all(axis=1)]
-    if len(apart):
-        lower = np.where(rank[apart[:, 0]] < rank[apart[:, 1]], apart[:, 0], apart[:, 1])
-        # Validation patches go first: training patches beside one that is gone can stay.
-        gone = set(lower[rank[lower] == 2].tolist())
-        kept = [row for row, pair in zip(lower, apart, strict=True) if rank[row] == 1 and not gone & set(pair.tolist())]
-        rows = np.array(sorted(gone | set(map(int, kept))))
-        found[rows] = buffer
-        counts = Counter(parts[rows].tolist())
-        listed = ", ".join(f"{count} {part}" for part, count in counts.items())
-        log.info("split: %s patches overlap, or share a labelled polygon with, patches of another part: unused", listed)
+    found, pairs, polygons = parts.copy(), overlaps(places)[0], _polygons(table)
+    for part, before in (("validation", ["test"]), ("train", ["test", "validation"])):
+        taken = np.isin(found, before)
+        beside = np.zeros(len(parts), bool)
+        beside[pairs[taken[pairs[:, 1]], 0]] = True
+        beside[pairs[taken[pairs[:, 0]], 1]] = True
+        shown = set().union(*(polygons[row] for row in np.flatnonzero(taken)))
+        beside |= [not shown.isdisjoint(own) for own in polygons]
+        found[beside & (found == part)] = buffer
+    if (moved := found != parts).any():
+        listed = ", ".join(f"{count} {part}" for part, count in Counter(parts[moved].tolist()).items())
+        log.info("split: %s patches overlap, or share a labelled polygon with, one of another part: unused", listed)
     return found
+
+
+def _polygons(table: pd.DataFrame) -> list[set[tuple[str, int]]]:
+    """Return area and number of the labelled polygons that each patch shows."""
+    if "polygons" not in table:
+        return [set() for _ in range(len(table))]
+    return [
+        {(area, polygon) for polygon in polygons}
+        for area, polygons in zip(table["area"], table["polygons"], strict=True)
+    ]
 
 
 def check_parts(table: pd.DataFrame, parts: NDArray[np.str_], published: bool) -> None:
@@ -107,8 +101,8 @@ def report_contradictions(table: pd.DataFrame, dataset: Dataset, levels: Sequenc
         if bad := [(share, pair) for share, pair in zip(shares, told, strict=True) if share > 0]:
             share, (one, other) = max(bad, key=lambda found: found[0])
             log.warning(
-                "%s: %d of %d pairs of overlapping patches contradict each other; patches %s and %s on %.0f %% of their "
-                "common ground: look which is right",
+                "%s: %d of %d pairs of overlapping patches contradict each other; patches %s and %s on %.0f %% of "
+                "their common ground: look which is right",
                 level.name, len(bad), len(pairs), one["id"], other["id"], 100 * share,
             )  # fmt: skip
 
