@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from cerraseg.config import custom_models
+from cerraseg.config.dataset import BUILT_IN, DEFAULT, Dataset
+from cerraseg.config.descriptions import load_dataset
 from cerraseg.config.recipes import RECIPES, Recipe, check_heads, check_recipe, recipe_of, with_custom
-from cerraseg.config.scenario import AXES, PLURALS, RELEASED, Scenario, expand
+from cerraseg.config.scenario import AXES, PLURALS, RELEASED, Scenario, expand, known_names
 from cerraseg.config.schema import schema_errors, typed, with_defaults
 from cerraseg.config.search_space import check_tune
 from cerraseg.config.strict_yaml import check_values
 from cerraseg.config.suggestions import check_known, check_name, expand_file, expand_path
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.layout import available_layers
-from cerraseg.core.taxonomy import FOLDERS
-
-_NEEDS = {"msi": {"msi"}, "sar": {"sar"}, "concat": {"msi", "sar"}}
 
 SPLIT_KEYS: dict[str, tuple[str, ...]] = {
     "paper": (),
@@ -27,6 +26,9 @@ SPLIT_KEYS: dict[str, tuple[str, ...]] = {
 }
 """Scheme of the split → the keys of its own; ``kfold`` has the first of its unit, too."""
 
+_SCHEMES = {"kaggle": "paper", "simulate": "paper"}
+"""Source → its scheme where none is given; others have ``blocks``."""
+
 
 def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[Scenario]]:
     """Complete a configuration with the schema's defaults and expand its scenarios, or raise :class:`ConfigError`."""
@@ -35,7 +37,9 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
     if found := schema_errors(config, schema):
         raise ConfigError("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in found))
     complete = with_defaults(config, schema)
-    complete["split"] = _split(complete["split"])
+    dataset = load_dataset(complete["dataset"], Path())
+    complete["dataset"] = complete["dataset"] if complete["dataset"] in [*BUILT_IN] else dataset.as_dict()
+    complete["split"] = _split({"scheme": _SCHEMES.get(complete["source"], "blocks")} | complete["split"])
     training = complete["training"]
     if training["batch_size"] % training["accumulate"]:
         raise ConfigError(
@@ -45,22 +49,26 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
     check_heads(complete["transnuseg"]["embed_dim"], complete["transnuseg"]["heads"])
     own = schema["properties"]["models"]["additionalProperties"]
     complete["models"] = custom_models.complete_models(complete, own)
-    scenarios = _scenarios(complete["scenarios"], {"model": complete["models"], "recipe": _recipes(complete)})
-    custom_models.check_scenarios(complete["models"], scenarios, complete["checkpoints"])
+    named = known_names(dataset, complete["models"], _recipes(complete))
+    scenarios = _scenarios(complete["scenarios"], named)
+    custom_models.check_scenarios(complete["models"], scenarios, complete["checkpoints"], dataset)
     recipes = {scenario: recipe_of(scenario, with_custom(complete["recipes"])) for scenario in scenarios}
     for scenario, recipe in recipes.items():
-        check_recipe(scenario, recipe)
+        check_recipe(scenario, recipe, dataset)
     for id_, path in complete["checkpoints"].items():
         check_known("checkpoints", id_, [scenario.id for scenario in scenarios])
         complete["checkpoints"][id_] = expand_file(f"checkpoints.{id_}", path, "a checkpoint")
     _check_released(complete["released"], scenarios)
     _check_folds(complete, scenarios)
     complete["tune"] = check_tune(complete, scenarios, schema)
+    if complete["source"] == "simulate" and dataset != Dataset.of(DEFAULT):
+        raise ConfigError(f"dataset: source simulate makes patches of {DEFAULT} alone; expected that, or another source")
     complete["scenes"] = _scenes(complete, scenarios, schema["properties"]["scenes"]["items"])
     if complete["source"] == "local":
         complete["roots"] = _roots(complete)
         if all(Path(root).is_dir() for root in complete["roots"]):
-            _check_layers(available_layers(complete["roots"]), recipes)
+            folders = {name: dataset.folders[name] for name in (*dataset.sensors, *dataset.levels)}
+            _check_layers(available_layers(complete["roots"], folders), recipes, dataset)
     elif "roots" in config:
         raise ConfigError(f"roots: {config['roots']} is set but source is {complete['source']}; set source: local")
     return complete, scenarios
@@ -181,12 +189,13 @@ def _roots(config: Mapping[str, Any]) -> list[str]:
     return roots
 
 
-def _check_layers(available: set[str], recipes: Mapping[Scenario, Recipe]) -> None:
+def _check_layers(available: set[str], recipes: Mapping[Scenario, Recipe], dataset: Dataset) -> None:
     for scenario, recipe in recipes.items():
-        levels = {scenario.level, *(["l1"] if recipe.hierarchical else [])}
-        for layer in sorted((_NEEDS[scenario.modality] | levels) - available):
+        levels = {scenario.level, *(dataset.ancestors(scenario.level) if recipe.hierarchical else ())}
+        sensors = {sensor.name for sensor in dataset.sensors_of(scenario.modality)}
+        for layer in sorted((sensors | levels) - available):
             raise ConfigError(
-                f"scenarios: {scenario.id} needs {' or '.join(FOLDERS[layer])}, which not every root has; "
+                f"scenarios: {scenario.id} needs {' or '.join(dataset.folders[layer])}, which not every root has; "
                 f"the data has: {', '.join(sorted(available)) or 'none of the known folders'}. "
                 "Add the folder or take the scenario out"
             )
