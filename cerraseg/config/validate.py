@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cerraseg.config import custom_models
+from cerraseg.config.areas import area_layers, check_areas, check_scene
 from cerraseg.config.dataset import BUILT_IN, DEFAULT, Dataset
 from cerraseg.config.descriptions import load_dataset
 from cerraseg.config.recipes import RECIPES, Recipe, check_heads, check_recipe, recipe_of, with_custom
@@ -62,8 +62,12 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
     _check_folds(complete, scenarios)
     complete["tune"] = check_tune(complete, scenarios, schema)
     if complete["source"] == "simulate" and dataset != Dataset.of(DEFAULT):
-        raise ConfigError(f"dataset: source simulate makes patches of {DEFAULT} alone; expected that, or another source")
-    complete["scenes"] = _scenes(complete, scenarios, schema["properties"]["scenes"]["items"])
+        raise ConfigError(
+            f"dataset: source simulate makes patches of {DEFAULT} alone; expected that, or another source"
+        )
+    complete["scenes"] = _scenes(complete, scenarios, dataset)
+    complete["tiling"] = {"stride": dataset.patch_size} | complete["tiling"]
+    complete["areas"] = _areas(config, complete, recipes, dataset)
     if complete["source"] == "local":
         complete["roots"] = _roots(complete)
         if all(Path(root).is_dir() for root in complete["roots"]):
@@ -135,37 +139,48 @@ def _check_released(given: Mapping[str, Any], scenarios: Iterable[Scenario]) -> 
         raise ConfigError(f"released.folder: {given['folder']}: no such folder; expected one that holds the .pt files")
 
 
-def _scenes(
-    config: Mapping[str, Any], scenarios: Iterable[Scenario], schema: Mapping[str, Any]
+def _areas(
+    given: Mapping[str, Any], config: Mapping[str, Any], recipes: Mapping[Scenario, Recipe], dataset: Dataset
 ) -> list[dict[str, Any]]:
+    """Complete the areas of source ``rasters``; of other sources there are none."""
+    if config["source"] != "rasters":
+        if "areas" in given:
+            raise ConfigError(f"areas: set, but source is {config['source']}; set source: rasters")
+        return []
+    if not given.get("areas"):
+        raise ConfigError("areas: missing; source rasters needs an entry for each area: name, images, labels")
+    packed = Path(config["results"], "packed/header.json").is_file()  # e.g. by dvc pull: the rasters are not needed
+    areas = check_areas(given["areas"], dataset, must_exist=not packed)
+    _check_layers(area_layers(areas, dataset), recipes, dataset)
+    return areas
+
+
+def _scenes(config: Mapping[str, Any], scenarios: Iterable[Scenario], dataset: Dataset) -> list[dict[str, Any]]:
     """Complete the scenes with expanded paths and their scenarios; the run itself makes the simulated one."""
-    simulated = simulated_scene(config) if config["source"] == "simulate" else {}
+    made = simulated_scene(config).values() if config["source"] == "simulate" else ()
     scenes: list[dict[str, Any]] = []
     for given in config["scenes"]:
-        scene, where = with_defaults(given, schema), f"scenes.{given['name']}"
-        if scene["name"].lower() in [other["name"].lower() for other in scenes]:
+        where = f"scenes.{given['name']}"
+        if given["name"].lower() in [other["name"].lower() for other in scenes]:
             raise ConfigError(f"{where}: two scenes have this name; expected one a name: rename one of them")
-        mapped = Path(config["results"], "scenes", scene["name"], "scene.json").is_file()  # e.g. by dvc pull
-        for key in (key for key in ("msi", "sar", "reference") if key in scene):
-            made = mapped or scene[key] in simulated.values()
-            expand = expand_path if made else partial(expand_file, what="a raster")
-            scene[key] = expand(f"{where}.{key}", scene[key])
-        scene["scenarios"] = _mapped_by(scene, where, scenarios)
-        scenes.append(scene)
+        mapped = Path(config["results"], "scenes", given["name"], "scene.json").is_file()  # e.g. by dvc pull
+        scene = check_scene(given, dataset, must_exist=not mapped, made=made)
+        scenes.append(scene | {"scenarios": _mapped_by(scene, where, scenarios, dataset)})
     return scenes
 
 
-def _mapped_by(scene: Mapping[str, Any], where: str, scenarios: Iterable[Scenario]) -> list[str]:
+def _mapped_by(scene: Mapping[str, Any], where: str, scenarios: Iterable[Scenario], dataset: Dataset) -> list[str]:
     """Return the ids of the scenarios that map a scene: those it names, or all whose bands it has."""
-    able = [scenario.id for scenario in scenarios if _NEEDS[scenario.modality] <= set(scene)]
-    known = [scenario.id for scenario in scenarios]
-    for id_ in scene["scenarios"]:
-        check_known(f"{where}.scenarios", id_, known)
+    needs = {one.id: {sensor.name for sensor in dataset.sensors_of(one.modality)} for one in scenarios}
+    able = [id_ for id_, sensors in needs.items() if sensors <= set(scene["images"])]
+    named = list(scene.get("scenarios", []))
+    for id_ in named:
+        check_known(f"{where}.scenarios", id_, needs)
         if id_ not in able:
-            raise ConfigError(f"{where}: {id_} needs a raster that the scene lacks; add msi or sar, or take it out")
+            raise ConfigError(f"{where}: {id_} needs {', '.join(needs[id_])}, of which the scene lacks some; add them")
     if not able:
-        raise ConfigError(f"{where}: no scenario can map it; expected msi, sar or both, as their modalities ask")
-    return list(scene["scenarios"]) or able
+        raise ConfigError(f"{where}: no scenario can map it with {', '.join(scene['images'])} alone; add images")
+    return named or able
 
 
 def simulated_scene(config: Mapping[str, Any]) -> dict[str, str]:

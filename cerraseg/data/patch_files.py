@@ -16,10 +16,11 @@ from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import EDGES, IGNORE
 from cerraseg.data.masks import derive_edges
 from cerraseg.geo.grids import Grid
-from cerraseg.geo.images import ImageFiles, open_image, read_mask
+from cerraseg.geo.images import ImageFiles, open_image, open_mask
 from cerraseg.geo.rasters import crs_text
 
 _EDGES = Level("edge", EDGES)
+_SIDES = ("left", "bottom", "right", "top")
 _SHOWN = 5  # names or values in a message
 
 
@@ -146,8 +147,9 @@ def _mask(
     path: str, level: Level, size: int, place: dict[str, Any], read: list[NDArray[Any]]
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """Return a mask as positions, and the patch's place; what was read is added to ``read``."""
-    values, valid, grid = read_mask(Path(path), level.name)
-    place = _place(path, grid, size, place)
+    with open_mask(Path(path), level.name) as mask:
+        place = _place(path, mask.grid, size, place)
+        values, valid = mask.read()
     read.append(values)
     found = level.positions(values)
     found[~valid] = IGNORE
@@ -160,15 +162,21 @@ def _mask(
     return found, place
 
 
+def place_of(grid: Grid) -> dict[str, Any]:
+    """Return the columns of the patch table on where a grid lies."""
+    sides = dict(zip(_SIDES, grid.bounds, strict=True))
+    return {"crs": crs_text(grid.crs), **dict(zip("abcdef", grid.transform[:6], strict=True)), **sides}
+
+
 def _place(path: str, grid: Grid, size: int, first: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of the table on where a patch lies; refuse a file that lies elsewhere than its first."""
+    """Return where a patch lies; refuse a file that lies elsewhere than its first, or has another size."""
     if grid.shape != (size, size):
         raise DataError(f"{path}: {grid.shape[0]} x {grid.shape[1]} pixels; expected {size} x {size}")
-    place = {"crs": crs_text(grid.crs), **dict(zip("abcdef", grid.transform[:6], strict=True)), **grid.bounds}
+    place = place_of(grid)
     first = first or place
     if place["crs"] != first["crs"]:
         raise DataError(f"{path}: CRS {place['crs']}; expected {first['crs']} as in the patch's first file")
-    off = max(abs(place[side] - first[side]) for side in grid.bounds) / abs(first["a"])
+    off = max(abs(place[side] - first[side]) for side in _SIDES) / abs(first["a"])
     if off > 1:
         raise DataError(f"{path}: lies {off:.1f} pixels off the patch's first file; expected the same ground")
     return first

@@ -1,28 +1,41 @@
 """What a checked configuration asks for, as the workflow's rules look it up."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cerraseg.config import custom_models
+from cerraseg.config.areas import files_of
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import recipe_of, with_custom
 from cerraseg.config.scenario import RELEASED, Scenario
 from cerraseg.config.validate import simulated_scene
 from cerraseg.core.content import content
+from cerraseg.geo.images import raster_sources
 
 BENCHMARK = "CerraData-4MM"
+PUBLISHED = {"scheme": "paper"}
+"""Published settings that are no defaults."""
+
 _NOT_OF_MAPS = ("patches", "geotiffs", "check_scale", "minimum_hectares")
-_OF_SCENES = ("name", "msi", "sar", "msi_bands", "sar_bands", "reference_level")
+_OF_SCENES = ("name", "images", "reference_level")
 
 
 class Experiment:
     """The scenarios, models, scenes and labels of a checked configuration, each by its id or name."""
 
-    def __init__(self, config: Mapping[str, Any], schema: Mapping[str, Any], scenarios: list[Scenario]) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], schema: Mapping[str, Any], scenarios: list[Scenario], dataset: Dataset
+    ) -> None:
         split, checkpoints = config["split"], config["checkpoints"]
-        self.config, self.schema = config, schema
+        self.config, self.schema, self.dataset = config, schema, dataset
+        # The dataset as pixels, splits and trainings depend on it, and with the names and colours of people.
+        self.pixels, self.looks = dataset.without_looks(), dataset.as_dict()
+        # Name → entry of each area whose windows are the patches; none of other sources.
+        self.areas = {area["name"]: area for area in config["areas"]}
+        self.area_files = [file for area in config["areas"] for file in _present(files_of(area))]
         self.scenarios = {scenario.id: scenario for scenario in scenarios}
         # The folds of a cross-validation, from 1; none without one.
         self.folds = list(range(1, split["folds"] + 1)) if split["scheme"] == "kfold" else []
@@ -53,7 +66,7 @@ class Experiment:
 
     def _label(self) -> str:
         """Return what tables and figures call the data."""
-        if self.config["source"] == "local":
+        if self.config["source"] in ("local", "rasters"):
             return str(self.config["label"])
         if self.config["source"] == "simulate":
             return "simulated landscape"
@@ -68,7 +81,8 @@ class Experiment:
 
     def defaults(self, section: str) -> dict[str, Any]:
         """Return the defaults of a section of the configuration; of ``kaggle`` and ``split`` the published values."""
-        return {name: part["default"] for name, part in self.schema["properties"][section]["properties"].items()}
+        parts = self.schema["properties"][section]["properties"]
+        return {name: part.get("default", PUBLISHED.get(name)) for name, part in parts.items()}
 
     def scenario(self, id_: str) -> Scenario:
         """Return the scenario, or the fold of one, that has this id."""
@@ -108,28 +122,43 @@ class Experiment:
         file = self.pretrained(id_)
         return _sha256(file) if file else ""
 
+    @property
+    def finest_level(self) -> str:
+        """Return the finest level of all scenarios."""
+        return max((scenario.level for scenario in self.scenarios.values()), key=list(self.dataset.levels).index)
+
     def scene_settings(self, name: str) -> dict[str, Any]:
         """Return what the configuration says of a scene's pixels."""
         return {key: value for key, value in self.scenes[name].items() if key in _OF_SCENES}
 
-    def scene_modality(self, name: str) -> str:
-        """Return the modality that has the bands of all scenarios that map the scene."""
-        found = {self.scenarios[id_].modality for id_ in self.scenes[name]["scenarios"]}
-        return found.pop() if len(found) == 1 else "concat"
+    def scene_sensors(self, name: str) -> list[str]:
+        """Return the sensors of all scenarios that map the scene, in the dataset's order."""
+        scenarios = [self.scenarios[id_] for id_ in self.scenes[name]["scenarios"]]
+        needed = {sensor.name for one in scenarios for sensor in self.dataset.sensors_of(one.modality)}
+        return [sensor for sensor in self.dataset.sensors if sensor in needed]
 
-    def scene_files(self, name: str, *kinds: str) -> dict[str, str]:
-        """Return the scene's files of these kinds; a user's own may be absent, as in a clone."""
-        found = {kind: self.scenes[name][kind] for kind in kinds if kind in self.scenes[name]}
-        return {kind: path for kind, path in found.items() if path in self.simulated.values() or Path(path).is_file()}
+    def scene_images(self, name: str) -> list[str]:
+        """Return the files of the scene's images; a user's own may be absent, as in a clone."""
+        files = files_of(self.scenes[name] | {"labels": {}})
+        return [file for file in files if file in self.simulated.values()] or _present(files)
+
+    def scene_reference(self, name: str) -> list[str]:
+        """Return the file of the scene's reference, where it has one that is here."""
+        file = self.scenes[name].get("reference")
+        return [file] if file in self.simulated.values() else _present([file] if file else [])
 
     def is_simulated(self, name: str) -> bool:
         """Return whether the run makes the scene's images."""
-        scene = self.scenes[name]
-        return scene.get("msi", scene.get("sar")) in self.simulated.values()
+        return not set(files_of(self.scenes[name] | {"labels": {}})).isdisjoint(self.simulated.values())
 
     def scene_label(self, name: str) -> str:
         """Return what figures call the scene's data."""
         return self.label if self.is_simulated(name) else f"scene {name}, models trained on {self.label}"
+
+
+def _present(files: Iterable[str]) -> list[str]:
+    """Return these files, and those below a VRT or in a .SAFE folder, as far as they are here."""
+    return [str(source) for file in files if Path(file).exists() for source in raster_sources(Path(file))]
 
 
 @cache

@@ -165,7 +165,7 @@ rule scene:
         code=package_digest("scene"),
         dataset=RUN.looks,
         scene=by_scene(RUN.scene_settings),
-        modality=by_scene(RUN.scene_modality),
+        sensors=by_scene(RUN.scene_sensors),
         resampling=config["maps"]["resampling"],
         check_scale=config["maps"]["check_scale"],
         label=by_scene(RUN.scene_label),
