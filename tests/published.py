@@ -10,7 +10,7 @@ from cerraseg.models.transnuseg import PUBLISHED_NAMES, TransNuSeg, dimensions, 
 
 def from_published(state: Mapping[str, Tensor]) -> TransNuSeg:
     """The model of a released state dict, in evaluation mode."""
-    model = TransNuSeg(**dimensions(state))
+    model = TransNuSeg(**{"image_size": 128, **dimensions(state)})
     model.load_state_dict(import_published(state))
     return model.eval()
 

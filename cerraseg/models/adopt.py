@@ -6,12 +6,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import AXES, Scenario
 from cerraseg.core.content import content
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
+from cerraseg.data.scale import scale_fault
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, build_model, make_blueprint
 from cerraseg.models.state_dict import read_parameters
@@ -24,6 +26,7 @@ def adopt(
     recipe: Recipe,
     settings: Mapping[str, Any],
     statistics: Mapping[str, Any],
+    dataset: Dataset,
     output: Path,
     origin: Path,
 ) -> None:
@@ -35,22 +38,25 @@ def adopt(
         scenario: what the file should be.
         recipe: whether the input of a bare state dict's model is normalised.
         settings: of a bare U-Net; a TransNuSeg's dimensions follow from the shapes.
-        statistics: of this run's training split, for a recipe that normalises.
+        statistics: contents of ``statistics.json``, of this run's training split.
+        dataset: of this run.
         output: checkpoint to write.
         origin: JSON to write: name, bytes and SHA-256 of ``file``.
 
     Raises:
-        DataError: if the file is unsafe, no checkpoint, or another scenario's.
+        DataError: if the file is unsafe, no checkpoint, another scenario's, or of data with other bands, classes, patch
+            size or scale.
     """
     found = read_parameters(file)
     try:
         if "blueprint" in found:
             blueprint, parameters = Blueprint.from_checkpoint(found["blueprint"]), found["parameters"]
             _check_fit(file, scenario, blueprint)
+            _check_data(file, blueprint, dataset)
         else:
             if scenario.model not in AXES["model"]:
                 raise DataError(f"{file}: a bare state dict; expected a CerraSeg checkpoint for {scenario.id}")
-            blueprint, parameters = make_blueprint(scenario, recipe, settings, statistics), found
+            blueprint, parameters = make_blueprint(scenario, recipe, settings, statistics, dataset), found
             if scenario.model == "transnuseg":
                 own = {**dimensions(found), "sharing": "published"}
                 own = {key: own[key] for key in sorted(own) if key not in ("channels", "classes")}
@@ -65,6 +71,7 @@ def adopt(
             f"{file}: its names or shapes do not fit {scenario.id}: {shown}\n"
             f"Set the section {section} of the configuration to what the file was trained with"
         ) from None
+    check_scale(file, blueprint, statistics["bands"])
     facts = {"file": file.name, **asdict(content(file))}
     checkpoint.save(output, blueprint, parameters, {"scenario": scenario.id, "origin": facts})
     with atomic_write(origin) as temporary:
@@ -78,3 +85,47 @@ def _check_fit(file: Path, scenario: Scenario, blueprint: Blueprint) -> None:
             f"{file} holds a {blueprint.model} for {blueprint.modality} and {blueprint.level}; expected "
             f"{scenario.model} for {scenario.modality} and {scenario.level} ({scenario.id})"
         )
+
+
+def _check_data(file: Path, blueprint: Blueprint, dataset: Dataset) -> None:
+    theirs, ours = (_facts(data, blueprint) for data in (blueprint.described, dataset))
+    for fact in dict.fromkeys([*ours, *theirs]):
+        found, expected = theirs.get(fact), ours.get(fact)
+        if found != expected:
+            raise DataError(
+                f"{file} was trained on other data, {blueprint.described.name}: {fact} {found}; expected {expected}, "
+                f"as in {dataset.name}: take a checkpoint of this data, or train the scenario here"
+            )
+
+
+def _facts(data: Dataset, blueprint: Blueprint) -> dict[str, str]:
+    """Return what the data of a model and of a run must agree in, as text."""
+    level = blueprint.level
+    facts = {"bands": data.bands(blueprint.modality), "class ids": data.levels[level].ids}
+    for above, line in data.ancestors(level).items() if blueprint.hierarchical else ():
+        facts[f"ids of ancestors at {above}"] = tuple(data.levels[above].ids[k] for k in line)
+    listed = {fact: ", ".join(map(str, values)) for fact, values in facts.items()}
+    return {**listed, "patch size": str(data.patch_size)}
+
+
+def check_scale(file: Path, blueprint: Blueprint, bands: Mapping[str, Mapping[str, float]]) -> None:
+    """Check that a checkpoint's training had the units of this run's.
+
+    Args:
+        file: for the message.
+        blueprint: of the checkpoint. One without statistics passes.
+        bands: band → mean, std, min, max of this run's training split.
+
+    Raises:
+        DataError: if the bands of a sensor are on another scale.
+    """
+    for sensor in blueprint.described.sensors_of(blueprint.modality) if blueprint.statistics else ():
+        ours, trained = ({band: each[band] for band in sensor.bands} for each in (bands, blueprint.statistics))
+        if fault := scale_fault(ours, trained):
+            shown = "{mean:.4g} ({min:.4g} to {max:.4g})"
+            listed = [f"{b} {shown.format(**ours[b])}, in the file {shown.format(**trained[b])}" for b in sensor.bands]
+            raise DataError(
+                f"{file}: its {sensor.name} bands were not on the scale of this run's: {fault}. Means (and ranges) of "
+                f"training: {'; '.join(listed)}. Expected the same units: convert the images to those of the "
+                "checkpoint, or train the scenario here"
+            )

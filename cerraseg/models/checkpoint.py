@@ -1,7 +1,8 @@
 """A trained model as one file: parameters, and all that is needed to use them."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -9,13 +10,16 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from torch import Tensor, nn
 
+from cerraseg.config.dataset import DEFAULT, Dataset
 from cerraseg.config.recipes import Recipe, model_settings
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.signals import delay_signals
-from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.models.factory import build
+
+STATISTICS = ("mean", "std", "min", "max")
+"""Of a band, over the pixels of training."""
 
 
 @dataclass(frozen=True)
@@ -26,55 +30,99 @@ class Blueprint:
     settings: Mapping[str, Any]  # the model's own settings
     modality: str  # its input bands
     level: str  # its output classes
+    dataset: Mapping[str, Any]  # what these are, see `describe`
     mean: tuple[float, ...] = ()  # subtracted from each band; empty for raw input
     std: tuple[float, ...] = ()  # divides each band; empty for raw input
-    hierarchical: bool = False  # classes are decided from L1 down, see cerraseg.models.inference.decide
+    hierarchical: bool = False  # classes are decided from the coarsest level down, see cerraseg.models.inference.decide
+    statistics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # band → STATISTICS
 
     @classmethod
     def from_checkpoint(cls, values: Mapping[str, Any]) -> "Blueprint":
-        """Make a blueprint of a checkpoint's values; earlier versions named ``hierarchical`` ``top_down``."""
-        return cls(**{"hierarchical" if key == "top_down" else key: value for key, value in values.items()})
+        """Make a blueprint of a checkpoint's values.
+
+        Earlier versions named ``hierarchical`` ``top_down``; they knew CerraData-4MM alone, and kept no statistics.
+        """
+        given = {"hierarchical" if key == "top_down" else key: value for key, value in values.items()}
+        if "dataset" not in given:
+            given["dataset"] = describe(Dataset.of(DEFAULT), given["modality"], given["level"])
+        return cls(**given)
+
+    @property
+    def described(self) -> Dataset:
+        """The data that the model is for: the sensors of its modality, and the levels up to its own."""
+        return Dataset.of(self.dataset)
+
+
+def describe(dataset: Dataset, modality: str, level: str) -> dict[str, Any]:
+    """Return what a model needs of its dataset, as plain values.
+
+    These are the sensors of its modality and the levels up to its own, without the folders of patches.
+    """
+    values, names = dataset.as_dict(), list(dataset.levels)
+    sensors = {sensor.name for sensor in dataset.sensors_of(modality)}
+    kept = {"sensors": sensors, "levels": set(names[: names.index(level) + 1])}
+    for part, wanted in kept.items():
+        values[part] = {
+            name: {key: value for key, value in given.items() if key not in ("folders", "edge_folders")}
+            for name, given in values[part].items()
+            if name in wanted
+        }
+    return values
 
 
 def make_blueprint(
-    scenario: Scenario, recipe: Recipe, settings: Mapping[str, Any], statistics: Mapping[str, Any]
+    scenario: Scenario, recipe: Recipe, settings: Mapping[str, Any], statistics: Mapping[str, Any], dataset: Dataset
 ) -> Blueprint:
-    """Describe a scenario's model, with the band statistics where its recipe normalises by them."""
-    bands = [statistics["bands"][band] for band in MODALITIES[scenario.modality]] if recipe.zscore else []
+    """Describe a scenario's model, its data and their statistics, by which a recipe may normalise.
+
+    ``statistics`` are the contents of ``statistics.json``.
+    """
+    bands = {band: dict(statistics["bands"][band]) for band in dataset.bands(scenario.modality)}
+    divided = bands.values() if recipe.zscore else ()
     return Blueprint(
         scenario.model,
         model_settings(scenario.model, settings, recipe),
         scenario.modality,
         scenario.level,
-        mean=tuple(band["mean"] for band in bands),
-        std=tuple(band["std"] or 1.0 for band in bands),
+        describe(dataset, scenario.modality, scenario.level),
+        mean=tuple(band["mean"] for band in divided),
+        std=tuple(band["std"] or 1.0 for band in divided),
         hierarchical=recipe.hierarchical,
+        statistics=bands,
     )
 
 
 class Segmenter(nn.Module):
     """A model behind its normalisation: raw pixels (B, bands, H, W) in, logits of one task or two out.
 
+    A pixel without data in a band, NaN, has the mean of training there, or 0 where the checkpoint does not have it.
     The first of the logits are (B, classes, H, W); a model with an edge decoder gives those of interior and edge too.
     """
 
     mean: Tensor
     std: Tensor
+    fill: Tensor
 
     def __init__(self, blueprint: Blueprint) -> None:
         super().__init__()
-        bands, classes = MODALITIES[blueprint.modality], LEVELS[blueprint.level]
-        self.net = build(blueprint.model, len(bands), len(classes), blueprint.settings)
-        self.hierarchical = blueprint.hierarchical
-        self.register_buffer("mean", torch.tensor(blueprint.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(blueprint.std).view(1, -1, 1, 1), persistent=False)
+        data, level = blueprint.described, blueprint.level
+        parts = [len(sensor.bands) for sensor in data.sensors_of(blueprint.modality)]
+        self.net = build(blueprint.model, parts, len(data.classes(level)), blueprint.settings, data.patch_size)
+        self.ancestors = tuple(data.ancestors(level).values()) if blueprint.hierarchical else ()
+        """What :func:`cerraseg.models.inference.decide` takes; empty where a model decides at its own level alone."""
+        bands, statistics = data.bands(blueprint.modality), blueprint.statistics
+        means = [statistics[band]["mean"] for band in bands] if statistics else blueprint.mean
+        fill = means or [0.0] * len(bands)
+        for name, values in (("mean", blueprint.mean), ("std", blueprint.std), ("fill", fill)):
+            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Compute the logits of raw pixels, one tensor per task."""
         return self.logits(self.normalise(images))
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Normalise raw pixels as the model expects them."""
+        """Normalise raw pixels as the model expects them, those without data filled."""
+        images = torch.where(images.isnan(), self.fill, images)
         return (images - self.mean) / self.std if self.mean.numel() else images
 
     def logits(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -85,9 +133,13 @@ class Segmenter(nn.Module):
 
 def build_model(blueprint: Blueprint, parameters: Mapping[str, Tensor]) -> Segmenter:
     """Build the model of a blueprint; raise any error of ours or torch's where the parameters do not fit it."""
-    bands = len(MODALITIES[blueprint.modality])
-    if {len(blueprint.mean), len(blueprint.std)} not in ({0}, {bands}) or not all(value > 0 for value in blueprint.std):
-        raise ValueError(f"its mean or std are not {bands} numbers, those of std above 0")
+    bands = blueprint.described.bands(blueprint.modality)
+    lengths = {len(blueprint.mean), len(blueprint.std)}
+    if lengths not in ({0}, {len(bands)}) or not all(value > 0 for value in blueprint.std):
+        raise ValueError(f"its mean or std are not {len(bands)} numbers, those of std above 0")
+    known = [blueprint.statistics[band][name] for band in bands for name in STATISTICS] if blueprint.statistics else []
+    if not all(map(math.isfinite, known)):
+        raise ValueError(f"its statistics are not finite numbers for {', '.join(bands)}")
     segmenter = Segmenter(blueprint)
     segmenter.net.load_state_dict(parameters)
     return segmenter

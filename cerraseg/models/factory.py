@@ -10,23 +10,24 @@ from cerraseg.models.smp import build_smp
 from cerraseg.models.transnuseg import TransNuSeg
 
 
-def build(name: str, channels: int, classes: int, settings: Mapping[str, Any]) -> nn.Module:
+def build(name: str, channels: Sequence[int], classes: int, settings: Mapping[str, Any], size: int) -> nn.Module:
     """Build a model without pretrained parameters.
 
-    It takes (B, channels, H, W) float32 and returns logits (B, classes, H, W), or a pair of them: of the classes, and
+    It takes (B, bands, H, W) float32 and returns logits (B, classes, H, W), or a pair of them: of the classes, and
     of interior and edge.
 
     Args:
         name: ``unet`` (Ronneberger et al. 2015, MICCAI), ``transnuseg`` or a model of the configuration's ``models``.
-        channels: input bands.
+        channels: input bands of each sensor, in the order of the stacked bands.
         classes: output classes.
         settings: the model's settings, as the configuration's sections describe them.
+        size: side of the patches in pixels. Where the settings have an ``image_size``, that counts.
 
     Raises:
         ConfigError: if no such model can be built; the message begins with the key at fault.
     """
     if name == "transnuseg":
-        return TransNuSeg(channels, classes, **settings)
+        return TransNuSeg(sum(channels), classes, **{"image_size": size, **settings})
     section, given = ("unet", _as_smp(**settings)) if name == "unet" else (f"models.{name}", settings)
     try:
         return build_smp(channels, classes, **given)

@@ -1,11 +1,10 @@
 """The device of predictions, and the decision from probabilities to a class."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
-
-from cerraseg.core.taxonomy import CHILDREN, PARENTS
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -20,26 +19,33 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.float().contiguous().softmax(1)
 
 
-def decide(probabilities: Tensor, hierarchical: bool = False) -> tuple[Tensor, Tensor]:
-    """Decide class ids and confidence in percent, uint8 (B, H, W), from probabilities (B, classes, H, W).
+def decide(probabilities: Tensor, ancestors: Sequence[Sequence[int]] = ()) -> tuple[Tensor, Tensor]:
+    """Decide classes, by position, and confidence in percent, uint8 (B, H, W), from probabilities (B, classes, H, W).
 
-    With ``hierarchical`` they are those of L2: first the L1 class with the largest sum over its L2 classes is taken,
-    then the best of these, so that the map of L1 is the parent of that of L2 at every pixel. The confidence is that of
-    the L2 class. The first of equal classes counts, at either level.
+    With ``ancestors`` the decision is made from the top down, so that the map of a coarser level holds the ancestor of
+    each class at every pixel: first the class of the coarsest level with the largest sum over the classes below it is
+    taken, then among these the class of the next level, and so on. The confidence is that of the class in the end. The
+    first of equal classes counts, at every level.
+
+    Args:
+        probabilities: of the model's level.
+        ancestors: of each coarser level, the coarsest first, the position there of each class's ancestor.
     """
-    if hierarchical:
-        parts = probabilities.unbind(1)
-        sums = torch.stack([torch.stack([parts[k] for k in children]).sum(0) for children in CHILDREN], 1)
+    parts = list(probabilities.unbind(1))
+    for line in ancestors:
+        groups = [[k for k, above in enumerate(line) if above == one] for one in sorted(set(line))]
+        sums = torch.stack([torch.stack([parts[k] for k in group]).sum(0) for group in groups], 1)
         likeliest, _ = _first_best(sums)
-        inside = [part.where(likeliest == parent, -1) for part, parent in zip(parts, PARENTS, strict=True)]
-        probabilities = torch.stack(inside, 1)
-    ids, best = _first_best(probabilities)
-    return ids, percent(best)
+        for place, group in enumerate(groups):
+            for k in group:
+                parts[k] = parts[k].where(likeliest == place, -1)
+    positions, best = _first_best(torch.stack(parts, 1) if ancestors else probabilities)
+    return positions, percent(best)
 
 
 def _first_best(values: Tensor) -> tuple[Tensor, Tensor]:
     """Return the first class with the largest value, uint8, and that value: (B, H, W) of (B, classes, H, W)."""
-    # A class id is the number of classes before the first that reaches the maximum; max(1) is far slower.
+    # A class's position is the number of classes before the first that reaches the maximum; max(1) is far slower.
     best = values.amax(1)
     ids, behind = torch.zeros_like(best, dtype=torch.uint8), torch.ones_like(best, dtype=torch.bool)
     for part in values.unbind(1)[:-1]:

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from cerraseg.config import custom_models
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.scenario import Scenario
 from cerraseg.config.search_space import OF_MODEL
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
-from cerraseg.core.layout import SIZE, SOURCE
+from cerraseg.core.layout import SOURCE
 from cerraseg.core.logs import log
-from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.core.versions import versions
+from cerraseg.models.inputs import check_size, colours
 
 PASSED = Path(".snakemake/cerraseg-models")
 """Holds an empty file for each set of models that passed."""
@@ -30,45 +31,74 @@ USUAL_ENCODERS = ("resnet18", "resnet34", "resnet50", "tu-mobilenetv3_small_100"
 Trial = Mapping[str, Any]  # arguments of model_error
 
 
-def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario]) -> None:
-    """Raise :class:`ConfigError` if a model of the scenarios or the search cannot be built, trained or initialised."""
-    trials = [*_trials(config, scenarios)]
+def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario], dataset: Dataset) -> None:
+    """Raise :class:`ConfigError` if a model of the scenarios or the search cannot be built, trained or initialised.
+
+    That one takes patches of the dataset's size is part of it.
+    """
+    errors, trials = [], []
+    for scenario, settings in _wanted(config, scenarios):
+        if not _is_usual(scenario.model, settings):
+            trials.append(_trial(config, scenario, settings, dataset))
+            continue
+        try:
+            check_size(scenario.model, settings, dataset.patch_size)
+        except ConfigError as error:
+            errors.append(str(error))
+    errors += _failed(trials)
+    if errors:
+        listed = "\n".join(f"  - {error}" for error in dict.fromkeys(errors))
+        raise ConfigError(f"the models have faults:\n{listed}")
+
+
+def _is_usual(model: str, settings: Mapping[str, Any]) -> bool:
+    """Tell whether a model needs no trial, as of these the patch size alone may be wrong."""
+    return model == "transnuseg" or (model == "unet" and settings["encoder"] in USUAL_ENCODERS)
+
+
+def _failed(trials: Sequence[Trial]) -> list[str]:
+    """Run trials, unless these have passed before; return what is wrong."""
     if not trials or (passed := PASSED / _digest(trials)).exists():
-        return
+        return []
     if not importlib.util.find_spec("segmentation_models_pytorch"):
         log.warning("the models are not checked before the run: segmentation-models-pytorch is not installed here")
-        return
-    if errors := _run(trials):
-        raise ConfigError("the models have faults:\n" + "\n".join(f"  - {error}" for error in errors))
-    with atomic_write(passed) as temporary:
-        temporary.touch()
+        return []
+    errors = _run(trials)
+    if not errors:
+        with atomic_write(passed) as temporary:
+            temporary.touch()
+    return errors
 
 
-def _trials(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> Iterator[Trial]:
-    """Yield a trial for each model and modality, and for each combination of settings in a search."""
-    patches = min(2, config["training"]["batch_size"] // config["training"]["accumulate"])
+def _wanted(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> Iterator[tuple[Scenario, Mapping[str, Any]]]:
+    """Yield the settings of each model and modality, and each combination of settings in a search."""
     tune = config["tune"]
     space = {key.removeprefix(OF_MODEL): of for key, of in tune["space"].items() if key.startswith(OF_MODEL)}
     tried = set()
     for scenario in scenarios:
         custom = config["models"].get(scenario.model)
-        if custom is None and scenario.model != "unet":
-            continue
-        given = config["unet"] if custom is None else custom_models.build_settings(custom)
-        found = [] if (scenario.model, scenario.modality) in tried else [given]
-        tried.add((scenario.model, scenario.modality))
+        given = config[scenario.model] if custom is None else custom_models.build_settings(custom)
+        if (scenario.model, scenario.modality) not in tried:
+            tried.add((scenario.model, scenario.modality))
+            yield scenario, given
         if space and scenario.id == tune["scenario"]:
-            found += [{**given, **dict(zip(space, values, strict=True))} for values in product(*space.values())]
-        for settings in found:
-            if custom is not None or settings["encoder"] not in USUAL_ENCODERS:
-                yield {
-                    "model": scenario.model,
-                    "modality": scenario.modality,
-                    "level": scenario.level,
-                    "settings": settings,
-                    "pretrained": (custom or {}).get("pretrained"),
-                    "patches": patches,
-                }
+            for values in product(*space.values()):
+                yield scenario, {**given, **dict(zip(space, values, strict=True))}
+
+
+def _trial(config: Mapping[str, Any], scenario: Scenario, settings: Mapping[str, Any], dataset: Dataset) -> Trial:
+    sensors = dataset.sensors_of(scenario.modality)
+    return {
+        "model": scenario.model,
+        "bands": dataset.bands(scenario.modality),
+        "parts": [len(sensor.bands) for sensor in sensors],
+        "classes": len(dataset.classes(scenario.level)),
+        "size": dataset.patch_size,
+        "settings": settings,
+        "pretrained": config["models"].get(scenario.model, {}).get("pretrained"),
+        "colours": colours(sensors),
+        "patches": min(2, config["training"]["batch_size"] // config["training"]["accumulate"]),
+    }
 
 
 def _digest(trials: Sequence[Trial]) -> str:
@@ -87,31 +117,46 @@ def _run(trials: Sequence[Trial]) -> list[str]:
 
 
 def model_error(
-    model: str, modality: str, level: str, settings: Mapping[str, Any], pretrained: str | None, patches: int
+    model: str,
+    bands: Sequence[str],
+    parts: Sequence[int],
+    classes: int,
+    size: int,
+    settings: Mapping[str, Any],
+    pretrained: str | None,
+    colours: Sequence[str],
+    patches: int,
 ) -> str:
-    """Build a model and compute ``patches`` empty patches as in training; return what is wrong, empty if nothing."""
+    """Build a model and compute empty patches as in training; return what is wrong, empty if nothing.
+
+    Args:
+        model, parts, classes, settings, size: see :func:`cerraseg.models.factory.build`.
+        bands, colours, pretrained: see :func:`cerraseg.models.pretrained.load_encoder`.
+        patches: number of patches.
+    """
     import torch  # here, as the workflow imports this module and must not load torch
 
     from cerraseg.models.factory import build
     from cerraseg.models.pretrained import load_encoder
 
-    section, bands = "unet" if model == "unet" else f"models.{model}", MODALITIES[modality]
-    expected = (patches, len(LEVELS[level]), SIZE, SIZE)
+    section = "unet" if model == "unet" else f"models.{model}"
+    expected = (patches, classes, size, size)
     try:
-        built = build(model, len(bands), len(LEVELS[level]), settings).train()
+        built = build(model, parts, classes, settings, size).train()
         if pretrained:
-            load_encoder(built, bands, Path(pretrained))
+            load_encoder(built, bands, Path(pretrained), colours)
     except ConfigError as error:
         return str(error)
     except DataError as error:
         return f"{section}.pretrained: {error}"
+    remedy = f"change its options, or the dataset's patch_size {size}"
     try:
         with torch.no_grad():
-            found = tuple(built(torch.zeros(patches, len(bands), SIZE, SIZE)).shape)
+            found = tuple(built(torch.zeros(patches, len(bands), size, size)).shape)
     except Exception as error:  # any option may be given, and the library's words explain best what is wrong with it
         alone = " (or training.batch_size and training.accumulate, which leave one patch at a time)" * (patches < 2)
-        return f"{section}: fails on {patches} x {len(bands)} x {SIZE} x {SIZE}: {error}; change its options{alone}"
-    return f"{section}: makes {found} of patches, expected {expected}; change its options" * (found != expected)
+        return f"{section}: fails on {patches} x {len(bands)} x {size} x {size}: {error}; {remedy}{alone}"
+    return f"{section}: makes {found} of patches, expected {expected}; {remedy}" * (found != expected)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,10 @@ from cerraseg.models.state_dict import read_parameters
 MINIMUM_SHARE = 0.9
 """Share of an encoder's tensors that a file must hold."""
 
-_COLOURS = ("B04", "B03", "B02")  # red, green, blue
 _PREFIXES = ("module.", "net.", "encoder.", "model.")
 
 
-def load_encoder(model: nn.Module, bands: Sequence[str], file: Path) -> None:
+def load_encoder(model: nn.Module, bands: Sequence[str], file: Path, colours: Sequence[str]) -> None:
     """Load the encoder's parameters from a file; of late fusion, those of each encoder.
 
     Args:
@@ -29,22 +28,27 @@ def load_encoder(model: nn.Module, bands: Sequence[str], file: Path) -> None:
         bands: names of the model's bands. The first layer is adapted to them by :func:`adapt_bands`.
         file: a CerraSeg checkpoint, or a state dict of segmentation-models-pytorch (encoder or whole model), timm or
             torchvision.
+        colours: those of the bands that are red, green and blue; empty: none.
 
     Raises:
         DataError: if the file is unsafe or holds less than :data:`MINIMUM_SHARE` of the encoder's tensors.
     """
     content = read_parameters(file)
     given = {_bare(name): tensor for name, tensor in content.get("parameters", content).items()}
+    coloured = None if "blueprint" in content else colours  # CerraSeg's own has bands of any kind
     encoder: Any = model.encoder
     parts = zip(encoder.encoders, encoder.bands, strict=True) if isinstance(encoder, LateFusion) else [(encoder, None)]
     left = iter(bands)
     for part, count in parts:
-        _load(part, given, list(islice(left, count)), file)
+        _load(part, given, list(islice(left, count)), file, coloured)
 
 
-def _load(encoder: nn.Module, given: Mapping[str, Tensor], bands: Sequence[str], file: Path) -> None:
+def _load(
+    encoder: nn.Module, given: Mapping[str, Tensor], bands: Sequence[str], file: Path, colours: Sequence[str] | None
+) -> None:
     own = encoder.state_dict()
-    taken = {name: found for name in own if (found := _fitted(own[name], given.get(_bare(name)), bands)) is not None}
+    fitted = {name: _fitted(tensor, given.get(_bare(name)), bands, colours) for name, tensor in own.items()}
+    taken = {name: found for name, found in fitted.items() if found is not None}
     wanted = [name for name in own if not name.endswith("num_batches_tracked")]  # older files have no such counts
     lacking = [name for name in wanted if name not in taken]
     if len(lacking) > (1 - MINIMUM_SHARE) * len(wanted):
@@ -67,25 +71,31 @@ def _bare(name: str) -> str:
     return re.sub(r"\.(\d+)", r"_\1", name)
 
 
-def _fitted(own: Tensor, found: Tensor | None, bands: Sequence[str]) -> Tensor | None:
-    """Return the file's tensor in the shape of the encoder's, adapted to the bands if need be; None if it differs."""
-    if found is None or found.shape == own.shape:
-        return found
+def _fitted(own: Tensor, found: Tensor | None, bands: Sequence[str], colours: Sequence[str] | None) -> Tensor | None:
+    """Return the file's tensor in the shape of the encoder's, adapted to the bands if need be; None if it differs.
+
+    Three bands are adapted to a file of red, green and blue, too: theirs may be others, or in another order.
+    """
+    if found is None:
+        return None
     first = own.ndim == found.ndim == 4 and own.shape[1] == len(bands)
+    of_colours = first and colours is not None and found.shape[1] == len(bands) == 3
+    if found.shape == own.shape and not of_colours:
+        return found
     alike = first and (own.shape[0], *own.shape[2:]) == (found.shape[0], *found.shape[2:])
-    return adapt_bands(found, bands) if alike else None
+    return adapt_bands(found, bands, colours or ()) if alike else None
 
 
-def adapt_bands(kernels: Tensor, bands: Sequence[str]) -> Tensor:
+def adapt_bands(kernels: Tensor, bands: Sequence[str], colours: Sequence[str]) -> Tensor:
     """Adapt the kernels of a first layer (out, inputs, h, w) to other bands: (out, bands, h, w).
 
-    Of three inputs (red, green, blue), B04, B03 and B02 take theirs; every other band takes the mean over the inputs.
-    All are scaled by inputs / bands, the usual factor (timm's ``adapt_input_conv``): where all bands have the same
-    value, the output is as before.
+    Of three inputs (red, green, blue), the bands of these ``colours`` take theirs; every other band takes the mean over
+    the inputs. All are scaled by inputs / bands, the usual factor (timm's ``adapt_input_conv``): where all bands have
+    the same value, the output is as before.
     """
     adapted = kernels.mean(1, keepdim=True).repeat(1, len(bands), 1, 1)
-    if kernels.shape[1] == len(_COLOURS):
+    if kernels.shape[1] == len(colours):
         for place, band in enumerate(bands):
-            if band in _COLOURS:
-                adapted[:, place] = kernels[:, _COLOURS.index(band)]
+            if band in colours:
+                adapted[:, place] = kernels[:, colours.index(band)]
     return adapted * (kernels.shape[1] / len(bands))

@@ -1,4 +1,4 @@
-"""Networks of segmentation-models-pytorch, also with an encoder for each modality (late fusion)."""
+"""Networks of segmentation-models-pytorch, also with an encoder for each sensor (late fusion)."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from cerraseg.config.custom_models import check_origin
 from cerraseg.config.suggestions import check_known, meant, nearest
 from cerraseg.core.errors import ConfigError
-from cerraseg.core.taxonomy import MODALITIES
 
 ARCHITECTURES: dict[str, Any] = {kind.__name__: kind for kind in smp.MODEL_ARCHITECTURES_MAPPING.values()}
 
 
 def build_smp(
-    channels: int,
+    channels: Sequence[int],
     classes: int,
     *,
     architecture: str,
@@ -30,25 +29,24 @@ def build_smp(
     """Build any model of segmentation-models-pytorch that returns logits, without pretrained parameters.
 
     Args:
-        channels: input bands.
+        channels: input bands of each sensor.
         classes: output classes.
         architecture: name of the library's class, such as ``UnetPlusPlus``.
         encoder: an encoder of segmentation-models-pytorch (``resnet50``) or of timm (``tu-convnext_tiny``).
         depth: stages of the encoder; None: the architecture's own number.
         options: further arguments of the architecture and, of timm's encoders, of the encoder.
-        fusion: ``early`` gives all bands to one encoder; ``late`` has one for each modality of ``concat``, see
-            :class:`LateFusion`.
+        fusion: ``early`` gives all bands to one encoder; ``late`` has one for each sensor, of which there are two
+            or more, see :class:`LateFusion`.
 
     Raises:
         ConfigError: if the library builds no such model; the message begins with the key at fault.
     """
-    net: nn.Module = _build(architecture, encoder, depth, options, channels, classes)
+    net: nn.Module = _build(architecture, encoder, depth, options, sum(channels), classes)
     if fusion == "late":
-        parts = [len(MODALITIES[modality]) for modality in ("msi", "sar")]
-        if channels != sum(parts):
-            raise ConfigError(f"fusion: late joins {parts[0]} and {parts[1]} bands, got {channels}; expected concat")
-        encoders = [_build(architecture, encoder, depth, options, bands, classes).encoder for bands in parts]
-        net.encoder = LateFusion(encoders, parts, net.encoder)
+        if len(channels) < 2:
+            raise ConfigError("fusion: late joins sensors, got one; expected a modality of two or more, such as concat")
+        encoders = [_build(architecture, encoder, depth, options, bands, classes).encoder for bands in channels]
+        net.encoder = LateFusion(encoders, channels, net.encoder)
     return net
 
 
@@ -91,7 +89,7 @@ class LateFusion(nn.Module):
     Features are joined at each scale as in C. Hazirbas et al., "FuseNet", ACCV (2016), by convolutions as in N.
     Audebert et al., "Beyond RGB", ISPRS Journal of Photogrammetry and Remote Sensing 140 (2018).
 
-    At each scale a 1 × 1 convolution, initialised to the mean, reduces the modalities' channels to those of one
+    At each scale a 1 × 1 convolution, initialised to the mean, reduces the sensors' channels to those of one
     encoder. Scales without parameters (the images themselves, the empty features of some encoders) are concatenated.
     """
 

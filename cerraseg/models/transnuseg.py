@@ -13,16 +13,15 @@ from torch import Tensor, nn
 
 from cerraseg.config.recipes import check_heads
 from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.models.inputs import PATCH, check_transnuseg_size, transnuseg_step
 from cerraseg.models.transnuseg_blocks import Down, Expand, SharedLinear, Stage, TokenMLP, Up
-
-PATCH = 4
-"""Side in pixels of the squares that become the first stage's tokens."""
 
 
 class TransNuSeg(nn.Module):
     """Images (B, channels, H, W) in; semantic (B, classes, H, W) and edge logits (B, edge_outputs, H, W) out.
 
-    H and W are multiples of 128 with three stages and windows of 8. Two ways of sharing attention:
+    H and W are multiples of ``step``: of 128 with three stages and windows of 8; of 64 or 32 where it is built for
+    images of that size. Two ways of sharing attention:
 
     ``published``: every head of the edge decoder uses query, key and value of the semantic decoder's projection, as the
     released checkpoints do at batch size 1 (the published code does so in the first 32 windows of a batch only). Their
@@ -33,13 +32,14 @@ class TransNuSeg(nn.Module):
     Args:
         channels: input bands.
         classes: semantic outputs.
+        image_size: side of the images; a stage with fewer tokens than a window's side is one window of these, and a
+            stage that is a single window does not shift it.
         embed_dim: channels of the first stage; each later one has twice as many.
         heads: attention heads of each stage.
         window: side of the attention windows in tokens.
         drop_path: largest rate of stochastic depth (Huang et al. 2016, ECCV); it grows with depth.
         sharing: how the decoders share attention.
         edge_outputs: outputs of the edge head: 0 is interior, 1 is edge; None: as many as ``classes``.
-        image_size: side of the images; a stage that is a single window does not shift it.
 
     Raises:
         ConfigError: if the heads do not divide their channels or the windows do not divide the image.
@@ -50,19 +50,19 @@ class TransNuSeg(nn.Module):
         channels: int,
         classes: int,
         *,
+        image_size: int,
         embed_dim: int = 96,
         heads: Sequence[int] = (3, 6, 12),
         window: int = 8,
         drop_path: float = 0.1,
         sharing: Literal["published", "heads"] = "published",
         edge_outputs: int | None = None,
-        image_size: int = 128,
     ) -> None:
         super().__init__()
         check_heads(embed_dim, heads)
         self.sharing, self.size = sharing, (image_size, image_size)
-        self.step = PATCH * window << len(heads) - 1
-        self._check_size(image_size, image_size)
+        check_transnuseg_size(image_size, heads, window)
+        self.step = transnuseg_step(image_size, heads, window)
         rates = torch.linspace(0, drop_path, 2 * len(heads) + 2).tolist()
         stages = [
             Stage(embed_dim << n, (image_size // PATCH >> n,) * 2, count, window, (rates[2 * n], rates[2 * n + 1]))

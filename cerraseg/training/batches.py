@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cerraseg.core.errors import ConfigError
-from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import log
 from cerraseg.data.packed import Store, batches
 
@@ -58,9 +57,9 @@ class EpochBatches:
 class PackedPatches:
     """A part of the split in the store: its rows, and which bands and mask layers of them."""
 
-    def __init__(self, store: Store, rows: Rows, modality: str, layers: Sequence[str]) -> None:
-        self.rows = rows
-        self.images = np.asarray(store.images)[:, store.channels(modality)]
+    def __init__(self, store: Store, rows: Rows, bands: Sequence[str], layers: Sequence[str]) -> None:
+        self.rows, self.bands, self.size = rows, len(bands), store.size
+        self.images, self.channels = np.asarray(store.images), store.channels(bands)
         self.masks = [np.asarray(store.masks)[:, store.layer(layer)] for layer in layers]
 
     def __len__(self) -> int:
@@ -71,8 +70,8 @@ class PackedPatches:
     ) -> Batch:
         """Return uninitialised memory for so many patches: images of ``dtype`` and masks of uint8."""
         images, masks = (
-            torch.empty((patches, depth, SIZE, SIZE), dtype=of, device=device, pin_memory=pinned)
-            for depth, of in ((self.images.shape[1], dtype), (len(self.masks), torch.uint8))
+            torch.empty((patches, depth, self.size, self.size), dtype=of, device=device, pin_memory=pinned)
+            for depth, of in ((self.bands, dtype), (len(self.masks), torch.uint8))
         )
         return images, masks
 
@@ -82,7 +81,7 @@ class PackedPatches:
         of_images = rows[held]
         images, masks = into[0][: len(of_images)], into[1][: len(rows)]
         for target, row in zip(images.numpy(), of_images, strict=True):
-            target[...] = self.images[row]
+            target[...] = self.images[row][self.channels]
         for target, row in zip(masks.numpy(), rows, strict=True):
             for layer, source in zip(target, self.masks, strict=True):
                 layer[...] = source[row]
@@ -93,7 +92,7 @@ class PackedPatches:
 class Streamed:
     """Batches of a part of the split that threads read from the store, some ahead of the one in use.
 
-    Each is images (B, bands, 128, 128) and masks (B, layers, 128, 128) uint8, on the device. On a CPU, a batch's memory
+    Each is images (B, bands, H, W) and masks (B, layers, H, W) uint8, on the device. On a CPU, a batch's memory
     becomes a later one's: it holds until the next batch is asked for.
     """
 

@@ -3,12 +3,14 @@
 Each is a function of sums over pixels, which are summed over all processes. Nothing here waits for the device.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cerraseg.config.recipes import Recipe
-from cerraseg.core.taxonomy import CHILDREN, IGNORE
+from cerraseg.core.taxonomy import IGNORE
 from cerraseg.training.distributed import sum_over_processes
 from cerraseg.training.weightings import UNWEIGHTED, Balance
 
@@ -44,10 +46,18 @@ def focal(logits: Tensor, masks: Tensor, gamma: float) -> Tensor:
     return total / amount.clamp(min=1)
 
 
-def roll_up(logits: Tensor) -> Tensor:
-    """Return log-probabilities of L1 (B, 7, H, W), each a sum over its L2 classes, from logits of L2 (B, 14, H, W)."""
+def roll_up(logits: Tensor, parents: Sequence[int], classes: int) -> Tensor:
+    """Return log-probabilities of a coarser level, each a sum over the classes below it: (B, classes, H, W).
+
+    Args:
+        logits: of the finer level, (B, finer classes, H, W).
+        parents: of each finer class, its position at the coarser level.
+        classes: of the coarser level; one without a finer class gets −∞.
+    """
     parts = logits.float().log_softmax(1).unbind(1)  # an index would have to be copied to the device, and waited for
-    return torch.stack([torch.stack([parts[k] for k in children]).logsumexp(0) for children in CHILDREN], 1)
+    below = [[part for part, parent in zip(parts, parents, strict=True) if parent == k] for k in range(classes)]
+    summed = (torch.stack(g).logsumexp(0) if g else torch.full_like(parts[0], -torch.inf) for g in below)
+    return torch.stack(list(summed), 1)
 
 
 def dice(logits: Tensor, masks: Tensor, absent: bool = False) -> Tensor:
@@ -103,22 +113,54 @@ class TaskLoss(nn.Module):
         return loss
 
 
-class SemanticLoss(nn.Module):
-    """The loss of the classes: of the model's level and, for a hierarchical recipe, ``hierarchy`` times that of L1.
+class CoarserLoss(nn.Module):
+    """The loss at a coarser level: of rolled-up probabilities on its masks, by the recipe's losses.
 
-    The latter compares the rolled-up probabilities with the masks of L1, by the same losses, class weights being those
-    of L1. Adjusted logits are added up as they are, so that both losses want the same logits.
+    A class without a finer one cannot be predicted, so its pixels are ignored.
+
+    Args:
+        recipe: of the model.
+        parents: of each class of the model, its ancestor's position at the coarser level.
+        classes: of the coarser level.
+        balance: of the coarser level.
     """
 
-    def __init__(self, recipe: Recipe, balance: Balance = UNWEIGHTED, of_l1: Balance = UNWEIGHTED) -> None:
+    def __init__(self, recipe: Recipe, parents: Sequence[int], classes: int, balance: Balance = UNWEIGHTED) -> None:
         super().__init__()
-        self.hierarchy, self.own = recipe.hierarchy, TaskLoss(recipe, balance)
-        self.l1 = TaskLoss(recipe, of_l1)
+        self.task, self.parents, self.classes = TaskLoss(recipe, balance), parents, classes
+        self.childless = [k for k in range(classes) if k not in parents]
+
+    def forward(self, adjusted: Tensor, logits: Tensor, masks: Tensor) -> Tensor:
+        """Return the loss of the model's logits, for cross-entropy and Dice, and the level's masks (B, H, W)."""
+        for k in self.childless:
+            masks = masks.where(masks != k, IGNORE)
+        fed, plain = (roll_up(each, self.parents, self.classes) for each in (adjusted, logits))
+        return self.task.compare(fed, plain, masks)
+
+
+class SemanticLoss(nn.Module):
+    """The loss of the classes: of the model's level and ``hierarchy`` times the sum of those of coarser levels.
+
+    Adjusted logits are added up as they are, so that the losses of all levels want the same logits.
+
+    Args:
+        recipe: of the model.
+        balance: of the model's level.
+        coarser: losses of the coarser levels, the coarsest first.
+    """
+
+    def __init__(self, recipe: Recipe, balance: Balance = UNWEIGHTED, coarser: Sequence[CoarserLoss] = ()) -> None:
+        super().__init__()
+        self.hierarchy, self.own, self.coarser = recipe.hierarchy, TaskLoss(recipe, balance), nn.ModuleList(coarser)
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Return the loss of logits (B, classes, H, W) and masks (B, layers, H, W): its level first, L1 last."""
+        """Return the loss of logits (B, classes, H, W) and masks (B, layers, H, W).
+
+        The masks of the model's level come first, those of the coarser levels last.
+        """
         loss: Tensor = self.own(logits, masks[:, 0])
-        if self.hierarchy:
-            adjusted = roll_up(self.own.adjusted(logits))
-            loss = loss + self.hierarchy * self.l1.compare(adjusted, roll_up(logits), masks[:, -1])
+        if self.coarser:
+            adjusted, truths = self.own.adjusted(logits), masks[:, -len(self.coarser) :].unbind(1)
+            losses = [of(adjusted, logits, truth) for of, truth in zip(self.coarser, truths, strict=True)]
+            loss = loss + self.hierarchy * sum(losses)
         return loss

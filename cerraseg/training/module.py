@@ -12,15 +12,16 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from cerraseg.core.signals import raise_pending_signal
-from cerraseg.core.taxonomy import IGNORE, LEVELS, MODALITIES
+from cerraseg.core.taxonomy import IGNORE
 from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
 from cerraseg.models import inference, pretrained
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
+from cerraseg.models.inputs import colours
 from cerraseg.training import losses
 from cerraseg.training.batches import EpochBatches, augment
 from cerraseg.training.distributed import ONLY_PROCESS, Share, sum_over_processes
 from cerraseg.training.plan import Plan
-from cerraseg.training.weightings import UNWEIGHTED, WEIGHTINGS
+from cerraseg.training.weightings import WEIGHTINGS
 
 
 class TrainingModule(L.LightningModule):
@@ -38,18 +39,22 @@ class TrainingModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.plan, self.recipe, self.order, self.share = plan, plan.recipe, order, share
-        scenario = plan.scenario
-        self.blueprint = make_blueprint(scenario, plan.recipe, plan.settings, statistics)
+        scenario, data = plan.scenario, plan.dataset
+        self.blueprint = make_blueprint(scenario, plan.recipe, plan.settings, statistics, data)
         self.segmenter = Segmenter(self.blueprint).to(memory_format=torch.channels_last)
         if plan.pretrained:
-            pretrained.load_encoder(self.segmenter.net, MODALITIES[scenario.modality], plan.pretrained)
+            bands, sensors = data.bands(scenario.modality), data.sensors_of(scenario.modality)
+            pretrained.load_encoder(self.segmenter.net, bands, plan.pretrained, colours(sensors))
         if self.share.count > 1 and torch.cuda.is_available():  # torch has it for CUDA alone
             self.segmenter = convert_sync_batchnorm(self.segmenter)  # type: ignore[no-untyped-call]
         if plan.compile:
             self.segmenter.net.compile()
         balance, levels = WEIGHTINGS[scenario.weighting].balance, statistics["levels"]
-        of_l1 = balance(levels["l1"]) if plan.recipe.hierarchical else UNWEIGHTED
-        self.semantic = losses.SemanticLoss(plan.recipe, balance(levels[scenario.level]), of_l1)
+        coarser = [
+            losses.CoarserLoss(plan.recipe, parents, len(data.classes(level)), balance(levels[level]))
+            for level, parents in plan.coarser.items()
+        ]
+        self.semantic = losses.SemanticLoss(plan.recipe, balance(levels[scenario.level]), coarser)
         self.edge = losses.TaskLoss(plan.recipe)
 
     def configure_optimizers(self) -> Any:
@@ -116,12 +121,12 @@ class TrainingModule(L.LightningModule):
         self.predicted.append([masks.clone(), *(task.byte() for task in best)])  # counted at the epoch's end
 
     def _decide(self, logits: Tensor) -> Tensor:
-        hierarchical = self.segmenter.hierarchical
-        return inference.decide(inference.probabilities(logits), hierarchical)[0] if hierarchical else logits.argmax(1)
+        ancestors = self.segmenter.ancestors
+        return inference.decide(inference.probabilities(logits), ancestors)[0] if ancestors else logits.argmax(1)
 
     def on_validation_epoch_end(self) -> None:
         masks, *tasks = (torch.cat(parts).cpu().numpy() for parts in zip(*self.predicted, strict=True))
-        classes = (len(LEVELS[self.plan.scenario.level]), 2)
+        classes = (len(self.plan.dataset.classes(self.plan.scenario.level)), 2)
         counts = [confusion_matrix(masks[:, k], task, classes[k]) for k, task in enumerate(tasks)]
         counts = [sum_over_processes(torch.from_numpy(count).to(self.device))[0].cpu().numpy() for count in counts]
         self.scores = [compute_scores(count) for count in counts]  # of the classes and, if predicted, of the edges

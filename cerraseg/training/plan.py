@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
 from cerraseg.training.batches import Loading
@@ -19,6 +20,7 @@ class Plan:
     scenario: Scenario
     recipe: Recipe  # what the scenario's recipe means for its model
     settings: Mapping[str, Any]  # the model's own
+    dataset: Dataset = field(repr=False)  # a training depends on it but for names and colours, see train.described
     epochs: int  # at most
     batch_size: int  # patches per step of the optimiser
     accumulate: int = 1  # parts of it that are computed one after the other; batch norm and Dice see a part
@@ -32,12 +34,17 @@ class Plan:
     determinism: Determinism = field(default="warn", repr=False)  # take deterministic forms; strict: refuse other ones
     code: str = ""  # digest of the code, so that a resumed training never mixes two versions
 
+    @property
+    def coarser(self) -> dict[str, tuple[int, ...]]:
+        """The coarser levels that a hierarchical model is trained for, too, see :meth:`Dataset.ancestors`."""
+        return self.dataset.ancestors(self.scenario.level) if self.recipe.hierarchical else {}
 
-def plan_of(told: Mapping[str, Any], pretrained: str | None = None, **further: Any) -> Plan:
+
+def plan_of(told: Mapping[str, Any], dataset: Dataset, pretrained: str | None, **further: Any) -> Plan:
     """Return the plan of a step's parameters ``scenario``, ``recipe``, ``settings`` and ``training``."""
     scenario, recipe = Scenario(**told["scenario"]), Recipe(**told["recipe"])
     file = Path(pretrained) if pretrained else None
-    return Plan(scenario, recipe, told["settings"], **told["training"], pretrained=file, **further)
+    return Plan(scenario, recipe, told["settings"], dataset, **told["training"], pretrained=file, **further)
 
 
 def fewer_at_once(plan: Plan) -> str:

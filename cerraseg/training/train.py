@@ -18,7 +18,6 @@ from cerraseg.config.scenario import AXES
 from cerraseg.core.content import content
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
-from cerraseg.core.layout import edge_layer
 from cerraseg.core.logs import log
 from cerraseg.core.memory import explain_out_of_memory
 from cerraseg.core.signals import StepStopped, StopSignal, ignore_signals, stoppable
@@ -94,6 +93,7 @@ def train(
 def described(plan: Plan, store: Store, split: Path, statistics: Path) -> str:
     """Return all that decides a training's result as text; arguments as in :func:`train`."""
     text = f"{plan}\n{store.header}\n{split.read_text(encoding='utf-8')}\n{statistics.read_text(encoding='utf-8')}"
+    text += f"\n{json.dumps(plan.dataset.without_looks(), sort_keys=True)}"
     return f"{text}\n{content(plan.pretrained).sha256}" if plan.pretrained else text
 
 
@@ -152,17 +152,16 @@ def prepare(
     """Return the module of a plan on its device, with its training and validation batches; arguments as in `train`."""
     torch.set_num_threads(max(1, plan.threads // plan.devices))
     L.seed_everything(plan.scenario.seed, verbose=False)
-    level = plan.scenario.level
-    edges, above = [edge_layer(level)] * plan.scenario.edges, ["l1"] * plan.recipe.hierarchical
-    layers = [level, *edges, *above]
+    data, level = plan.dataset, plan.scenario.level
+    layers = [level, *[data.levels[level].edges] * plan.scenario.edges, *plan.coarser]
     train, validation = (
-        PackedPatches(store, rows_of(split, part, store.header.ids), plan.scenario.modality, layers)
+        PackedPatches(store, rows_of(split, part, store.header.ids), data.bands(plan.scenario.modality), layers)
         for part in ("train", "validation")
     )
     # Batch norm behind global pooling needs two patches; over GPUs, an idle process's patch would enter its statistics.
     smallest = 1 if plan.scenario.model in AXES["model"] else 2
     smallest = max(smallest, share.count) if torch.cuda.is_available() else smallest
-    shares = draw_shares(plan.scenario.weighting, store, train.rows, level)
+    shares = draw_shares(plan.scenario.weighting, store, train.rows, level, len(data.classes(level)))
     order = EpochBatches(len(train), plan.batch_size // plan.accumulate, plan.scenario.seed, shares, smallest)
     module = TrainingModule(plan, json.loads(statistics.read_text()), order, share)
     trained, validated = loaders(

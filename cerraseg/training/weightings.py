@@ -1,6 +1,6 @@
 """Weightings: how a scenario treats rare classes, in the loss or in how often a patch is drawn.
 
-Counts are pixels of the training split by class id. A class without any gets the class weight 0, as in the published
+Counts are pixels of the training split by class. A class without any gets the class weight 0, as in the published
 weighting, and the prior of the rarest class that is there.
 """
 
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.data.packed import Store
 
 _CAP = 30.0  # largest over smallest class weight of ``sqrt``; ours: in CerraData-4MM the root alone gives over 70
@@ -28,8 +27,8 @@ Counts = Sequence[int] | NDArray[np.int64]
 class Balance:
     """How the loss of one level weighs classes; by default each labelled pixel counts alike."""
 
-    class_weights: Sequence[float] | Values | None = None  # of the cross-entropy, by class id
-    adjustment: Values | None = None  # added to the logits that the cross-entropy gets, by class id
+    class_weights: Sequence[float] | Values | None = None  # of the cross-entropy, by class
+    adjustment: Values | None = None  # added to the logits that the cross-entropy gets, by class
     gamma: float = 0.0  # exponent of the focal loss; 0: cross-entropy
 
 
@@ -96,11 +95,14 @@ def repeat_factors(present: NDArray[np.bool_]) -> Values:
     return np.asarray(np.where(present, of_class, 1).max(1))
 
 
-def draw_shares(weighting: str, store: Store, rows: NDArray[np.int64], level: str) -> Values | None:
-    """Return the probability of each patch in ``rows`` at a draw, (rows,); None where each comes once per epoch."""
+def draw_shares(weighting: str, store: Store, rows: NDArray[np.int64], level: str, classes: int) -> Values | None:
+    """Return the probability of each patch in ``rows`` at a draw, (rows,); None where each comes once per epoch.
+
+    ``classes`` is how many the level has.
+    """
     if not WEIGHTINGS[weighting].resampled:
         return None
-    masks, classes = np.asarray(store.masks)[:, store.layer(level)], len(LEVELS[level])
+    masks = np.asarray(store.masks)[:, store.layer(level)]
     factors = repeat_factors(np.array([np.bincount(masks[row].ravel(), minlength=256)[:classes] > 0 for row in rows]))
     return np.asarray(factors / factors.sum())
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
 from cerraseg.models import released
@@ -18,6 +19,7 @@ with step(snakemake):
         Recipe(**snakemake.params.recipe),
         snakemake.params.settings,
         json.loads(Path(snakemake.input.statistics).read_text()),
+        Dataset.of(snakemake.config["dataset"]),
         Path(snakemake.output.best),
         Path(snakemake.output.origin),
     )

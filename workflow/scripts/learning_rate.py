@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.data import packed
 from cerraseg.orchestration.step import step
 from cerraseg.report.figures import learning_rates
@@ -15,7 +16,12 @@ if __name__ == "__main__":
     told, read, out = snakemake.params, snakemake.input, snakemake.output
     with step(snakemake):
         find_learning_rate(
-            plan_of(dict(told.items()), read.get("pretrained"), threads=snakemake.threads),
+            plan_of(
+                dict(told.items()),
+                Dataset.of(snakemake.config["dataset"]),
+                read.get("pretrained"),
+                threads=snakemake.threads,
+            ),
             packed.open_store(read.images, read.masks, read.header),
             Path(read.split),
             Path(read.statistics),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.data import packed
 from cerraseg.orchestration.step import step
 from cerraseg.training.distributed import allocated_gpus
@@ -14,6 +15,7 @@ if __name__ == "__main__":
         run_worker(
             plan_of(
                 dict(told.items()),
+                Dataset.of(snakemake.config["dataset"]),
                 read.get("pretrained"),
                 threads=snakemake.threads,
                 devices=allocated_gpus(snakemake.resources.get("gpu", 0)),

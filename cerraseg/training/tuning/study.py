@@ -12,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FixedTrial, Trial
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.scenario import PLURALS, parse
 from cerraseg.config.search_space import Change, Space, change, expand_url
 from cerraseg.core.errors import ConfigError, DataError
@@ -59,14 +60,21 @@ def storable(choice: Any) -> Any:
 
 
 def write_search(
-    study: Study, scenario: str, space: Space, config: Mapping[str, Any], source: str, table: Path, winner: Path
+    study: Study,
+    scenario: str,
+    space: Space,
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    source: str,
+    table: Path,
+    winner: Path,
 ) -> None:
     """Write what a search found.
 
     Args:
         study, space: the finished study and what was searched.
         scenario: id of the scenario that was searched from.
-        config: the complete configuration, without its section ``tune``.
+        config, dataset: the complete configuration, without its section ``tune``, and its dataset.
         source: what the data is called.
         table: CSV to write, Optuna's table of trials; values are validation macro F1 (a fraction).
         winner: YAML to write, the best trial as an ordinary configuration.
@@ -85,7 +93,7 @@ def write_search(
             "narrow tune.space or raise tune.trials"
         )
     best = study.best_trial
-    found = best_configuration(config, scenario, change(suggest(FixedTrial(best.params), space)))
+    found = best_configuration(config, dataset, scenario, change(suggest(FixedTrial(best.params), space)))
     heading = (
         f"# Found by a search of hyper-parameters from {scenario}, on: {source}.\n"
         f"# Trial {best.number} of study {study.study_name} ({len(rows)} trials): validation macro F1 "
@@ -97,7 +105,7 @@ def write_search(
     log.info("best of %d trials: %d, validation macro F1 %.2f %%", len(rows), best.number, 100 * study.best_value)
 
 
-def best_configuration(config: Mapping[str, Any], scenario: str, found: Change) -> dict[str, Any]:
+def best_configuration(config: Mapping[str, Any], dataset: Dataset, scenario: str, found: Change) -> dict[str, Any]:
     """The complete configuration of one scenario: ``scenario`` with what was found, in a recipe of its own."""
     copied = json.loads(json.dumps(config))  # plain lists and dictionaries
     base = parse(scenario, {"model": config["models"], "recipe": config["recipes"]})
@@ -106,7 +114,7 @@ def best_configuration(config: Mapping[str, Any], scenario: str, found: Change) 
         name += "1"
     made = replace(base, recipe=name, **found.scenario)
     axes = {plural: [getattr(made, axis)] for axis, plural in PLURALS.items()}
-    bands = {"msi", "sar"} if made.modality == "concat" else {made.modality}
+    sensors = {sensor.name for sensor in dataset.sensors_of(made.modality)}
     models = copied["models"] if made.model in config["models"] else copied
     models[made.model] |= found.settings
     changed = {
@@ -115,6 +123,6 @@ def best_configuration(config: Mapping[str, Any], scenario: str, found: Change) 
         "recipes": copied["recipes"] | {name: {"from": base.recipe, **found.recipe}},
         "training": copied["training"] | found.training,
         "checkpoints": {},
-        "scenes": [{**scene, "scenarios": []} for scene in copied["scenes"] if bands <= set(scene)],
+        "scenes": [{**scene, "scenarios": []} for scene in copied["scenes"] if sensors <= set(scene)],
     }
     return {**copied, **changed}
