@@ -12,11 +12,11 @@ from disks import Disk
 from numpy.typing import NDArray
 from project import Project, finished_project
 from rasterio.transform import Affine
-from scenes import write_raster
+from scenes import CERRADATA, write_raster
 
-from cerraseg.core.taxonomy import PARENTS
 from cerraseg.data import index, statistics
 from cerraseg.data import packed as store
+from cerraseg.data.pack import pack
 from cerraseg.data.splits import assign
 
 NAMES = {"msi": "msi_images/ms", "sar": "sar_images/sar", "l1": "semantic_7c/mask_7classes", "l2": "semantic_14c/14c"}
@@ -53,7 +53,7 @@ def write_patch(root: Path, id_: str, place: int = 0) -> None:
     """A patch whose classes show in its bands: class k raises every band by k."""
     rng = np.random.default_rng(int(id_))
     l2 = np.repeat(np.repeat(rng.integers(0, 14, (4, 4)), 32, 0), 32, 1)[None]
-    l1 = np.array(PARENTS)[l2]
+    l1 = np.array(CERRADATA.ancestors("l2")["l1"])[l2]
     noise = rng.normal(0, 0.1, (14, 128, 128))
     image = (1000 + 100 * l2 + 20 * noise).astype(np.float32)
     east = place * 128 * PIXEL
@@ -80,11 +80,11 @@ def root(_template: Path, tmp_path: Path) -> Path:
 def packed(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with patches.parquet, split.csv, packed arrays and statistics.json of the twelve patches; read only."""
     out = tmp_path_factory.mktemp("packed")
-    index.write_patch_table([_template], out / "patches.parquet", out / "rejected.csv")
+    index.write_patch_table([_template], CERRADATA, out / "patches.parquet", out / "rejected.csv")
     table, split, shares = out / "patches.parquet", out / "split.csv", {"train": 0.5, "validation": 0.25, "test": 0.25}
-    assign.write_split(table, split, scheme="paper", shares=shares, seed=42, validation_seed=666)
-    store.pack(table, *arrays(out), workers=1)
-    statistics.write_statistics(table, split, opened(out), out / "statistics.json")
+    assign.write_split(table, split, CERRADATA, scheme="paper", shares=shares, seed=42, validation_seed=666)
+    pack(table, CERRADATA, *arrays(out), workers=1)
+    statistics.write_statistics(table, split, opened(out), CERRADATA, out / "statistics.json")
     return out
 
 

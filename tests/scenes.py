@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine, from_origin
 
 from cerraseg.config.dataset import Dataset
+from cerraseg.config.scenario import known_names
 from cerraseg.mapping.map_scene import tile_starts
 from cerraseg.mapping.scene import SceneFiles
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, Segmenter, describe
 
 CERRADATA = Dataset.of("cerradata-4mm")
+NAMES = known_names(CERRADATA)
 UTM = "EPSG:32722"
 CORNER = from_origin(600000, 8300000, 10, 10)
 TRAINED = {band: {"mean": 2000.0, "std": 500.0, "min": 100.0, "max": 9000.0} for band in CERRADATA.bands("msi")}

@@ -11,8 +11,10 @@ from pathlib import Path
 import rasterio
 from inputs import PACKED, write_patches
 from measuring import Run, arguments, measured, row
+from scenes import CERRADATA
 
-from cerraseg.data import index, packed
+from cerraseg.data import index
+from cerraseg.data import pack as packing
 
 
 def read(root: Path, _: int):
@@ -26,14 +28,14 @@ def read(root: Path, _: int):
 
 def index_patches(root: Path, workers: int):
     files = root / "patches.parquet", root / "rejected.csv"
-    return lambda: index.write_patch_table([root / "cerradata_4mm"], *files, threads=workers)
+    return lambda: index.write_patch_table([root / "cerradata_4mm"], CERRADATA, *files, threads=workers)
 
 
 def pack(root: Path, workers: int):
     arrays = [root / name for name in PACKED]
     for path in arrays:
         path.unlink(missing_ok=True)
-    return lambda: packed.pack(root / "patches.parquet", *arrays, workers=workers)
+    return lambda: packing.pack(root / "patches.parquet", CERRADATA, *arrays, workers=workers)
 
 
 METHODS = {"read": read, "index": index_patches, "pack": pack}

@@ -15,6 +15,9 @@ import numpy as np
 from inputs import DEMO_UNET, DISTINCT, PACKED, evict, link_patches, open_packed, write_checkpoint
 from inputs import write_patches as simulate
 from measuring import Run, arguments, measured, row
+from scenes import CERRADATA
+
+from cerraseg.data import pack as packing
 
 TILES = ("prediction.npy", "confidence.npy", "edges.npy")
 
@@ -22,20 +25,19 @@ TILES = ("prediction.npy", "confidence.npy", "edges.npy")
 def index(folder: Path) -> None:
     from cerraseg.data.index import write_patch_table
 
-    write_patch_table([folder / "data"], folder / "patches.parquet", folder / "rejected.csv", threads=2)
+    write_patch_table([folder / "data"], CERRADATA, folder / "patches.parquet", folder / "rejected.csv", threads=2)
 
 
 def pack(folder: Path) -> None:
-    from cerraseg.data import packed
 
-    packed.pack(folder / "patches.parquet", *(folder / name for name in PACKED), workers=2)
+    packing.pack(folder / "patches.parquet", CERRADATA, *(folder / name for name in PACKED), workers=2)
 
 
 def statistics(folder: Path) -> None:
     from cerraseg.data.statistics import write_statistics
 
     table, split = folder / "patches.parquet", folder / "split.csv"
-    write_statistics(table, split, open_packed(folder), folder / "statistics.json", threads=2)
+    write_statistics(table, split, open_packed(folder), CERRADATA, folder / "statistics.json", threads=2)
 
 
 def predict(folder: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from scenes import CERRADATA
+
 PACKED = ("images.npy", "masks.npy", "header.json")
 DEMO_UNET = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": [96, 48, 32, 24, 16]}
 SMALL = {
@@ -29,12 +31,15 @@ def write_patches(folder: Path, patches: int) -> None:
 
 def write_packed(folder: Path, patches: int) -> None:
     """Simulate patches under ``cerradata_4mm``, and index and pack them."""
-    from cerraseg.data import index, packed
+    from cerraseg.config.dataset import Dataset
+    from cerraseg.data import index
+    from cerraseg.data.pack import pack
 
     data, table = folder / "cerradata_4mm", folder / "patches.parquet"
     write_patches(data, patches)
-    index.write_patch_table([data], table, folder / "rejected.csv", threads=2)
-    packed.pack(table, *(folder / name for name in PACKED), workers=2)
+    dataset = Dataset.of("cerradata-4mm")
+    index.write_patch_table([data], CERRADATA, dataset, table, folder / "rejected.csv", threads=2)
+    pack(table, dataset, *(folder / name for name in PACKED), workers=2)
     os.sync()  # what is not yet written cannot be evicted
 
 
@@ -77,14 +82,14 @@ def write_store(folder: Path, patches: int) -> None:
     """Write packed patches of noise around ``MEAN`` with the deviation ``STD``, and empty masks."""
     import numpy as np
 
-    from cerraseg.core.layout import SIZE
-    from cerraseg.core.taxonomy import MODALITIES
+    from cerraseg.config.dataset import Dataset
 
-    bands, rng = MODALITIES["concat"], np.random.default_rng(0)
-    images = np.lib.format.open_memmap(folder / PACKED[0], "w+", np.float32, (patches, len(bands), SIZE, SIZE))
+    dataset, rng = Dataset.of("cerradata-4mm"), np.random.default_rng(0)
+    bands, size = dataset.bands(), dataset.patch_size
+    images = np.lib.format.open_memmap(folder / PACKED[0], "w+", np.float32, (patches, len(bands), size, size))
     for image in images:
         image[:] = MEAN + STD * rng.standard_normal(image.shape, np.float32)
-    np.save(folder / PACKED[1], np.zeros((patches, 1, SIZE, SIZE), np.uint8))
+    np.save(folder / PACKED[1], np.zeros((patches, 1, size, size), np.uint8))
     header = {"patches": patches, "bands": bands, "layers": ["l1"], "ids": "", "pixels": ""}
     (folder / PACKED[2]).write_text(json.dumps(header))
 

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from scenes import CERRADATA
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.layout import fingerprint, layer_folder, list_tifs
+from cerraseg.core.layout import fingerprint, layer_folder, list_patches
 
 
 @pytest.fixture
@@ -36,18 +37,18 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_every_change_of_a_file_is_noticed(root, change):
     (root / "elsewhere").mkdir()
-    before = fingerprint([root])
+    before = fingerprint([root], CERRADATA.folders)
     (root / "elsewhere/b_1.tif").touch()
     (root / "msi_images/notes.txt").touch()
-    assert fingerprint([root]) == before and len(before) == 3
+    assert fingerprint([root], CERRADATA.folders) == before and len(before) == 3
     change(root)
-    assert fingerprint([root]) != before
+    assert fingerprint([root], CERRADATA.folders) != before
 
 
 def test_broken_links_are_listed_and_broken_folders_refused(root):
     (root / "msi_images/a_2.tif").symlink_to("a_2.tif")
-    assert [*list_tifs(root / "msi_images")] == ["a_1.tif", "a_2.tif"]
+    assert [*list_patches(root / "msi_images")] == ["a_1.tif", "a_2.tif"]
     (root / "sar_images").symlink_to("nowhere")
     with pytest.raises(DataError, match="sar_images"):
-        layer_folder(root, "sar")
-    assert layer_folder(root, "l2") is None and fingerprint([root])
+        layer_folder(root, CERRADATA.folders["sar"])
+    assert layer_folder(root, CERRADATA.folders["l2"]) is None and fingerprint([root], CERRADATA.folders)

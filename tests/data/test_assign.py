@@ -5,6 +5,7 @@ import random
 import pandas as pd
 import pytest
 import torch
+from scenes import CERRADATA
 from torch.utils.data import random_split
 
 from cerraseg.core.errors import DataError
@@ -15,7 +16,7 @@ IDS = [str(7 * k % 43_000) for k in range(1, 500)]
 
 
 def published(ids, validation_seed=666):
-    return pd.Series(paper_split(pd.DataFrame({"id": ids}), SHARES, 42, validation_seed)["split"], ids)
+    return pd.Series(paper_split(pd.DataFrame({"id": ids}), CERRADATA, SHARES, 42, validation_seed)["split"], ids)
 
 
 @pytest.mark.parametrize("count", [499, 101])
@@ -41,4 +42,4 @@ def test_empty_part_is_refused(tmp_path):
     table, split = tmp_path / "t.parquet", tmp_path / "s.csv"
     pd.DataFrame({"id": ["1", "2"]}).to_parquet(table)
     with pytest.raises(DataError, match="leave train empty"):
-        write_split(table, split, scheme="paper", shares=SHARES, seed=42, validation_seed=666)
+        write_split(table, split, CERRADATA, scheme="paper", shares=SHARES, seed=42, validation_seed=666)

@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+from scenes import CERRADATA
 
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.data import download
 from cerraseg.data.download import download_checkpoints, find_roots, write_manifest
 
 FILES = {"msi_images/ms_7.tif": b"1" * 2000, "sar_images/7.tif": b"2" * 1000, "semantic_7c/mask_7.tif": b"3"}
+
+NAMES = CERRADATA.folders["msi"]
 
 
 @pytest.fixture
@@ -23,15 +26,15 @@ def root(tmp_path: Path) -> Path:
 def test_roots_are_found_three_levels_down(tmp_path):
     for name in ["b/msi_images/msi_images", "a/x/y/opt_images", "c/x/y/z/msi_images", "d/sar_images"]:
         (tmp_path / name).mkdir(parents=True)
-    assert find_roots(tmp_path) == [tmp_path / "a/x/y", tmp_path / "b"]
-    assert find_roots(tmp_path / "b") == [tmp_path / "b"]
+    assert find_roots(tmp_path, NAMES) == [tmp_path / "a/x/y", tmp_path / "b"]
+    assert find_roots(tmp_path / "b", NAMES) == [tmp_path / "b"]
 
 
 def test_the_manifest_counts_and_does_not_change(root, tmp_path):
     (root / "msi_images/ms_7.tif.aux.xml").write_bytes(b"not counted")
     (root / "msi_images/ms_8.tif").symlink_to("nowhere")
     path = tmp_path / "out/manifest.json"
-    write_manifest(path, source="kaggle", roots=[root], version=1, dataset="a/b")
+    write_manifest(path, CERRADATA, source="kaggle", roots=[root], version=1, dataset="a/b")
     counts = {"msi_images": (2, 2007), "sar_images": (1, 1000), "semantic_7c": (1, 1)}
     folders = {name: {"files": files, "bytes": size} for name, (files, size) in counts.items()}
     assert json.loads(path.read_text()) == {
@@ -40,23 +43,23 @@ def test_the_manifest_counts_and_does_not_change(root, tmp_path):
         "roots": [{"path": str(root), "folders": folders}],
     }
     first = path.read_bytes()
-    write_manifest(path, source="kaggle", roots=[root], dataset="a/b", version=1)
+    write_manifest(path, CERRADATA, source="kaggle", roots=[root], dataset="a/b", version=1)
     assert path.read_bytes() == first
 
 
 def test_roots_are_read_only_if_their_files_are_those_of_the_manifest(root, tmp_path):
-    write_manifest(tmp_path / "manifest.json", source="local", roots=[root])
-    assert download.read_roots(tmp_path / "manifest.json") == [root]
+    write_manifest(tmp_path / "manifest.json", CERRADATA, source="local", roots=[root])
+    assert download.read_roots(tmp_path / "manifest.json", CERRADATA) == [root]
     (root / "msi_images/ms_7.tif").unlink()
     with pytest.raises(DataError, match=r"manifest\.json counted: msi_images"):
-        download.read_roots(tmp_path / "manifest.json")
+        download.read_roots(tmp_path / "manifest.json", CERRADATA)
 
 
 def test_a_landscape_is_replaced_by_its_own_configuration_alone(root, tmp_path):
     mine, copy, other = (tmp_path / name for name in ("manifest.json", "copy.json", "other.json"))
     settings = {"folder": "data/simulated", "patches": 24}
     download.refuse_other_landscape(copy, mine, settings)
-    write_manifest(mine, source="simulated landscape", roots=[root], patches=24)
+    write_manifest(mine, CERRADATA, source="simulated landscape", roots=[root], patches=24)
     download.copy_manifest(mine, copy)
     download.refuse_other_landscape(copy, mine, settings | {"patches": 30})
     download.refuse_other_landscape(copy, other, settings)
@@ -69,7 +72,7 @@ def test_a_manifest_of_something_else_is_refused(root, tmp_path):
     (root / "edge_7c").symlink_to("nowhere")
     for name, found in (("other", "found images"), ("nowhere", "no such folder"), ("root", "edge_7c")):
         with pytest.raises(DataError, match=found):
-            write_manifest(tmp_path / "manifest.json", source="local", roots=[tmp_path / name])
+            write_manifest(tmp_path / "manifest.json", CERRADATA, source="local", roots=[tmp_path / name])
     assert not (tmp_path / "manifest.json").exists()
 
 

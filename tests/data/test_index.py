@@ -8,15 +8,16 @@ import pandas as pd
 import pytest
 import rasterio
 from conftest import IDS, PIXEL, arrays, opened, patch_file, write_patch, write_tif
+from scenes import CERRADATA
 
 from cerraseg.core.errors import DataError
 from cerraseg.data import index as patches
 from cerraseg.data import masks
-from cerraseg.data import packed as store
+from cerraseg.data.pack import pack
 
 
 def index(root, tmp_path, **options):
-    patches.write_patch_table([root], tmp_path / "patches.parquet", tmp_path / "rejected.csv", **options)
+    patches.write_patch_table([root], CERRADATA, tmp_path / "patches.parquet", tmp_path / "rejected.csv", **options)
     return pd.read_parquet(tmp_path / "patches.parquet")
 
 
@@ -130,7 +131,7 @@ def test_too_many_bad_patches_fail_and_are_listed(root, tmp_path, bad, options, 
 def test_only_layers_of_every_root_are_used(root, tmp_path):
     write_patch(tmp_path / "second", "5", place=20)
     shutil.rmtree(tmp_path / "second/semantic_14c")
-    patches.write_patch_table([root, tmp_path / "second"], tmp_path / "t.parquet", tmp_path / "r.csv")
+    patches.write_patch_table([root, tmp_path / "second"], CERRADATA, tmp_path / "t.parquet", tmp_path / "r.csv")
     table = pd.read_parquet(tmp_path / "t.parquet")
     assert "l2" not in table and set(table["id"]) == {*IDS, "5"}
 
@@ -142,7 +143,7 @@ def test_same_id_twice_and_nothing_to_index_are_refused(root, tmp_path):
         (tmp_path / "fourth" / name).mkdir(parents=True)
     for folder, found in (("second", f"same id '{IDS[0]}'"), ("third", "no known folder"), ("fourth", "no .tif file")):
         with pytest.raises(DataError, match=found):
-            patches.find_patches([root, tmp_path / folder] if folder == "second" else [tmp_path / folder])
+            patches.find_patches([root, tmp_path / folder] if folder == "second" else [tmp_path / folder], CERRADATA)
 
 
 def test_table_says_where_edges_come_from(root, tmp_path, caplog):
@@ -156,7 +157,7 @@ def test_table_says_where_edges_come_from(root, tmp_path, caplog):
     assert table["edge_l1"].loc["42"] == str(root / "edge_7c/any_name_42.tif")
     assert (table["edge_l1"].drop("42") == "").all() and (table["edge_l2"] == "").all()
     assert "edges of l1: 1 read, 11 derived from the mask" in caplog.messages
-    store.pack(tmp_path / "patches.parquet", *arrays(tmp_path))
+    pack(tmp_path / "patches.parquet", CERRADATA, *arrays(tmp_path))
     packed = opened(tmp_path)
     np.testing.assert_array_equal(packed.masks[row, packed.layer("edge_l1")], drawn[0])
     np.testing.assert_array_equal(packed.masks[row, packed.layer("edge_l2")], masks.derive_edges(packed.masks[row, 1]))

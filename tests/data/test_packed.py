@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import rasterio
 from conftest import IDS, arrays, opened, patch_file, write_tif
+from scenes import CERRADATA
 
 from cerraseg.core import storage
 from cerraseg.core.errors import DataError, StorageError
@@ -15,7 +16,8 @@ from cerraseg.core.taxonomy import MSI_BANDS, SAR_BANDS
 from cerraseg.data import index
 from cerraseg.data import packed as store
 from cerraseg.data.masks import derive_edges
-from cerraseg.data.packed import Header, open_store, pack
+from cerraseg.data.pack import pack
+from cerraseg.data.packed import Header, open_store
 from cerraseg.data.tables import digest, rows_of
 
 
@@ -23,7 +25,7 @@ from cerraseg.data.tables import digest, rows_of
 def test_packs_what_exists(lost, bands, root, tmp_path):
     for folder in (lost, "semantic_14c"):
         (root / folder).rename(tmp_path / folder)
-    index.write_patch_table([root], tmp_path / "t.parquet", tmp_path / "r.csv")
+    index.write_patch_table([root], CERRADATA, tmp_path / "t.parquet", tmp_path / "r.csv")
     pack(tmp_path / "t.parquet", *arrays(tmp_path))
     packs = opened(tmp_path)
     assert packs.images.shape == (12, bands, 128, 128)
@@ -69,7 +71,7 @@ def test_many_chunks_and_workers_give_the_same(workers, packed, tmp_path, monkey
 
 @pytest.mark.parametrize("change", ["gone", "bands", "size", "pixels", "classes"])
 def test_file_changed_since_index_leaves_nothing(change, root, tmp_path):
-    index.write_patch_table([root], tmp_path / "t.parquet", tmp_path / "r.csv")
+    index.write_patch_table([root], CERRADATA, tmp_path / "t.parquet", tmp_path / "r.csv")
     path = patch_file(root, "l1" if change == "classes" else "sar", "42")
     path.unlink()
     if change != "gone":

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from layouts import SHARES, every_gap, grid, labelled, scattered, written
+from scenes import CERRADATA
 
 from cerraseg.core.errors import DataError
 from cerraseg.data.splits.assign import PARTS, write_fold, write_split
@@ -17,7 +18,7 @@ KFOLD = {"scheme": "kfold", "unit": "blocks", "block_km": 3.0, "folds": 4, "tole
 
 def split(table, folder, *, seed=1, validation_seed=2, **settings):
     seeds = {"seed": seed, "validation_seed": validation_seed}
-    write_split(written(table, folder), folder / "split.csv", shares=SHARES, **seeds, **settings)
+    write_split(written(table, folder), folder / "split.csv", CERRADATA, shares=SHARES, **seeds, **settings)
     found = pd.read_csv(folder / "split.csv", dtype={"id": str})
     assert found["id"].tolist() == table["id"].tolist()
     return found
@@ -26,7 +27,7 @@ def split(table, folder, *, seed=1, validation_seed=2, **settings):
 def folded(folder, fold, *, validation_seed=2, buffer_km=0.0):
     files = (folder / name for name in ("patches.parquet", "split.csv", "fold.csv"))
     limits = {"buffer_km": buffer_km, "tolerance": 0.15}
-    write_fold(*files, fold=fold, shares=SHARES, validation_seed=validation_seed, **limits)
+    write_fold(*files[:2], CERRADATA, *files[2:], fold=fold, shares=SHARES, validation_seed=validation_seed, **limits)
     return pd.read_csv(folder / "fold.csv", dtype={"id": str})
 
 

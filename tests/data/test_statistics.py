@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import opened
+from scenes import CERRADATA
 
 from cerraseg.core.errors import DataError
 from cerraseg.data.statistics import band_statistics, class_weights
@@ -41,8 +42,8 @@ def test_large_means_do_not_drown_small_deviations_and_threads_do_not_matter(pac
 
 
 def test_class_weights_are_the_published_ones_and_zero_without_pixels(caplog):
-    weights = class_weights(np.array([700, 200, 0, 25, 10, 10, 5]), "l1")
+    weights = class_weights(np.array([700, 200, 0, 25, 10, 10, 5]), "l1", CERRADATA.classes("l1"))
     assert weights == pytest.approx([5 / 700, 5 / 200, 0, 0.2, 0.5, 0.5, 1.0])
     assert "l1: no training pixel of class 2 Agriculture; its class weight is 0" in caplog.messages
     with pytest.raises(DataError, match="level l1: the training split has no labelled pixel"):
-        class_weights(np.zeros(7, int), "l1")
+        class_weights(np.zeros(7, int), "l1", CERRADATA.classes("l1"))

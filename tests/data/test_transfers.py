@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from kaggle_server import Kaggle, isolate, lead_client_to, serving, zip_of
+from scenes import CERRADATA
 
 from cerraseg.core import storage
 from cerraseg.core.errors import DownloadError, StorageError
@@ -38,7 +39,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kaggle]:
 
 
 def from_kaggle(folder: Path) -> Path:
-    (root,) = download_kaggle(DATASET, 1, folder)
+    (root,) = download_kaggle(DATASET, 1, folder, CERRADATA)
     return root.parent
 
 
@@ -83,7 +84,7 @@ def test_kaggle_gives_the_pinned_version_or_the_current_one(server, tmp_path, mo
     assert (asked.body["ownerSlug"], asked.body["datasetSlug"]) == ("cerranet", "cerradata-4mm")
     assert asked.body["datasetVersionNumber"] == 1
     monkeypatch.delenv("KAGGLE_USERNAME")  # nobody asks for credentials
-    (root,) = download_kaggle(DATASET, None, tmp_path / "data")
+    (root,) = download_kaggle(DATASET, None, tmp_path / "data", CERRADATA)
     assert root.parent.name == "9"
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import arrays, opened
-from scenes import TRAINED, write_model, write_scene
+from scenes import CERRADATA, TRAINED, write_model, write_scene
 from test_cog import write_map
 from test_train import Killed, kill, once_in, plan, run
 
@@ -18,6 +18,7 @@ from cerraseg.config.scenario import parse
 from cerraseg.core.errors import DataError, StorageError
 from cerraseg.data import index as patches
 from cerraseg.data import packed as store
+from cerraseg.data.pack import pack
 from cerraseg.data.tables import write_ids
 from cerraseg.evaluation.evaluate import evaluate
 from cerraseg.mapping import predict as prediction
@@ -40,10 +41,10 @@ def test_pack_on_a_disk_that_others_fill_goes_on_when_there_is_room(packed, smal
     with monkeypatch.context() as patched:
         patched.setattr(store, "need_room", lambda *_: None)
         with pytest.raises(StorageError, match=f"disk of {small_disk.folder} is full"):
-            store.pack(packed / "patches.parquet", *arrays(small_disk.folder))
+            pack(packed / "patches.parquet", CERRADATA, *arrays(small_disk.folder))
     assert small_disk.left() == []
     small_disk.empty()
-    store.pack(packed / "patches.parquet", *arrays(small_disk.folder))
+    pack(packed / "patches.parquet", CERRADATA, *arrays(small_disk.folder))
     for old, new in zip(arrays(packed), arrays(small_disk.folder), strict=True):
         assert old.read_bytes() == new.read_bytes()
 
@@ -69,7 +70,7 @@ def export(folder, packed):
 
 def index(folder, packed):
     root = Path(pd.read_parquet(packed / "patches.parquet")["msi"][0]).parents[1]
-    patches.write_patch_table([root], folder / "patches.parquet", folder / "rejected.csv")
+    patches.write_patch_table([root], CERRADATA, folder / "patches.parquet", folder / "rejected.csv")
 
 
 def save(folder, _):

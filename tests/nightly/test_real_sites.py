@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import rasterio
 from project import TINY, TUNED, Project
-from scenes import seams
+from scenes import CERRADATA, seams
 
 from cerraseg.data.index import write_patch_table
 from cerraseg.data.splits.assign import write_split
@@ -22,11 +22,11 @@ def test_five_sites_of_which_none_is_in_two_parts(real_sample, tmp_path):
     """Also in leave-one-site-out: five folds of one site each."""
     roots = [real_sample / "terramesh", real_sample / "sen1floods11_spain"]
     table, split = tmp_path / "patches.parquet", tmp_path / "split.csv"
-    write_patch_table(roots, table, tmp_path / "rejected.csv", threads=1)
+    write_patch_table(roots, CERRADATA, table, tmp_path / "rejected.csv", threads=1)
     shares = {"train": 0.5, "validation": 0.25, "test": 0.25}
     seeds = {"shares": shares, "seed": 1, "validation_seed": 2, "tolerance": 0.3}
     place = {"test_sites": ["*/sen1floods11_spain/*"], "validation_sites": [], "site_gap_km": 5.0, "buffer_km": 0.0}
-    write_split(table, split, scheme="sites", **seeds, **place)
+    write_split(table, split, CERRADATA, scheme="sites", **seeds, **place)
     found, places = pd.read_csv(split, dtype=str), pd.read_parquet(table, columns=["crs"])["crs"]
     assert found["group"].nunique() == 5
     assert (places.groupby(found["group"]).nunique() == 1).all()  # each site has its own coordinate system
@@ -34,7 +34,9 @@ def test_five_sites_of_which_none_is_in_two_parts(real_sample, tmp_path):
     assert ((found["split"] == "test") == (places == "EPSG:4326")).all()
     write_distances(table, [split], tmp_path / "distances.csv")
     assert pd.read_csv(tmp_path / "distances.csv")["metres"].between(1e6, 6e6).all()
-    write_split(table, split, scheme="kfold", **seeds | {"tolerance": 0.4}, unit="sites", site_gap_km=5.0, folds=5)
+    write_split(
+        table, split, CERRADATA, scheme="kfold", **seeds | {"tolerance": 0.4}, unit="sites", site_gap_km=5.0, folds=5
+    )
     assert (pd.read_csv(split).groupby("fold")["group"].nunique() == 1).all()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from conftest import opened
 from project import TINY, TUNED, Project
 from sameness import differing
+from scenes import NAMES
 
 from cerraseg.config import recipes, scenario
 from cerraseg.training import plan, train
@@ -85,7 +86,11 @@ def test_training_with_one_or_two_readers_is_the_same(packed, tmp_path, monkeypa
         monkeypatch.setattr(train, "loaders", lambda *parts, **how: loaders(*parts, **how | {"readers": readers}))
         outputs = train.Outputs(*(folder / part for part in ("checkpoint.pt", "last.pt", "history.csv")))
         told = plan.Plan(
-            scenario.parse(TUNED), recipes.RECIPES["tuned"]["unet"], TINY["unet"], threads=threads, **TINY["training"]
+            scenario.parse(TUNED, NAMES),
+            recipes.RECIPES["tuned"]["unet"],
+            TINY["unet"],
+            threads=threads,
+            **TINY["training"],
         )
         train.train(told, opened(packed), packed / "split.csv", packed / "statistics.json", outputs, folder / "resume")
         return outputs.last

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from layouts import SHARES, grid, scattered, written
 from PIL import Image
+from scenes import CERRADATA
 
 from cerraseg.data.splits.assign import write_split
 from cerraseg.report import split_map
@@ -21,7 +22,7 @@ def drawn(folder, table, split, **options):
 def test_parts_areas_and_blocks(tmp_path):
     table = scattered(3)
     settings = {"scheme": "blocks", "shares": SHARES, "seed": 1, "validation_seed": 2, "block_km": 3.0}
-    write_split(written(table, tmp_path), tmp_path / "split.csv", **settings, buffer_km=1.0, tolerance=0.15)
+    write_split(written(table, tmp_path), tmp_path / "split.csv", CERRADATA, **settings, buffer_km=1.0, tolerance=0.15)
     split = pd.read_csv(tmp_path / "split.csv", dtype=str)
     text = drawn(tmp_path, table, split, block_km=3.0)
     for part, count in split["split"].value_counts().items():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from scenes import NAMES
 
 from cerraseg.config import recipes, scenario
 from cerraseg.core import taxonomy
@@ -133,7 +134,7 @@ def test_readme_graph_has_every_step():
 
 def test_scenario_ids_are_read_back():
     for made in scenario.expand(scenario.AXES, [1, 666], [], {}):
-        assert scenario.parse(made.id) == made
+        assert scenario.parse(made.id, NAMES) == made
 
 
 def test_what_the_page_on_reliability_names_is_there():

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from conftest import arrays, opened, patch_file, write_patch
+from scenes import CERRADATA
 from test_train import plan
 
 from cerraseg.config.recipes import RECIPES
@@ -135,7 +136,7 @@ def test_the_harm_is_real(here):
 def test_code_in_a_checkpoint_is_not_run(here, packed, how):
     """As a user's own or a released one, as a pretrained encoder, as the results of another's run, as a state."""
     file, statistics = evil(how), json.loads((packed / "statistics.json").read_text())
-    scenario = parse("unet-msi-nw-l1-paper-1")
+    scenario = parse("unet-msi-nw-l1-paper-1", NAMES)
     recipe = RECIPES["paper"]["unet"]
     with pytest.raises(DataError, match=r"could run code when it is read|not a checkpoint"):
         adopt.adopt(file, scenario, recipe, {}, statistics, here / "out.pt", here / "origin.json")
@@ -233,7 +234,7 @@ def test_an_id_that_is_a_formula_is_no_patch(tmp_path, id_):
     for layer in ("msi", "sar", "l1", "l2"):
         patch_file(tmp_path / "data", layer, "4").rename(patch_file(tmp_path / "data", layer, id_))
     table, rejected = tmp_path / "patches.parquet", tmp_path / "rejected.csv"
-    index.write_patch_table([tmp_path / "data"], table, rejected, max_rejected=0.5)
+    index.write_patch_table([tmp_path / "data"], CERRADATA, table, rejected, max_rejected=0.5)
     assert pd.read_parquet(table)["id"].tolist() == ["1", "2", "3"]
     (row,) = pd.read_csv(rejected, dtype=str).itertuples(index=False)
     assert row.id == f"'{id_}" and "would be a formula in a table" in row.reason

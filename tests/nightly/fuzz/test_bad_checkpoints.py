@@ -10,6 +10,7 @@ import torch
 from cell import CASES, Cell, assert_no_fault, cells
 from hypothesis import given, settings
 from safetensors.torch import save_file
+from scenes import NAMES
 
 from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import parse
@@ -19,7 +20,7 @@ from cerraseg.models.factory import build
 
 cell = pytest.fixture(cells, scope="module")
 SETTINGS = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": [16, 16, 8]}
-SCENARIO = parse("unet-sar-nw-l1-paper-1")
+SCENARIO = parse("unet-sar-nw-l1-paper-1", NAMES)
 ENCODER = {"architecture": "Unet", "encoder": SETTINGS["encoder"], "depth": 3}
 ENCODER["options"] = {"decoder_channels": SETTINGS["decoder_channels"]}
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from cell import Cell, cells
 from conftest import patch_file, write_patch
+from scenes import CERRADATA
 
 from cerraseg.core.errors import DataError
 from cerraseg.data import index, tables
@@ -52,4 +53,4 @@ def test_a_file_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
     path = patch_file(tmp_path / "root", "msi", "42")
     path.rename(path.with_name(b"ms_\xff.tif".decode(errors="surrogateescape")))
     with pytest.raises(DataError):
-        index.find_patches([tmp_path / "root"])
+        index.find_patches([tmp_path / "root"], CERRADATA)
