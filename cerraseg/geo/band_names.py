@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Sequence
-
-from cerraseg.core.errors import DataError
+from functools import lru_cache
 
 _GENERIC = re.compile(r"((band|layer|channel)[ _:-]*)?\d*", re.IGNORECASE)  # what programs call bands without a name
 
@@ -21,29 +20,27 @@ def by_file_name(stem: str, wanted: Sequence[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def match(wanted: Sequence[str], names: Sequence[str | None], where: str, *, alpha: bool, remedy: str) -> list[int]:
+@lru_cache
+def match(wanted: tuple[str, ...], names: tuple[str | None, ...], *, alpha: bool) -> tuple[int, ...]:
     """Return the place of each wanted band among ``names``, the descriptions of a file's bands.
 
     Where no description is a name, the bands are taken in the file's order and must be as many as wanted.
 
     Args:
-        where: file, for messages.
-        alpha: whether the last band is said to be transparency, which is no band where all others are as many as wanted.
-        remedy: what to do, for messages.
+        wanted: names of bands.
+        names: descriptions of all bands of a file.
+        alpha: whether the last band is said to be transparency, and all others are as many as wanted.
 
     Raises:
-        DataError: if the descriptions do not give each wanted band once, or there are too few bands or too many.
+        ValueError: if the descriptions do not give each wanted band once, or there are too few bands or too many.
     """
     ours, theirs = [standard_name(name) for name in wanted], [standard_name(name) for name in names]
     described = [name for name in theirs if name in ours or not _GENERIC.fullmatch(name)]
-    if not described and (len(names) == len(wanted) or (alpha and len(names) == len(wanted) + 1)):
-        return list(range(len(wanted)))
-    missing = [name for name in ours if theirs.count(name) != 1]
-    if missing:
+    if not described:
+        if len(names) != len(wanted) + alpha:
+            raise ValueError(f"it has {len(names)} bands without descriptions, not {len(wanted)}")
+        return tuple(range(len(wanted)))
+    if missing := [name for name in ours if theirs.count(name) != 1]:
         listed = ", ".join(name or "(no description)" for name in names)
-        fault = f"{', '.join(missing)} is missing or there twice" if described else f"it has {len(names)} bands"
-        raise DataError(
-            f"{where} has the bands {listed}; expected {', '.join(wanted)}: {fault}. Describe the bands in the file, "
-            f"or {remedy}"
-        )
-    return [theirs.index(name) for name in ours]
+        raise ValueError(f"it has the bands {listed}, so {', '.join(missing)} is missing or there twice")
+    return tuple(theirs.index(name) for name in ours)

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from cerraseg.core.errors import DataError
 from cerraseg.geo import rasters, safe, vrt
-from cerraseg.geo.band_names import by_file_name, match
+from cerraseg.geo.band_names import by_file_name, match, standard_name
 from cerraseg.geo.grids import Grid
 from cerraseg.geo.stored import Stored, open_file, place
 
@@ -115,7 +115,8 @@ class Image:
         valid = np.isfinite(values)
         if self.mask:
             valid &= self._usable(*self.mask.read(window))
-        values[~valid] = np.nan
+        if not valid.all():
+            values[~valid] = np.nan
         return values, valid
 
     def reduced(self, bands: Sequence[str], shape: tuple[int, int]) -> Floats:
@@ -172,7 +173,8 @@ def open_image(
             grid = _finest([Grid.of(dataset) for dataset, _, _ in chosen]).north_up()
         sources: list[Stored] = []
         for dataset, indexes, channels in chosen:
-            stored = Stored.of(dataset, indexes, channels, offsets, scaled)
+            offset = offsets.get(Path(dataset.name), 0.0)
+            stored = Stored.of(dataset, indexes, channels, offset, scaled)
             sources += place(stack, stored, grid, resampling, image.nodata, what)
         mask = stack.enter_context(open_mask(image.mask.file, f"{what}: mask", grid=grid)) if image.mask else None
         yield Image(
@@ -202,18 +204,20 @@ def open_mask(file: Path, what: str, *, grid: Grid | None = None) -> Iterator[Ma
                 "into one band, e.g. by rio calc"
             )
         grid = grid or Grid.of(dataset).north_up()
-        sources = place(stack, Stored.of(dataset, [1], [0], {}, scaled=False), grid, "nearest", None, what)
+        sources = place(stack, Stored.of(dataset, [1], [0], 0.0, scaled=False), grid, "nearest", None, what)
         yield Mask(grid, sources[0])
 
 
-def _unpacked(image: ImageFiles, wanted: Sequence[str], what: str) -> tuple[ImageFiles, dict[str, float]]:
-    """Return the image with the band files in place of a SAFE folder, and offset by band that its metadata declare."""
+def _unpacked(image: ImageFiles, wanted: Sequence[str], what: str) -> tuple[ImageFiles, dict[Path, float]]:
+    """Return the image with the band files in place of a SAFE folder, and the offset of each by the folder's metadata."""
     if len(image.files) != 1 or not safe.is_safe(image.files[0]):
         return image, {}
     folder = image.files[0]
     nodata = safe.NODATA if image.nodata is None else image.nodata
     files = safe.band_files(folder, wanted, what)
-    return ImageFiles(tuple(files), tuple(wanted), nodata, image.mask), safe.offsets(folder)
+    declared = safe.offsets(folder)
+    offsets = {file: declared.get(standard_name(band), 0.0) for file, band in zip(files, wanted, strict=False)}
+    return ImageFiles(tuple(files), tuple(wanted), nodata, image.mask), offsets
 
 
 def _choose(
@@ -233,9 +237,14 @@ def _choose(
         for dataset in opened
         for name in dataset.descriptions
     ]
-    alpha = len(opened) == 1 and _has_alpha(opened[0])
-    remedy = "name them in the file's order (bands)"
-    places = match(wanted, names, f"{what}: {_listed(image.files)}", alpha=alpha, remedy=remedy)
+    alpha = len(opened) == 1 and len(bands) == len(wanted) + 1 and _has_alpha(opened[0])
+    try:
+        places = match(tuple(wanted), tuple(names), alpha=alpha)
+    except ValueError as error:
+        raise DataError(
+            f"{what}: {_listed(image.files)}: {error}; expected {', '.join(wanted)}: describe the bands in the file, or "
+            "name them in the file's order (bands)"
+        ) from None
     chosen: dict[int, tuple[Any, list[int], list[int]]] = {}
     for channel, position in enumerate(places):
         dataset, index = bands[position]

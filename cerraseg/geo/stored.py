@@ -1,6 +1,6 @@
 """Bands of one open raster: stored values, which of them are data, and what scale and offset make of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from cerraseg.core.errors import DataError
 from cerraseg.geo import rasters, vrt
-from cerraseg.geo.band_names import standard_name
 from cerraseg.geo.grids import Grid, turns
 
 Floats = NDArray[np.float32]
@@ -41,17 +40,24 @@ class Stored:
     warped: bool = False
 
     @classmethod
-    def of(
-        cls, dataset: Any, indexes: list[int], channels: list[int], offsets: Mapping[str, float], scaled: bool
-    ) -> "Stored":
-        """Describe bands of a raster. ``scaled``: whether to apply scales and offsets."""
+    def of(cls, dataset: Any, indexes: list[int], channels: list[int], offset: float, scaled: bool) -> "Stored":
+        """Describe bands of a raster.
+
+        Args:
+            dataset: open raster.
+            indexes: numbers, from 1, of the bands.
+            channels: their places in the image.
+            offset: to add to the values, beside what the file declares.
+            scaled: whether to apply scales and offsets.
+        """
         places = [index - 1 for index in indexes]
         flags = dataset.mask_flag_enums
-        alpha = {number for number, kind in enumerate(dataset.colorinterp, 1) if kind is rasterio.enums.ColorInterp.alpha}
-        masked = any(_MASKED & set(flags[place]) for place in places) and not alpha & set(indexes)
+        masked = any(flag in _MASKED for place in places for flag in flags[place]) and not _takes_alpha(
+            dataset, indexes
+        )
         declared = [dataset.nodatavals[place] for place in places]
         scales = [dataset.scales[place] for place in places]
-        shifts = [dataset.offsets[place] for place in places]
+        shifts = [dataset.offsets[place] + offset for place in places]
         tagged = any(scale != 1 for scale in scales) or any(shifts)
         ones, zeros = [1.0] * len(indexes), [0.0] * len(indexes)
         return cls(
@@ -125,6 +131,11 @@ class Stored:
     def _flip(self, array: NDArray[Any]) -> NDArray[Any]:
         axes = [axis for axis, flip in enumerate(self.flips, 1) if flip]
         return np.ascontiguousarray(np.flip(array, axes)) if axes else array
+
+
+def _takes_alpha(dataset: Any, indexes: Sequence[int]) -> bool:
+    """Tell whether one of the bands is said to be transparency, as GDAL says of the fourth of four bands of uint8."""
+    return any(dataset.colorinterp[index - 1] is ColorInterp.alpha for index in indexes)
 
 
 @contextmanager

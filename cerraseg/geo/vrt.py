@@ -37,7 +37,13 @@ def _sources(path: Path) -> list[Path]:
 
 
 def cleaned(
-    dataset: Any, indexes: Sequence[int], *, masked: bool, nodata: Sequence[float | None], extra: float | None, east: float
+    dataset: Any,
+    indexes: Sequence[int],
+    *,
+    masked: bool,
+    nodata: Sequence[float | None],
+    extra: float | None,
+    east: float,
 ) -> str:
     """Return a VRT, as XML, of bands of an open raster in floating-point numbers, NaN wherever they are no data.
 
@@ -60,9 +66,7 @@ def cleaned(
     return source
 
 
-def _layer(
-    dataset: Any, source: str, numbers: Sequence[int], options: Sequence[str], dtype: str, east: float
-) -> str:
+def _layer(dataset: Any, source: str, numbers: Sequence[int], options: Sequence[str], dtype: str, east: float) -> str:
     bands = "".join(
         f'<VRTRasterBand dataType="{dtype}" band="{place}"><NoDataValue>nan</NoDataValue><ComplexSource>'
         f'<SourceFilename relativeToVRT="0">{escape(source)}</SourceFilename><SourceBand>{number}</SourceBand>{option}'
