@@ -1,0 +1,94 @@
+"""The pixel grid of a raster."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from rasterio import Affine
+from rasterio.warp import transform_bounds
+
+_ALIKE = 1e-6  # of a pixel: grids that differ less are the same
+
+Bounds = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Pixels on the ground: coordinate reference system, affine transform and (height, width)."""
+
+    crs: Any
+    transform: Affine
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, dataset: Any) -> "Grid":
+        """Return the grid of an open raster."""
+        return cls(dataset.crs, dataset.transform, dataset.shape)
+
+    def same_as(self, other: "Grid") -> bool:
+        """Tell whether both have the same pixels, to a millionth of their size."""
+        between = ~other.transform * self.transform
+        aligned = between.almost_equals(Affine.identity(), _ALIKE)
+        return aligned and (self.shape, self.crs) == (other.shape, other.crs)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Left, bottom, right and top, also of a turned or south-up grid."""
+        height, width = self.shape
+        corners = [self.transform * corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
+        x, y = zip(*corners, strict=True)
+        return min(x), min(y), max(x), max(y)
+
+    @property
+    def turned(self) -> bool:
+        """Whether rows do not run from west to east or from east to west."""
+        a, b, _, d, e, _ = self.transform[:6]
+        return abs(b) > _ALIKE * abs(a) or abs(d) > _ALIKE * abs(e)
+
+    @property
+    def flipped(self) -> tuple[bool, bool]:
+        """Whether the southernmost row comes first, and whether the easternmost column does."""
+        return self.transform.e > 0, self.transform.a < 0
+
+    @property
+    def pixel_area(self) -> float:
+        """Area of a pixel in square units of the CRS."""
+        return abs(self.transform.determinant)
+
+    def north_up(self) -> "Grid":
+        """Return the grid itself, its mirror image, or of a turned grid one of the same pixel size that holds it."""
+        if not self.turned and not any(self.flipped):
+            return self
+        a, b, _, d, e, _ = self.transform[:6]
+        across, down = math.hypot(a, d), math.hypot(b, e)
+        left, bottom, right, top = self.bounds
+        transform = Affine(across, 0, left, 0, -down, top)
+        if not self.turned:
+            return Grid(self.crs, transform, self.shape)
+        shape = math.ceil((top - bottom) / down - _ALIKE), math.ceil((right - left) / across - _ALIKE)
+        return Grid(self.crs, transform, shape)
+
+
+def turns(source: Grid, target: Grid) -> list[int]:
+    """Return by how many turns of 360° to move ``source`` for it to share ground with ``target``; none: there is none.
+
+    Only between two geographic systems can this be other than [0]: 180.1° E and 179.9° W are the same place.
+    """
+    for one, other, sign in ((target, source, -1), (source, target, 1)):
+        try:
+            bounds = transform_bounds(one.crs, other.crs, *one.bounds)
+        except Exception:  # rasterio does not export GDAL's errors; the other way may lie in the system's domain
+            continue
+        if not all(map(math.isfinite, bounds)):
+            continue
+        degrees = bool(other.crs.is_geographic)
+        found = [sign * turn for turn in ((-1, 0, 1) if degrees else (0,)) if _meet(bounds, other.bounds, 360 * turn)]
+        return found if not found or (degrees and one.crs.is_geographic) else [0]
+    return []
+
+
+def _meet(bounds: Bounds, other: Bounds, east: float) -> bool:
+    left, bottom, right, top = bounds
+    if right < left:  # across the antimeridian
+        right += 360
+    return left + east < other[2] and right + east > other[0] and bottom < other[3] and top > other[1]

@@ -1,0 +1,67 @@
+"""Sentinel-2 products as ESA ships them: a SAFE folder with a JP2 file per band and resolution."""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+from cerraseg.core.errors import DataError
+from cerraseg.geo.band_names import standard_name
+
+NODATA = 0
+"""Value of a pixel without data in every product."""
+
+_BAND = re.compile(r"_(B\d[\dA])(?:_(\d\d)m)?\.jp2", re.IGNORECASE)  # T22LGH_20200101T134211_B02_10m.jp2; L1C: no _10m
+_RESOLUTION = {"B02": 10, "B03": 10, "B04": 10, "B08": 10, "B01": 60, "B09": 60, "B10": 60}  # of L1C in m; others 20
+_IDS = [f"B{number:02}" for number in range(1, 9)] + ["B8A"] + [f"B{number:02}" for number in range(9, 13)]
+
+
+def is_safe(path: Path) -> bool:
+    """Tell whether a path is a SAFE folder."""
+    return path.suffix.upper() == ".SAFE" and path.is_dir()
+
+
+def all_files(folder: Path) -> list[Path]:
+    """Return the band files and the metadata of a product."""
+    return sorted([*(path for path in _images(folder) if _BAND.search(path.name)), *folder.glob("MTD_MSI*.xml")])
+
+
+def band_files(folder: Path, wanted: Sequence[str], what: str) -> list[Path]:
+    """Return the file of each wanted band at its finest resolution; of all bands where none is wanted.
+
+    Raises:
+        DataError: if a band is missing, or the product has several granules.
+    """
+    found: dict[str, tuple[int, Path]] = {}
+    images = [path for path in _images(folder) if _BAND.search(path.name)]
+    if len({path.relative_to(folder).parts[1] for path in images}) > 1:
+        raise DataError(f"{what}: {folder} holds several granules; expected one tile: name its band files as a list")
+    for path in images:
+        band, resolution = _BAND.search(path.name).groups()  # type: ignore[union-attr]
+        metres = int(resolution or _RESOLUTION.get(band.upper(), 20))
+        found[band.upper()] = min(found.get(band.upper(), (metres, path)), (metres, path))
+    names = [standard_name(band) for band in wanted] or list(found)
+    if missing := [name for name in names if name not in found]:
+        raise DataError(
+            f"{what}: {folder} has no JP2 file of {', '.join(missing)}, but of {', '.join(sorted(found)) or 'no band'}; "
+            "expected a Sentinel-2 product with GRANULE/*/IMG_DATA: download it whole"
+        )
+    return [found[name][1] for name in names]
+
+
+def offsets(folder: Path) -> dict[str, float]:
+    """Return band → number to add to its stored values, of the products since baseline 04.00; others have none."""
+    found: dict[str, float] = {}
+    for file in folder.glob("MTD_MSI*.xml"):
+        try:
+            root = ET.parse(file).getroot()
+        except ET.ParseError as error:
+            raise DataError(f"{file}: cannot be read ({error}); expected metadata in XML: download it again") from None
+        for element in root.iter():
+            if element.tag in ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET") and element.text:
+                found[_IDS[int(element.attrib["band_id"])]] = float(element.text)
+    return found
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("GRANULE/*/IMG_DATA/*.jp2"), *folder.glob("GRANULE/*/IMG_DATA/R*m/*.jp2")])

@@ -1,0 +1,249 @@
+"""Bands of one open raster: stored values, which of them are data, and what scale and offset make of them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from cerraseg.core.errors import DataError
+from cerraseg.geo import rasters, vrt
+from cerraseg.geo.grids import Grid, turns
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+_MASKED = {MaskFlags.per_dataset, MaskFlags.alpha}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Some bands of an open raster, on the grid of an image."""
+
+    dataset: Any
+    indexes: list[int]  # their numbers, from 1, in the file
+    channels: list[int]  # their places in the image
+    nodata: list[float | None]  # value without data of each, NaN left out
+    masked: bool  # whether masks or an alpha band say more about where there is data
+    scales: list[float]
+    offsets: list[float]
+    tagged: bool  # whether the file declares a scale or an offset
+    flips: tuple[bool, bool] = (False, False)  # whether the file has the southernmost row, the easternmost column first
+    warped: bool = False
+
+    @classmethod
+    def of(cls, dataset: Any, indexes: list[int], channels: list[int], offset: float, scaled: bool) -> "Stored":
+        """Describe bands of a raster.
+
+        Args:
+            dataset: open raster.
+            indexes: numbers, from 1, of the bands.
+            channels: their places in the image.
+            offset: to add to the values, beside what the file declares.
+            scaled: whether to apply scales and offsets.
+        """
+        places = [index - 1 for index in indexes]
+        flags = dataset.mask_flag_enums
+        masked = any(flag in _MASKED for place in places for flag in flags[place]) and not _takes_alpha(
+            dataset, indexes
+        )
+        declared = [dataset.nodatavals[place] for place in places]
+        scales = [dataset.scales[place] for place in places]
+        shifts = [dataset.offsets[place] + offset for place in places]
+        tagged = any(scale != 1 for scale in scales) or any(shifts)
+        ones, zeros = [1.0] * len(indexes), [0.0] * len(indexes)
+        return cls(
+            dataset,
+            indexes,
+            channels,
+            [None if value is None or np.isnan(value) else value for value in declared],
+            masked,
+            scales if scaled else ones,
+            shifts if scaled else zeros,
+            tagged,
+        )
+
+    def part(self, channels: Sequence[int]) -> "Stored | None":
+        """Return those of the bands that go to these places in the image; None if there is none."""
+        kept = [place for place, channel in enumerate(self.channels) if channel in channels]
+        lists = ("indexes", "channels", "nodata", "scales", "offsets")
+        chosen: dict[str, Any] = {name: [getattr(self, name)[place] for place in kept] for name in lists}
+        return replace(self, **chosen) if kept else None
+
+    def read(self, window: Window | None, shape: tuple[int, int] | None = None) -> tuple[NDArray[Any], Bools]:
+        """Read the stored values (bands, H, W) of a window, and where they are data; perhaps in another ``shape``."""
+        options: dict[str, Any] = {} if shape is None else {"out_shape": (len(self.indexes), *shape)}
+        options["window"] = self._in_file(window)
+        with readable(self.dataset):
+            values = self.dataset.read(self.indexes, **options)
+            floating = np.issubdtype(values.dtype, np.floating)
+            valid = ~np.isnan(values) if floating else np.ones(values.shape, bool)
+            if self.masked:
+                valid &= self.dataset.read_masks(self.indexes, **options) > 0
+        for band, value in enumerate(self.nodata):
+            if value is not None:
+                valid[band] &= values[band] != (values.dtype.type(value) if floating else value)
+        return self._flip(values), self._flip(valid)
+
+    def values(self, window: Window | None) -> Floats:
+        """Read the values in a window, NaN where they are no data."""
+        stored, valid = self.read(window)
+        values = self._scaled(stored)
+        if self.masked or any(value is not None for value in self.nodata):
+            values[~valid] = np.nan
+        return values
+
+    def means(self, shape: tuple[int, int]) -> Floats:
+        """Read means over all pixels with data, by overviews where the file has them; NaN where there is none."""
+        with readable(self.dataset):
+            stored = self.dataset.read(
+                self.indexes,
+                out_shape=(len(self.indexes), *shape),
+                resampling=Resampling.average,
+                masked=True,
+                out_dtype="float32",
+            )
+        return self._flip(self._scaled(stored.filled(np.nan)))
+
+    def _scaled(self, stored: NDArray[Any]) -> Floats:
+        with np.errstate(over="ignore"):
+            if all(scale == 1 for scale in self.scales) and not any(self.offsets):
+                return stored.astype(np.float32, copy=False)
+            scales, offsets = (np.array(by)[:, None, None] for by in (self.scales, self.offsets))
+            return (stored.astype(np.float64) * scales + offsets).astype(np.float32)
+
+    def _in_file(self, window: Window | None) -> Window | None:
+        if window is None or not any(self.flips):
+            return window
+        height, width = self.dataset.shape
+        row = height - window.row_off - window.height if self.flips[0] else window.row_off
+        column = width - window.col_off - window.width if self.flips[1] else window.col_off
+        return Window(column, row, window.width, window.height)
+
+    def _flip(self, array: NDArray[Any]) -> NDArray[Any]:
+        axes = [axis for axis, flip in enumerate(self.flips, 1) if flip]
+        return np.ascontiguousarray(np.flip(array, axes)) if axes else array
+
+
+def _takes_alpha(dataset: Any, indexes: Sequence[int]) -> bool:
+    """Tell whether one of the bands is said to be transparency, as GDAL says of the fourth of four bands of uint8."""
+    return any(dataset.colorinterp[index - 1] is ColorInterp.alpha for index in indexes)
+
+
+@contextmanager
+def readable(dataset: Any) -> Iterator[None]:
+    """Raise a :class:`DataError` where the pixels of an open raster turn out to be damaged."""
+    try:
+        yield
+    except RasterioError as error:
+        raise DataError(f"{dataset.name} is damaged ({error}); fetch or write the file again") from None
+
+
+@contextmanager
+def open_file(path: Path, what: str) -> Iterator[Any]:
+    """Open a georeferenced raster of real numbers.
+
+    Raises:
+        DataError: if it is none.
+    """
+    missing = [source for source in vrt.files_below(path) if not source.is_file()] if path.suffix == ".vrt" else []
+    if missing and missing != [path]:
+        raise DataError(
+            f"{what}: {path} leads to {missing[0]}, which is missing; expected all files below it: bring it there, or "
+            "build the VRT again"
+        )
+    with ExitStack() as stack:
+        try:
+            dataset = stack.enter_context(rasters.open_raster(path, rasters.driver_of(path)))
+        except (RasterioError, OSError) as error:
+            raise DataError(
+                f"{what}: {path} cannot be opened ({error}); expected a GeoTIFF, or a file of "
+                f"{', '.join(rasters.DRIVERS)} by its ending: correct the path, or fetch or write the file again"
+            ) from None
+        if odd := next((dtype for dtype in dataset.dtypes if "complex" in dtype), None):
+            raise DataError(
+                f"{what}: {path} holds {odd} pixels; expected real numbers: write intensities or decibels, e.g. by "
+                "terrain correction"
+            )
+        _check_place(dataset, what)
+        yield dataset
+
+
+def _check_place(dataset: Any, what: str) -> None:
+    """Raise a :class:`DataError` where an open raster lies nowhere."""
+    transform = dataset.transform
+    if dataset.crs is not None and not transform.is_identity and rasters.is_sound(transform):
+        return
+    remedy = "assign both, e.g. by rio edit-info --crs EPSG:32722 --transform '[10, 0, <left>, 0, -10, <top>]'"
+    found = f"the coordinate reference system {dataset.crs} and the transform {transform[:6]}"
+    if dataset.gcps[0] or dataset.rpcs:
+        found = "ground control points only"
+        remedy = "terrain-correct it (radar), or warp it by its points with rio warp --dst-crs EPSG:32722"
+    raise DataError(f"{what}: {dataset.name} has {found}; expected a georeferenced raster: {remedy}")
+
+
+def place(
+    stack: ExitStack, stored: Stored, grid: Grid, resampling: str, extra: float | None, what: str
+) -> list[Stored]:
+    """Bring bands to a grid, with ``extra`` as a further value without data: as they are, flipped, or warped.
+
+    What is opened is closed by ``stack``.
+
+    Raises:
+        DataError: if they share no ground with the grid.
+    """
+    if extra is not None:
+        stored = _cleaned(stack, stored, extra, 0)
+    own = Grid.of(stored.dataset)
+    if own.same_as(grid):
+        return [stored]
+    if not own.turned and own.north_up().same_as(grid):
+        return [replace(stored, flips=own.flipped)]
+    found = turns(own, grid)
+    if not found:
+        raise DataError(
+            f"{what}: {stored.dataset.name} lies at {own.bounds} in {rasters.crs_text(own.crs)}, beside "
+            f"{grid.bounds} in {rasters.crs_text(grid.crs)}; expected rasters of one place: correct the path or the "
+            "georeference"
+        )
+    return [_warped(stack, stored, grid, resampling, 360 * turn, what) for turn in found]
+
+
+def _cleaned(stack: ExitStack, stored: Stored, extra: float | None, east: float) -> Stored:
+    xml = vrt.cleaned(
+        stored.dataset, stored.indexes, masked=stored.masked, nodata=stored.nodata, extra=extra, east=east
+    )
+    dataset = stack.enter_context(rasterio.open(xml, driver="VRT"))
+    numbers = list(range(1, len(stored.indexes) + 1))
+    return replace(stored, dataset=dataset, indexes=numbers, nodata=[None] * len(numbers), masked=False)
+
+
+def _warped(stack: ExitStack, stored: Stored, grid: Grid, resampling: str, east: float, what: str) -> Stored:
+    clean = _cleaned(stack, stored, None, east)
+    height, width = grid.shape
+    options = {
+        "crs": grid.crs,
+        "transform": grid.transform,
+        "height": height,
+        "width": width,
+        "resampling": Resampling[resampling],
+        "src_nodata": np.nan,
+        "nodata": np.nan,
+        "dtype": clean.dataset.dtypes[0],
+        "UNIFIED_SRC_NODATA": "NO",  # else a pixel that one band lacks is mixed into its neighbours
+    }
+    try:
+        return replace(clean, dataset=stack.enter_context(WarpedVRT(clean.dataset, **options)), warped=True)
+    except Exception as error:  # rasterio does not export GDAL's errors
+        raise DataError(
+            f"{what}: {stored.dataset.name} cannot be brought to {rasters.crs_text(grid.crs)} ({error}); expected "
+            "rasters of one place: correct the path or the georeference"
+        ) from None

@@ -1,0 +1,81 @@
+"""Virtual rasters (VRT): the files below one, and those by which GDAL is told where a raster holds data."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+
+
+def files_below(path: Path) -> list[Path]:
+    """Return a raster's file, the files that it leads to as a VRT, and the masks and headers beside them."""
+    found, todo = [path], [path]
+    while todo:
+        file = todo.pop()
+        beside = [file.with_name(file.name + ".msk"), file.with_name(file.name + ".hdr"), file.with_suffix(".hdr")]
+        new = [*_sources(file), *(other for other in beside if other.is_file())]
+        new = [other for other in new if other not in found]
+        found += new
+        todo += new
+    return found
+
+
+def _sources(path: Path) -> list[Path]:
+    if path.suffix.lower() != ".vrt" or not path.is_file():
+        return []
+    try:
+        root = ET.parse(path).getroot()
+    except ET.ParseError:  # GDAL's message on opening is the better one
+        return []
+    named = [element for tag in ("SourceFilename", "SourceDataset") for element in root.iter(tag) if element.text]
+    return [
+        path.parent / str(element.text) if element.get("relativeToVRT") == "1" else Path(str(element.text))
+        for element in named
+    ]
+
+
+def cleaned(
+    dataset: Any,
+    indexes: Sequence[int],
+    *,
+    masked: bool,
+    nodata: Sequence[float | None],
+    extra: float | None,
+    east: float,
+) -> str:
+    """Return a VRT, as XML, of bands of an open raster in floating-point numbers, NaN wherever they are no data.
+
+    Args:
+        dataset: open raster.
+        indexes: numbers, from 1, of the bands.
+        masked: whether its masks or alpha band count.
+        nodata: value without data of each of the bands.
+        extra: a further one of all bands.
+        east: by how much to move it.
+    """
+    exact = all(np.can_cast(dataset.dtypes[index - 1], "float32") for index in indexes)
+    steps = [["<UseMaskBand>true</UseMaskBand>"] * len(indexes)] if masked else []
+    steps.append(["" if value is None or np.isnan(value) else f"<NODATA>{value!r}</NODATA>" for value in nodata])
+    steps += [] if extra is None else [[f"<NODATA>{float(extra)!r}</NODATA>"] * len(indexes)]
+    source, numbers = str(Path(dataset.name).absolute()), list(indexes)
+    for step in steps:
+        source = _layer(dataset, source, numbers, step, "Float32" if exact else "Float64", east)
+        numbers = list(range(1, len(indexes) + 1))
+    return source
+
+
+def _layer(dataset: Any, source: str, numbers: Sequence[int], options: Sequence[str], dtype: str, east: float) -> str:
+    bands = "".join(
+        f'<VRTRasterBand dataType="{dtype}" band="{place}"><NoDataValue>nan</NoDataValue><ComplexSource>'
+        f'<SourceFilename relativeToVRT="0">{escape(source)}</SourceFilename><SourceBand>{number}</SourceBand>{option}'
+        "</ComplexSource></VRTRasterBand>"
+        for place, (number, option) in enumerate(zip(numbers, options, strict=True), 1)
+    )
+    a, b, c, d, e, f = dataset.transform[:6]
+    transform = ", ".join(map(repr, (c + east, a, b, f, d, e)))
+    return (
+        f'<VRTDataset rasterXSize="{dataset.width}" rasterYSize="{dataset.height}">'
+        f"<SRS>{escape(dataset.crs.to_wkt())}</SRS><GeoTransform>{transform}</GeoTransform>{bands}</VRTDataset>"
+    )
