@@ -15,7 +15,7 @@ import pytest
 from cell import Cell, assert_no_fault, cells
 from conftest import NAMES, PIXEL, arrays, patch_file, write_patch, write_tif
 from hypothesis import given
-from scenes import CERRADATA, NAMES, TRAINED, pixels, write_raster
+from scenes import CERRADATA, TRAINED, pixels, write_raster
 
 from cerraseg.core.taxonomy import MODALITIES
 from cerraseg.data import index
