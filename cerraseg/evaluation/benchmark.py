@@ -33,7 +33,7 @@ SCORES = {
 """Score columns (percent, two decimals) and their headings."""
 
 PAPER_SCORES = ("macro_f1", "miou")
-"""Scores that the paper gives for every scenario; they come with an interval and, where levels are linked, as a coarser level."""
+"""Scores that the paper gives for every scenario; they come with an interval, and scored as each coarser level."""
 
 PAPER_KEY = ["model", "modality", "weighting", "level"]
 GROUP = ["level", "model", "modality", "weighting", "recipe"]

@@ -158,7 +158,9 @@ def _best_table(pairs: pd.DataFrame) -> pd.DataFrame | None:
     if pairs.empty:
         return None
     best = pairs.groupby("level")["difference"].transform("idxmax").map(pairs["first"])
-    shown = pairs[pairs["first"] == best].sort_values("level", key=lambda level: level.str.startswith("as_"), kind="stable")
+    shown = pairs[pairs["first"] == best].sort_values(
+        "level", key=lambda level: level.str.startswith("as_"), kind="stable"
+    )
     shown["difference"] = _texts(1, shown["difference"], shown["low"], shown["high"])
     for column in ("p", "p_holm"):
         shown[column] = [f"{p:.3f}" if p >= 0.0005 else "< 0.001" for p in shown[column]]

@@ -112,6 +112,5 @@ def _csp_hash(script: str) -> str:
 
 def _classes(legend: Legend) -> list[dict[str, str]]:
     return [
-        {"abbreviation": entry.abbreviation, "name": entry.name, "colour": hex_colour(entry.colour)}
-        for entry in legend
+        {"abbreviation": entry.abbreviation, "name": entry.name, "colour": hex_colour(entry.colour)} for entry in legend
     ]

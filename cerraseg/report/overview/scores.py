@@ -67,7 +67,8 @@ def _history(path: Path) -> dict[str, Any]:
 def benchmark_columns(table: pd.DataFrame, colours: Mapping[str, str]) -> dict[str, Any]:
     """Give the columns of the benchmark's chart, ready for JSON, from its CSV.
 
-    ``colours`` are those of the modalities. Each score has its heading, values, ends of intervals where there are any, and the paper's values if comparable.
+    ``colours`` are those of the modalities. Each score has its heading, values, ends of intervals where there are any,
+    and the paper's values if comparable.
     """
     scores = {}
     for name, heading in _headings(table).items():
