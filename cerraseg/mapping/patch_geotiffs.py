@@ -12,7 +12,7 @@ from rasterio.windows import Window
 
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import progress
-from cerraseg.core.taxonomy import LandCover, id_table
+from cerraseg.core.taxonomy import EDGES, LandCover, id_table
 from cerraseg.geo.rasters import check_written, checksum
 
 
@@ -40,13 +40,13 @@ def export_geotiffs(
     prefix = f"parrot_beak_{model}_{weighting}"
     height, width = predictions["seg"].shape[1:]
     profile = {"driver": "GTiff", "compress": "deflate", "width": width, "height": height, "count": 1, "dtype": "int32"}
-    tables = {"seg": id_table(classes), "edg": np.arange(256)}
+    ids = {"seg": id_table(classes), "edg": id_table(EDGES)}
     with atomic_write(folder) as temporary, rasterio.Env():
         for name, prediction in predictions.items():
             target = temporary / name if len(predictions) > 1 else temporary
             target.mkdir(parents=True)
             for tile, patch in progress(zip(prediction, table.itertuples(), strict=True), f"export {name}", len(table)):
-                path, pixels = target / f"{prefix}_{patch.id}.tif", tables[name][tile].astype(np.int32)
+                path, pixels = target / f"{prefix}_{patch.id}.tif", ids[name][tile].astype(np.int32)
                 place = {"crs": patch.crs, "transform": Affine(patch.a, patch.b, patch.c, patch.d, patch.e, patch.f)}
                 with rasterio.open(path, "w", **profile, **place) as file:
                     file.write(pixels, 1)

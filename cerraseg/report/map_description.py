@@ -41,10 +41,9 @@ class SceneMap(NamedTuple):
 def write_areas(made: SceneMap, patches: Path, file: Path) -> None:
     """Tabulate the area of each class, adjusted by the scene's reference or else by the counts of the test patches."""
     mapped, side = made.folder / "classes.tif", made.dataset.patch_size
-    if made.reference:
-        counts, basis = confusion_blocks(mapped, made.reference, made.classes, side), area_estimates.REFERENCE_MASK
-    else:
-        counts, basis = read_patches(patches)[1], area_estimates.TEST_PATCHES
+    known = made.reference
+    counts = confusion_blocks(mapped, known, made.classes, side) if known else read_patches(patches)[1]
+    basis = area_estimates.REFERENCE_MASK if known else area_estimates.TEST_PATCHES
     area_estimates.write_area_table(file, area_estimates.area_table([mapped], counts, made.classes, basis))
 
 
