@@ -9,7 +9,7 @@ import pandas as pd
 import rasterio
 from numpy.typing import NDArray
 
-from cerraseg.core import taxonomy
+from cerraseg.config.dataset import Dataset
 from cerraseg.geo.cog import NO_DATA
 
 TABLES = {
@@ -40,7 +40,7 @@ TABLES = {
 }
 """Table → scenario without its seed → what its row says."""
 
-PARENTS = np.array(taxonomy.PARENTS, np.uint8)
+PARENTS = np.array(Dataset.of("cerradata-4mm").ancestors("l2")["l1"], np.uint8)
 ABLATION = "ablation"  # its rows build on each other; those of the other tables stand beside the first
 RARE = 1.0  # percent of the test pixels, below which a class counts as rare
 

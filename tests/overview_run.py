@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from rasterio.transform import from_origin
-from scenes import write_raster
+from scenes import CERRADATA, write_raster
 from test_benchmark import PAPER_SCORES, evaluated
 
 from cerraseg.evaluation import benchmark
@@ -37,7 +37,7 @@ def class_map(classes: int = 7, seed: int = 0) -> np.ndarray:
 def results(folder: Path, source: str = SIMULATED, *, comparable: bool = False) -> Path:
     """Results of two scenarios: an L1 one with history, image, truth and areas, and an L2 one without any."""
     files = [evaluated(folder / "scores", name, source) for name in (L1, L2)]
-    tables.write_csv(benchmark.collect(files, PAPER_SCORES, comparable=comparable), folder / "benchmark.csv")
+    tables.write_csv(benchmark.collect(files, PAPER_SCORES, CERRADATA, comparable=comparable), folder / "benchmark.csv")
     for seed, (name, classes) in enumerate({L1: 7, L2: 14}.items()):
         mosaic = folder / "scenarios" / name / "mosaic"
         predicted = class_map(classes, seed)

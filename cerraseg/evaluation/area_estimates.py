@@ -130,7 +130,7 @@ def _known(counts: Vector, mapped: Vector) -> NDArray[np.bool_]:
 def area_table(
     maps: Sequence[Path], counts: NDArray[np.integer] | None, classes: Sequence[LandCover], basis: str
 ) -> pd.DataFrame:
-    """Tabulate mapped and estimated areas: one row per class in id order, and a row ``Total`` without id.
+    """Tabulate mapped and estimated areas: one row per class of the legend, and a row ``Total`` without id.
 
     Args:
         maps: class maps, whose ``pixels``, ``hectares`` and ``share`` (percent of the mapped area) are counted by

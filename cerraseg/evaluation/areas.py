@@ -8,8 +8,9 @@ import numpy as np
 from rasterio.warp import transform
 from rasterio.windows import Window
 
+from cerraseg.config.dataset import UNKNOWN
 from cerraseg.core.errors import DataError
-from cerraseg.core.taxonomy import LandCover
+from cerraseg.core.taxonomy import LandCover, position_table
 from cerraseg.evaluation.metrics import Bytes, Counts, Vector, patch_confusions
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import NO_DATA
@@ -28,6 +29,7 @@ def mapped_areas(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Co
     Raises:
         DataError: if a map lies nowhere or holds other values than the ids of ``classes`` and 255.
     """
+    positions = position_table(classes, UNKNOWN)
     pixels, hectares = np.zeros(len(classes), np.int64), np.zeros(len(classes))
     for path in maps:
         with rasters.open_raster(path) as file:
@@ -38,19 +40,19 @@ def mapped_areas(maps: Sequence[Path], classes: Sequence[LandCover]) -> tuple[Co
                 chunk = file.read(1, window=window)
                 if chunk.min() == NO_DATA:
                     continue
-                counts = _count_cells(chunk)
-                wrong = np.flatnonzero(counts[:, len(classes) : NO_DATA].any(axis=0))
-                if len(wrong):
+                counts = _count_cells(positions[chunk])
+                if counts[:, UNKNOWN].any():
+                    ids = ", ".join(str(entry.id) for entry in classes)
                     raise DataError(
-                        f"{path} holds the value {len(classes) + wrong[0]}; expected 0 to {len(classes) - 1}, or "
-                        f"{NO_DATA} for no data: give the level that the map was made at."
+                        f"{path} holds the value {chunk[positions[chunk] == UNKNOWN].min()}; expected the class ids "
+                        f"{ids}, or {NO_DATA} for no data: give the level that the map was made at."
                     )
                 pixels += counts[:, : len(classes)].sum(axis=0)
                 hectares += _pixel_hectares(file, window, plane) @ counts[:, : len(classes)]
     return pixels, hectares
 
 
-def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCover], side: int = 128) -> Counts:
+def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCover], side: int) -> Counts:
     """Count two class maps on one grid by square block of ``side`` pixels: int64 ``(N, K, K)``, rows truth.
 
     Pixels that are 255 in either are not counted, blocks without a counted pixel are left out.
@@ -58,13 +60,13 @@ def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCov
     Raises:
         DataError: if a value is no class id.
     """
-    blocks = []
+    blocks, positions = [], position_table(classes, UNKNOWN)
     with rasters.open_raster(map_file) as file, rasters.open_raster(truth_file) as reference:
         for top in range(0, file.height, side):
             window = Window(0, top, file.width, min(side, file.height - top))
-            prediction, truth = (_squares(source.read(1, window=window), side) for source in (file, reference))
+            read = (positions[source.read(1, window=window)] for source in (file, reference))
+            prediction, truth = (_squares(values, side) for values in read)
             truth[prediction == NO_DATA] = NO_DATA
-            prediction[truth == NO_DATA] = 0
             blocks.append(patch_confusions(truth, prediction, len(classes)).astype(np.int64))
     counts = np.concatenate(blocks)
     return counts[counts.any(axis=(1, 2))]

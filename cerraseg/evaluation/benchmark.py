@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.scenario import AXES
 from cerraseg.core.errors import DataError
-from cerraseg.core.taxonomy import LEVELS, PARENTS
 from cerraseg.evaluation import bootstrap, metrics, score_files
 
 PAPER_DATA = "CerraData-4MM"
@@ -33,7 +33,7 @@ SCORES = {
 """Score columns (percent, two decimals) and their headings."""
 
 PAPER_SCORES = ("macro_f1", "miou")
-"""Scores that the paper gives for every scenario; they come with an interval and, for L2, scored as L1."""
+"""Scores that the paper gives for every scenario; they come with an interval, and scored as each coarser level."""
 
 PAPER_KEY = ["model", "modality", "weighting", "level"]
 GROUP = ["level", "model", "modality", "weighting", "recipe"]
@@ -42,7 +42,6 @@ GROUP = ["level", "model", "modality", "weighting", "recipe"]
 _POINTS = ["difference", "low", "high"]
 _PAIR_COLUMNS = ["first", "second", "level", "source", *_POINTS, "p", "p_holm", "draws"]
 _Entrants = dict[tuple[str, str], list[NDArray[np.integer]]]
-_MATCHES = {("l1", "l1"): "l1", ("l2", "l2"): "l2", ("l1", "as_l1"): "as_l1"}
 
 
 def paper_column(score: str) -> str:
@@ -69,14 +68,15 @@ class _Run(NamedTuple):
         return ids[order], confusions[order]
 
 
-def _runs(metrics_files: Iterable[str | Path]) -> list[_Run]:
+def _runs(metrics_files: Iterable[str | Path], dataset: Dataset) -> list[_Run]:
     runs = [_read(Path(path)) for path in metrics_files]
     ids = [run.fields["id"] for run in runs]
     if twice := sorted({name for name in ids if ids.count(name) > 1}):
         raise DataError(f"scenario {', '.join(twice)} comes twice; expected each once: remove the extra metrics.json.")
     if len(sources := sorted({run.source for run in runs})) > 1:
         raise DataError(f"the data sources are {sources}; expected one a table: collect each in its own table.")
-    values = {axis: [*(AXES[axis] if axis != "recipe" else ()), *(run.fields[axis] for run in runs)] for axis in GROUP}
+    known: dict[str, tuple[str, ...]] = {"recipe": (), "modality": dataset.modalities, "level": tuple(dataset.levels)}
+    values = {axis: [*(AXES | known)[axis], *(run.fields[axis] for run in runs)] for axis in GROUP}
 
     def key(run: _Run) -> list[int]:
         return [*(values[axis].index(run.fields[axis]) for axis in GROUP), run.fields["seed"]]
@@ -108,12 +108,15 @@ def _score_columns(content: dict[str, Any]) -> dict[str, Any]:
     return row | {"epochs": (content.get("training") or {}).get("epochs")}
 
 
-def collect(metrics_files: Sequence[str | Path], paper_scores: str | Path, *, comparable: bool) -> pd.DataFrame:
+def collect(
+    metrics_files: Sequence[str | Path], paper_scores: str | Path, dataset: Dataset, *, comparable: bool
+) -> pd.DataFrame:
     """Gather ``metrics.json`` files into one table, by :data:`GROUP` and seed.
 
     Args:
         metrics_files: with the ``patches.npz`` beside each; recipes and custom models keep this order.
         paper_scores: table of the published scores.
+        dataset: of the scenarios. With another one than the paper's, the published values stay empty.
         comparable: whether the data *and* the split are the paper's; otherwise the differences stay empty.
 
     Returns:
@@ -124,63 +127,83 @@ def collect(metrics_files: Sequence[str | Path], paper_scores: str | Path, *, co
     Raises:
         DataError: if a scenario comes twice, the data sources differ, or ``comparable`` is claimed for other data.
     """
-    runs = _runs(metrics_files)
+    runs = _runs(metrics_files, dataset)
     if comparable and not runs[0].source.startswith(PAPER_DATA):
         raise DataError(
             f"the data source is {runs[0].source!r}; expected {PAPER_DATA} for a comparable run: pass comparable=False."
         )
-    rows = [{**run.fields, "source": run.source, "comparable": comparable, **run.scores, **_as_l1(run)} for run in runs]
+    rows = [
+        {**run.fields, "source": run.source, "comparable": comparable, **run.scores, **_as_coarser(run, dataset)}
+        for run in runs
+    ]
     table = pd.DataFrame(rows).astype({"epochs": "Int64"})
     last = [*further_scores(table), "epochs"]
     table = table[[*(column for column in table if column not in last), *last]]
     names = {score: paper_column(score) for score in PAPER_SCORES}
     paper = pd.read_csv(paper_scores)[[*PAPER_KEY, *PAPER_SCORES]].rename(columns=names)
-    table = table.merge(paper, how="left", on=PAPER_KEY)
+    table = table.merge(paper if dataset.name == PAPER_DATA else paper[:0], how="left", on=PAPER_KEY)
     for score, column in names.items():
         table[difference_column(score)] = (table[score] - table[column]).round(2).where(table["comparable"])
     return table
 
 
 def further_scores(table: pd.DataFrame) -> list[str]:
-    """List the columns that only some tables have: ``edge_f1_<tolerance>``, ``macro_f1_as_l1`` and ``miou_as_l1``."""
+    """List the columns that only some tables have: ``edge_f1_<tolerance>`` and ``<score>_as_<coarser level>``."""
     edges = sorted(column for column in table.columns if column.startswith("edge_f1_"))
-    return [*edges, *(name for score in PAPER_SCORES if (name := f"{score}_as_l1") in table)]
+    return [*edges, *(name for score in PAPER_SCORES for name in table.columns if name.startswith(f"{score}_as_"))]
 
 
-def roll_up(confusions: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Sum counts of L2 ``(..., 14, 14)`` up to counts of L1 ``(..., 7, 7)``."""
-    holds = np.eye(len(LEVELS["l1"]), dtype=np.int64)[[*PARENTS]]
+def roll_up(confusions: NDArray[np.integer], parents: Sequence[int], classes: int) -> NDArray[np.int64]:
+    """Sum counts up to those of a coarser level, ``(..., classes, classes)``.
+
+    Args:
+        confusions: ``(..., K, K)``.
+        parents: position in the coarser level of each class's ancestor.
+        classes: number of classes there.
+    """
+    holds = np.eye(classes, dtype=np.int64)[list(parents)]
     return np.asarray(holds.T @ confusions.astype(np.int64) @ holds)
 
 
-def _as_l1(run: _Run) -> dict[str, float]:
-    if run.fields["level"] != "l2":
+def _rolled_up(confusions: NDArray[np.integer], level: str, dataset: Dataset) -> dict[str, NDArray[np.int64]]:
+    """Roll counts of a level up to each coarser level that it is linked with, by that level's name."""
+    ancestors = dataset.ancestors(level)
+    return {name: roll_up(confusions, parents, len(dataset.classes(name))) for name, parents in ancestors.items()}
+
+
+def _as_coarser(run: _Run, dataset: Dataset) -> dict[str, float]:
+    if not dataset.ancestors(run.fields["level"]):
         return {}
-    scores = metrics.compute_scores(roll_up(run.patches()[1].sum(axis=0)))
-    return {f"{score}_as_l1": round(100 * getattr(scores, score), 2) for score in PAPER_SCORES}
+    counts = _rolled_up(run.patches()[1].sum(axis=0), run.fields["level"], dataset)
+    return {
+        f"{score}_as_{level}": round(100 * getattr(metrics.compute_scores(counts[level]), score), 2)
+        for level in counts
+        for score in PAPER_SCORES
+    }
 
 
-def per_class(metrics_files: Sequence[str | Path]) -> pd.DataFrame:
+def per_class(metrics_files: Sequence[str | Path], dataset: Dataset) -> pd.DataFrame:
     """Tabulate one row per scenario and class, in the order of :func:`collect`.
 
     Columns: id, the scenario's fields, source, abbreviation and name of the class, then f1, iou, precision and recall
     (percent, two decimals) and support (true pixels).
     """
-    runs = _runs(metrics_files)
+    runs = _runs(metrics_files, dataset)
     return pd.DataFrame([run.fields | {"source": run.source} | row for run in runs for row in run.classes])
 
 
-def pairs(metrics_files: Sequence[str | Path]) -> pd.DataFrame:
+def pairs(metrics_files: Sequence[str | Path], dataset: Dataset) -> pd.DataFrame:
     """Compare every two scenarios that were scored on the same patches, by macro F1, on paired bootstrap draws.
 
-    L1 is compared with L1, L2 with L2, and L2 rolled up (:func:`roll_up`) with L1, marked ``as_l1``. A scenario with
-    several seeds is one entrant, named without its seed: its score, and each draw, is the mean over its seeds.
+    Each level is compared with itself, and with finer levels rolled up (:func:`roll_up`), marked ``as_<level>``. A
+    scenario with several seeds is one entrant, named without its seed: its score, and each draw, is the mean over its
+    seeds.
 
     Columns: first (the better one), second, level, source, difference of macro F1 (first minus second, in points), its
     95 % interval low and high, p (:func:`bootstrap.compare`), p_holm (adjusted for all pairs) and draws.
     """
-    runs = _runs(metrics_files)
-    rows = [row for entrants in _entrants(runs) for row in _compared(entrants)]
+    runs = _runs(metrics_files, dataset)
+    rows = [row for entrants in _entrants(runs, dataset) for row in _compared(entrants)]
     table = pd.DataFrame(rows, columns=_PAIR_COLUMNS)
     table["source"] = runs[0].source
     table["p_holm"] = bootstrap.holm(table["p"])
@@ -188,9 +211,13 @@ def pairs(metrics_files: Sequence[str | Path]) -> pd.DataFrame:
     return table.round({**dict.fromkeys(_POINTS, 2), "p": 6, "p_holm": 6})
 
 
-def _entrants(runs: Sequence[_Run]) -> Iterable[_Entrants]:
-    """Group the counts of each seed by name and level, for each set of patches; with L1, L2 comes as ``as_l1`` too."""
+def _entrants(runs: Sequence[_Run], dataset: Dataset) -> Iterable[_Entrants]:
+    """Group the counts of each seed by name and level, for each set of patches.
+
+    Where a run is of a coarser level ``l1``, say, the finer levels come as ``as_l1`` too.
+    """
     found: dict[tuple[str, ...], _Entrants] = {}
+    levels = {run.fields["level"] for run in runs}
     seeds = Counter(run.fields["id"].rpartition("-")[0] for run in runs)
     for run in runs:
         ids, confusions = run.patches()
@@ -198,16 +225,24 @@ def _entrants(runs: Sequence[_Run]) -> Iterable[_Entrants]:
         name, level = run.fields["id"], run.fields["level"]
         name = stem if seeds[stem := name.rpartition("-")[0]] > 1 else name
         entrants.setdefault((name, level), []).append(confusions)
-        if level == "l2" and runs[0].fields["level"] == "l1":
-            entrants.setdefault((name, "as_l1"), []).append(roll_up(confusions))
+        for coarser, counts in _rolled_up(confusions, level, dataset).items():
+            if coarser in levels:
+                entrants.setdefault((name, f"as_{coarser}"), []).append(counts)
     return found.values()
 
 
 def _compared(entrants: _Entrants) -> Iterator[dict[str, object]]:
-    matches = [pair for pair in combinations(entrants, 2) if tuple(level for _, level in pair) in _MATCHES]
+    # Runs come by level, the coarsest first: what is rolled up stands after the level that it is compared with.
+    matches = [pair for pair in combinations(entrants, 2) if _comparable(*pair)]
     for pair, result in zip(matches, bootstrap.compare_all(entrants, matches), strict=True):
-        (first, level), (second, other) = pair
-        row = {"level": _MATCHES[level, other], "draws": bootstrap.draws_for(len(matches))}
+        (first, _), (second, level) = pair
+        row = {"level": level, "draws": bootstrap.draws_for(len(matches))}
         if result.difference < 0:
             first, second, result = second, first, result.reverse()
         yield row | {"first": first, "second": second} | result._asdict()
+
+
+def _comparable(first: tuple[str, str], second: tuple[str, str]) -> bool:
+    """Tell whether two entrants, name and level, are of one level, or the second is rolled up to that of the first."""
+    level = first[1]
+    return not level.startswith("as_") and second[1] in (level, f"as_{level}")

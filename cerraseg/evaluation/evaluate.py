@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.scenario import Scenario
-from cerraseg.core.layout import edge_layer
 from cerraseg.core.logs import log
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.data.packed import Store, open_array
 from cerraseg.data.tables import find_ids, read_ids, read_split, rows_of
 from cerraseg.evaluation import edges, leakage, metrics, score_files
@@ -15,6 +14,7 @@ from cerraseg.evaluation.metrics import Scores
 
 def evaluate(
     scenario: Scenario,
+    dataset: Dataset,
     store: Store,
     split: Path,
     predicted: Path,
@@ -26,18 +26,18 @@ def evaluate(
 ) -> Scores:
     """Write the scores of the test patches by :func:`cerraseg.evaluation.score_files.write_scores`; return them.
 
-    ``predicted`` has the ids of the patches of the arrays ``prediction`` (class ids) and ``edge_prediction``, all test
-    patches among them; ``info`` goes into the metrics beside the scenario and the scores.
+    ``predicted`` has the ids of the patches of the arrays ``prediction`` (positions in the legend) and
+    ``edge_prediction``, all test patches among them; ``info`` goes into the metrics beside the scenario and the scores.
     """
     test = rows_of(split, "test", store.header.ids)
     ids = read_split(split)["id"].iloc[test].tolist()
     among = read_ids(predicted)
     places = find_ids(among, ids, predicted)
-    classes = LEVELS[scenario.level]
+    level = dataset.levels[scenario.level]
     confusions = metrics.patch_confusions(
-        store.masks[test, store.layer(scenario.level)], open_array(prediction, len(among))[places], len(classes)
+        store.masks[test, store.layer(level.name)], open_array(prediction, len(among))[places], len(level.classes)
     )
-    edge_truth = store.masks[test, store.layer(edge_layer(scenario.level))]
+    edge_truth = store.masks[test, store.layer(level.edges)]
     facts = {
         "scenario": {"id": scenario.id, **vars(scenario)},
         "patches": len(test),
@@ -45,6 +45,6 @@ def evaluate(
         "leakage": leakage.leakage_summary(confusions, ids, distances),
         **info,
     }
-    scores = score_files.write_scores(folder, confusions, ids, classes, facts)
+    scores = score_files.write_scores(folder, confusions, ids, level.classes, facts)
     log.info("%d test patches: macro F1 %.2f %%, mIoU %.2f %%", len(test), 100 * scores.macro_f1, 100 * scores.miou)
     return scores

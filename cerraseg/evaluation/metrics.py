@@ -51,8 +51,8 @@ class Scores:
         """Return one row per class: id, abbreviation, name, then precision, recall, f1, iou, support and predicted."""
         return [
             {"id": entry.id, "abbreviation": entry.abbreviation, "name": entry.name}
-            | {name: round(getattr(self, name)[entry.id].item(), DECIMALS) for name in PER_CLASS}
-            for entry in classes
+            | {name: round(getattr(self, name)[position].item(), DECIMALS) for name in PER_CLASS}
+            for position, entry in enumerate(classes)
         ]
 
 
@@ -65,24 +65,26 @@ def patch_confusions(truth: Bytes, prediction: Bytes, classes: int) -> NDArray[n
     """Count the pixels of every patch by true class (rows) and predicted class (columns).
 
     Args:
-        truth: uint8 class ids ``(N, ...)``; pixels of 255 are not counted. May be memory-mapped.
-        prediction: uint8 class ids of the same shape.
+        truth: uint8 positions in the legend ``(N, ...)``; pixels of 255 are not counted. May be memory-mapped.
+        prediction: uint8 positions of the same shape; 255 where the images have no data, and so no truth.
         classes: number of classes of the level.
 
     Returns:
         ``(N, classes, classes)`` of uint16, or uint32 where a patch has more than 65,535 pixels.
 
     Raises:
-        DataError: if a value is no class id.
+        DataError: if a value is no position.
     """
     large = math.prod(truth.shape[1:]) >= 1 << 16
     counts = np.zeros((len(truth), classes + 1, classes), np.uint32 if large else np.uint16)
     for patch, (true, predicted) in enumerate(zip(truth, prediction, strict=True)):
         rows, columns = true.ravel() + np.uint8(1), predicted.ravel()  # the ignored 255 becomes 0
+        if columns.max(initial=0) == IGNORE:
+            columns = np.where((columns == IGNORE) & (rows == 0), np.uint8(0), columns)
         if rows.max(initial=0) > classes or columns.max(initial=0) >= classes:
             raise DataError(
                 f"truth or prediction holds a value above {classes - 1} that is not the {IGNORE} of ignored pixels of "
-                "the truth; expected class ids: check the level of the masks and of the model."
+                f"the truth; expected one of {classes} classes: check the level of the masks and of the model."
             )
         codes = np.uint16(classes) * rows + columns
         counts[patch] = np.bincount(codes, minlength=counts[patch].size).reshape(classes + 1, classes)

@@ -36,7 +36,7 @@ def write_scores(
         folder: where the files go.
         confusions: counts ``(N, classes, classes)`` of the patches, see :func:`patch_confusions`.
         ids: the patches' ids.
-        classes: of the scenario's level, in id order.
+        classes: legend of the scenario's level.
         info: facts for the JSON: ``scenario`` (id, model, modality, weighting, level, recipe, seed), ``source`` (label
             of the data), ``patches`` (how many were scored), and as known ``training`` (``epochs``), ``edges`` (scores
             by tolerance in pixels) and ``leakage``. Added are ``pixels``, ``rule``, ``scores``, ``intervals`` (95 %)
@@ -58,7 +58,8 @@ def write_scores(
         "classes": result.by_class(classes),
     }
     text = json.dumps(facts, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
-    confusion = pd.DataFrame(matrix).rename_axis("Class").reset_index()
+    ids_of_classes = [entry.id for entry in classes]
+    confusion = pd.DataFrame(matrix, ids_of_classes, ids_of_classes).rename_axis("Class").reset_index()
     for name, table in (("classes", pd.DataFrame(result.by_class(classes))), ("confusion", confusion)):
         with atomic_write(folder / f"{name}.csv") as part:
             table.to_csv(part, index=False, lineterminator="\n")
@@ -83,5 +84,5 @@ def read_patches(path: str | Path) -> tuple[NDArray[np.str_], NDArray[np.integer
 
 
 def read_confusion(path: str | Path) -> Counts:
-    """Read a ``confusion.csv`` (header ``Class,0,1,...``) as int64 ``(classes, classes)``."""
+    """Read a ``confusion.csv`` (header ``Class`` and the class ids) as int64 ``(classes, classes)``."""
     return np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.int64, ndmin=2)[:, 1:]

@@ -14,7 +14,7 @@ from rasterio.shutil import copy as raster_copy
 from rasterio.windows import Window
 
 from cerraseg.core.storage import explain_disk_errors
-from cerraseg.core.taxonomy import LandCover
+from cerraseg.core.taxonomy import LandCover, id_table
 from cerraseg.geo.rasters import check_written, checksum
 
 NO_DATA = 255
@@ -29,22 +29,25 @@ Raster = NDArray[np.uint8]
 class MapDraft:
     """A map under construction; :meth:`write` takes its chunks in any order, each one once."""
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, classes: Sequence[LandCover] | None) -> None:
         self._dataset = dataset
+        self._ids = id_table(classes) if classes else None
         self.checksums: dict[Window, int] = {}  # window of each chunk → checksum of its pixels
-        self.counts = np.zeros(NO_DATA + 1, np.int64)  # of each value in the first band, in the chunks so far
+        self.counts = np.zeros(NO_DATA + 1, np.int64)  # of each value given for the first band, in the chunks so far
 
     def write(self, row: int, column: int, chunk: Raster) -> None:
         """Store a chunk (height, width) or (bands, height, width) with sides of at most :data:`CHUNK`; 255 is no data.
 
-        Its ``row`` and ``column`` are counted in chunks from the upper-left corner.
+        Its ``row`` and ``column`` are counted in chunks from the upper-left corner. Of a class map, it holds positions
+        in the legend; the file gets their ids.
         """
         height, width = chunk.shape[-2:]
-        layers = chunk.reshape(-1, height, width)
+        given = chunk.reshape(-1, height, width)
+        layers = given if self._ids is None else self._ids[given]
         window = Window(column * CHUNK, row * CHUNK, width, height)
         self._dataset.write(layers, window=window)
         self.checksums[window] = checksum(layers)
-        self.counts += np.bincount(layers[0].ravel(), minlength=len(self.counts))
+        self.counts += np.bincount(given[0].ravel(), minlength=len(self.counts))
 
 
 @contextmanager
@@ -90,7 +93,7 @@ def new_map(
             work.mkdir(parents=True)
             with rasterio.open(base, "w", **profile) as dataset:
                 _describe(dataset, classes, bands, tags or {})
-                draft = MapDraft(dataset)
+                draft = MapDraft(dataset, classes)
                 yield draft
             _copy_to_cog(base, result, of_classes=classes is not None, threads=threads)
             check_written(result, draft.checksums)
@@ -152,8 +155,10 @@ def _sidecar(classes: Sequence[LandCover], counts: NDArray[np.int64]) -> ET.Elem
         field = ET.SubElement(table, "FieldDefn", index=str(index))
         for key, value in (("Name", name), ("Type", kind), ("Usage", usage)):
             ET.SubElement(field, key).text = str(value)
+    by_id = {land_cover.id: land_cover.name for land_cover in classes}
+    for value in range(max(by_id) + 1):  # the place of a name in the list is the pixel value that it stands for
+        ET.SubElement(names, "Category").text = by_id.get(value, "")
     for index, land_cover in enumerate(classes):
-        ET.SubElement(names, "Category").text = land_cover.name
         row = ET.SubElement(table, "Row", index=str(index))
         for cell in (land_cover.id, counts[index], land_cover.name, *land_cover.colour):
             ET.SubElement(row, "F").text = str(cell)

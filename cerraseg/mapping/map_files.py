@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import progress
 from cerraseg.core.storage import explain_disk_errors
-from cerraseg.core.taxonomy import LEVELS
+from cerraseg.core.taxonomy import LandCover, position_table
 from cerraseg.data.masks import roll_up
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import CHUNK, NO_DATA, new_map
@@ -28,7 +28,8 @@ def write_map(target: Path, grid: Any, read: Callable[[Window], Raster], **optio
     Args:
         target: file to write.
         grid: what has the map's ``shape``, ``crs`` and ``transform``: a grid or an open raster.
-        read: window → its pixels, (height, width) or (bands, height, width); 255 is no data.
+        read: window → its pixels, (height, width) or (bands, height, width); 255 is no data. Of a class map, they are
+            positions in the legend.
         options: ``classes``, ``bands``, ``tags`` and ``threads``, as there.
     """
     height, width = grid.shape
@@ -41,14 +42,33 @@ def write_map(target: Path, grid: Any, read: Callable[[Window], Raster], **optio
                 draft.write(row, column, chunk)
 
 
-def write_parents(classes: Path, target: Path, tags: Mapping[str, str], threads: int | None = None) -> None:
-    """Write the class map of L1 from that of L2 (``classes``): the parent of each pixel's class, on the same grid.
+def write_parents(
+    class_map: Path,
+    target: Path,
+    own: Sequence[LandCover],
+    parents: Sequence[int],
+    legend: Sequence[LandCover],
+    tags: Mapping[str, str],
+    threads: int | None = None,
+) -> None:
+    """Write the class map of a coarser level: the ancestor of each pixel's class, on the same grid.
 
-    The top-down decision (:func:`cerraseg.models.inference.decide`) makes this the predicted L1 class at every pixel.
+    The top-down decision (:func:`cerraseg.models.inference.decide`) makes it the predicted class of that level.
+
+    Args:
+        class_map: map of the finer level, with its legend ``own``.
+        target: map to write.
+        parents: position in the coarser ``legend`` of the ancestor of each class of ``own``.
+        legend: of the coarser level.
+        tags, threads: see :func:`cerraseg.geo.cog.new_map`.
     """
-    legend = LEVELS["l1"]
-    with rasters.open_raster(classes) as file:
-        write_map(target, file, lambda w: roll_up(file.read(1, window=w)), classes=legend, tags=tags, threads=threads)
+    positions = position_table(own)
+    with rasters.open_raster(class_map) as file:
+
+        def read(window: Window) -> Raster:
+            return roll_up(positions[file.read(1, window=window)], parents)
+
+        write_map(target, file, read, classes=legend, tags=tags, threads=threads)
 
 
 class MapRows:

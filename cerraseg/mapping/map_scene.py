@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
-from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import log, progress
 from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.geo.cog import NO_DATA
 from cerraseg.mapping import scene
 from cerraseg.mapping.map_files import MapRows, Raster, write_map, write_parents
@@ -47,10 +46,10 @@ class Settings:
 def map_scene(
     model_file: Path,
     files: SceneFiles,
-    band_statistics: Mapping[str, Mapping[str, float]],
     folder: Path,
     unfinished: Path,
     settings: Settings,
+    dataset: Dataset,
     tags: Mapping[str, str],
     code: str = "",
 ) -> None:
@@ -59,11 +58,11 @@ def map_scene(
     Tiles see the training mean where there is no data, and a mirror image beyond a scene smaller than a tile.
 
     Args:
-        band_statistics: band → its statistics in training, of which the ``mean`` is used.
         folder: folder to write: ``classes.tif``, ``confidence.tif`` (percent), a file per layer of ``settings``, and
-            ``classes_l1.tif`` for a model of both levels.
+            ``classes_<level>.tif`` of each coarser level for a model that serves them too.
         unfinished: folder that keeps finished rows until all is written. After a kill, the next run continues from
             them if model, files, settings and ``code`` are the same; the result has the same bytes.
+        dataset: has the model's bands, classes and patch size.
         tags, code: further metadata of the files, and the digest of the code.
 
     Raises:
@@ -75,18 +74,18 @@ def map_scene(
     segmenter, blueprint, _ = checkpoint.load(model_file)
     device = inference.device()
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
-    classes = LEVELS[blueprint.level]
+    classes = dataset.classes(blueprint.level)
+    ancestors = dataset.ancestors(blueprint.level) if blueprint.hierarchical else {}
     bands = {name: [name] for name in ("classes", "confidence", *settings.layers)}
     if "probabilities" in bands:
         bands["probabilities"] = [c.name for c in classes]
-    with scene.open_scene(files, blueprint.modality, settings.resampling) as image:
-        grid, fill = image.grid, np.array([band_statistics[band]["mean"] for band in image.bands], np.float32)
-        key = _resume_key(model_file, files, settings, fill, code)
+    with scene.open_scene(files, dataset.bands(blueprint.modality), settings.resampling) as image:
+        grid, key = image.grid, _resume_key(model_file, files, settings, code)
         rows = MapRows(unfinished, grid.shape[1], {name: len(names) for name, names in bands.items()}, key)
         remedy = batch_size_hint("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
         mixed = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
         with torch.inference_mode(), explain_out_of_memory(remedy), mixed:
-            _map_rows(segmenter, image, rows, fill, len(classes), settings, device)
+            _map_rows(segmenter, image, rows, dataset.patch_size, len(classes), [*ancestors.values()], settings, device)
     made = {"OVERLAP": f"{settings.overlap:g}", "AUGMENT": str(settings.augment).lower()}
     made["RESAMPLING"] = settings.resampling if image.warped else "none"
     common: dict[str, Any] = {"tags": {**tags, **made}, "threads": settings.threads}
@@ -94,8 +93,9 @@ def map_scene(
         for name, names in bands.items():
             legend = classes if name == "classes" else None
             write_map(part / f"{name}.tif", grid, partial(rows.read, name), classes=legend, bands=names, **common)
-        if blueprint.hierarchical:
-            write_parents(part / "classes.tif", part / "classes_l1.tif", **common)
+        for level, parents in ancestors.items():
+            target, legend = part / f"classes_{level}.tif", dataset.classes(level)
+            write_parents(part / "classes.tif", target, classes, parents, legend, **common)
     shutil.rmtree(unfinished)
 
 
@@ -103,47 +103,48 @@ def _map_rows(
     segmenter: checkpoint.Segmenter,
     image: Scene,
     rows: MapRows,
-    fill: NDArray[np.float32],
+    size: int,
     classes: int,
+    ancestors: Sequence[Sequence[int]],
     settings: Settings,
     device: torch.device,
 ) -> None:
     height, width = image.grid.shape
-    tops, lefts = tile_starts(height, settings.overlap), tile_starts(width, settings.overlap)
-    down, across = (torch.from_numpy(tile_weights(firsts)).to(device) for firsts in (tops, lefts))
+    tops, lefts = (tile_starts(length, size, settings.overlap) for length in (height, width))
+    down, across = (torch.from_numpy(tile_weights(firsts, size)).to(device) for firsts in (tops, lefts))
     # A row of the map is complete when the next row of tiles starts below it.
-    todo = [k for k, top in enumerate(tops) if min(top + SIZE, height) > rows.done]
+    todo = [k for k, top in enumerate(tops) if min(top + size, height) > rows.done]
     log.info("%d x %d pixels, %d of %d rows of tiles to do, on %s", width, height, len(todo), len(tops), device)
-    ends = [*tops[1:], tops[-1] + SIZE]
-    sums = torch.zeros(classes, SIZE, lefts[-1] + SIZE, device=device)
+    ends = [*tops[1:], tops[-1] + size]
+    sums = torch.zeros(classes, size, lefts[-1] + size, device=device)
     # Closed after an error too: reading from a closed dataset would crash the process.
-    with closing(_strips(segmenter, image, [tops[k] for k in todo], fill, device)) as strips:
+    with closing(_strips(segmenter, image, [tops[k] for k in todo], size, device)) as strips:
         for k, (strip, valid) in progress(zip(todo, strips, strict=True), "map", len(todo)):
-            inside = [n for n, left in enumerate(lefts) if valid[:, left : left + SIZE].any()]
+            inside = [n for n, left in enumerate(lefts) if valid[:, left : left + size].any()]
             for batch in (inside[n : n + settings.batch_size] for n in range(0, len(inside), settings.batch_size)):
-                tiles = torch.stack([strip[:, lefts[n] : lefts[n] + SIZE] for n in batch]).permute(0, 3, 1, 2)
+                tiles = torch.stack([strip[:, lefts[n] : lefts[n] + size] for n in batch]).permute(0, 3, 1, 2)
                 for n, tile in zip(batch, _probabilities(segmenter, tiles, settings.augment), strict=True):
-                    sums[:, :, lefts[n] : lefts[n] + SIZE].addcmul_(tile, down[k][:, None] * across[n])
+                    sums[:, :, lefts[n] : lefts[n] + size].addcmul_(tile, down[k][:, None] * across[n])
             first, finished = max(rows.done - tops[k], 0), min(ends[k], height) - tops[k]
             if finished > first:
                 probabilities, seen = sums[:, first:finished, :width], valid[first:finished, :width]
-                rows.append(_layers(probabilities, seen, settings.layers, segmenter.hierarchical))
+                rows.append(_layers(probabilities, seen, settings.layers, ancestors))
             kept = sums[:, ends[k] - tops[k] :].clone()
             sums[:, : kept.shape[1]], sums[:, kept.shape[1] :] = kept, 0
 
 
 def _strips(
-    segmenter: checkpoint.Segmenter, image: Scene, tops: Sequence[int], fill: NDArray[np.float32], device: torch.device
+    segmenter: checkpoint.Segmenter, image: Scene, tops: Sequence[int], size: int, device: torch.device
 ) -> Generator[tuple[Tensor, NDArray[np.bool_]], None, None]:
-    """Yield of each row of tiles its normalised pixels (SIZE, W, bands) on the device, and which are data (SIZE, W)."""
-    strip = torch.empty(SIZE, max(image.grid.shape[1], SIZE), len(fill), device=device)
+    """Yield of each row of tiles its normalised pixels (size, W, bands) on the device, and which are data (size, W)."""
+    strip = torch.empty(size, max(image.grid.shape[1], size), len(image.bands), device=device)
     valid = np.empty(strip.shape[:2], bool)
-    new = [(tops[n - 1] + SIZE if n else top, top + SIZE) for n, top in enumerate(tops)]
+    new = [(tops[n - 1] + size if n else top, top + size) for n, top in enumerate(tops)]
     with ThreadPoolExecutor(1) as reader:
-        ahead = [reader.submit(_read, image, *rows, fill) for rows in new[:1]]  # each row of the scene once
+        ahead = [reader.submit(_read, image, *rows, size) for rows in new[:1]]  # each row of the scene once
         for n in range(len(tops)):
             pixels, inside = ahead.pop().result()
-            ahead = [reader.submit(_read, image, *rows, fill) for rows in new[n + 1 : n + 2]]
+            ahead = [reader.submit(_read, image, *rows, size) for rows in new[n + 1 : n + 2]]
             kept = strip[len(inside) :].clone()
             strip[: len(kept)] = kept
             strip[len(kept) :] = segmenter.normalise(torch.from_numpy(pixels).to(device)[None])[0].permute(1, 2, 0)
@@ -151,14 +152,12 @@ def _strips(
             yield strip, valid
 
 
-def _read(
-    image: Scene, top: int, bottom: int, fill: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Read rows of the scene, (bands, rows, W), and where they are data: ``fill`` elsewhere, mirrored at its border."""
+def _read(image: Scene, top: int, bottom: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Read rows of the scene, (bands, rows, W), and where they are data: NaN elsewhere, mirrored at its border."""
     height, width = image.grid.shape
     pixels, valid = image.read(Window(0, top, width, min(bottom, height) - top))
-    pixels = np.where(valid, pixels, fill[:, None, None])
-    missing = [(0, bottom - top - valid.shape[0]), (0, max(0, SIZE - width))]
+    pixels = np.where(valid, pixels, np.float32(np.nan))
+    missing = [(0, bottom - top - valid.shape[0]), (0, max(0, size - width))]
     return np.pad(pixels, [(0, 0), *missing], "symmetric"), np.pad(valid, missing, "symmetric")
 
 
@@ -176,11 +175,11 @@ def _probabilities(segmenter: checkpoint.Segmenter, images: Tensor, augment: boo
 
 
 def _layers(
-    probabilities: Tensor, valid: NDArray[np.bool_], names: Sequence[str], hierarchical: bool
+    probabilities: Tensor, valid: NDArray[np.bool_], names: Sequence[str], ancestors: Sequence[Sequence[int]]
 ) -> dict[str, Raster]:
     """Layers by name, (H, bands, W), of probabilities (classes, H, W); 255 where ``valid`` (H, W) is false."""
-    ids, confidence = inference.decide(probabilities[None], hierarchical)
-    layers = {"classes": ids, "confidence": confidence}
+    classes, confidence = inference.decide(probabilities[None], ancestors)
+    layers = {"classes": classes, "confidence": confidence}
     if "probabilities" in names:
         layers["probabilities"] = inference.percent(probabilities)
     if "margin" in names:
@@ -192,38 +191,35 @@ def _layers(
     return {name: np.where(valid, layer.cpu().numpy(), NO_DATA).transpose(1, 0, 2) for name, layer in layers.items()}
 
 
-def _resume_key(
-    model_file: Path, files: SceneFiles, settings: Settings, fill: NDArray[np.float32], code: str
-) -> dict[str, Any]:
+def _resume_key(model_file: Path, files: SceneFiles, settings: Settings, code: str) -> dict[str, Any]:
     rasters = [(path, path.stat(), names) for path, names in files.rasters.values()]
     return {
         "model": content(model_file).sha256,
         "files": [[str(path), state.st_size, state.st_mtime_ns, names] for path, state, names in rasters],
         "settings": {name: value for name, value in asdict(settings).items() if name != "threads"},
-        "fill": fill.tolist(),
         "code": code,
     }
 
 
-def tile_starts(length: int, overlap: float) -> list[int]:
-    """Return the first pixel of each tile of SIZE pixels along a side of a scene of ``length`` pixels.
+def tile_starts(length: int, size: int, overlap: float) -> list[int]:
+    """Return the first pixel of each tile of ``size`` pixels along a side of a scene of ``length`` pixels.
 
     ``overlap`` is the share (0 to 0.9) of a tile that the next one covers too. The last tile is moved back to end where
     the side ends; a side shorter than a tile has one.
     """
-    step = max(1, round(SIZE * (1 - overlap)))
-    last = max(0, length - SIZE)
+    step = max(1, round(size * (1 - overlap)))
+    last = max(0, length - size)
     return [*range(0, last, step), last]
 
 
-def tile_weights(firsts: list[int]) -> NDArray[np.float32]:
+def tile_weights(firsts: list[int], size: int) -> NDArray[np.float32]:
     """Weigh tiles that start at ``firsts`` by a squared sine that falls to 0 at their edges (a Hann window).
 
     Returns:
-        Weight of each tile at each of its pixels, (tiles, SIZE); those at a pixel sum to 1, a single one is exactly 1.
+        Weight of each tile at each of its pixels, (tiles, size); those at a pixel sum to 1, a single one is exactly 1.
     """
-    shape = np.sin(np.pi * (np.arange(SIZE) + 0.5) / SIZE) ** 2
-    total = np.zeros(firsts[-1] + SIZE)
+    shape = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
+    total = np.zeros(firsts[-1] + size)
     for first in firsts:
-        total[first : first + SIZE] += shape
-    return np.stack([shape / total[first : first + SIZE] for first in firsts]).astype(np.float32)
+        total[first : first + size] += shape
+    return np.stack([shape / total[first : first + size] for first in firsts]).astype(np.float32)

@@ -32,7 +32,8 @@ def mosaic(
 
     Args:
         patches: patch table.
-        tiles: pixels (N, H, W) uint8 of the patches in this order: class ids, or percent (0-100); 255 is no data.
+        tiles: pixels (N, H, W) uint8 of the patches in this order: positions in the legend, or percent (0-100); 255 is
+            no data.
         name: first part of the file names.
         classes: legend of a class map; None: percent.
         tags, threads: see :func:`cerraseg.geo.cog.new_map`.

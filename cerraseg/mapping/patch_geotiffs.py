@@ -1,6 +1,6 @@
 """One GeoTIFF per predicted patch, as the published code writes them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,19 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from cerraseg.core.files import atomic_write
-from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import progress
+from cerraseg.core.taxonomy import EDGES, LandCover, id_table
 from cerraseg.geo.rasters import check_written, checksum
 
 
 def export_geotiffs(
-    table: pd.DataFrame, predictions: Mapping[str, NDArray[np.uint8]], folder: str | Path, *, model: str, weighting: str
+    table: pd.DataFrame,
+    predictions: Mapping[str, NDArray[np.uint8]],
+    folder: str | Path,
+    *,
+    classes: Sequence[LandCover],
+    model: str,
+    weighting: str,
 ) -> None:
     """Write one GeoTIFF per patch under the published names, ``parrot_beak_<model>_<nw or w>_<id>.tif``.
 
@@ -25,19 +31,23 @@ def export_geotiffs(
 
     Args:
         table: rows of the patch table, in the order of the predictions.
-        predictions: ``seg``, class ids, and perhaps ``edg``, 0 or 1: (N, 128, 128) uint8 each; written as int32, as
-            published, with the patch's CRS and transform.
+        predictions: ``seg``, positions in the legend, and perhaps ``edg``, 0 or 1: (N, H, W) uint8 each, 255 for no
+            data; written as int32, as published, with the patch's CRS and transform, the classes by their ids.
         folder: folder to write; it replaces an older one when it is complete.
+        classes: the legend.
+        model, weighting: of the scenario, for the names.
     """
     prefix = f"parrot_beak_{model}_{weighting}"
-    profile = {"driver": "GTiff", "compress": "deflate", "width": SIZE, "height": SIZE, "count": 1, "dtype": "int32"}
+    height, width = predictions["seg"].shape[1:]
+    profile = {"driver": "GTiff", "compress": "deflate", "width": width, "height": height, "count": 1, "dtype": "int32"}
+    ids = {"seg": id_table(classes), "edg": id_table(EDGES)}
     with atomic_write(folder) as temporary, rasterio.Env():
         for name, prediction in predictions.items():
             target = temporary / name if len(predictions) > 1 else temporary
             target.mkdir(parents=True)
             for tile, patch in progress(zip(prediction, table.itertuples(), strict=True), f"export {name}", len(table)):
-                path, pixels = target / f"{prefix}_{patch.id}.tif", tile.astype(np.int32)
+                path, pixels = target / f"{prefix}_{patch.id}.tif", ids[name][tile].astype(np.int32)
                 place = {"crs": patch.crs, "transform": Affine(patch.a, patch.b, patch.c, patch.d, patch.e, patch.f)}
                 with rasterio.open(path, "w", **profile, **place) as file:
                     file.write(pixels, 1)
-                check_written(path, {Window(0, 0, SIZE, SIZE): checksum(pixels)})
+                check_written(path, {Window(0, 0, width, height): checksum(pixels)})

@@ -17,7 +17,7 @@ from rasterio.features import shapes, sieve
 from rasterio.warp import transform as reproject
 
 from cerraseg.core.logs import log
-from cerraseg.core.taxonomy import LandCover
+from cerraseg.core.taxonomy import LandCover, id_table, position_table
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import NO_DATA
 from cerraseg.geo.positions import equal_area_around
@@ -80,7 +80,8 @@ def polygons(
         confidence: raster of the confidence in percent on the same grid, uint8.
     """
     with rasters.open_raster(class_map) as file:
-        values, grid, tags = file.read(1), SceneGrid(file.crs, file.transform, file.shape), file.tags()
+        values = position_table(classes)[file.read(1)]
+        grid, tags = SceneGrid(file.crs, file.transform, file.shape), file.tags()
     ground = _EqualArea(grid)
     least = max(1, ceil(minimum_hectares / ground.hectares_of_pixel - 1e-6))
     sieved = _sieve(values, least)
@@ -116,21 +117,25 @@ def _batches(
     least: int,
     sums: npt.NDArray[np.uint32],
 ) -> Iterator[tuple[Polygons, dict[str, npt.NDArray[Any]]]]:
-    """Yield polygons in the map's CRS and their fields; the first batch comes even where there is no polygon."""
+    """Yield polygons in the map's CRS and their fields; the first batch comes even where there is no polygon.
+
+    ``values`` are positions in the legend.
+    """
     found = shapes(values, mask=values != NO_DATA, connectivity=4)
-    names = np.array([entry.name for entry in classes], object)
+    ids, names = id_table(classes).astype(np.int32), np.array([entry.name for entry in classes], object)
     written, left_out = 0, 0
     batch = list(islice(found, _BATCH))
     while True:
         outlines = np.array([shapely.geometry.shape(area) for area, _ in batch], object)
-        ids = np.array([value for _, value in batch], np.int32)
+        of_class = np.array([value for _, value in batch], np.int64)
         size = shapely.area(outlines)
         kept = size >= least
-        outlines, ids, size = outlines[kept], ids[kept], size[kept]
-        written, left_out = written + len(ids), left_out + int((~kept).sum())
+        outlines, of_class, size = outlines[kept], of_class[kept], size[kept]
+        written, left_out = written + len(size), left_out + int((~kept).sum())
         placed, confidence = _placed(outlines, grid), (_sums_inside(outlines, sums) / size).round(2)
         hectares = ground.hectares(placed).round(6)
-        yield placed, {"class_id": ids, "class_name": names[ids], "hectares": hectares, "confidence": confidence}
+        looks = {"class_id": ids[of_class], "class_name": names[of_class]}
+        yield placed, {**looks, "hectares": hectares, "confidence": confidence}
         batch = list(islice(found, _BATCH))
         if not batch:
             break

@@ -1,5 +1,6 @@
-"""Predict packed patches: class ids, confidence and edges as arrays."""
+"""Predict packed patches: classes, confidence and edges as arrays."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cerraseg.core.layout import SIZE
 from cerraseg.core.logs import log, progress
 from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
 from cerraseg.core.storage import need_room
+from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.packed import Store, batches, new_array
 from cerraseg.models import checkpoint, inference
@@ -30,14 +31,14 @@ def predict(
     precision: inference.Precision = "float32",
     threads: int = 1,
 ) -> None:
-    """Predict the patches in ``rows`` with a checkpoint.
+    """Predict the patches in ``rows`` with a checkpoint; 255 where any band of the model has no data.
 
     Args:
         model_file, store: checkpoint and packed patches.
         rows: which patches, in the order of the output.
-        prediction: ``.npy`` to write: class ids (rows, 128, 128) uint8.
-        confidence: ``.npy`` to write: probability of the predicted class in percent (rows, 128, 128) uint8.
-        edges: ``.npy`` to write: 1 on edges, else 0 (rows, 128, 128) uint8; from the model's edge decoder or, where it
+        prediction: ``.npy`` to write: positions in the legend (rows, H, W) uint8.
+        confidence: ``.npy`` to write: probability of the predicted class in percent (rows, H, W) uint8.
+        edges: ``.npy`` to write: 1 on edges, else 0 (rows, H, W) uint8; from the model's edge decoder or, where it
             has none, those of the predicted classes.
         batch_size: patches at a time.
         precision: ``bfloat16`` runs the forward pass under autocast; softmax is in float32 either way.
@@ -52,26 +53,36 @@ def predict(
     device = inference.device()
     segmenter, blueprint, _ = checkpoint.load(model_file)
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
-    need_room(Path(prediction).parent, 3 * len(rows) * SIZE * SIZE, "prediction")
-    patches, order = PackedPatches(store, rows, blueprint.modality, []), batches(np.arange(len(rows)), batch_size)
+    described, shape = blueprint.described, (len(rows), store.size, store.size)
+    ancestors = [*described.ancestors(blueprint.level).values()] if blueprint.hierarchical else []
+    need_room(Path(prediction).parent, 3 * len(rows) * store.size**2, "prediction")
+    patches = PackedPatches(store, rows, described.bands(blueprint.modality), [])
+    order = batches(np.arange(len(rows)), batch_size)
     with (
         explain_out_of_memory(batch_size_hint("predict.batch_size", batch_size)),
         ExitStack() as stack,
         torch.inference_mode(),
         torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
     ):
-        new = [new_array(path, (len(rows), SIZE, SIZE)) for path in (prediction, confidence, edges)]
-        files = [stack.enter_context(file) for file in new]
-        for images, _ in progress(Streamed(patches, order, device, segmenter.normalise), "predict", len(order)):
-            for file, tiles in zip(files, _tiles(segmenter, images), strict=True):
+        files = [stack.enter_context(new_array(path, shape)) for path in (prediction, confidence, edges)]
+        for images, _ in progress(Streamed(patches, order, device, _unchanged), "predict", len(order)):
+            for file, tiles in zip(files, _tiles(segmenter, images, ancestors), strict=True):
                 file.write(tiles.data)
     log.info("predicted %d patches on %s in %s", len(rows), device, precision)
 
 
-def _tiles(segmenter: checkpoint.Segmenter, images: Tensor) -> tuple[NDArray[np.uint8], ...]:
-    """Class ids, confidence in percent and edges, (B, H, W) each, of normalised images (B, bands, H, W)."""
-    semantic, *edge = segmenter.logits(images)
-    parts = list(inference.decide(inference.probabilities(semantic), segmenter.hierarchical))
+def _unchanged(images: Tensor) -> Tensor:
+    return images
+
+
+def _tiles(
+    segmenter: checkpoint.Segmenter, images: Tensor, ancestors: Sequence[Sequence[int]]
+) -> tuple[NDArray[np.uint8], ...]:
+    """Classes, confidence in percent and edges, (B, H, W) each, of raw images (B, bands, H, W)."""
+    missing = images.isnan().any(1)
+    semantic, *edge = segmenter(images)
+    parts = list(inference.decide(inference.probabilities(semantic), ancestors))
     parts += [((e[:, 1] > e[:, 0]) & (e[:, 1] == e.amax(1))).to(torch.uint8) for e in edge]
-    classes, percent, *edges = torch.stack(parts).cpu().numpy()  # one copy from the GPU, so one wait
+    found = torch.stack(parts).masked_fill(missing, IGNORE)
+    classes, percent, *edges = found.cpu().numpy()  # one copy from the GPU, so one wait
     return classes, percent, edges[0] if edges else derive_edges(classes)

@@ -15,7 +15,7 @@ from rasterio.warp import transform as reproject
 
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.files import atomic_write
-from cerraseg.core.taxonomy import LEVELS, LandCover
+from cerraseg.core.taxonomy import LandCover
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import NO_DATA
 
@@ -26,7 +26,6 @@ _DECIMALS = 7  # of a degree: a centimetre
 
 ASSETS = {
     "classes": ("Land cover", "Class id of each pixel; 255 is no data.", "data"),
-    "classes_l1": ("Land cover, L1", "Class id of the coarser level at each pixel; 255 is no data.", "data"),
     "confidence": ("Confidence", "Probability of the predicted class in percent; 255 is no data.", "data"),
     "probabilities": ("Class probabilities", "Probability of each class, a band a class.", "data"),
     "margin": ("Margin", "Probability of the likeliest class less that of the second.", "data"),
@@ -36,8 +35,9 @@ ASSETS = {
     "sieved": ("Land cover, sieved", "Class id of each pixel without areas below the unit.", "data"),
     "polygons": ("Polygons", "Areas of one class with class, hectares and mean confidence.", "data"),
 }
-"""Key of an asset → its title, description and role."""
+"""Key of an asset → its title, description and role; beside them there is ``classes_<level>`` of coarser levels."""
 
+_COARSER = "Class id of the coarser level at each pixel; 255 is no data."
 _MEDIA = {
     ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     ".gpkg": "application/geopackage+sqlite3",
@@ -54,6 +54,7 @@ def write_item(
     files: Mapping[str, Path],
     sources: Sequence[Path],
     classes: Sequence[LandCover],
+    coarser: Mapping[str, Sequence[LandCover]],
     properties: Mapping[str, Any],
 ) -> None:
     """Write the STAC 1.1 item of a mapped scene; equal input, times of ``sources`` included, gives equal bytes.
@@ -64,10 +65,11 @@ def write_item(
         date: when the images were taken, YYYY-MM-DD. With None the item has no ``datetime``, but the span in which
             they must have been: from the launch of Sentinel-1A to the newest modification time of ``sources`` (in UTC,
             whole seconds).
-        files: its assets by key of :data:`ASSETS`, of which those are taken that exist. The class map (``classes``)
+        files: its assets by key (see :data:`ASSETS`), of which those are taken that exist. The class map (``classes``)
             must: the outline of the raster is the item's geometry.
         sources: the scene's images.
-        classes: legend of the class maps, which list it by the classification extension.
+        classes: legend of the class map, which lists it by the classification extension.
+        coarser: coarser level → legend of its class map.
         properties: further properties of the item.
 
     Raises:
@@ -81,8 +83,9 @@ def write_item(
     item.ext.add("proj")
     item.ext.add("classification")
     item.properties |= grid
-    legends = {"classes": classes, "sieved": classes, "classes_l1": LEVELS["l1"]}
-    for key, (title, description, role) in ASSETS.items():
+    legends = {"classes": classes, "sieved": classes, **{f"classes_{level}": coarser[level] for level in coarser}}
+    maps = {f"classes_{level}": (f"Land cover, {level.upper()}", _COARSER, "data") for level in coarser}
+    for key, (title, description, role) in {"classes": ASSETS["classes"], **maps, **ASSETS}.items():
         if key in files and files[key].exists():
             href = Path(os.path.relpath(files[key], path.parent)).as_posix()
             suffix = files[key].suffix

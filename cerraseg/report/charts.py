@@ -1,7 +1,8 @@
 """Charts of scores in the style of :mod:`cerraseg.report.figures`: the benchmark, and scores by distance."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from cerraseg.core.taxonomy import MODALITIES
+from cerraseg.config.dataset import CONCAT, Dataset
 from cerraseg.evaluation.benchmark import PAPER_DATA, SCORES
 from cerraseg.report.benchmark.tables import by_scenario
 from cerraseg.report.figures import EDGE, GRID, INK, drawn
 from cerraseg.training.weightings import WEIGHTINGS
 
-MODALITY_COLOURS = {"msi": "#0072B2", "sar": "#E69F00", "concat": "#009E73"}
-"""Modality → colour, from the colour-blind-safe palette of Okabe and Ito."""
-
+# The colour-blind-safe palette of Okabe and Ito: of sensors and of some joined; and of all sensors together.
+_PALETTE, _ALL = ("#0072B2", "#E69F00", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442"), "#009E73"
 _TOUCHING, _APART = "#D55E00", "#0072B2"
 _LABEL: dict[str, Any] = {"ha": "center", "fontsize": 7}
 _BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
@@ -26,7 +26,15 @@ _OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1.
 _CLUSTER = ["model", "weighting", "recipe"]
 
 
-def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source: str) -> None:
+def modality_colours(dataset: Dataset, shown: Iterable[str]) -> dict[str, str]:
+    """Return modality → colour of the modalities that are ``shown``, in the order of the dataset."""
+    given = list(shown)
+    apart = [*dataset.sensors, *(modality for modality in dict.fromkeys(given) if "+" in modality)]
+    colours = dict(zip(apart, cycle(_PALETTE), strict=False)) | {CONCAT: _ALL}
+    return {name: colours[name] for name in dict.fromkeys([*dataset.modalities, *apart]) if name in given}
+
+
+def benchmark_bars(table: pd.DataFrame, path: str | Path, dataset: Dataset, *, title: str, source: str) -> None:
     """Draw bars of macro F1 by model, weighting and recipe, one bar per modality, one row of axes per level.
 
     Whiskers are ± one standard deviation over a scenario's seeds or, where it has one seed, the 95 % bootstrap
@@ -36,14 +44,15 @@ def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source:
     bars = by_scenario(table, "macro_f1")
     levels = list(bars["level"].unique())
     most = max(len(rows.drop_duplicates(_CLUSTER)) for _, rows in bars.groupby("level"))
-    modalities = [modality for modality in MODALITIES if modality in set(bars["modality"])]
+    colours = modality_colours(dataset, bars["modality"])
+    modalities = list(colours)
     with drawn(path, title, source, (max(9, 1 + 0.4 * most * len(modalities)), 0.9 + 2.6 * len(levels))) as figure:
         panels = figure.subplots(len(levels), 1, sharey=True, squeeze=False)[:, 0]
         top = np.nanmax(bars[["value", "high", "paper"]].to_numpy(dtype=float))
         for axes, level in zip(panels, levels, strict=True):
-            _bars_of_level(axes, bars[bars["level"] == level], modalities)
+            _bars_of_level(axes, bars[bars["level"] == level], colours)
             axes.set(ylim=(0, 1.18 * max(top, 1)), ylabel=f"{SCORES['macro_f1']} (%)", title=f"level {level}")
-        handles = [Patch(facecolor=MODALITY_COLOURS[name], edgecolor=EDGE, label=name) for name in modalities]
+        handles = [Patch(facecolor=colours[name], edgecolor=EDGE, label=name) for name in modalities]
         if bars["paper"].notna().any():
             handles.append(Patch(label=f"paper ({PAPER_DATA})", **_OUTLINE))
         panels[0].legend(handles=handles, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
@@ -55,15 +64,16 @@ def benchmark_bars(table: pd.DataFrame, path: str | Path, *, title: str, source:
         panels[-1].set_xlabel(textwrap.fill(f"model, weighting ({meanings}) and recipe", 120) + note)
 
 
-def _bars_of_level(axes: Axes, bars: pd.DataFrame, modalities: Sequence[str]) -> None:
+def _bars_of_level(axes: Axes, bars: pd.DataFrame, colours: Mapping[str, str]) -> None:
     """Draw the bars of one level from rows of :func:`cerraseg.report.benchmark.tables.by_scenario`."""
+    modalities = list(colours)
     clusters = list(dict.fromkeys(bars[_CLUSTER].itertuples(index=False, name=None)))
     width = 0.8 / len(modalities)
     for bar in bars.to_dict("records"):
         value, low, high, paper = (float(bar[name]) for name in ("value", "low", "high", "paper"))
         shift = (modalities.index(bar["modality"]) - (len(modalities) - 1) / 2) * width
         place = clusters.index(tuple(bar[axis] for axis in _CLUSTER)) + shift
-        axes.bar(place, value, 0.74 * width, color=MODALITY_COLOURS[bar["modality"]], edgecolor=EDGE, linewidth=0.6)
+        axes.bar(place, value, 0.74 * width, color=colours[bar["modality"]], edgecolor=EDGE, linewidth=0.6)
         if np.isfinite(paper):
             axes.bar(place, paper, 0.94 * width, **_OUTLINE)
         if np.isfinite(low):

@@ -102,7 +102,7 @@ def _draw_panel(axes: Axes, name: str, pixels: NDArray[np.uint8], extent: Extent
         axes.imshow(np.moveaxis(pixels, 0, -1), extent=extent)
     else:
         colours = np.full((256, 3), 255, dtype=np.uint8)  # white where there is no class
-        colours[: len(classes)] = [entry.colour for entry in classes]
+        colours[[entry.id for entry in classes]] = [entry.colour for entry in classes]
         axes.imshow(colours[pixels[0]], extent=extent)
 
 

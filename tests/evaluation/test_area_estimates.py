@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scenes import CERRADATA
 from test_areas import write as write_map
 
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import area_estimates, areas, bootstrap
 from cerraseg.evaluation.area_estimates import estimate, intervals
 from cerraseg.report.map_description import SceneMap, write_areas
 
-L1 = LEVELS["l1"]
+L1 = CERRADATA.classes("l1")
 HECTARE = 0.01 / 0.9996**2  # of a pixel of 10 m on the central meridian
 
 # Olofsson et al. 2014, table 8: rows map, columns reference; deforestation, forest gain, stable forest and non-forest.
@@ -167,7 +167,7 @@ def test_file_and_back(scene, counts, tmp_path):
 def test_step_of_a_scene_prefers_its_reference(scene, counts, tmp_path):
     patches = tmp_path / "patches.npz"
     np.savez_compressed(patches, ids=np.array(["1", "2", "3"]), confusion=counts)
-    made, out = SceneMap("s", "unet", "l1", "data", scene.parent, tmp_path / "truth"), tmp_path / "areas.csv"
+    made, out = SceneMap("s", "unet", CERRADATA, "l1", "data", scene.parent, tmp_path / "truth"), tmp_path / "areas.csv"
     write_areas(made, patches, out)
     assert (area_estimates.read_area_table(out)["basis"] == "test patches").all()
     truth = np.full((60, 100), 255, np.uint8)
@@ -177,5 +177,5 @@ def test_step_of_a_scene_prefers_its_reference(scene, counts, tmp_path):
     table = area_estimates.read_area_table(out)
     assert (table["basis"] == "reference mask").all()
     assert table["sample_pixels"].tolist() == [600, 600, 0, 0, 0, 0, 0, 1200]
-    counts = areas.confusion_blocks(scene, reference, L1)
+    counts = areas.confusion_blocks(scene, reference, L1, 128)
     assert table["sample_blocks"].iloc[-1] == len(counts) == 1

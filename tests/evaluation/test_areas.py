@@ -5,13 +5,13 @@ from math import atanh, radians, sin, sqrt
 import numpy as np
 import pytest
 from rasterio import Affine
-from scenes import write_raster
+from region import IDS, L3
+from scenes import CERRADATA, write_raster
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation.areas import confusion_blocks, mapped_areas
 
-L1 = LEVELS["l1"]
+L1 = CERRADATA.classes("l1")
 DEGREES = 9e-5
 RADIUS, E2 = 6_378_137.0, 0.006_694_379_990_141  # WGS 84
 NORTH_UP = Affine(10, 0, 500_000, 0, -10, 8_100_000)
@@ -85,7 +85,7 @@ def test_maps_add_up_whatever_their_system(tmp_path):
 
 
 def test_faulty_maps(tmp_path):
-    with pytest.raises(DataError, match=r"l2\.tif holds the value 9; expected 0 to 6, or 255"):
+    with pytest.raises(DataError, match=r"l2\.tif holds the value 9; .* 0, 1, 2, 3, 4, 5, 6, or 255"):
         mapped_areas([write(tmp_path / "l2.tif", np.full((4, 4), 9, np.uint8))], L1)
     for name, crs in (("none", None), ("local", 'LOCAL_CS["here",UNIT["metre",1]]')):
         with pytest.raises(Exception, match=r"CRS|coordinate"):
@@ -109,3 +109,20 @@ def test_counts_by_block_equal_a_plain_loop(tmp_path, height, width, side):
                 expected.append(counts)
     assert found.dtype == np.int64 and found.shape == (len(expected), 7, 7)
     assert found.tolist() == np.reshape(expected, (-1, 7, 7)).tolist()
+
+
+def test_classes_are_found_by_their_ids(tmp_path):
+    places = classes_of(200, 130) % 5
+    other = np.roll(places, 7, axis=1)
+    files = [write(tmp_path / f"{k}.tif", np.array(IDS, np.uint8)[values]) for k, values in enumerate((places, other))]
+    pixels, hectares = mapped_areas(files[:1], L3)
+    assert pixels.tolist() == [(places == k).sum() for k in range(5)]
+    assert hectares == pytest.approx(pixels * 0.01 / 0.9996**2, rel=1e-5)
+    counts = confusion_blocks(*files, L3, 64).sum(axis=0)
+    assert counts.tolist() == [[((other == true) & (places == seen)).sum() for seen in range(5)] for true in range(5)]
+    for value in (0, 4, 40, 254):  # among the positions, between the ids, beyond them
+        foreign = write(tmp_path / "foreign.tif", np.full((8, 8), value, np.uint8))
+        with pytest.raises(DataError, match=f"value {value}; .* 3, 15, 24, 33, 39, or 255"):
+            mapped_areas([foreign], L3)
+        with pytest.raises(DataError):
+            confusion_blocks(foreign, foreign, L3, 64)

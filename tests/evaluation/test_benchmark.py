@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from region import REGION
+from scenes import CERRADATA
 
 from cerraseg.config.scenario import parse
 from cerraseg.core.errors import DataError
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import benchmark, bootstrap, metrics, score_files
 
 REFERENCE = Path(__file__).parents[2] / "reference"
@@ -22,6 +23,7 @@ IDS = [
 ]
 PAPER_F1, PAPER_MIOU = "paper_macro_f1 (CerraData-4MM)", "paper_miou (CerraData-4MM)"
 PATCHES = 24
+PARENTS = CERRADATA.ancestors("l2")["l1"]
 
 
 def in_patches(matrix: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -35,19 +37,19 @@ def published(name: str) -> np.ndarray:
     return score_files.read_confusion(REFERENCE / "confusion_matrices" / f"{name}.csv")
 
 
-def evaluated(folder, name, source, counts=None, ids=None, **info):
+def evaluated(folder, name, source, counts=None, ids=None, dataset=CERRADATA, **info):
     """Metrics of scenario ``name`` with ``counts``, else with those published for U-Net, concat, weighted."""
-    scenario = parse(name, {"recipe": ["mine", "w"]})
+    scenario = parse(name, {"recipe": ["mine", "w"], "level": ["l3"], "modality": ["dem", "msi+dem"]})
     counts = in_patches(published(f"unet_concat_w_{scenario.level}")) if counts is None else counts
     ids = [f"{patch:02}" for patch in range(len(counts))] if ids is None else ids
     fields = {"scenario": {"id": name, **vars(scenario)}, "source": source, "patches": 3028}
-    score_files.write_scores(folder / name, counts, ids, LEVELS[scenario.level], {**fields, **info})
+    score_files.write_scores(folder / name, counts, ids, dataset.classes(scenario.level), {**fields, **info})
     return folder / name / "metrics.json"
 
 
 def collected(folder: Path, source: str, comparable: bool, **info: object) -> pd.DataFrame:
     files = [evaluated(folder, name, source, **info) for name in IDS]
-    return benchmark.collect(files, PAPER_SCORES, comparable=comparable)
+    return benchmark.collect(files, PAPER_SCORES, CERRADATA, comparable=comparable)
 
 
 def test_rows_are_sorted_and_hold_percentages(tmp_path):
@@ -77,7 +79,7 @@ def test_recipes_come_in_the_order_of_the_files(tmp_path):
     recipes = ["tuned", "w", "mine", "paper"]
     names = [f"unet-{modality}-nw-l1-{recipe}-1" for recipe in recipes for modality in ("sar", "msi")]
     files = [evaluated(tmp_path, name, "x") for name in names]
-    table = benchmark.collect(files, PAPER_SCORES, comparable=False)
+    table = benchmark.collect(files, PAPER_SCORES, CERRADATA, comparable=False)
     assert list(table["recipe"]) == recipes * 2
     assert list(table["modality"]) == ["msi"] * 4 + ["sar"] * 4
 
@@ -86,7 +88,7 @@ def test_edges_are_shown_where_there_are_any(tmp_path):
     assert "edge_f1_0" not in collected(tmp_path / "none", "x", False)
     edges = {str(pixels): {"precision": 0.1, "recall": 0.9, "f1": 0.30001 + pixels / 10} for pixels in range(3)}
     files = [evaluated(tmp_path, IDS[0], "x"), evaluated(tmp_path, IDS[1], "x", edges=edges)]
-    table = benchmark.collect(files, PAPER_SCORES, comparable=False).set_index("id")
+    table = benchmark.collect(files, PAPER_SCORES, CERRADATA, comparable=False).set_index("id")
     assert table["epochs"].isna().all()  # of checkpoints that were not trained here
     columns = ["edge_f1_0", "edge_f1_1", "edge_f1_2"]
     assert benchmark.further_scores(table)[:3] == columns
@@ -99,24 +101,24 @@ def test_rolling_up_equals_counting_rolled_masks(tmp_path):
     truth, prediction = (random.integers(0, 14, (6, 32, 32), dtype=np.uint8) for _ in range(2))
     truth[random.random(truth.shape) < 0.1] = 255
     parents = np.full(256, 255, dtype=np.uint8)
-    parents[:14] = [entry.parent for entry in LEVELS["l2"]]
+    parents[:14] = PARENTS
     counts = metrics.patch_confusions(truth, prediction, 14)
     recounted = metrics.patch_confusions(parents[truth], parents[prediction], 7)
-    assert np.array_equal(benchmark.roll_up(counts), recounted)
+    assert np.array_equal(benchmark.roll_up(counts, PARENTS, 7), recounted)
     files = [evaluated(tmp_path, IDS[0], "x", counts), evaluated(tmp_path, IDS[1], "x")]
-    table = benchmark.collect(files, PAPER_SCORES, comparable=False).set_index("id")
+    table = benchmark.collect(files, PAPER_SCORES, CERRADATA, comparable=False).set_index("id")
     scores = metrics.compute_scores(recounted.sum(axis=0, dtype=np.int64))
     assert table.loc[IDS[0], "macro_f1_as_l1"] == round(100 * scores.macro_f1, 2)
     assert table.loc[IDS[0], "miou_as_l1"] == round(100 * scores.miou, 2)
     assert table.loc[IDS[1], ["macro_f1_as_l1", "miou_as_l1"]].isna().all()
-    assert not benchmark.further_scores(benchmark.collect(files[1:], PAPER_SCORES, comparable=False))
+    assert not benchmark.further_scores(benchmark.collect(files[1:], PAPER_SCORES, CERRADATA, comparable=False))
 
 
 def test_the_five_published_matrices_give_the_papers_rows(tmp_path):
     names = sorted(path.stem for path in (REFERENCE / "confusion_matrices").glob("*.csv"))
     ids = {name: f"{name.replace('_', '-')}-paper-1" for name in names}
     files = [evaluated(tmp_path, ids[name], "CerraData-4MM", in_patches(published(name))) for name in names]
-    table = benchmark.collect(files, PAPER_SCORES, comparable=True)
+    table = benchmark.collect(files, PAPER_SCORES, CERRADATA, comparable=True)
     assert len(table) == 5 and table[[PAPER_F1, PAPER_MIOU]].notna().all(axis=None)
     for score, column in (("macro_f1", PAPER_F1), ("miou", PAPER_MIOU)):
         assert table[score].to_numpy() == pytest.approx(table[column].to_numpy(), abs=0.02)
@@ -125,7 +127,7 @@ def test_the_five_published_matrices_give_the_papers_rows(tmp_path):
 
 def test_classes_are_listed_by_scenario(tmp_path):
     files = [evaluated(tmp_path, name, "x") for name in IDS[:2]]
-    classes = benchmark.per_class(files)
+    classes = benchmark.per_class(files, CERRADATA)
     assert list(classes["id"]) == [IDS[1]] * 7 + [IDS[0]] * 14
     matrix = published("unet_concat_w_l1")
     water = classes.iloc[5]
@@ -139,7 +141,7 @@ def test_classes_are_listed_by_scenario(tmp_path):
 
 
 def test_pairs_are_compared_level_by_level(tmp_path):
-    pairs = benchmark.pairs([evaluated(tmp_path, name, "x") for name in IDS[1:] + IDS[:1]])
+    pairs = benchmark.pairs([evaluated(tmp_path, name, "x") for name in IDS[1:] + IDS[:1]], CERRADATA)
     assert pairs["level"].value_counts().to_dict() == {"l1": 3, "as_l1": 3}
     assert (pairs["source"] == "x").all()
     rolled = pairs[pairs["level"] == "as_l1"]
@@ -157,9 +159,9 @@ def test_patches_are_paired_by_id_whatever_their_order(tmp_path):
     first = evaluated(tmp_path, "unet-msi-w-l1-paper-1", "x", counts[0], ids)
     second = evaluated(tmp_path / "a", "unet-sar-w-l1-paper-1", "x", counts[1], ids)
     turned = evaluated(tmp_path / "b", "unet-sar-w-l1-paper-1", "x", counts[1][order], [ids[place] for place in order])
-    assert benchmark.pairs([first, turned]).equals(benchmark.pairs([first, second]))
+    assert benchmark.pairs([first, turned], CERRADATA).equals(benchmark.pairs([first, second], CERRADATA))
     other = evaluated(tmp_path / "c", "unet-sar-w-l1-paper-1", "x", counts[1], [*ids[1:], "other"])
-    assert benchmark.pairs([first, other]).empty
+    assert benchmark.pairs([first, other], CERRADATA).empty
 
 
 def test_seeds_are_one_entrant(tmp_path):
@@ -167,7 +169,7 @@ def test_seeds_are_one_entrant(tmp_path):
     counts = [in_patches(matrix), in_patches(matrix + 10**5), in_patches(other)]
     names = ["unet-msi-w-l1-paper-1", "unet-msi-w-l1-paper-2", "transnuseg-msi-w-l1-released-0"]
     files = [evaluated(tmp_path, name, "x", each) for name, each in zip(names, counts, strict=True)]
-    (pair,) = benchmark.pairs(files).itertuples()
+    (pair,) = benchmark.pairs(files, CERRADATA).itertuples()
     assert (pair.first, pair.second, pair.level) == ("transnuseg-msi-w-l1-released-0", "unet-msi-w-l1-paper", "l1")
     scores = [100 * metrics.compute_scores(each.sum(axis=0)).macro_f1 for each in counts]
     assert pair.difference == pytest.approx(scores[2] - (scores[0] + scores[1]) / 2, abs=0.0051)
@@ -181,8 +183,52 @@ def test_unusable_collections_are_refused(tmp_path):
     file = evaluated(tmp_path / "a", IDS[0], "simulated landscape")
     other = evaluated(tmp_path / "b", IDS[1], "CerraData-4MM")
     with pytest.raises(DataError, match="comes twice"):
-        benchmark.collect([file, file], PAPER_SCORES, comparable=False)
+        benchmark.collect([file, file], PAPER_SCORES, CERRADATA, comparable=False)
     with pytest.raises(DataError, match="data sources are"):
-        benchmark.collect([file, other], PAPER_SCORES, comparable=False)
+        benchmark.collect([file, other], PAPER_SCORES, CERRADATA, comparable=False)
     with pytest.raises(DataError, match="'simulated landscape'; expected CerraData-4MM"):
-        benchmark.collect([file], PAPER_SCORES, comparable=True)
+        benchmark.collect([file], PAPER_SCORES, CERRADATA, comparable=True)
+
+
+def of_region(folder):
+    """Metrics of a scenario of each of three linked levels, by level, and the masks that they count."""
+    random = np.random.default_rng(8)
+    masks = random.integers(0, 5, (2, PATCHES, 8, 8), dtype=np.uint8)
+    masks[1] = np.where(random.random(masks[0].shape) < 0.6, masks[0], masks[1])
+    files, ancestors = {}, {"l3": range(5), **REGION.ancestors("l3")}
+    for level in ("l3", "l2", "l1"):
+        truth, prediction = np.array(ancestors[level], np.uint8)[masks]
+        counts = metrics.patch_confusions(truth, prediction, len(REGION.classes(level)))
+        modality = {"l1": "msi+dem", "l2": "concat", "l3": "dem"}[level]
+        files[level] = evaluated(folder, f"unet-{modality}-nw-{level}-paper-1", "x", counts, dataset=REGION)
+    return files
+
+
+def test_three_linked_levels_are_scored_as_each_coarser_one(tmp_path):
+    files = of_region(tmp_path)
+    table = benchmark.collect(list(files.values()), PAPER_SCORES, REGION, comparable=False).set_index("level")
+    assert list(table.index) == ["l1", "l2", "l3"]
+    columns = ["macro_f1_as_l1", "macro_f1_as_l2", "miou_as_l1", "miou_as_l2"]
+    assert sorted(benchmark.further_scores(table)) == columns
+    assert table.loc["l3", columns].tolist() == [
+        table[score][level] for score in ("macro_f1", "miou") for level in ("l1", "l2")
+    ]
+    assert table.loc["l2", "macro_f1_as_l1"] == table.loc["l1", "macro_f1"] and np.isnan(table.loc["l2", "miou_as_l2"])
+    assert table.loc["l1", columns].isna().all()
+    assert table[[PAPER_F1, PAPER_MIOU]].isna().all(axis=None)  # the paper tells nothing of other data
+    pairs = benchmark.pairs(list(files.values()), REGION)
+    assert set(pairs[["level", "first", "second"]].itertuples(index=False, name=None)) == {
+        ("as_l1", "unet-msi+dem-nw-l1-paper-1", "unet-concat-nw-l2-paper-1"),
+        ("as_l1", "unet-msi+dem-nw-l1-paper-1", "unet-dem-nw-l3-paper-1"),
+        ("as_l2", "unet-concat-nw-l2-paper-1", "unet-dem-nw-l3-paper-1"),
+    }
+    assert (pairs["difference"] == 0).all()
+
+
+def test_modalities_and_levels_come_in_the_order_of_the_dataset(tmp_path):
+    random = np.random.default_rng(2)
+    names = [f"unet-{modality}-nw-l3-paper-1" for modality in ("msi+dem", "concat", "dem", "sar", "msi")]
+    counts = random.integers(1, 9, (PATCHES, 5, 5))
+    files = [evaluated(tmp_path, name, "x", counts, dataset=REGION) for name in names]
+    table = benchmark.collect(files, PAPER_SCORES, REGION, comparable=False)
+    assert table["modality"].tolist() == ["msi", "sar", "dem", "concat", "msi+dem"]

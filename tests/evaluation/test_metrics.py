@@ -43,7 +43,8 @@ def test_a_large_patch_does_not_overflow(side, dtype):
 
 
 @pytest.mark.parametrize(
-    ("truth", "prediction"), [([0, 7], [0, 1]), ([0, 254], [0, 1]), ([0, 1], [0, 7]), ([0, 255], [0, 255])]
+    ("truth", "prediction"),
+    [([0, 7], [0, 1]), ([0, 254], [0, 1]), ([0, 1], [0, 7]), ([0, 1], [0, 255]), ([0, 255], [0, 254])],
 )
 def test_unusable_masks_are_refused(truth, prediction):
     truths, predictions = np.array([truth], np.uint8), np.array([prediction], np.uint8)
@@ -85,3 +86,10 @@ def test_edge_cases_of_the_scores():
     assert (result.accuracy, result.kappa, result.macro_f1) == (1.0, 0.0, 0.5)
     with pytest.raises(DataError, match="no labelled pixel"):
         metrics.compute_scores(np.zeros((3, 3), int))
+
+
+def test_a_pixel_without_data_has_neither_truth_nor_prediction():
+    truth, prediction = random_masks(7)
+    expected = metrics.patch_confusions(truth, prediction, 7)
+    prediction[truth == 255] = 255
+    assert np.array_equal(metrics.patch_confusions(truth, prediction, 7), expected)

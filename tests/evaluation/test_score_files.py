@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from region import IDS, L3
+from scenes import CERRADATA
 from test_metrics import random_masks
 
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.evaluation import bootstrap, metrics, score_files
 
 REFERENCE = Path(__file__).parents[2] / "reference"
@@ -30,7 +31,7 @@ def patches(classes: int = 7) -> tuple[np.ndarray, list[str]]:
 
 def test_write_gives_strict_json_and_two_tables(tmp_path):
     matrix = score_files.read_confusion(REFERENCE / "confusion_matrices" / "unet_concat_w_l1.csv")
-    score_files.write_scores(tmp_path, matrix[None], ["1"], LEVELS["l1"], INFO)
+    score_files.write_scores(tmp_path, matrix[None], ["1"], CERRADATA.classes("l1"), INFO)
     content = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert {key: content[key] for key in INFO} == INFO
     assert content["rule"] == score_files.RULE
@@ -48,9 +49,9 @@ def test_write_gives_strict_json_and_two_tables(tmp_path):
 
 def test_write_sums_the_patches_and_keeps_them(tmp_path, monkeypatch):
     counts, ids = patches()
-    result = score_files.write_scores(tmp_path, counts, ids, LEVELS["l1"], INFO)
+    result = score_files.write_scores(tmp_path, counts, ids, CERRADATA.classes("l1"), INFO)
     monkeypatch.setattr("time.time", lambda: 2e9)  # another day: archives may hold the date
-    score_files.write_scores(tmp_path / "again", counts, ids, LEVELS["l1"], dict(reversed(INFO.items())))
+    score_files.write_scores(tmp_path / "again", counts, ids, CERRADATA.classes("l1"), dict(reversed(INFO.items())))
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     assert result.summary() == metrics.compute_scores(counts.sum(axis=0)).summary()
@@ -66,3 +67,14 @@ def test_write_sums_the_patches_and_keeps_them(tmp_path, monkeypatch):
     for score, ends in intervals.items():
         expected = bootstrap.interval(bootstrap.draws(counts)[score])
         assert ends == pytest.approx(expected, abs=5e-7) and ends == [round(end, 6) for end in ends]
+
+
+def test_classes_go_by_their_ids(tmp_path):
+    counts, ids = patches(5)
+    result = score_files.write_scores(tmp_path, counts, ids, L3, INFO)
+    found = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["classes"]
+    assert [entry["id"] for entry in found] == list(IDS) and found[2]["name"] == "Soy"
+    assert [entry["f1"] for entry in found] == result.f1.round(6).tolist()
+    lines = (tmp_path / "confusion.csv").read_text().split()
+    assert lines[0] == "Class,3,15,24,33,39" and [line.split(",")[0] for line in lines[1:]] == [str(k) for k in IDS]
+    assert np.array_equal(score_files.read_confusion(tmp_path / "confusion.csv"), counts.sum(axis=0))

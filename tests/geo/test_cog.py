@@ -5,14 +5,16 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 import rasterio
+from rasterio.shutil import copy
 from rasterio.transform import from_origin
+from region import IDS, L3
 from rio_cogeo import cog_validate
+from scenes import CERRADATA
 
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.geo import cog
 from cerraseg.geo.cog import CHUNK, new_map
 
-L1 = LEVELS["l1"]
+L1 = CERRADATA.classes("l1")
 PLACE = {"crs": "EPSG:32722", "transform": from_origin(600000, 8300000, 10, 10)}
 
 
@@ -115,3 +117,25 @@ def test_a_failure_leaves_the_last_map_and_nothing_else(tmp_path, monkeypatch, b
         write_map(tmp_path / "map.tif", fields(40, 30))
     assert ".map.tif.part" in seen
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_ids_with_gaps_have_their_pixels_names_and_colours(tmp_path):
+    """What GDAL, and so QGIS, understands of the file stands in the VRT that GDAL makes of it."""
+    path = tmp_path / "map.tif"
+    places = np.random.default_rng(1).integers(0, 5, (600, 530), np.uint8)
+    places[:40, :40] = 255
+    write_map(path, places, L3)
+    ids = np.where(places == 255, 255, np.append(IDS, [0] * 251).astype(np.uint8)[places])
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(file.read(1), ids)
+        colours, tags = file.colormap(1), file.tags()
+        copy(file, tmp_path / "seen.vrt", driver="VRT")
+    assert {entry.id: colours[entry.id] for entry in L3} == {entry.id: (*entry.colour, 255) for entry in L3}
+    assert {key: tags[key] for key in tags if key.startswith("CLASS_")} == {f"CLASS_{c.id}": c.name for c in L3}
+    assert set(np.unique(overview(path, 0))) <= {*IDS, 255}
+    band = ET.parse(tmp_path / "seen.vrt").find("VRTRasterBand")
+    names = [category.text for category in band.iter("Category")]
+    assert len(names) == 40 and {k: name for k, name in enumerate(names) if name} == {c.id: c.name for c in L3}
+    found = [[cell.text for cell in row] for row in band.iter("Row")]
+    counts = [np.count_nonzero(ids == entry.id) for entry in L3]
+    assert found == [[str(c.id), str(count), c.name, *map(str, c.colour)] for c, count in zip(L3, counts, strict=True)]

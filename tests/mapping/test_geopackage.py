@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pyogrio
+import pytest
 import rasterio
 import shapely
+from region import L3
+from scenes import CERRADATA
 
-from cerraseg.core.taxonomy import LEVELS
+from cerraseg.core.taxonomy import Legend
 from cerraseg.mapping.geopackage import write_geopackage
 
-L1 = LEVELS["l1"]
+L1 = CERRADATA.classes("l1")
 
 
 def batch(*ids: int):
@@ -19,9 +22,10 @@ def batch(*ids: int):
     return squares, {"class_id": np.array(ids, np.int32)}
 
 
-def test_batches_become_one_layer_in_their_order_with_the_class_colours(tmp_path: Path) -> None:
+@pytest.mark.parametrize("classes", [L1, L3])
+def test_batches_become_one_layer_in_their_order_with_the_class_colours(tmp_path: Path, classes: Legend) -> None:
     path = tmp_path / "a.gpkg"
-    write_geopackage(path, [batch(), batch(3, 1), batch(5)], crs=rasterio.CRS.from_epsg(32722), classes=L1)
+    write_geopackage(path, [batch(), batch(3, 1), batch(5)], crs=rasterio.CRS.from_epsg(32722), classes=classes)
     meta, _, wkb, (ids,) = pyogrio.raw.read(path, layer="land_cover")
     assert meta["crs"] == "EPSG:32722" and meta["geometry_type"] == "Polygon"
     assert ids.tolist() == [3, 1, 5]
@@ -35,7 +39,7 @@ def test_batches_become_one_layer_in_their_order_with_the_class_colours(tmp_path
     assert dates == [("1970-01-01T00:00:00.000Z",)] and style == ["", "", *layer, 1]
     renderer = ET.fromstring(qml).find("renderer-v2")
     assert renderer.attrib == {"type": "categorizedSymbol", "attr": "class_id"}
-    for entry, category in zip(L1, renderer.iter("category"), strict=True):
+    for entry, category in zip(classes, renderer.iter("category"), strict=True):
         assert (category.get("value"), category.get("label")) == (str(entry.id), entry.name)
         colour = renderer.find(f"symbols/symbol[@name='{category.get('symbol')}']/layer/Option/Option[@name='color']")
         assert colour.get("value") == "{},{},{},255".format(*entry.colour)

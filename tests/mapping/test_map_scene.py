@@ -7,9 +7,8 @@ import pytest
 import rasterio
 import torch
 from placed import read
-from scenes import TRAINED, pixels, write_model, write_raster, write_scene
+from scenes import CERRADATA, TRAINED, pixels, write_model, write_raster, write_scene
 
-from cerraseg.core.taxonomy import CHILDREN, LEVELS, MODALITIES, MSI_BANDS, PARENTS
 from cerraseg.mapping import scene
 from cerraseg.mapping.map_files import MapRows
 from cerraseg.mapping.map_scene import LAYERS, Settings, map_scene, tile_starts
@@ -22,7 +21,8 @@ def model(tmp_path_factory):
 
 
 def run(model, files, folder, name="map", **settings):
-    map_scene(model, files, TRAINED, folder / name, folder / "unfinished", Settings(**settings), {"SCENE": files.name})
+    tags = {"SCENE": files.name}
+    map_scene(model, files, folder / name, folder / "unfinished", Settings(**settings), CERRADATA, tags)
     assert not (folder / "unfinished").exists()
     return {path.stem: read(path) for path in (folder / name).glob("*.tif")}
 
@@ -40,10 +40,10 @@ def blended(model, image, overlap):
     """Brute force: every tile's probabilities times its weights, over the sum of the weights."""
     height, width = image.shape[1:]
     shape = np.sin(np.pi * (np.arange(128) + 0.5) / 128) ** 2
-    classes = len(LEVELS[checkpoint.load(model)[1].level])
+    classes = len(CERRADATA.classes(checkpoint.load(model)[1].level))
     total, weight = np.zeros((classes, height, width)), np.zeros((height, width))
-    for top in tile_starts(height, overlap):
-        for left in tile_starts(width, overlap):
+    for top in tile_starts(height, 128, overlap):
+        for left in tile_starts(width, 128, overlap):
             place = (slice(top, top + 128), slice(left, left + 128))
             total[:, *place] += probabilities(model, image[None, :, *place])[0] * np.outer(shape, shape)
             weight[place] += np.outer(shape, shape)
@@ -51,12 +51,13 @@ def blended(model, image, overlap):
 
 
 def test_tiles_cover_a_side():
-    assert tile_starts(512, 0) == [0, 128, 256, 384]
-    assert tile_starts(500, 0) == [0, 128, 256, 372]  # the last ends where the side ends
-    assert tile_starts(320, 0.5) == [0, 64, 128, 192]
-    assert tile_starts(128, 0.5) == tile_starts(70, 0.5) == tile_starts(1, 0) == [0]
-    assert tile_starts(129, 0.5) == [0, 1]
-    assert tile_starts(200, 0.9) == [0, 13, 26, 39, 52, 65, 72]
+    assert tile_starts(512, 128, 0) == [0, 128, 256, 384]
+    assert tile_starts(500, 128, 0) == [0, 128, 256, 372]  # the last ends where the side ends
+    assert tile_starts(320, 128, 0.5) == [0, 64, 128, 192]
+    assert tile_starts(128, 128, 0.5) == tile_starts(70, 128, 0.5) == tile_starts(1, 128, 0) == [0]
+    assert tile_starts(129, 128, 0.5) == [0, 1]
+    assert tile_starts(200, 128, 0.9) == [0, 13, 26, 39, 52, 65, 72]
+    assert tile_starts(200, 64, 0.5) == [0, 32, 64, 96, 128, 136]
 
 
 @pytest.mark.parametrize("overlap", [0.5, 0.25, 0])
@@ -79,10 +80,10 @@ def test_model_of_both_levels_decides_from_the_top_and_maps_both(tmp_path):
     for name in ("weight", "bias"):
         content["parameters"][f"segmentation_head.0.{name}"] *= 5  # else all classes are about as likely everywhere
     torch.save(content, model)
-    files, parents = write_scene(tmp_path, 200, 300), np.array(PARENTS)
+    files, parents = write_scene(tmp_path, 200, 300), np.array(CERRADATA.ancestors("l2")["l1"])
     layers = run(model, files, tmp_path)
     wanted = blended(model, image_of(files), 0.5)
-    sums = np.stack([wanted[list(children)].sum(0) for children in CHILDREN])
+    sums = np.stack([wanted[parents == parent].sum(0) for parent in range(7)])
     assert (layers["classes_l1"] != sums.argmax(0)).mean() < 1e-3  # rounding may turn a tie
     assert len(np.unique(sums.argmax(0))) > 2
     assert (parents[wanted.argmax(0)] != sums.argmax(0)).mean() > 0.01  # what this prevents
@@ -120,13 +121,13 @@ def test_no_data_stays_no_data_and_tiles_see_the_training_mean_there(model, tmp_
     image = pixels("msi", 300, 200)
     image[3, 150:170, 20:40] = image[:, :140] = -1  # a hole in one band; a whole row of tiles without data
     files = write_scene(tmp_path, 300, 200)
-    write_raster(files.msi, image, MSI_BANDS, nodata=-1)
+    write_raster(files.msi, image, CERRADATA.bands("msi"), nodata=-1)
     layers = run(model, files, tmp_path, layers=["probabilities"])
     missing = (image == -1).any(0)
     for layer in layers.values():
         assert (layer[..., missing] == 255).all() and (layer[..., ~missing] <= 100).all()
     seen = image_of(files)
-    seen[:, missing] = np.array([TRAINED[band]["mean"] for band in MODALITIES["concat"]])[:, None]
+    seen[:, missing] = np.array([TRAINED[band]["mean"] for band in CERRADATA.bands()])[:, None]
     wanted = blended(model, seen, 0.5)[:, ~missing]
     np.testing.assert_allclose(layers["probabilities"][:, ~missing], 100 * wanted, atol=0.51)
 
@@ -135,7 +136,7 @@ def test_every_layer_lies_on_the_scene_and_names_its_bands(model, tmp_path):
     files = write_scene(tmp_path, 130, 140)
     run(model, files, tmp_path, layers=LAYERS, overlap=0)
     bands = {name: (f"{name} (%)",) for name in ("confidence", *LAYERS)} | {"classes": ("land cover",)}
-    bands["probabilities"] = tuple(f"{entry.name} (%)" for entry in LEVELS["l1"])
+    bands["probabilities"] = tuple(f"{entry.name} (%)" for entry in CERRADATA.classes("l1"))
     for name, names in bands.items():
         with rasterio.open(tmp_path / f"map/{name}.tif") as file, rasterio.open(files.msi) as source:
             assert (file.crs, file.transform, file.shape) == (source.crs, source.transform, source.shape)
@@ -173,7 +174,7 @@ def test_a_killed_map_goes_on_and_ends_with_the_same_bytes(model, tmp_path, monk
         file.write(b"torn")
     began = record_rows(monkeypatch)
     run(model, files, tmp_path, "killed", layers=["margin"])
-    assert began == tile_starts(400, 0.5)[blocks:]
+    assert began == tile_starts(400, 128, 0.5)[blocks:]
     for path in (tmp_path / "undisturbed").iterdir():
         assert (tmp_path / "killed" / path.name).read_bytes() == path.read_bytes()
 

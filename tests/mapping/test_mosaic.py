@@ -7,13 +7,14 @@ import rasterio
 from placed import read, table
 from rasterio import Affine
 from rasterio.merge import merge
-from scenes import write_raster
+from region import IDS, L3, REGION
+from scenes import CERRADATA, write_raster
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.taxonomy import LEVELS
+from cerraseg.mapping.map_files import write_parents
 from cerraseg.mapping.mosaic import mosaic
 
-L1 = LEVELS["l1"]
+L1 = CERRADATA.classes("l1")
 
 
 def numbered(count, side=8):
@@ -106,3 +107,22 @@ def test_patches_that_do_not_fit_are_refused(tmp_path, patches, named):
     with pytest.raises(DataError, match=named):
         mosaic(patches, numbered(len(patches)), tmp_path / "out", name="map", classes=L1)
     assert not (tmp_path / "out").exists()
+
+
+def test_map_of_ids_with_gaps_and_those_of_two_coarser_levels(tmp_path):
+    tiles = np.random.default_rng(4).integers(0, 5, (2, 8, 8), dtype=np.uint8)
+    tiles[0, 0] = 255
+    (path,) = mosaic(table([(0, 0), (0, 8)]), tiles, tmp_path, name="map", classes=L3)
+    places = np.concatenate(list(tiles), axis=1)
+    np.testing.assert_array_equal(read(path), np.append(IDS, [255] * 251)[places])
+    coarse_ids = {"l1": [1, 1, 2, 2, 1], "l2": [40, 30, 20, 20, 30]}
+    ancestors = REGION.ancestors("l3")
+    assert list(ancestors) == list(coarse_ids)
+    for level, parents in ancestors.items():
+        target = tmp_path / f"{level}.tif"
+        write_parents(path, target, L3, parents, REGION.classes(level), {"SOURCE": "x"}, 1)
+        np.testing.assert_array_equal(read(target), np.append(coarse_ids[level], [255] * 251)[places])
+        with rasterio.open(path) as fine, rasterio.open(target) as coarse:
+            assert (coarse.crs, coarse.transform, coarse.tags()["SOURCE"]) == (fine.crs, fine.transform, "x")
+            names = {key: name for key, name in coarse.tags().items() if key.startswith("CLASS_")}
+            assert names == {f"CLASS_{entry.id}": entry.name for entry in REGION.classes(level)}

@@ -4,19 +4,34 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+from placed import read, table
+from region import IDS, L3
+from scenes import CERRADATA
 
 from cerraseg.mapping.patch_geotiffs import export_geotiffs
 
 
 @pytest.mark.parametrize("names", [["seg"], ["seg", "edg"]])
 def test_geotiffs_have_published_folders_names_type_and_place(packed, tmp_path, names):
-    table = pd.read_parquet(packed / "patches.parquet").iloc[[2, 5]]
+    patches = pd.read_parquet(packed / "patches.parquet").iloc[[2, 5]]
     tiles = {name: np.random.default_rng(0).integers(0, 7, (2, 128, 128), np.uint8) for name in names}
-    export_geotiffs(table, tiles, tmp_path / "out", model="unet", weighting="nw")
+    classes = CERRADATA.classes("l1")
+    export_geotiffs(patches, tiles, tmp_path / "out", classes=classes, model="unet", weighting="nw")
     for name in names:
         folder = tmp_path / "out" / (name if len(names) > 1 else "")
         assert len(list(folder.iterdir())) == 2
-        for expected, patch in zip(tiles[name], table.itertuples(), strict=True):
+        for expected, patch in zip(tiles[name], patches.itertuples(), strict=True):
             with rasterio.open(folder / f"parrot_beak_unet_nw_{patch.id}.tif") as file, rasterio.open(patch.l1) as mask:
                 np.testing.assert_array_equal(file.read(1), expected)
                 assert (file.dtypes, file.crs, file.transform) == (("int32",), mask.crs, mask.transform)
+
+
+def test_classes_go_by_their_ids_and_no_data_stays(tmp_path):
+    tiles = np.random.default_rng(0).integers(0, 5, (1, 24, 40), np.uint8)
+    tiles[0, :3] = 255
+    edges = np.where(tiles == 255, 255, tiles % 2).astype(np.uint8)
+    options = {"classes": L3, "model": "unet", "weighting": "nw"}
+    export_geotiffs(table([(0, 0)]), {"seg": tiles, "edg": edges}, tmp_path / "out", **options)
+    found = {name: read(tmp_path / "out" / name / "parrot_beak_unet_nw_p0.tif") for name in ("seg", "edg")}
+    np.testing.assert_array_equal(found["seg"], np.append(IDS, [255] * 251)[tiles[0]])
+    np.testing.assert_array_equal(found["edg"], edges[0])

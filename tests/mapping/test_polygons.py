@@ -5,12 +5,13 @@ import rasterio
 import shapely
 from rasterio import Affine
 from rasterio.warp import transform as reproject
+from region import IDS, L3
+from scenes import CERRADATA
 
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.geo.cog import new_map
 from cerraseg.mapping.polygons import polygons
 
-L1 = LEVELS["l1"]
+L1 = CERRADATA.classes("l1")
 UTM, DEGREES = "EPSG:32722", "EPSG:4326"
 TRANSFORMS = {UTM: Affine(10, 0, 500_000, 0, -10, 8e6), DEGREES: Affine(1e-3, 0, -47, 0, -1e-3, -60)}
 DRAWN = """
@@ -36,12 +37,12 @@ def write(path, values, crs, classes):
     return path
 
 
-def run(folder, values, minimum, *, crs=UTM, confidence=None):
+def run(folder, values, minimum, *, crs=UTM, confidence=None, classes=L1):
     """The sieved raster, the polygons and their fields."""
     raster, vector = folder / "out/areas.tif", folder / "out/areas.gpkg"
-    class_map = write(folder / "classes.tif", values, crs, L1)
+    class_map = write(folder / "classes.tif", values, crs, classes)
     percent = write(folder / "confidence.tif", np.minimum(values, 50) if confidence is None else confidence, crs, None)
-    polygons(class_map, L1, minimum_hectares=minimum, confidence=percent, raster=raster, vector=vector)
+    polygons(class_map, classes, minimum_hectares=minimum, confidence=percent, raster=raster, vector=vector)
     meta, _, wkb, fields = pyogrio.raw.read(vector, layer="land_cover")
     assert rasterio.CRS.from_user_input(meta["crs"]) == rasterio.CRS.from_user_input(crs)
     with rasterio.open(raster) as file:
@@ -126,3 +127,12 @@ def test_equal_input_gives_equal_bytes_and_looks_stay(tmp_path):
     with rasterio.open(tmp_path / "one/out/areas.tif") as file:
         assert file.tags()["SOURCE"] == "x" and file.tags()["MINIMUM_HECTARES"] == "0.03"
         assert file.tags()["CLASS_1"] == "Forest" and file.colormap(1)[1] == (*L1[1].colour, 255)
+
+
+def test_ids_with_gaps(tmp_path):
+    sieved, found, fields = run(tmp_path, drawn(), 0.03, classes=L3)
+    np.testing.assert_array_equal(sieved, np.append(IDS, [255] * 251)[drawn(DRAWN.replace("2", "0"))])
+    assert fields["class_id"].tolist() == [3, 15] and fields["class_name"].tolist() == ["Woodland", "Grassland"]
+    assert len(found) == 2
+    with rasterio.open(tmp_path / "out/areas.tif") as file:
+        assert file.tags()["CLASS_15"] == "Grassland" and file.colormap(1)[39] == (*L3[4].colour, 255)

@@ -1,9 +1,12 @@
 """Predictions do not depend on batching and land in the right place."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from conftest import opened
+from scenes import CERRADATA
 from test_train import SMALL
 
 from cerraseg.data.masks import derive_edges
@@ -11,11 +14,16 @@ from cerraseg.mapping.predict import predict
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, Segmenter
 
+WORLD = {
+    "dataset": CERRADATA.as_dict(),
+    "statistics": {"VV": {"mean": 1000.0, "std": 400.0}, "VH": {"mean": 1000.0, "std": 500.0}},
+}
+
 
 @pytest.fixture
 def model_file(tmp_path):
     torch.manual_seed(0)
-    blueprint = Blueprint("unet", SMALL["unet"], "sar", "l2", (1000.0, 1000.0), (400.0, 500.0))
+    blueprint = Blueprint("unet", SMALL["unet"], "sar", "l2", (1000.0, 1000.0), (400.0, 500.0), **WORLD)
     checkpoint.save(tmp_path / "model.pt", blueprint, Segmenter(blueprint).net.state_dict(), {"epoch": 1})
     return tmp_path / "model.pt"
 
@@ -43,7 +51,7 @@ def test_equals_the_model_on_each_patch(model_file, packed, tmp_path):
 
 def test_edges_are_written_beside_the_classes(packed, tmp_path):
     torch.manual_seed(0)
-    blueprint = Blueprint("transnuseg", SMALL["transnuseg"] | {"edge_outputs": 2}, "sar", "l1")
+    blueprint = Blueprint("transnuseg", SMALL["transnuseg"] | {"edge_outputs": 2}, "sar", "l1", **WORLD)
     segmenter = Segmenter(blueprint).eval()
     checkpoint.save(tmp_path / "model.pt", blueprint, segmenter.net.state_dict(), {})
     rows = np.array([2, 5])
@@ -68,3 +76,25 @@ def test_batch_size_does_not_matter_and_bfloat16_little(model_file, packed, tmp_
     assert (parts != exact).mean() < 1e-4  # rounding may turn a tie
     rough, _ = run(model_file, packed, np.arange(12), tmp_path, precision="bfloat16")
     assert 0 < (rough != exact).mean() < 0.05  # else it was not bfloat16, or not this model
+
+
+def test_no_data_is_neither_predicted_nor_an_edge(model_file, packed, tmp_path):
+    """The model sees the training mean there."""
+    store, rows = opened(packed), np.array([1, 4])
+    images = np.array(store.images)
+    images[1, 12, 10:20, 30:60] = images[4, 13, :, 100:] = np.nan
+    images[4, 0, :9] = np.nan  # in a band that is none of the model's
+    np.save(tmp_path / "images.npy", images)
+    spoilt = replace(store, images=np.load(tmp_path / "images.npy", mmap_mode="r"))
+    paths = [tmp_path / f"{name}.npy" for name in ("classes", "confidence", "edges")]
+    predict(model_file, spoilt, rows, *paths)
+    classes, confidence, edges = (np.load(path) for path in paths)
+    missing = np.zeros((2, 128, 128), bool)
+    missing[0, 10:20, 30:60] = missing[1, :, 100:] = True
+    for found in (classes, confidence, edges):
+        np.testing.assert_array_equal(found == 255, missing)
+    np.testing.assert_array_equal(edges, derive_edges(classes))
+    filled = torch.from_numpy(np.nan_to_num(images[rows, 12:], nan=1000.0))
+    with torch.inference_mode():
+        expected = checkpoint.load(model_file)[0](filled)[0].argmax(1).numpy()
+    np.testing.assert_array_equal(classes[~missing], expected[~missing])

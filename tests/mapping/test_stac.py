@@ -9,22 +9,23 @@ import shapely
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rasterio import Affine
 from rasterio.warp import transform as reproject
+from region import IDS, REGION
+from scenes import CERRADATA
 
 from cerraseg.core.errors import ConfigError
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.geo.cog import new_map
 from cerraseg.mapping.stac import write_item
 
-L2 = LEVELS["l2"]
+L1, L2 = (CERRADATA.classes(level) for level in ("l1", "l2"))
 UTM = Affine(10, 0, 700_000, 0, -10, 9_300_000)
 
 
-def scene(folder, crs="EPSG:32722", transform=UTM):
+def scene(folder, crs="EPSG:32722", transform=UTM, classes=L2):
     """The files of a mapped scene, 30 rows by 50 columns; two that are named do not exist."""
     files = {name: folder / f"map/{name}.tif" for name in ("classes", "confidence", "entropy")}
     files |= {"sieved": folder / "areas/areas.tif", "polygons": folder / "areas/areas.gpkg"}
     files |= {"areas": folder / "areas.csv", "figure": folder / "map.png"}
-    with new_map(files["classes"], shape=(30, 50), crs=crs, transform=transform, classes=L2) as draft:
+    with new_map(files["classes"], shape=(30, 50), crs=crs, transform=transform, classes=classes) as draft:
         draft.write(0, 0, np.zeros((30, 50), np.uint8))
     files["polygons"].parent.mkdir(parents=True)
     for name in ("confidence", "polygons", "areas", "figure"):
@@ -32,9 +33,10 @@ def scene(folder, crs="EPSG:32722", transform=UTM):
     return files
 
 
-def write(folder, files, date="2022-08-31", sources=()):
+def write(folder, files, date="2022-08-31", sources=(), **legends):
     path, properties = folder / "stac/item.json", {"title": "Land cover of demo"}
-    write_item(path, id="demo-x", date=date, files=files, sources=sources, classes=L2, properties=properties)
+    legends = {"classes": L2, "coarser": {"l1": L1}} | legends
+    write_item(path, id="demo-x", date=date, files=files, sources=sources, **legends, properties=properties)
     return json.loads(path.read_text())
 
 
@@ -85,7 +87,7 @@ def test_class_map_lists_its_classes(tmp_path):
     files["classes_l1"].touch()
     item = write(tmp_path, files)
     coarse = item["assets"]["classes_l1"]["classification:classes"]
-    assert [entry["title"] for entry in coarse[:-1]] == [entry.name for entry in LEVELS["l1"]]
+    assert [entry["title"] for entry in coarse[:-1]] == [entry.name for entry in L1]
     *legend, no_data = item["assets"]["classes"]["classification:classes"]
     for entry, found in zip(L2, legend, strict=True):
         assert (found["value"], found["title"]) == (entry.id, entry.name)
@@ -148,3 +150,22 @@ def test_a_date_of_another_form_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"31\.8\.2022"):
         write(tmp_path, scene(tmp_path), "31.8.2022")
     assert not (tmp_path / "stac").exists()
+
+
+def test_ids_with_gaps_and_two_coarser_levels(tmp_path):
+    classes = REGION.classes("l3")
+    files = scene(tmp_path, classes=classes)
+    for level in ("l1", "l2"):
+        files[f"classes_{level}"] = files["classes"].with_name(f"classes_{level}.tif")
+        files[f"classes_{level}"].touch()
+    coarser = {level: REGION.classes(level) for level in REGION.ancestors("l3")}
+    item = write(tmp_path, files, classes=classes, coarser=coarser)
+    check_core(item)
+    assert list(item["assets"])[:4] == ["classes", "classes_l1", "classes_l2", "confidence"]
+    assert item["assets"]["classes_l2"]["title"] == "Land cover, L2"
+    values = {
+        key: [entry["value"] for entry in asset["classification:classes"]]
+        for key, asset in item["assets"].items()
+        if "classification:classes" in asset
+    }
+    assert values == {"classes": [*IDS, 255], "classes_l1": [1, 2, 255], "classes_l2": [40, 30, 20, 255]}

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from region import REGION
+from scenes import CERRADATA
 
 from cerraseg.evaluation.benchmark import PAPER_DATA, paper_column
 from cerraseg.report import charts
@@ -27,9 +29,9 @@ def table(comparable: bool, seeds: tuple[int, ...] = (1,)) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def svg(draw: Callable[..., None], data: Any, folder: Path) -> str:
+def svg(draw: Callable[..., None], data: Any, folder: Path, *further: Any) -> str:
     """The text of a labelled figure."""
-    draw(data, folder / "a.svg", **LABELS)
+    draw(data, folder / "a.svg", *further, **LABELS)
     text = (folder / "a.svg").read_text(encoding="utf-8")
     assert ">the title<" in text and ">Data: simulated landscape<" in text
     return text
@@ -41,7 +43,7 @@ def svg(draw: Callable[..., None], data: Any, folder: Path) -> str:
 def test_bars_have_whiskers_and_an_outline_of_the_paper(seeds, value, ends):
     for comparable in (True, False):
         axes, rows = Figure().subplots(), by_scenario(table(comparable, seeds), "macro_f1")
-        charts._bars_of_level(axes, rows[rows["level"] == "l1"], ["msi", "sar"])
+        charts._bars_of_level(axes, rows[rows["level"] == "l1"], {"msi": "#0072B2", "sar": "#E69F00"})
         filled = [(bar.get_height(), bar.get_fill()) for bar in axes.patches]
         assert filled == ([(value, True), (36.38, False)] if comparable else [(value, True)]) * 2
         for whisker in axes.collections:
@@ -59,7 +61,7 @@ def test_bars_have_whiskers_and_an_outline_of_the_paper(seeds, value, ends):
     ],
 )
 def test_legend_and_axis_name_what_is_drawn(data, paper, deviation, bootstrap, tmp_path):
-    text = svg(charts.benchmark_bars, data, tmp_path)
+    text = svg(charts.benchmark_bars, data, tmp_path, CERRADATA)
     assert (f"paper ({PAPER_DATA})" in text, "standard deviation" in text) == (paper, deviation)
     assert ("bootstrap interval" in text) == bootstrap
 
@@ -80,3 +82,15 @@ def test_scores_by_distance(tmp_path):
         assert shown in text
     alone = svg(charts.scores_by_distance, {"touching": 1.0, "by_distance": bins[:1]}, tmp_path)
     assert "100.0 % touch one" in alone and "km" not in alone
+
+
+def test_each_modality_has_a_colour_of_its_own():
+    assert charts.modality_colours(CERRADATA, ["concat", "sar", "msi", "sar"]) == {
+        "msi": "#0072B2",
+        "sar": "#E69F00",
+        "concat": "#009E73",
+    }
+    shown = ["msi+dem", "concat", "dem", "sar+dem", "msi", "sar"]
+    colours = charts.modality_colours(REGION, shown)
+    assert list(colours) == ["msi", "sar", "dem", "concat", "msi+dem", "sar+dem"]
+    assert len(set(colours.values())) == len(shown)

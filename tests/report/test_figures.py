@@ -4,12 +4,12 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from scenes import CERRADATA
 
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.report import figures
 from cerraseg.report.figures import hex_colour
 
-L1 = LEVELS["l1"]
+L1 = CERRADATA.classes("l1")
 LABELS = {"title": "the title", "source": "simulated landscape"}
 EPOCHS = np.arange(1, 4)
 HISTORY = pd.DataFrame(

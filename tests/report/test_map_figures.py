@@ -7,12 +7,12 @@ import pytest
 from matplotlib.figure import Figure
 from overview_run import raster
 from rasterio.crs import CRS
+from scenes import CERRADATA
 
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.report import map_figures
 from cerraseg.report.map_figures import bar_length, draw_marks, measure_ground
 
-L1 = LEVELS["l1"]
+L1 = CERRADATA.classes("l1")
 LABELS = {"title": "the title", "source": "simulated landscape"}
 
 

@@ -8,16 +8,18 @@ import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from region import IDS, REGION
+from scenes import CERRADATA
 from test_benchmark import evaluated
 from test_train import SMALL
 
 from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import parse
 from cerraseg.core import versions as software
-from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
 from cerraseg.report.model_card.card import Run, Sources, write_model_card
@@ -26,7 +28,7 @@ REPOSITORY = Path(__file__).parents[2]
 SPLIT = {"scheme": "paper", "train": 0.72, "validation": 0.18, "test": 0.1, "seed": 42, "validation_seed": 666}
 STATISTICS = {
     "patches": 60,
-    "bands": {name: {"mean": 1000.25 + k, "std": 400.5 + k} for k, name in enumerate(MODALITIES["concat"])},
+    "bands": {name: {"mean": 1000.25 + k, "std": 400.5 + k} for k, name in enumerate(CERRADATA.bands())},
     "levels": {"l1": {"class_weights": [0.001, 0.002, 0.003, 1.0, 0.25, 0.05, 0.75]}, "l2": {"counts": [4] * 13 + [1]}},
 }
 HISTORY = """epoch,train_loss,val_loss,val_macro_f1,val_miou,learning_rate,selected
@@ -41,7 +43,7 @@ def configured(name="unet-concat-w-l1-tuned-7", label="my land", **changes):
     scenario = parse(name)
     recipe = RECIPES["paper" if scenario.recipe == "released" else scenario.recipe][scenario.model]
     fields = {"settings": SMALL[scenario.model], "training": {"epochs": 30, "batch_size": 4}, "split": SPLIT}
-    return Run(scenario, recipe, **fields | {"label": label, "train_code": "0123456789ab"} | changes)
+    return Run(CERRADATA, scenario, recipe, **fields | {"label": label, "train_code": "0123456789ab"} | changes)
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def home(tmp_path):
 
 
 def sources(folder, run, *, manifest_origin=None, trained=True, split=("train", "test", "validation", "test", "test"),
-            **info):  # fmt: skip
+            statistics=STATISTICS, **info):  # fmt: skip
     """Files of a scenario that predicted as the published U-Net did."""
     origin = {"folder": str(folder), "url": folder.as_uri(), **(manifest_origin or {})}
     content = {
@@ -61,13 +63,14 @@ def sources(folder, run, *, manifest_origin=None, trained=True, split=("train", 
         "header.json": {"patches": 12_034, "ids": "1d5" * 5, "pixels": "c0ffee" * 2},
         "manifest.json": {"source": run.label, "origin": origin, "roots": [{"path": str(folder)}]},
         "split.csv": "id,split,group\n" + "".join(f"{k},{part},g\n" for k, part in enumerate(split)),
-        "statistics.json": STATISTICS,
+        "statistics.json": statistics,
         **({"history.csv": HISTORY} if trained else {"origin.json": ORIGIN}),
     }
     for name, value in content.items():
         (folder / name).write_text(value if isinstance(value, str) else json.dumps(value))
     paths = {name.split(".")[0]: folder / name for name in content}
-    return Sources(metrics=evaluated(folder, run.scenario.id, run.label, **info), **paths)
+    metrics = evaluated(folder, run.scenario.id, run.label, dataset=run.dataset, **info)
+    return Sources(metrics=metrics, **paths)
 
 
 def written(folder, run, **options):
@@ -114,7 +117,7 @@ def test_model_and_input(home):
     bands = rows(card, "Input")
     assert bands[0] == ["0", "B01", "Sentinel-2", "1000.25", "400.5"]
     assert bands[-1] == ["13", "VH", "Sentinel-1", "1013.25", "413.5"]
-    assert rows(card, "Output") == [[str(c.id), c.abbreviation, c.name] for c in LEVELS["l1"]]
+    assert rows(card, "Output") == [[str(c.id), c.abbreviation, c.name] for c in CERRADATA.classes("l1")]
     assert ["decoder_channels", "16, 16, 8"] in rows(card, "Model")
     sha256 = hashlib.sha256(b"parameters").hexdigest()
     assert f"`checkpoint.pt`: 10 bytes, SHA-256 `{sha256}`" in card and "`encoder.safetensors`" in card
@@ -202,12 +205,27 @@ def test_the_code_to_load_it_runs(home, monkeypatch, name, hierarchy):
     run = configured(name)
     run = replace(run, recipe=replace(run.recipe, hierarchy=hierarchy))
     snippet = re.search(r"```python\n(.*?)```", written(home, run), re.DOTALL)[1]
-    blueprint = make_blueprint(run.scenario, run.recipe, run.settings, STATISTICS)
+    blueprint = make_blueprint(run.scenario, run.recipe, run.settings, STATISTICS, CERRADATA)
     checkpoint.save(home / "checkpoint.pt", blueprint, Segmenter(blueprint).net.state_dict(), {"epoch": 2})
     monkeypatch.chdir(home)
     space = {}
     exec(snippet, space)
-    assert space["logits"].shape == (1, len(LEVELS[run.scenario.level]), 128, 128)
+    assert space["logits"].shape == (1, len(CERRADATA.classes(run.scenario.level)), 128, 128)
     assert space["classes"].shape == (1, 128, 128) and not space["classes"].is_floating_point()
     if run.scenario.edges:
         assert (space["edges"].shape, space["edges"].dtype) == ((1, 128, 128), torch.bool)
+
+
+def test_a_card_tells_sensors_bands_classes_and_size_of_the_dataset(home):
+    run = replace(configured("unet-concat-nw-l2-tuned-7", "my land"), dataset=REGION)
+    run = replace(run, scenario=replace(run.scenario, level="l3"), recipe=replace(run.recipe, hierarchy=0.5))
+    counts = np.random.default_rng(0).integers(1, 9, (6, 5, 5))
+    statistics = {"bands": {name: {"mean": 1.5, "std": 0.5} for name in REGION.bands()}, "levels": {"l3": {}}}
+    card = written(home, run, statistics=statistics, counts=counts)
+    assert "5 classes (L3) from 7 bands of Sentinel-2, Sentinel-1 and Elevation model." in card
+    bands = [row[1:3] for row in rows(card, "Input")]
+    assert bands[:2] == [["B03", "Sentinel-2"], ["B02", "Sentinel-2"]] and bands[-1] == ["elevation", "Elevation model"]
+    assert [row[0] for row in rows(card, "Output")] == [str(k) for k in IDS]
+    assert "64 × 64 pixels, the bands" in card and "CerraData" not in card
+    assert "first the L1 class whose L3 classes have" in card and "then likewise the L2 class inside, then" in card
+    assert {"sentinel-2", "elevation-model"} < set(front(card)["tags"])

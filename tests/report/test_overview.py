@@ -19,12 +19,17 @@ from bs4 import BeautifulSoup
 from overview_run import HEIGHT, L1, L2, SIMULATED, WIDTH, class_map, raster, results, scored
 from PIL import Image
 from rasterio import Affine
+from region import IDS, REGION
+from scenes import CERRADATA
+from test_benchmark import PAPER_SCORES, evaluated
 
 from cerraseg.core.errors import DataError
-from cerraseg.evaluation import bootstrap, score_files
+from cerraseg.evaluation import benchmark, bootstrap, score_files
+from cerraseg.report.benchmark import tables
 from cerraseg.report.overview.figures import figure_document
 from cerraseg.report.overview.maps import SIDES, View, find_views, pack_maps
 from cerraseg.report.overview.page import ASSETS, write_overview
+from cerraseg.report.overview.scores import Scored
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,8 @@ def run(_template: Path, tmp_path: Path) -> Path:
 
 def written(folder: Path, **changes: Any) -> BeautifulSoup:
     """The page of :func:`results`, already made in ``folder``."""
-    arguments: dict[str, Any] = {"title": "A run", "source": SIMULATED, "benchmark": folder / "benchmark.csv"}
+    arguments: dict[str, Any] = {"title": "A run", "source": SIMULATED, "dataset": CERRADATA}
+    arguments["benchmark"] = folder / "benchmark.csv"
     arguments |= {"scenarios": scored(folder), "views": find_views(folder, {L1: "l1", L2: "l2"})}
     write_overview(folder / "overview.html", **arguments | changes)
     return BeautifulSoup((folder / "overview.html").read_bytes(), "html.parser")
@@ -116,7 +122,7 @@ def test_degrees_are_drawn_with_the_grounds_aspect(run):
 def test_many_views_are_reduced_for_the_budget(tmp_path, budget, side):
     random = np.random.default_rng(1)
     files = [raster(tmp_path / f"{k}.tif", random.integers(0, 7, (900, 700), dtype=np.uint8)) for k in range(4)]
-    packed = pack_maps([View("scene", L1, "l1", file, file) for file in files], tmp_path, budget)
+    packed = pack_maps([View("scene", L1, "l1", file, file) for file in files], tmp_path, CERRADATA, budget)
     assert packed["side"] == side and max(packed["views"][0]["shape"]) == min(900, side)
     assert sum(map(len, packed["texts"])) <= budget or side == SIDES[-1]
     assert packed["views"][0]["full"] == (900, 700)
@@ -197,3 +203,23 @@ def test_bad_files_are_named(run, spoil, message):
     with pytest.raises(DataError, match=message):
         written(run)
     assert not (run / "overview.html").exists()
+
+
+def test_classes_of_a_map_are_places_in_the_legend(tmp_path):
+    """The page's script looks classes up by place."""
+    name = "unet-dem-nw-l3-paper-1"
+    counts = np.random.default_rng(3).integers(1, 9, (6, 5, 5))
+    file = evaluated(tmp_path / "scores", name, SIMULATED, counts, dataset=REGION)
+    table = benchmark.collect([file], PAPER_SCORES, REGION, comparable=False)
+    tables.write_csv(table, tmp_path / "benchmark.csv")
+    places = class_map(5)
+    classes = raster(tmp_path / "classes.tif", np.append(IDS, [255] * 251).astype(np.uint8)[places])
+    view = View("scene", name, "l3", classes, raster(tmp_path / "c.tif", places), truth=classes)
+    page = written(tmp_path, dataset=REGION, scenarios={name: Scored(file.parent)}, views=[view])
+    data = data_of(page)
+    assert [entry["name"] for entry in data["levels"]["l3"]] == ["Woodland", "Grassland", "Soy", "Maize", "Water"]
+    (packed,) = data["maps"]["views"]
+    for key in ("classes", "truth"):
+        assert np.array_equal(layer(data, packed[key], packed["shape"]), places)
+    assert data["scenarios"][name]["confusion"] == counts.sum(axis=0).tolist()
+    assert data["benchmark"]["colours"] == ["#CC79A7"] and list(data["benchmark"]["scores"])[-1] == "miou_as_l2"

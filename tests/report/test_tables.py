@@ -5,8 +5,21 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_benchmark import IDS, PAPER_F1, PAPER_MIOU, PAPER_SCORES, collected, evaluated, in_patches, published
+from region import REGION
+from scenes import CERRADATA
+from test_benchmark import (
+    IDS,
+    PAPER_F1,
+    PAPER_MIOU,
+    PAPER_SCORES,
+    collected,
+    evaluated,
+    in_patches,
+    of_region,
+    published,
+)
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.evaluation import benchmark
 from cerraseg.report.benchmark import tables
 
@@ -14,13 +27,18 @@ SIMULATED = "simulated landscape"
 U_NET = published("unet_concat_w_l1")
 
 
-def gathered(files: list[Path], *, comparable: bool = False) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    table = benchmark.collect(files, PAPER_SCORES, comparable=comparable)
-    return table, benchmark.per_class(files), benchmark.pairs(files)
+def gathered(
+    files: list[Path], dataset: Dataset = CERRADATA, *, comparable: bool = False
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    table = benchmark.collect(files, PAPER_SCORES, dataset, comparable=comparable)
+    return table, benchmark.per_class(files, dataset), benchmark.pairs(files, dataset)
 
 
-def markdown(folder: Path, files: list[Path], source: str = SIMULATED, *, comparable: bool = False) -> str:
-    tables.write_markdown(*gathered(files, comparable=comparable), folder / "t.md", title="Benchmark", source=source)
+def markdown(
+    folder: Path, files: list[Path], source: str = SIMULATED, dataset: Dataset = CERRADATA, *, comparable: bool = False
+) -> str:
+    found = gathered(files, dataset, comparable=comparable)
+    tables.write_markdown(*found, folder / "t.md", dataset, title="Benchmark", source=source)
     return (folder / "t.md").read_text(encoding="utf-8")
 
 
@@ -84,7 +102,7 @@ def test_a_scenario_that_the_paper_lacks_has_dashes(tmp_path):
     table = collected(tmp_path, "CerraData-4MM", True)
     table[[PAPER_F1, PAPER_MIOU, "macro_f1_difference", "miou_difference"]] = float("nan")
     _, *others = gathered([tmp_path / IDS[0] / "metrics.json"])
-    tables.write_markdown(table, *others, tmp_path / "t.md", title="T", source="CerraData-4MM")
+    tables.write_markdown(table, *others, tmp_path / "t.md", CERRADATA, title="T", source="CerraData-4MM")
     assert (tmp_path / "t.md").read_text(encoding="utf-8").count("| – | – | – | – |") == 5
     assert all(row[-2:] == ["--", "--"] for row in rows_of(latex(tmp_path, table))[1:])
 
@@ -172,3 +190,18 @@ def test_scenarios_of_several_seeds_have_their_deviation_for_an_interval(tmp_pat
     assert (rows["low"][0], rows["high"][0]) == (table["macro_f1_low"][0], table["macro_f1_high"][0])
     assert tables.by_scenario(table, "kappa")["low"].isna().tolist() == [True, False, True, True]
     assert tables.by_scenario(table.assign(comparable=False), "macro_f1")["paper"].isna().all()
+
+
+def test_three_linked_levels_have_a_section_for_each_pair(tmp_path):
+    files = of_region(tmp_path)
+    text = markdown(tmp_path, list(files.values()), dataset=REGION)
+    headings = re.findall(r"^## (L\d scored as L\d) ", text, re.MULTILINE)
+    assert headings == ["L2 scored as L1", "L3 scored as L1", "L3 scored as L2"]
+    assert "Truth and prediction of L3, each class counted as the L2 class that holds it." in text
+    row = gathered(list(files.values()), REGION)[0].set_index("level").loc["l3"]
+    for coarser in ("L1", "L2"):
+        shown = section(text, f"L3 scored as {coarser}")
+        scores = (row[name] for name in ("macro_f1", f"macro_f1_as_{coarser.lower()}", f"miou_as_{coarser.lower()}"))
+        assert "| l3 | unet | dem | nw | paper | " + " | ".join(f"{score:.2f}" for score in scores) + " |" in shown
+    assert "as_l1: L2 and L3 scored as L1, against L1. as_l2: L3 scored as L2, against L2. Seeds" in text
+    assert "Published scores" not in text

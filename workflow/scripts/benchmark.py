@@ -1,5 +1,6 @@
 """Gather all scenarios into tables and a chart, with the paper's values."""
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.evaluation import benchmark
 from cerraseg.orchestration.step import step
 from cerraseg.report import charts
@@ -8,11 +9,12 @@ from cerraseg.report.benchmark import tables
 with step(snakemake):
     files, out = snakemake.input.metrics, snakemake.output
     labels = {"title": "Benchmark", "source": snakemake.params.label}
-    table = benchmark.collect(files, snakemake.input.paper, comparable=snakemake.params.comparable)
-    classes, pairs = benchmark.per_class(files), benchmark.pairs(files)
+    dataset = Dataset.of(snakemake.config["dataset"])
+    table = benchmark.collect(files, snakemake.input.paper, dataset, comparable=snakemake.params.comparable)
+    classes, pairs = benchmark.per_class(files, dataset), benchmark.pairs(files, dataset)
     tables.write_csv(table, out.csv)
     tables.write_csv(classes, out.classes)
     tables.write_csv(pairs, out.pairs)
-    tables.write_markdown(table, classes, pairs, out.markdown, **labels)
+    tables.write_markdown(table, classes, pairs, out.markdown, dataset, **labels)
     tables.write_latex(table, out.latex, **labels)
-    charts.benchmark_bars(table, out.chart, **labels)
+    charts.benchmark_bars(table, out.chart, dataset, **labels)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.orchestration.step import step
 from cerraseg.report import map_description
 
@@ -10,6 +11,7 @@ with step(snakemake):
     made = map_description.SceneMap(
         snakemake.wildcards.scene,
         snakemake.wildcards.scenario,
+        Dataset.of(snakemake.config["dataset"]),
         snakemake.params.scenario["level"],
         snakemake.params.label,
         Path(read.map),

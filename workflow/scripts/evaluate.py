@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.scenario import Scenario
 from cerraseg.data import packed
 from cerraseg.evaluation import score_files
@@ -14,6 +15,7 @@ with step(snakemake):
     history = snakemake.input.get("history")
     scores = evaluate(
         Scenario(**snakemake.params.scenario),
+        Dataset.of(snakemake.config["dataset"]),
         packed.open_store(snakemake.input.images, snakemake.input.masks, snakemake.input.header),
         Path(snakemake.input.split),
         Path(snakemake.input.ids),

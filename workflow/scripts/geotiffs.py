@@ -1,5 +1,6 @@
 """Write one GeoTIFF a predicted patch, under the published names."""
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.scenario import Scenario
 from cerraseg.data import packed, tables
 from cerraseg.mapping.patch_geotiffs import export_geotiffs
@@ -13,6 +14,7 @@ with step(snakemake):
         patches,
         {name: packed.open_array(file, len(patches)) for name, file in files.items()},
         snakemake.output.folder,
+        classes=Dataset.of(snakemake.config["dataset"]).classes(scenario.level),
         model=scenario.model,
         weighting=scenario.weighting,
     )

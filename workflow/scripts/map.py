@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cerraseg.data import statistics
+from cerraseg.config.dataset import Dataset
 from cerraseg.mapping.map_scene import Settings, map_scene
 from cerraseg.mapping.scene import SceneFiles
 from cerraseg.orchestration.step import step
@@ -11,10 +11,10 @@ with step(snakemake):
     map_scene(
         Path(snakemake.input.checkpoint),
         SceneFiles.of(snakemake.params.scene),
-        statistics.read_bands(snakemake.input.statistics),
         Path(snakemake.output.folder),
         Path(snakemake.params.unfinished),
         Settings(**snakemake.params.settings, threads=snakemake.threads),
+        Dataset.of(snakemake.config["dataset"]),
         tags={name.upper(): value for name, value in snakemake.wildcards.items()} | {"SOURCE": snakemake.params.label},
         code=snakemake.params.code,
     )

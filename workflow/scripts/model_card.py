@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.layout import SOURCE
@@ -13,6 +14,7 @@ with step(snakemake):
         Path(snakemake.output.card),
         Sources(**{name: Path(file) if file else None for name, file in snakemake.input.items()}),
         Run(
+            Dataset.of(snakemake.config["dataset"]),
             Scenario(**snakemake.params.scenario),
             Recipe(**snakemake.params.recipe),
             snakemake.params.settings,

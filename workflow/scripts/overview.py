@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.core import versions
 from cerraseg.core.layout import SOURCE
 from cerraseg.data.tables import read_split
@@ -21,6 +22,7 @@ with step(snakemake):
         snakemake.output.page,
         title="CerraSeg",
         source=params.label,
+        dataset=Dataset.of(snakemake.config["dataset"]),
         benchmark=read.benchmark,
         scenarios={id_: Scored(results / "scores" / id_, histories.get(id_)) for id_ in params.levels},
         views=find_views(results, params.levels, params.scenes),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cerraseg.core.taxonomy import LEVELS
+from cerraseg.config.dataset import Dataset
 from cerraseg.mapping.polygons import polygons
 from cerraseg.orchestration.step import step
 
@@ -10,7 +10,7 @@ with step(snakemake):
     folder = Path(snakemake.input.map)
     polygons(
         folder / "classes.tif",
-        LEVELS[snakemake.params.scenario["level"]],
+        Dataset.of(snakemake.config["dataset"]).classes(snakemake.params.scenario["level"]),
         minimum_hectares=snakemake.params.minimum_hectares,
         raster=Path(snakemake.output.raster),
         vector=Path(snakemake.output.vector),

@@ -3,14 +3,14 @@
 import json
 from pathlib import Path
 
-from cerraseg.core.taxonomy import LEVELS
+from cerraseg.config.dataset import Dataset
 from cerraseg.evaluation import score_files
 from cerraseg.orchestration.step import step
 from cerraseg.report import charts, figures, map_figures
 
 with step(snakemake):
     level = snakemake.params.scenario["level"]
-    classes = LEVELS[level]
+    classes = Dataset.of(snakemake.config["dataset"]).classes(level)
     named = {"title": snakemake.wildcards.scenario, "source": snakemake.params.label}
     figures.confusion(
         score_files.read_confusion(snakemake.input.confusion), classes, snakemake.output.confusion, **named

@@ -1,8 +1,8 @@
 """Merge the mapped patches to one picture per coordinate system, and their masks and edges to maps of each level."""
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.core.files import atomic_write
-from cerraseg.core.layout import edge_layer
-from cerraseg.core.taxonomy import EDGES, LEVELS
+from cerraseg.core.taxonomy import EDGES
 from cerraseg.data import packed as store
 from cerraseg.data import tables
 from cerraseg.mapping.mosaic import mosaic
@@ -14,15 +14,17 @@ with step(snakemake), atomic_write(snakemake.output.folder) as folder:
     rows = tables.rows_of(snakemake.input.split, snakemake.params.patches, packed.header.ids)
     patches = tables.read_patch_table(snakemake.input.table).iloc[rows]
     tags = {"SOURCE": snakemake.params.label}
-    patches_images(patches, packed.images, packed.header.bands, folder, rows=rows, tags=tags)
-    for level in (level for level in LEVELS if level in packed.header.layers):
-        (folder / level).mkdir(parents=True)
-        for name, layer, legend in (("truth", level, LEVELS[level]), ("edges", edge_layer(level), EDGES)):
+    dataset, bands = Dataset.of(snakemake.config["dataset"]), packed.header.bands
+    composite = dataset.composite(bands)
+    patches_images(patches, packed.images, bands, folder, composite=composite, rows=rows, tags=tags)
+    for level in (level for level in dataset.levels.values() if level.name in packed.header.layers):
+        (folder / level.name).mkdir(parents=True)
+        for name, layer, legend in (("truth", level.name, level.classes), ("edges", level.edges, EDGES)):
             masks = packed.masks[:, packed.layer(layer)]
             mosaic(
                 patches,
                 masks if len(rows) == len(masks) else masks[rows],
-                folder / level,
+                folder / level.name,
                 name=name,
                 classes=legend,
                 tags=tags,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.core.files import atomic_write
 from cerraseg.evaluation.benchmark import (
     GROUP,
@@ -22,7 +23,6 @@ from cerraseg.report.markdown import load_template, markdown_table
 # Columns and their headings.
 PAPER = {paper_column(score): f"Paper's {SCORES[score]}" for score in PAPER_SCORES}
 DIFFERENCE = {difference_column(score): f"Δ {SCORES[score]}" for score in PAPER_SCORES}
-_AS_L1 = {"macro_f1": "Macro F1 (L2)", "macro_f1_as_l1": "Macro F1 (as L1)", "miou_as_l1": "mIoU (as L1)"}
 _ASSETS = Path(__file__).with_name("assets")
 _TEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
@@ -57,7 +57,14 @@ def write_csv(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def write_markdown(
-    table: pd.DataFrame, classes: pd.DataFrame, pairs: pd.DataFrame, path: str | Path, *, title: str, source: str
+    table: pd.DataFrame,
+    classes: pd.DataFrame,
+    pairs: pd.DataFrame,
+    path: str | Path,
+    dataset: Dataset,
+    *,
+    title: str,
+    source: str,
 ) -> None:
     """Write the tables of :mod:`cerraseg.evaluation.benchmark` as a Markdown page, whose sections name the ``source``.
 
@@ -76,10 +83,11 @@ def write_markdown(
         table=lambda shown: markdown_table(list(shown.columns), _cells(shown)),
         scores=_score_table(table, comparable),
         seeds=_seed_table(table),
-        as_l1=_further_table(table[table["level"] == "l2"], _AS_L1),
+        rolled_up=list(_rolled_up_tables(table)),
         edges=_further_table(table, edges),
         classes=list(_class_tables(classes)),
         best=_best_table(pairs),
+        rolled_up_levels=_levels_to_roll_up(dataset),
         draws=f"{pairs['draws'].max():,}",
         pairs=f"{len(pairs):,}",
         published=None if comparable else _published_table(table),
@@ -113,6 +121,28 @@ def _further_table(table: pd.DataFrame, headings: Mapping[str, str]) -> pd.DataF
     return None if rows.empty else _named(_summary(rows, headings).drop(columns="seeds"), headings)
 
 
+def _rolled_up_tables(table: pd.DataFrame) -> Iterator[tuple[object, str, pd.DataFrame]]:
+    """Give level, coarser level, and the scores of the scenarios of the one that are scored as the other."""
+    scores = [name for name in further_scores(table) if name.startswith("macro_f1_as_")]
+    for level, rows in table.groupby("level", sort=False):
+        for score in scores:
+            coarser = score.removeprefix("macro_f1_as_")
+            headings = {"macro_f1": f"Macro F1 ({str(level).upper()})"}
+            headings |= {f"{name}_as_{coarser}": f"{SCORES[name]} (as {coarser.upper()})" for name in PAPER_SCORES}
+            shown = _further_table(rows[rows[score].notna()], headings)
+            if shown is not None:
+                yield level, coarser, shown
+
+
+def _levels_to_roll_up(dataset: Dataset) -> list[tuple[str, str]]:
+    """Give each coarser level, and the finer ones that are scored as it, as a text."""
+    finer: dict[str, list[str]] = {}
+    for level in dataset.levels:
+        for coarser in dataset.ancestors(level):
+            finer.setdefault(coarser, []).append(level.upper())
+    return [(coarser, " and ".join(levels)) for coarser, levels in finer.items()]
+
+
 def _class_tables(classes: pd.DataFrame) -> Iterator[tuple[object, dict[str, str], bool, pd.DataFrame]]:
     """Give level, names of classes by abbreviation, whether seeds are averaged, and F1 by scenario and class."""
     for level, rows in classes.groupby("level", sort=False):
@@ -128,7 +158,9 @@ def _best_table(pairs: pd.DataFrame) -> pd.DataFrame | None:
     if pairs.empty:
         return None
     best = pairs.groupby("level")["difference"].transform("idxmax").map(pairs["first"])
-    shown = pairs[pairs["first"] == best].sort_values("level", key=lambda level: level == "as_l1", kind="stable")
+    shown = pairs[pairs["first"] == best].sort_values(
+        "level", key=lambda level: level.str.startswith("as_"), kind="stable"
+    )
     shown["difference"] = _texts(1, shown["difference"], shown["low"], shown["high"])
     for column in ("p", "p_holm"):
         shown[column] = [f"{p:.3f}" if p >= 0.0005 else "< 0.001" for p in shown[column]]

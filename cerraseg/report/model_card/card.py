@@ -16,11 +16,12 @@ from typing import Any
 import pandas as pd
 from huggingface_hub import ModelCardData
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import Recipe, model_settings
 from cerraseg.config.scenario import RELEASED, Scenario
 from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
-from cerraseg.core.taxonomy import LEVELS, MODALITIES, SAR_BANDS
+from cerraseg.core.taxonomy import Legend
 from cerraseg.core.versions import commit, versions
 from cerraseg.data.tables import read_split
 from cerraseg.evaluation.benchmark import PAPER_DATA, SCORES
@@ -38,7 +39,6 @@ _ORIGIN = {  # of a manifest: anything else in it might name this machine
     "seed": "seed of the simulation",
 }
 _MODELS = {"unet": "U-Net", "transnuseg": "TransNuSeg"}
-_SENSORS = {"msi": "Sentinel-2", "sar": "Sentinel-1", "concat": "Sentinel-2 and Sentinel-1"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Sources:
 class Run:
     """What the configuration sets for a scenario."""
 
+    dataset: Dataset
     scenario: Scenario
     recipe: Recipe
     settings: Mapping[str, Any]  # the model's own
@@ -72,6 +73,16 @@ class Run:
     def simulated(self) -> bool:
         """Whether the data is no real land."""
         return "simulated" in self.label.lower()
+
+    @property
+    def sensors(self) -> list[str]:
+        """Titles of the sensors that the model sees."""
+        return [sensor.title for sensor in self.dataset.sensors_of(self.scenario.modality)]
+
+    @property
+    def classes(self) -> Legend:
+        """The legend of the model."""
+        return self.dataset.classes(self.scenario.level)
 
 
 def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -> None:
@@ -96,10 +107,14 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         front_matter=_front_matter(run),
         title=_title(run),
         giver="released by the authors of the data set" if scenario.recipe == RELEASED else "given by the user",
-        sensors=_SENSORS[scenario.modality],
+        sensors=_listed(run.sensors),
+        size=run.dataset.patch_size,
+        published_bands=run.dataset.name == PAPER_DATA,
+        coarser=[level.upper() for level in run.dataset.ancestors(scenario.level)] if run.recipe.hierarchical else [],
         settings=model_settings(scenario.model, run.settings, run.recipe),
         bands=list(_bands(run, statistics if trained and run.recipe.zscore else None)),
-        classes=[(entry.id, entry.abbreviation, entry.name) for entry in LEVELS[scenario.level]],
+        found="ids" if [entry.id for entry in run.classes] == list(range(len(run.classes))) else "places in the legend",
+        classes=[(entry.id, entry.abbreviation, entry.name) for entry in run.classes],
         origin=[(title, origin[name]) for name, title in _ORIGIN.items() if name in origin],
         header=header,
         counts=Counter(read_split(sources.split)["split"]),
@@ -133,7 +148,7 @@ def _size_and_hash(path: Path) -> str:
 
 def _front_matter(run: Run) -> str:
     tags = ["remote-sensing", "land-cover", "land-use", "semantic-segmentation", "pytorch", run.scenario.model]
-    tags += _SENSORS[run.scenario.modality].lower().split(" and ")
+    tags += [sensor.lower().replace(" ", "-") for sensor in run.sensors]
     tags += ["cerrado", "cerradata-4mm"] if run.label == PAPER_DATA else ["simulated-data"] if run.simulated else []
     fields: dict[str, Any] = {"tags": tags, "metrics": ["f1", "mean_iou", "accuracy"]}
     return ModelCardData(library_name="cerraseg", pipeline_tag="image-segmentation", **fields).to_yaml()
@@ -149,8 +164,8 @@ def _title(run: Run) -> str:
 
 def _bands(run: Run, statistics: Mapping[str, Any] | None) -> Iterator[tuple[object, ...]]:
     """Give channel, name and sensor of each band, and what it is normalised by if it is."""
-    for channel, name in enumerate(MODALITIES[run.scenario.modality]):
-        row = (channel, name, _SENSORS["sar" if name in SAR_BANDS else "msi"])
+    for channel, name in enumerate(run.dataset.bands(run.scenario.modality)):
+        row = (channel, name, run.dataset.sensor_of(name).title)
         band = statistics["bands"][name] if statistics else None
         yield (*row, f"{band['mean']:.6g}", f"{band['std'] or 1:.6g}") if band else row
 
@@ -166,6 +181,11 @@ def _training(run: Run, statistics: Mapping[str, Any], history: pd.DataFrame) ->
         "weighting": weighting.description,
         "weights": "none" if weights is None else f"by class id: {', '.join(map('{:.4g}'.format, weights))}",
     }
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Join words by commas, the last by "and"."""
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def _recipe(recipe: Recipe) -> list[tuple[str, object, str]]:

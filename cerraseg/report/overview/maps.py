@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import Resampling
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.core.errors import DataError
+from cerraseg.core.taxonomy import Legend, position_table
 from cerraseg.evaluation.area_estimates import read_area_table
 from cerraseg.geo.cog import NO_DATA
 from cerraseg.report.map_files import Grid, read_reduced
@@ -72,18 +74,19 @@ def _view(place: str, scenario: str, level: str, classes: Path, confidence: Path
     return View(place, scenario, level, classes, confidence, *(path if path.exists() else None for path in others))
 
 
-def pack_maps(views: Sequence[View], folder: Path, budget: int = BUDGET) -> dict[str, Any]:
+def pack_maps(views: Sequence[View], folder: Path, dataset: Dataset, budget: int = BUDGET) -> dict[str, Any]:
     """Pack maps for a page, ready for JSON.
 
     Args:
         views: the maps.
         folder: the page's folder, from which it names files.
+        dataset: has the legends of the maps.
         budget: most characters of all maps together, unless even the smallest of :data:`SIDES` takes more.
 
     Returns:
         ``side`` (most pixels of a longer side), ``step`` (:data:`CONFIDENCE_STEP`), ``texts`` and ``views``, which
-        refer to texts by number. Texts are data URIs of images, and class ids or confidences in steps as base64 of
-        gzip of uint8 rows, the lowest row first.
+        refer to texts by number. Texts are data URIs of images, and positions in the legend or confidences in steps as
+        base64 of gzip of uint8 rows, the lowest row first.
 
     Raises:
         DataError: if a file cannot be read, holds no map, or does not fit the view's class map.
@@ -91,18 +94,19 @@ def pack_maps(views: Sequence[View], folder: Path, budget: int = BUDGET) -> dict
     for side in SIDES:
         texts: dict[str, int] = {}  # text → its number: what views share is held once
         images: dict[Path, dict[str, Any]] = {}
-        packed = [_pack_view(view, folder, side, texts, images) for view in views]
+        packed = [_pack_view(view, dataset.classes(view.level), folder, side, texts, images) for view in views]
         if sum(map(len, texts)) <= budget:
             break
     return {"side": side, "step": CONFIDENCE_STEP, "texts": list(texts), "views": packed}
 
 
 def _pack_view(
-    view: View, folder: Path, side: int, texts: dict[str, int], images: dict[Path, dict[str, Any]]
+    view: View, legend: Legend, folder: Path, side: int, texts: dict[str, int], images: dict[Path, dict[str, Any]]
 ) -> dict[str, Any]:
     def put(text: str) -> int:
         return texts.setdefault(text, len(texts))
 
+    positions = position_table(legend)
     (classes,), grid = read_reduced(view.classes, side)
     confidence = _read_on_grid(view.confidence, side, grid)
     steps = np.where(confidence == NO_DATA, NO_DATA, (confidence + CONFIDENCE_STEP // 2) // CONFIDENCE_STEP)
@@ -121,9 +125,9 @@ def _pack_view(
         "axes": grid.axes,
         "decimals": max(0, 1 - math.floor(math.log10((right - left) / grid.shape[1]))),
         "files": {name: Path(os.path.relpath(path, folder)).as_posix() for name, path in files.items() if path},
-        "classes": put(_compress(classes)),
+        "classes": put(_compress(positions[classes])),
         "confidence": put(_compress(steps.astype(np.uint8))),
-        "truth": put(_compress(_read_on_grid(view.truth, side, grid))) if view.truth else None,
+        "truth": put(_compress(positions[_read_on_grid(view.truth, side, grid)])) if view.truth else None,
         "image": None,
         "areas": json.loads(read_area_table(view.areas).to_json(orient="records")) if view.areas else None,
     }

@@ -13,10 +13,11 @@ import pandas as pd
 from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.core.files import atomic_write
-from cerraseg.core.taxonomy import LEVELS
+from cerraseg.core.taxonomy import Legend
 from cerraseg.evaluation.benchmark import PAPER_DATA
-from cerraseg.report.charts import MODALITY_COLOURS
+from cerraseg.report.charts import modality_colours
 from cerraseg.report.figures import hex_colour
 from cerraseg.report.overview.figures import figure_document
 from cerraseg.report.overview.maps import View, pack_maps
@@ -33,6 +34,7 @@ def write_overview(
     *,
     title: str,
     source: str,
+    dataset: Dataset,
     benchmark: str | Path,
     scenarios: Mapping[str, Scored],
     views: Sequence[View] = (),
@@ -45,6 +47,7 @@ def write_overview(
         path: HTML file to write.
         title: heading of the page.
         source: name of the data source, which stands at every score and map.
+        dataset: of the scenarios.
         benchmark: CSV of :func:`cerraseg.evaluation.benchmark.collect`.
         scenarios: id → files of each scenario of the benchmark.
         views: maps to show.
@@ -53,7 +56,8 @@ def write_overview(
     """
     path = Path(path)
     table = pd.read_csv(benchmark)
-    maps = pack_maps(views, path.parent)
+    colours = modality_colours(dataset, table["modality"])
+    maps = pack_maps(views, path.parent, dataset)
     script = '"use strict";\n{\n' + "".join(map(_asset, SCRIPTS)) + "}\n"
     bokeh = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)  # without widgets, tables and MathJax
     headings, rows = benchmark_rows(table)
@@ -61,7 +65,7 @@ def write_overview(
         title=title,
         source=source,
         areas_note=areas_note,
-        modalities=[(name, colour) for name, colour in MODALITY_COLOURS.items() if name in set(table["modality"])],
+        modalities=list(colours.items()),
         paper=PAPER_DATA if table["comparable"].all() else "",
         headings=headings,
         rows=rows,
@@ -70,10 +74,13 @@ def write_overview(
         facts=facts or {},
         data={
             "source": source,
-            "benchmark": benchmark_columns(table),
+            "benchmark": benchmark_columns(table, colours),
             "lines": HISTORY_LINES,
             "scenarios": {id_: scenario_scores(scenarios[id_]) for id_ in table["id"]},
-            "levels": {level: _classes(level) for level in sorted({*table["level"], *(view.level for view in views)})},
+            "levels": {
+                level: _classes(dataset.classes(level))
+                for level in sorted({*table["level"], *(view.level for view in views)})
+            },
             "maps": maps,
         },
         figures=figure_document(),
@@ -103,8 +110,7 @@ def _csp_hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _classes(level: str) -> list[dict[str, str]]:
+def _classes(legend: Legend) -> list[dict[str, str]]:
     return [
-        {"abbreviation": entry.abbreviation, "name": entry.name, "colour": hex_colour(entry.colour)}
-        for entry in LEVELS[level]
+        {"abbreviation": entry.abbreviation, "name": entry.name, "colour": hex_colour(entry.colour)} for entry in legend
     ]

@@ -11,7 +11,6 @@ import pandas as pd
 from cerraseg.evaluation import bootstrap, score_files
 from cerraseg.evaluation.benchmark import SCORES, further_scores, paper_column
 from cerraseg.report.benchmark.tables import DIFFERENCE, PAPER
-from cerraseg.report.charts import MODALITY_COLOURS
 
 HISTORY_LINES = {
     "train_loss": "training loss",
@@ -65,18 +64,19 @@ def _history(path: Path) -> dict[str, Any]:
     }
 
 
-def benchmark_columns(table: pd.DataFrame) -> dict[str, Any]:
+def benchmark_columns(table: pd.DataFrame, colours: Mapping[str, str]) -> dict[str, Any]:
     """Give the columns of the benchmark's chart, ready for JSON, from its CSV.
 
-    Each score has its heading, values, ends of intervals where there are any, and the paper's values if comparable.
+    ``colours`` are those of the modalities. Each score has its heading, values, ends of intervals where there are any,
+    and the paper's values if comparable.
     """
     scores = {}
     for name, heading in _headings(table).items():
         columns = {"value": name, "low": f"{name}_low", "high": f"{name}_high", "paper": paper_column(name)}
         values = {part: _listed(table[column]) for part, column in columns.items() if column in table}
         scores[name] = {"heading": heading, **values}
-    colours = table["modality"].map(MODALITY_COLOURS).tolist()
-    return {"ids": table["id"].tolist(), "colours": colours, "epochs": _listed(table["epochs"]), "scores": scores}
+    bars = [colours[modality] for modality in table["modality"]]
+    return {"ids": table["id"].tolist(), "colours": bars, "epochs": _listed(table["epochs"]), "scores": scores}
 
 
 def benchmark_rows(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[tuple[str, str]]]]]:
@@ -99,11 +99,11 @@ def _cell(row: Mapping[Any, Any], name: str) -> tuple[str, str]:
 
 def _headings(table: pd.DataFrame) -> dict[str, str]:
     edges = [name for name in further_scores(table) if name.startswith("edge")]
-    as_l1 = [name for name in further_scores(table) if name not in edges]
+    rolled_up = [name.partition("_as_") for name in further_scores(table) if name not in edges]
     return {
         **SCORES,
         **{name: f"F1 of edges, {name.rpartition('_')[2]} px" for name in edges},
-        **{name: f"{SCORES[name.removesuffix('_as_l1')]} (as L1)" for name in as_l1},
+        **{"".join(parts): f"{SCORES[parts[0]]} (as {parts[2].upper()})" for parts in rolled_up},
     }
 
 
