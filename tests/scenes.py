@@ -75,7 +75,6 @@ def seams(layer: NDArray, overlap: float) -> float:
     on_edges, inside, size = [], [], CERRADATA.patch_size
     for side in (layer.astype(float), layer.transpose(0, 2, 1).astype(float)):
         jumps = np.abs(np.diff(side, axis=2)).mean((0, 1))
-        size = CERRADATA.patch_size
         firsts = tile_starts(side.shape[2], size, overlap)
         edges = sorted({edge - 1 for first in firsts for edge in (first, first + size) if 0 < edge < side.shape[2]})
         on_edges += list(jumps[edges])

@@ -92,9 +92,14 @@ def area_layers(areas: Iterable[Mapping[str, Any]], dataset: Dataset) -> set[str
 
 def files_of(entry: Mapping[str, Any]) -> list[str]:
     """Return the files (and folders, such as a .SAFE) that a checked area or scene reads."""
+    return [*image_files(entry), *label_files(entry)]
+
+
+def image_files(entry: Mapping[str, Any]) -> list[str]:
+    """Return the files of images of a checked area or scene, with those of their masks."""
     images = entry["images"].values()
     masks = [image["mask"]["file"] for image in images if image["mask"]]
-    return [*(file for image in images for file in image["files"]), *masks, *label_files(entry)]
+    return [*(file for image in images for file in image["files"]), *masks]
 
 
 def label_files(entry: Mapping[str, Any]) -> list[str]:

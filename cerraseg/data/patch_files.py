@@ -112,18 +112,18 @@ def read_files(files: Mapping[str, str], dataset: Dataset, sensors: Sequence[str
     read: list[NDArray[Any]] = []
     for sensor in sensors:
         path = files[sensor]
-        with open_image(ImageFiles((Path(path),)), dataset.sensors[sensor].bands, sensor) as image:
-            if image.warped:
+        with open_image(ImageFiles((Path(path),)), dataset.sensors[sensor].bands, sensor) as opened:
+            if opened.warped:
                 raise DataError(f"{path}: a turned grid; expected rows from west to east: warp it, e.g. by rio warp")
-            place = _place(path, image.grid, size, place)
-            values, valid = image.read()
-        values[~valid] = np.nan
+            place = _place(path, opened.grid, size, place)
+            values, _ = opened.read()
         images.append(values)
         read.append(values)
     for level in levels:
         mask, place = _mask(files[level], dataset.levels[level], size, place, read)
         masks.append(mask)
-    gaps = np.isnan(image := np.concatenate(images)).any(0)
+    image = np.concatenate(images)
+    gaps = np.isnan(image).any(0)
     classes = np.stack(masks)
     classes[:, gaps] = IGNORE
     edges = []

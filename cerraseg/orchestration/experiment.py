@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cerraseg.config import custom_models
-from cerraseg.config.areas import files_of
+from cerraseg.config.areas import files_of, image_files
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import recipe_of, with_custom
 from cerraseg.config.scenario import RELEASED, Scenario
@@ -139,17 +139,17 @@ class Experiment:
 
     def scene_images(self, name: str) -> list[str]:
         """Return the files of the scene's images; a user's own may be absent, as in a clone."""
-        files = files_of(self.scenes[name] | {"labels": {}})
+        files = image_files(self.scenes[name])
         return [file for file in files if file in self.simulated.values()] or _present(files)
 
     def scene_reference(self, name: str) -> list[str]:
         """Return the file of the scene's reference, where it has one that is here."""
-        file = self.scenes[name].get("reference")
+        file = str(self.scenes[name].get("reference", ""))
         return [file] if file in self.simulated.values() else _present([file] if file else [])
 
     def is_simulated(self, name: str) -> bool:
         """Return whether the run makes the scene's images."""
-        return not set(files_of(self.scenes[name] | {"labels": {}})).isdisjoint(self.simulated.values())
+        return not set(image_files(self.scenes[name])).isdisjoint(self.simulated.values())
 
     def scene_label(self, name: str) -> str:
         """Return what figures call the scene's data."""

@@ -1,5 +1,6 @@
 """What the workflow does before its first and after its last job."""
 
+import atexit
 import os
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from cerraseg.core.layout import SOURCE
 from cerraseg.core.storage import ensure_folder
 from cerraseg.orchestration.provenance import crate
 from cerraseg.orchestration.provenance.write_crate import write_crate
+from cerraseg.orchestration.step import FAILURES, first_failure
 
 _SLURM = SOURCE / "profiles/slurm"
 
@@ -36,6 +38,7 @@ def prepare() -> str:
 
 def start(workflow: Any, config: Mapping[str, Any]) -> None:
     """Raise :class:`WorkflowError` if results cannot be written, or SLURM is missing or has a killed run's jobs."""
+    FAILURES.unlink(missing_ok=True)
     try:
         ensure_folder(Path(config["results"]), written=True)
     except CerraSegError as error:
@@ -52,9 +55,14 @@ def start(workflow: Any, config: Mapping[str, Any]) -> None:
 
 
 def finish(workflow: Any, config: Mapping[str, Any], began: str, *, completed: bool) -> None:
-    """Write the crate of the results and, where this is a DVC repository and DVC is not the caller, record them."""
+    """Write the crate of the results and, where this is a DVC repository and DVC is not the caller, record them.
+
+    After a failure, the last lines of the run repeat its first error.
+    """
     if workflow.touch:
         return
+    if not completed and (failure := first_failure()):
+        atexit.register(print, f"\nThe first error of this run: {failure}", file=sys.stderr)
     try:
         write_crate(config, began, completed)
     except (CerraSegError, OSError) as error:

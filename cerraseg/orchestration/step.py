@@ -19,6 +19,13 @@ _FEWER = (
 )
 
 
+FAILURES = Path(".snakemake/cerraseg-failures.txt")
+"""What failed in this run, the first failure first: ``rule (log): error``, a line each."""
+
+_NEEDED = ("distances", "truth", "scene")
+"""Rules without whose results a training cannot be scored or used as the configuration asks."""
+
+
 @contextmanager
 def step(job: Any) -> Iterator[None]:
     """Run a workflow step, the script's ``snakemake``: log to its log file and standard error, and note what it did.
@@ -37,12 +44,15 @@ def step(job: Any) -> Iterator[None]:
             file.unlink(missing_ok=True)
             handlers.append(_attached(_Log(file, encoding="utf-8")))  # the processes of a training append to it, too
             logging.getLogger("py.warnings").addHandler(handlers[1])
+            _refuse_in_vain(job)
             yield
             crate.write_note(job, began)
     except CerraSegError as error:
         log.error("%s", error)
+        _note_failure(job, error)
         sys.exit(1)
-    except Exception:
+    except Exception as error:
+        _note_failure(job, error)
         log.exception("the step failed; looking whether its inputs are whole")
         for path in lineage.changed_inputs(job.input, Path(job.config["results"])):
             log.error("%s: not what its step wrote; remove it and give the same command again", path)
@@ -52,6 +62,23 @@ def step(job: Any) -> Iterator[None]:
             log.removeHandler(handler)
             with suppress(OSError):  # a full disk, of which the step has told
                 handler.close()
+
+
+def _note_failure(job: Any, error: Exception) -> None:
+    line = f"{job.rule} ({job.log[0]}): {' '.join(str(error).split()) or type(error).__name__}\n"
+    with suppress(OSError), FAILURES.open("a", encoding="utf-8") as file:
+        file.write(line)
+
+
+def first_failure() -> str:
+    """Return the first line of :data:`FAILURES`; empty without one."""
+    return FAILURES.read_text(encoding="utf-8").partition("\n")[0] if FAILURES.is_file() else ""
+
+
+def _refuse_in_vain(job: Any) -> None:
+    """Start no training after a failure in this run that leaves it without its scores or maps."""
+    if job.rule == "train" and first_failure().startswith(_NEEDED):
+        raise CerraSegError(f"not begun, as its model could not be used: {first_failure()}")
 
 
 class _Log(logging.FileHandler):

@@ -157,6 +157,6 @@ def planned(plan: Plan, values: Mapping[str, Any]) -> Plan:
     """Return the plan with the values of a trial, parameter → value; refuse those that do not go together."""
     changed = change(values)
     scenario, recipe = replace(plan.scenario, **changed.scenario), replace(plan.recipe, **changed.recipe)
-    check_recipe(scenario, recipe)
+    check_recipe(scenario, recipe, plan.dataset)
     settings = {**plan.settings, **changed.settings}
     return replace(plan, scenario=scenario, recipe=recipe, settings=settings, **changed.training)
