@@ -1,6 +1,6 @@
 """Pictures of patches and scenes to lay under maps: RGBA Cloud-Optimized GeoTIFFs, small enough for memory."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,23 +9,23 @@ import pandas as pd
 import rasterio
 from numpy.typing import NDArray
 from rasterio import Affine
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
-from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
 from cerraseg.geo.cog import BLOCK
+from cerraseg.geo.images import Image
 from cerraseg.geo.patch_grids import Grid, grids
 
 LARGEST_SIDE = 2048  # pixels of a picture's longer side at most
-# Shown as red, green and blue: true colour where there is Sentinel-2, else false colour of Sentinel-1.
-COMPOSITES = ("B04", "B03", "B02"), ("VV", "VH", "VV")
 PERCENTILES = 2, 98  # of each band: what is shown as darkest and brightest
 _SAMPLE = 256  # patches that the stretch is measured on
 _SAMPLE_STEP = 4  # every fourth pixel of them along both axes
 
 Floats = NDArray[np.floating]
+Composite = tuple[tuple[str, ...], bool]
+"""Bands that are shown as red, green and blue, and whether on a logarithmic scale: see ``Dataset.composite``."""
 
 
 class Stretch(NamedTuple):
@@ -51,6 +51,7 @@ def patches_images(
     bands: Sequence[str],
     folder: Path,
     *,
+    composite: Composite,
     rows: NDArray[np.int64],
     tags: Mapping[str, str],
 ) -> list[Path]:
@@ -58,13 +59,15 @@ def patches_images(
 
     Each pixel is the mean of all finite values on n × n pixels of the mosaic of the same patches, with the smallest n
     that leaves :data:`LARGEST_SIDE`; where n does not divide the mosaic's sides, the picture reaches beyond it. All
-    files have one stretch, between the :data:`PERCENTILES` of a sample; for Sentinel-1 on a logarithmic scale, unless
-    it has values of zero or less (decibels).
+    files have one stretch, between the :data:`PERCENTILES` of a sample; where the composite asks for a logarithmic
+    scale, it is linear all the same for values of zero or less (decibels).
 
     Args:
         patches: patch table, see :func:`cerraseg.geo.patch_grids.grids`.
-        images: (N, bands, H, W).
+        images: (N, bands, H, W); NaN for no data.
         bands: names of its bands.
+        folder: where the files go.
+        composite: what to show.
         rows: row of ``images`` of each patch.
         tags: further metadata of the files, beside ``BANDS`` and ``STRETCH``.
 
@@ -72,12 +75,12 @@ def patches_images(
         Paths of the pictures, in order of their first patch.
 
     Raises:
-        DataError: if the patches lie on no grid, or bands are missing.
+        DataError: if the patches lie on no grid.
     """
-    names = _composite(bands)
+    names, logarithmic = composite
     channels = [bands.index(name) for name in names]
     sampled = rows[:: -(-len(rows) // _SAMPLE)]
-    stretch = _stretch(images[sampled, :, ::_SAMPLE_STEP, ::_SAMPLE_STEP][:, channels].swapaxes(0, 1), names)
+    stretch = _stretch(images[sampled, :, ::_SAMPLE_STEP, ::_SAMPLE_STEP][:, channels].swapaxes(0, 1), logarithmic)
     paths = []
     for grid in grids(patches, images.shape[2:]):
         factor = -(-max(grid.shape) // LARGEST_SIDE)
@@ -87,46 +90,32 @@ def patches_images(
     return paths
 
 
-def scene_image(scene: Any, bands: Mapping[str, int], path: Path, *, tags: Mapping[str, str]) -> None:
+def scene_image(image: Image, path: Path, *, composite: Composite, tags: Mapping[str, str]) -> None:
     """Write the picture of a scene of any size, as :func:`patches_images` does, with a stretch of its own.
 
-    It has exactly the bounds of the scene, so its pixels may be not quite square. Alpha is 0 where the file's masks
-    leave no valid pixel and where values are not finite.
+    It has exactly the bounds of the scene, so its pixels may be not quite square. Alpha is 0 where no pixel has data.
 
     Args:
-        scene: open raster of the scene.
-        bands: name of a band → its number in the file, from 1.
-        path, tags: GeoTIFF to write, and its further metadata.
-
-    Raises:
-        DataError: if the scene lacks a band.
+        image: open image of the scene.
+        path: GeoTIFF to write.
+        composite, tags: what to show, and further metadata of the file.
     """
-    names = _composite(bands)
-    factor = -(-max(scene.shape) // LARGEST_SIDE)
-    height, width = (-(-side // factor) for side in scene.shape)
-    # By average, GDAL reads whole blocks of a few rows at a time, or overviews where the file has them.
-    reduced = {"out_shape": (3, height, width), "resampling": Resampling.average}
+    names, logarithmic = composite
+    grid = image.grid
+    factor = -(-max(grid.shape) // LARGEST_SIDE)
+    height, width = (-(-side // factor) for side in grid.shape)
     with rasterio.Env(GDAL_CACHEMAX=64):
-        indexes = [bands[name] for name in names]
-        values = scene.read(indexes, out_dtype="float32", masked=True, **reduced).filled(np.nan)
-    transform = scene.transform * Affine.scale(scene.width / width, scene.height / height)
-    _write(path, values, names, _stretch(values, names), tags, crs=scene.crs, transform=transform)
+        values = image.reduced(names, (height, width))
+    transform = grid.transform * Affine.scale(grid.shape[1] / width, grid.shape[0] / height)
+    _write(path, values, names, _stretch(values, logarithmic), tags, crs=grid.crs, transform=transform)
 
 
-def _composite(bands: Collection[str]) -> tuple[str, str, str]:
-    for names in COMPOSITES:
-        if set(names) <= set(bands):
-            return names
-    wanted = " or ".join(", ".join(dict.fromkeys(names)) for names in COMPOSITES)
-    raise DataError(f"the bands {', '.join(bands)} make no picture; expected {wanted} among them: name the bands")
-
-
-def _stretch(sample: Floats, names: Sequence[str]) -> Stretch:
+def _stretch(sample: Floats, logarithmic: bool) -> Stretch:
     values = sample[:, np.isfinite(sample).all(axis=0)]
     if not values.size:
         return Stretch(np.zeros(3), np.ones(3), False)
     low, high = np.percentile(values, PERCENTILES, axis=1).astype(np.float32)
-    return Stretch(low, high, "VV" in names and bool(values.min() > 0))
+    return Stretch(low, high, logarithmic and bool(values.min() > 0))
 
 
 def _reduced(
