@@ -75,16 +75,21 @@ def turns(source: Grid, target: Grid) -> list[int]:
     Only between two geographic systems can this be other than [0]: 180.1° E and 179.9° W are the same place.
     """
     for one, other, sign in ((target, source, -1), (source, target, 1)):
-        try:
-            bounds = transform_bounds(one.crs, other.crs, *one.bounds)
-        except Exception:  # rasterio does not export GDAL's errors; the other way may lie in the system's domain
-            continue
-        if not all(map(math.isfinite, bounds)):
+        bounds = _bounds_in(one, other.crs)
+        if not bounds:  # outside the system's domain, in which the other way may lie
             continue
         degrees = bool(other.crs.is_geographic)
         found = [sign * turn for turn in ((-1, 0, 1) if degrees else (0,)) if _meet(bounds, other.bounds, 360 * turn)]
         return found if not found or (degrees and one.crs.is_geographic) else [0]
     return []
+
+
+def _bounds_in(grid: Grid, crs: Any) -> Bounds | None:
+    try:
+        bounds = transform_bounds(grid.crs, crs, *grid.bounds)
+    except Exception:  # rasterio does not export GDAL's errors
+        return None
+    return bounds if all(map(math.isfinite, bounds)) else None
 
 
 def _meet(bounds: Bounds, other: Bounds, east: float) -> bool:

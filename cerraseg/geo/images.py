@@ -43,14 +43,11 @@ class ImageFiles:
     mask: MaskFile | None = None
 
     @classmethod
-    def of(cls, given: Any) -> "ImageFiles":
-        """Make one of a path, a list of paths, or a mapping with ``file`` (of either), ``bands``, ``nodata``, ``mask``."""
-        if not isinstance(given, Mapping):
-            given = {"file": given}
-        files = given["file"] if isinstance(given["file"], list | tuple) else [given["file"]]
+    def of(cls, given: Mapping[str, Any]) -> "ImageFiles":
+        """Make one of plain values, as :mod:`cerraseg.config.areas` returns them: files, bands, nodata and mask."""
         mask = given.get("mask")
         return cls(
-            tuple(map(Path, files)),
+            tuple(map(Path, given["files"])),
             tuple(given.get("bands", ())),
             given.get("nodata"),
             MaskFile(Path(mask["file"]), tuple(mask["values"])) if mask else None,
@@ -209,7 +206,7 @@ def open_mask(file: Path, what: str, *, grid: Grid | None = None) -> Iterator[Ma
 
 
 def _unpacked(image: ImageFiles, wanted: Sequence[str], what: str) -> tuple[ImageFiles, dict[Path, float]]:
-    """Return the image with the band files in place of a SAFE folder, and the offset of each by the folder's metadata."""
+    """Return the image with the band files in place of a SAFE folder, and the offset of each that its metadata give."""
     if len(image.files) != 1 or not safe.is_safe(image.files[0]):
         return image, {}
     folder = image.files[0]
@@ -242,8 +239,8 @@ def _choose(
         places = match(tuple(wanted), tuple(names), alpha=alpha)
     except ValueError as error:
         raise DataError(
-            f"{what}: {_listed(image.files)}: {error}; expected {', '.join(wanted)}: describe the bands in the file, or "
-            "name them in the file's order (bands)"
+            f"{what}: {_listed(image.files)}: {error}; expected {', '.join(wanted)}: describe the bands in the file, "
+            "or name them in the file's order (bands)"
         ) from None
     chosen: dict[int, tuple[Any, list[int], list[int]]] = {}
     for channel, position in enumerate(places):

@@ -1,7 +1,6 @@
 """Sentinel-2 products as ESA ships them: a SAFE folder with a JP2 file per band and resolution."""
 
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ NODATA = 0
 
 _BAND = re.compile(r"_(B\d[\dA])(?:_(\d\d)m)?\.jp2", re.IGNORECASE)  # T22LGH_20200101T134211_B02_10m.jp2; L1C: no _10m
 _RESOLUTION = {"B02": 10, "B03": 10, "B04": 10, "B08": 10, "B01": 60, "B09": 60, "B10": 60}  # of L1C in m; others 20
+_OFFSET = re.compile(r'<(?:BOA|RADIO)_ADD_OFFSET band_id="(\d+)">([-.\d]+)<')  # in DN, since baseline 04.00
 _IDS = [f"B{number:02}" for number in range(1, 9)] + ["B8A"] + [f"B{number:02}" for number in range(9, 13)]
 
 
@@ -43,8 +43,8 @@ def band_files(folder: Path, wanted: Sequence[str], what: str) -> list[Path]:
     names = [standard_name(band) for band in wanted] or list(found)
     if missing := [name for name in names if name not in found]:
         raise DataError(
-            f"{what}: {folder} has no JP2 file of {', '.join(missing)}, but of {', '.join(sorted(found)) or 'no band'}; "
-            "expected a Sentinel-2 product with GRANULE/*/IMG_DATA: download it whole"
+            f"{what}: {folder} has JP2 files of {', '.join(sorted(found)) or 'no band'}, none of "
+            f"{', '.join(missing)}; expected a Sentinel-2 product with GRANULE/*/IMG_DATA: download it whole"
         )
     return [found[name][1] for name in names]
 
@@ -53,13 +53,8 @@ def offsets(folder: Path) -> dict[str, float]:
     """Return band → number to add to its stored values, of the products since baseline 04.00; others have none."""
     found: dict[str, float] = {}
     for file in folder.glob("MTD_MSI*.xml"):
-        try:
-            root = ET.parse(file).getroot()
-        except ET.ParseError as error:
-            raise DataError(f"{file}: cannot be read ({error}); expected metadata in XML: download it again") from None
-        for element in root.iter():
-            if element.tag in ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET") and element.text:
-                found[_IDS[int(element.attrib["band_id"])]] = float(element.text)
+        for number, value in _OFFSET.findall(file.read_text(encoding="utf-8", errors="replace")):
+            found[_IDS[int(number)]] = float(value)
     return found
 
 

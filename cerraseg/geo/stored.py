@@ -129,7 +129,7 @@ class Stored:
         return Window(column, row, window.width, window.height)
 
     def _flip(self, array: NDArray[Any]) -> NDArray[Any]:
-        axes = [axis for axis, flip in enumerate(self.flips, 1) if flip]
+        axes = tuple(axis for axis, flip in enumerate(self.flips, 1) if flip)
         return np.ascontiguousarray(np.flip(array, axes)) if axes else array
 
 

@@ -1,12 +1,14 @@
 """Virtual rasters (VRT): the files below one, and those by which GDAL is told where a raster holds data."""
 
-import xml.etree.ElementTree as ET
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 import numpy as np
+
+_SOURCE = re.compile(r"<Source(?:Filename|Dataset)([^>]*)>([^<]+)<")
 
 
 def files_below(path: Path) -> list[Path]:
@@ -25,15 +27,8 @@ def files_below(path: Path) -> list[Path]:
 def _sources(path: Path) -> list[Path]:
     if path.suffix.lower() != ".vrt" or not path.is_file():
         return []
-    try:
-        root = ET.parse(path).getroot()
-    except ET.ParseError:  # GDAL's message on opening is the better one
-        return []
-    named = [element for tag in ("SourceFilename", "SourceDataset") for element in root.iter(tag) if element.text]
-    return [
-        path.parent / str(element.text) if element.get("relativeToVRT") == "1" else Path(str(element.text))
-        for element in named
-    ]
+    named = _SOURCE.findall(path.read_text(encoding="utf-8", errors="replace"))
+    return [(path.parent if 'relativeToVRT="1"' in options else Path()) / unescape(name) for options, name in named]
 
 
 def cleaned(

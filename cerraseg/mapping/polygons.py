@@ -23,7 +23,7 @@ from cerraseg.geo.cog import NO_DATA
 from cerraseg.geo.positions import equal_area_around
 from cerraseg.mapping.geopackage import write_geopackage
 from cerraseg.mapping.map_files import Raster, write_map
-from cerraseg.mapping.scene import SceneGrid
+from cerraseg.geo.grids import Grid
 
 _BATCH = 2000  # polygons at a time
 _LONGEST_EDGE = 1000.0  # metres: the arc of a straight edge in another projection then moves no area by 1e-4
@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 class _EqualArea:
     """Areas on the ground: a Lambert azimuthal equal-area projection centred on a map, and a pixel there."""
 
-    def __init__(self, grid: SceneGrid) -> None:
+    def __init__(self, grid: Grid) -> None:
         row, column = grid.shape[0] // 2, grid.shape[1] // 2
         pixel = _placed(np.array([shapely.box(column, row, column + 1, row + 1)]), grid)
         (east,), (north,) = reproject(grid.crs, rasters.WGS84, *shapely.get_coordinates(shapely.centroid(pixel)).T)
@@ -81,7 +81,7 @@ def polygons(
     """
     with rasters.open_raster(class_map) as file:
         values = position_table(classes)[file.read(1)]
-        grid, tags = SceneGrid(file.crs, file.transform, file.shape), file.tags()
+        grid, tags = Grid(file.crs, file.transform, file.shape), file.tags()
     ground = _EqualArea(grid)
     least = max(1, ceil(minimum_hectares / ground.hectares_of_pixel - 1e-6))
     sieved = _sieve(values, least)
@@ -94,7 +94,7 @@ def polygons(
     write_geopackage(vector, batches, crs=grid.crs, classes=classes)
 
 
-def _placed(polygons: Polygons, grid: SceneGrid) -> Polygons:
+def _placed(polygons: Polygons, grid: Grid) -> Polygons:
     placed: Polygons = shapely.transform(polygons, lambda points: np.column_stack(grid.transform * points.T))
     return placed
 
@@ -111,7 +111,7 @@ def _sieve(values: Raster, least: int) -> Raster:
 
 def _batches(
     values: Raster,
-    grid: SceneGrid,
+    grid: Grid,
     classes: Sequence[LandCover],
     ground: _EqualArea,
     least: int,

@@ -9,12 +9,13 @@ import pandas as pd
 import rasterio
 from numpy.typing import NDArray
 from rasterio import Affine
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
 from cerraseg.geo.cog import BLOCK
+from cerraseg.geo.images import Image
 from cerraseg.geo.patch_grids import Grid, grids
 
 LARGEST_SIDE = 2048  # pixels of a picture's longer side at most
@@ -89,30 +90,24 @@ def patches_images(
     return paths
 
 
-def scene_image(
-    scene: Any, bands: Mapping[str, int], path: Path, *, composite: Composite, tags: Mapping[str, str]
-) -> None:
+def scene_image(image: Image, path: Path, *, composite: Composite, tags: Mapping[str, str]) -> None:
     """Write the picture of a scene of any size, as :func:`patches_images` does, with a stretch of its own.
 
-    It has exactly the bounds of the scene, so its pixels may be not quite square. Alpha is 0 where the file's masks
-    leave no valid pixel and where values are not finite.
+    It has exactly the bounds of the scene, so its pixels may be not quite square. Alpha is 0 where no pixel has data.
 
     Args:
-        scene: open raster of the scene.
-        bands: name of a band → its number in the file, from 1.
+        image: open image of the scene.
         path: GeoTIFF to write.
         composite, tags: what to show, and further metadata of the file.
     """
     names, logarithmic = composite
-    factor = -(-max(scene.shape) // LARGEST_SIDE)
-    height, width = (-(-side // factor) for side in scene.shape)
-    # By average, GDAL reads whole blocks of a few rows at a time, or overviews where the file has them.
-    reduced = {"out_shape": (3, height, width), "resampling": Resampling.average}
+    grid = image.grid
+    factor = -(-max(grid.shape) // LARGEST_SIDE)
+    height, width = (-(-side // factor) for side in grid.shape)
     with rasterio.Env(GDAL_CACHEMAX=64):
-        indexes = [bands[name] for name in names]
-        values = scene.read(indexes, out_dtype="float32", masked=True, **reduced).filled(np.nan)
-    transform = scene.transform * Affine.scale(scene.width / width, scene.height / height)
-    _write(path, values, names, _stretch(values, logarithmic), tags, crs=scene.crs, transform=transform)
+        values = image.reduced(names, (height, width))
+    transform = grid.transform * Affine.scale(grid.shape[1] / width, grid.shape[0] / height)
+    _write(path, values, names, _stretch(values, logarithmic), tags, crs=grid.crs, transform=transform)
 
 
 def _stretch(sample: Floats, logarithmic: bool) -> Stretch:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.core.files import atomic_write
 from cerraseg.data import statistics
 from cerraseg.mapping import scene_check
@@ -10,22 +11,23 @@ from cerraseg.orchestration.step import step
 
 with step(snakemake), atomic_write(snakemake.output.truth) as folder:
     folder.mkdir()
-    scene = snakemake.params.scene
-    files, tags = SceneFiles.of(scene), {"SCENE": scene["name"], "SOURCE": snakemake.params.label}
+    scene, dataset = snakemake.params.scene, Dataset.of(snakemake.config["dataset"])
+    files, tags = SceneFiles.of(scene, dataset), {"SCENE": scene["name"], "SOURCE": snakemake.params.label}
     grid = scene_check.survey(
         files,
-        snakemake.params.modality,
+        dataset.sensors_of(snakemake.params.modality),
         statistics.read_bands(snakemake.input.statistics),
         Path(snakemake.output.facts),
         resampling=snakemake.params.resampling,
         scale=snakemake.params.check_scale,
     )
-    scene_check.write_picture(files, folder / "image.tif", tags=tags)
+    scene_check.write_picture(files, dataset, folder / "image.tif", tags=tags)
     if reference := snakemake.input.get("reference"):
         scene_check.write_reference(
             scene["name"],
             Path(reference),
             scene["reference_level"],
+            dataset,
             grid,
             folder,
             tags=tags,
