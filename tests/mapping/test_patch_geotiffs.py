@@ -14,7 +14,8 @@ from cerraseg.mapping.patch_geotiffs import export_geotiffs
 @pytest.mark.parametrize("names", [["seg"], ["seg", "edg"]])
 def test_geotiffs_have_published_folders_names_type_and_place(packed, tmp_path, names):
     patches = pd.read_parquet(packed / "patches.parquet").iloc[[2, 5]]
-    tiles = {name: np.random.default_rng(0).integers(0, 7, (2, 128, 128), np.uint8) for name in names}
+    random, values = np.random.default_rng(0), {"seg": 7, "edg": 2}
+    tiles = {name: random.integers(0, values[name], (2, 128, 128), np.uint8) for name in names}
     classes = CERRADATA.classes("l1")
     export_geotiffs(patches, tiles, tmp_path / "out", classes=classes, model="unet", weighting="nw")
     for name in names:
