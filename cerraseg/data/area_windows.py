@@ -44,15 +44,16 @@ class Area:
         window = Window(column, row, size, size)
         image = np.concatenate([image.read(window)[0] for image in self.images])
         gaps = np.isnan(image).any(0)
-        own = {level: labels.read(window) for level, labels in self.labels.items()}
+        read = {level: labels.read(window) for level, labels in self.labels.items()}
+        own = {level: positions for level, (positions, _) in read.items()}
         classes = np.stack([self._of_level(level, own) for level in self.made_from])
-        read = checksum([image, classes])
-        polygons = {polygon for labels in self.labels.values() for polygon in labels.features(window)}
+        content = checksum([image, classes])
+        polygons = {polygon for _, shown in read.values() for polygon in shown}
         classes[:, gaps] = IGNORE
         edges = derive_edges(classes)
         edges[:, gaps] = IGNORE
         here = Grid(self.grid.crs, self.grid.transform * self.grid.transform.translation(column, row), (size, size))
-        return Patch(image, classes, edges, read, place_of(here), tuple(sorted(polygons)))
+        return Patch(image, classes, edges, content, place_of(here), tuple(sorted(polygons)))
 
     def _of_level(self, level: str, own: Mapping[str, Any]) -> Any:
         source = self.made_from[level]

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
 from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
 from cerraseg.geo.cog import NO_DATA
-from cerraseg.mapping import scene
+from cerraseg.mapping import scene, scene_check
 from cerraseg.mapping.map_files import MapRows, Raster, write_map, write_parents
 from cerraseg.mapping.scene import Scene, SceneFiles
 from cerraseg.models import checkpoint, inference
@@ -40,6 +41,7 @@ class Settings:
     layers: Sequence[str] = ()  # optional layers, from LAYERS
     batch_size: int = 32  # tiles per batch
     precision: inference.Precision = "float32"  # of the forward pass
+    check_scale: bool = True  # refuse a scene whose values have not the units of the checkpoint's training
     threads: int = 1  # of torch and of the compression
 
 
@@ -52,6 +54,7 @@ def map_scene(
     dataset: Dataset,
     tags: Mapping[str, str],
     code: str = "",
+    scaled: Mapping[str, bool] = MappingProxyType({}),
 ) -> None:
     """Map a scene on its own grid as Cloud-Optimized GeoTIFFs of uint8, 255 where any band has no data.
 
@@ -64,9 +67,11 @@ def map_scene(
             them if model, files, settings and ``code`` are the same; the result has the same bytes.
         dataset: has the model's bands, classes and patch size.
         tags, code: further metadata of the files, and the digest of the code.
+        scaled: sensor → whether scales and offsets of its files are applied, where the check before training has
+            decided it.
 
     Raises:
-        DataError: if the checkpoint or the scene cannot be used.
+        DataError: if the checkpoint or the scene cannot be used, also for values in other units than in training.
         MemoryShortage: if a batch of tiles is too large for the memory.
         StorageError: if the disk is full.
     """
@@ -79,8 +84,12 @@ def map_scene(
     bands = {name: [name] for name in ("classes", "confidence", *settings.layers)}
     if "probabilities" in bands:
         bands["probabilities"] = [c.name for c in classes]
-    with scene.open_scene(files, dataset.bands(blueprint.modality), settings.resampling) as image:
-        grid, key = image.grid, _resume_key(model_file, files, settings, code)
+    sensors = dataset.sensors_of(blueprint.modality)
+    if settings.check_scale:
+        trained, resampling = blueprint.statistics, settings.resampling
+        scaled = scene_check.fitting_scale(files, sensors, trained, resampling=resampling, scaled=scaled)
+    with scene.open_scene(files, sensors, settings.resampling, scaled) as image:
+        grid, key = image.grid, _resume_key(model_file, files, scaled, settings, code)
         rows = MapRows(unfinished, grid.shape[1], {name: len(names) for name, names in bands.items()}, key)
         remedy = batch_size_hint("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
         mixed = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
@@ -191,11 +200,15 @@ def _layers(
     return {name: np.where(valid, layer.cpu().numpy(), NO_DATA).transpose(1, 0, 2) for name, layer in layers.items()}
 
 
-def _resume_key(model_file: Path, files: SceneFiles, settings: Settings, code: str) -> dict[str, Any]:
-    rasters = [(path, path.stat(), names) for path, names in files.rasters.values()]
+def _resume_key(
+    model_file: Path, files: SceneFiles, scaled: Mapping[str, bool], settings: Settings, code: str
+) -> dict[str, Any]:
+    states = [(path, path.stat()) for path in files.sources]
     return {
         "model": content(model_file).sha256,
-        "files": [[str(path), state.st_size, state.st_mtime_ns, names] for path, state, names in rasters],
+        "files": [[str(path), state.st_size, state.st_mtime_ns] for path, state in states],
+        "images": repr(files.images),
+        "scaled": dict(scaled),
         "settings": {name: value for name, value in asdict(settings).items() if name != "threads"},
         "code": code,
     }

@@ -20,10 +20,10 @@ from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import LandCover, id_table, position_table
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import NO_DATA
+from cerraseg.geo.grids import Grid
 from cerraseg.geo.positions import equal_area_around
 from cerraseg.mapping.geopackage import write_geopackage
 from cerraseg.mapping.map_files import Raster, write_map
-from cerraseg.geo.grids import Grid
 
 _BATCH = 2000  # polygons at a time
 _LONGEST_EDGE = 1000.0  # metres: the arc of a straight edge in another projection then moves no area by 1e-4

@@ -19,7 +19,7 @@ BENCHMARK = "CerraData-4MM"
 PUBLISHED = {"scheme": "paper"}
 """Published settings that are no defaults."""
 
-_NOT_OF_MAPS = ("patches", "geotiffs", "check_scale", "minimum_hectares")
+_NOT_OF_MAPS = ("patches", "geotiffs", "minimum_hectares")
 _OF_SCENES = ("name", "images", "reference_level")
 
 

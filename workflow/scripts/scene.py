@@ -15,14 +15,14 @@ with step(snakemake), atomic_write(snakemake.output.truth) as folder:
     files, tags = SceneFiles.of(scene, dataset), {"SCENE": scene["name"], "SOURCE": snakemake.params.label}
     grid = scene_check.survey(
         files,
-        dataset.sensors_of(snakemake.params.modality),
+        [dataset.sensors[name] for name in snakemake.params.sensors],
         statistics.read_bands(snakemake.input.statistics),
         Path(snakemake.output.facts),
         resampling=snakemake.params.resampling,
         scale=snakemake.params.check_scale,
     )
     scene_check.write_picture(files, dataset, folder / "image.tif", tags=tags)
-    if reference := snakemake.input.get("reference"):
+    for reference in snakemake.input.reference:
         scene_check.write_reference(
             scene["name"],
             Path(reference),
