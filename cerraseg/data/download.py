@@ -49,7 +49,7 @@ def find_roots(folder: Path, names: Sequence[str], levels: int = 3) -> list[Path
     return [root for path in below for root in find_roots(path, names, levels - 1)]
 
 
-def write_manifest(path: Path, dataset: Dataset, *, source: str, roots: Sequence[Path], **origin: object) -> None:
+def write_manifest(path: Path, dataset: Dataset, /, *, source: str, roots: Sequence[Path], **origin: object) -> None:
     """Write a JSON manifest: the ``source`` label, its ``origin``, and files and bytes per layer folder."""
     counted = [{"path": root.as_posix(), "folders": _count(root, dataset)} for root in roots]
     manifest = {"source": source, "origin": origin, "roots": counted}
