@@ -1,7 +1,8 @@
 """Load parameters that were trained elsewhere, on other bands too, into a custom model's encoder."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -35,19 +36,23 @@ def load_encoder(model: nn.Module, bands: Sequence[str], file: Path, colours: Se
     """
     content = read_parameters(file)
     given = {_bare(name): tensor for name, tensor in content.get("parameters", content).items()}
-    coloured = None if "blueprint" in content else colours  # CerraSeg's own has bands of any kind
     encoder: Any = model.encoder
     parts = zip(encoder.encoders, encoder.bands, strict=True) if isinstance(encoder, LateFusion) else [(encoder, None)]
+    fit = partial(_fitted, colours=colours, own_file="blueprint" in content)
     left = iter(bands)
     for part, count in parts:
-        _load(part, given, list(islice(left, count)), file, coloured)
+        _load(part, given, list(islice(left, count)), fit, file)
 
 
 def _load(
-    encoder: nn.Module, given: Mapping[str, Tensor], bands: Sequence[str], file: Path, colours: Sequence[str] | None
+    encoder: nn.Module,
+    given: Mapping[str, Tensor],
+    bands: Sequence[str],
+    fit: Callable[[Tensor, Tensor | None, Sequence[str]], Tensor | None],
+    file: Path,
 ) -> None:
     own = encoder.state_dict()
-    fitted = {name: _fitted(tensor, given.get(_bare(name)), bands, colours) for name, tensor in own.items()}
+    fitted = {name: fit(tensor, given.get(_bare(name)), bands) for name, tensor in own.items()}
     taken = {name: found for name, found in fitted.items() if found is not None}
     wanted = [name for name in own if not name.endswith("num_batches_tracked")]  # older files have no such counts
     lacking = [name for name in wanted if name not in taken]
@@ -71,19 +76,21 @@ def _bare(name: str) -> str:
     return re.sub(r"\.(\d+)", r"_\1", name)
 
 
-def _fitted(own: Tensor, found: Tensor | None, bands: Sequence[str], colours: Sequence[str] | None) -> Tensor | None:
+def _fitted(
+    own: Tensor, found: Tensor | None, bands: Sequence[str], colours: Sequence[str], own_file: bool
+) -> Tensor | None:
     """Return the file's tensor in the shape of the encoder's, adapted to the bands if need be; None if it differs.
 
-    Three bands are adapted to a file of red, green and blue, too: theirs may be others, or in another order.
+    Three bands are adapted, too, unless the file is CerraSeg's own: its red, green and blue may stand for others.
     """
     if found is None:
         return None
     first = own.ndim == found.ndim == 4 and own.shape[1] == len(bands)
-    of_colours = first and colours is not None and found.shape[1] == len(bands) == 3
+    of_colours = first and len(bands) == found.shape[1] == 3 and not own_file
     if found.shape == own.shape and not of_colours:
         return found
     alike = first and (own.shape[0], *own.shape[2:]) == (found.shape[0], *found.shape[2:])
-    return adapt_bands(found, bands, colours or ()) if alike else None
+    return adapt_bands(found, bands, colours) if alike else None
 
 
 def adapt_bands(kernels: Tensor, bands: Sequence[str], colours: Sequence[str]) -> Tensor:

@@ -3,39 +3,59 @@
 import numpy as np
 import pytest
 import torch
+from scenes import CERRADATA
 
-from cerraseg.core.taxonomy import CHILDREN, LEVELS, PARENTS
 from cerraseg.models.inference import decide
 
+PARENTS = CERRADATA.ancestors("l2")["l1"]
 
-def test_parents_and_children_are_the_taxonomy():
+
+def test_parents_are_the_taxonomy():
     assert PARENTS == (0, 1, 1, 5, 3, 4, 4, 2, 2, 2, 2, 2, 6, 2)
-    assert CHILDREN == ((0,), (1, 2), (7, 8, 9, 10, 11, 13), (4,), (5, 6), (3,), (12,))
 
 
-def by_pixel(values):
-    """The decision from the top as a loop over plain numbers: L1 and L2 class and its probability."""
-    sums = [0.0] * 7
-    for entry in LEVELS["l2"]:
-        sums[entry.parent] += values[entry.id]
-    coarse = sums.index(max(sums))
-    inside = [entry.id for entry in LEVELS["l2"] if entry.parent == coarse]
+def by_pixel(values, ancestors):
+    """The decision from the top as a loop over plain numbers: the best class and its probability."""
+    inside = range(len(values))
+    for line in ancestors:
+        sums = {above: sum(values[k] for k in inside if line[k] == above) for above in {line[k] for k in inside}}
+        chosen = max(sums, key=lambda above: (sums[above], -above))
+        inside = [k for k in inside if line[k] == chosen]
     best = max(inside, key=lambda k: (values[k], -k))
-    return coarse, best, values[best]
+    return best, values[best]
+
+
+def drawn(steps, seed, classes):
+    """Probabilities (2, classes, 8, 8) with which sums in any order are exact, so that ties, of few steps, are ties."""
+    parts = np.random.default_rng(seed).multinomial(steps, np.full(classes, 1 / classes), 128) / steps
+    return parts.reshape(2, 8, 8, classes).transpose(0, 3, 1, 2).astype(np.float32)
 
 
 @pytest.mark.parametrize("steps", [4096, 8])
 @pytest.mark.parametrize("seed", range(3))
 def test_hierarchical_is_the_best_child_of_the_best_parent(steps, seed):
-    """Of probabilities (2, 14, 8, 8) with which sums in any order are exact, so that ties, of few steps, are ties."""
-    parts = np.random.default_rng(seed).multinomial(steps, np.full(14, 1 / 14), 128) / steps
-    values = parts.reshape(2, 8, 8, 14).transpose(0, 3, 1, 2).astype(np.float32)
-    ids, confidence = decide(torch.from_numpy(values), hierarchical=True)
-    assert (ids.dtype, confidence.dtype) == (torch.uint8, torch.uint8)
+    values = drawn(steps, seed, 14)
+    positions, confidence = decide(torch.from_numpy(values), [PARENTS])
+    assert (positions.dtype, confidence.dtype) == (torch.uint8, torch.uint8)
     for place in np.ndindex(2, 8, 8):
-        coarse, best, share = by_pixel(values[place[0], :, *place[1:]].tolist())
-        assert (ids[place].item(), PARENTS[ids[place]]) == (best, coarse)
+        best, share = by_pixel(values[place[0], :, *place[1:]].tolist(), [PARENTS])
+        assert positions[place].item() == best
         assert confidence[place].item() == np.round(np.float32(share) * 100)
     best, confidence = (part.numpy() for part in decide(torch.from_numpy(values)))
     np.testing.assert_array_equal(np.take_along_axis(values, best[:, None], 1)[:, 0], values.max(1))
     np.testing.assert_array_equal(confidence, np.round(values.max(1) * 100))
+
+
+@pytest.mark.parametrize("steps", [4096, 8])
+def test_three_levels_are_decided_from_the_top_down(steps):
+    """At the top a class without any below; the middle level's classes in another order than the top's."""
+    top, middle = (2, 0, 2, 0, 3, 2, 0), (1, 4, 0, 2, 3, 1, 4)
+    values = drawn(steps, 1, 7)
+    positions, confidence = decide(torch.from_numpy(values), [top, middle])
+    apart = 0
+    for place in np.ndindex(2, 8, 8):
+        shares = values[place[0], :, *place[1:]].tolist()
+        best, share = by_pixel(shares, [top, middle])
+        assert (positions[place].item(), confidence[place].item()) == (best, np.round(np.float32(share) * 100))
+        apart += best != by_pixel(shares, [top])[0]
+    assert apart  # the middle level changes some decisions

@@ -6,19 +6,21 @@ import timm
 import torch
 from conftest import opened
 from safetensors.torch import save_file
+from scenes import CERRADATA
 from test_train import outputs
 
 from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import parse
 from cerraseg.core.errors import DataError
-from cerraseg.core.taxonomy import MODALITIES
 from cerraseg.models import checkpoint
+from cerraseg.models.inputs import colours
 from cerraseg.models.pretrained import adapt_bands, load_encoder
 from cerraseg.models.smp import build_smp
 from cerraseg.training import train as training
 from cerraseg.training.plan import Plan
 
-MSI = MODALITIES["msi"]
+MSI = CERRADATA.bands("msi")
+COLOURS = ("B04", "B03", "B02")
 
 
 def resnet():
@@ -26,9 +28,9 @@ def resnet():
     return smp.encoders.get_encoder("resnet18", weights=None)
 
 
-def linknet(channels=12, **further):
+def linknet(*channels, **further):
     torch.manual_seed(2)
-    return build_smp(channels, 7, architecture="Linknet", encoder="resnet18", **further)
+    return build_smp(channels or [12], 7, architecture="Linknet", encoder="resnet18", **further)
 
 
 def prefixed(prefix, state):
@@ -50,23 +52,44 @@ WRAPPED = {
 def test_every_tensor_of_the_encoder_is_the_files(tmp_path, wrap):
     state, net = resnet().state_dict(), linknet()
     torch.save(WRAPPED[wrap](state), tmp_path / "resnet18.pth")
-    load_encoder(net, MSI, tmp_path / "resnet18.pth")
+    load_encoder(net, MSI, tmp_path / "resnet18.pth", COLOURS)
     exact = {"rtol": 1e-3, "atol": 1e-3} if "half" in wrap else {"rtol": 0, "atol": 0}
     for name, tensor in net.encoder.state_dict().items():
-        expected = adapt_bands(state[name], MSI) if name == "conv1.weight" else state[name]
+        expected = adapt_bands(state[name], MSI, COLOURS) if name == "conv1.weight" else state[name]
         torch.testing.assert_close(tensor, expected, **exact)
 
 
 def test_first_layer_takes_the_colours_and_the_mean():
     kernels = torch.randn(8, 3, 7, 7)
-    adapted, mean = adapt_bands(kernels, MSI), kernels.mean(1)
+    adapted, mean = adapt_bands(kernels, MSI, COLOURS), kernels.mean(1)
     for place, band in enumerate(MSI):
         expected = {"B04": kernels[:, 0], "B03": kernels[:, 1], "B02": kernels[:, 2]}.get(band, mean)
         torch.testing.assert_close(adapted[:, place], expected * 3 / 12)
-    torch.testing.assert_close(adapt_bands(kernels, ("VV", "VH")), torch.stack([mean, mean], 1) * 3 / 2)
-    torch.testing.assert_close(adapt_bands(kernels[:, :1], ("VV", "VH")), kernels[:, [0, 0]] / 2)
-    for bands in MODALITIES.values():  # where all bands are alike, what it gave before
-        torch.testing.assert_close(adapt_bands(kernels, bands).sum(1), kernels.sum(1))
+    torch.testing.assert_close(adapt_bands(kernels, ("VV", "VH"), COLOURS), torch.stack([mean, mean], 1) * 3 / 2)
+    torch.testing.assert_close(adapt_bands(kernels[:, :1], ("VV", "VH"), COLOURS), kernels[:, [0, 0]] / 2)
+    for bands in map(CERRADATA.bands, CERRADATA.modalities):  # where all bands are alike, what it gave before
+        torch.testing.assert_close(adapt_bands(kernels, bands, COLOURS).sum(1), kernels.sum(1))
+
+
+def test_colours_are_those_of_an_optical_picture():
+    sensors = [CERRADATA.sensors_of(modality) for modality in ("msi", "sar", "concat")]
+    assert [colours(of) for of in sensors] == [COLOURS, (), COLOURS]
+
+
+def test_three_bands_take_the_colours_by_name(tmp_path):
+    """Though the file's first layer has their shape; only a checkpoint of CerraSeg's has these very bands."""
+    state, bands = resnet().state_dict(), ("B02", "B03", "B04")
+    torch.save(state, tmp_path / "resnet18.pt")
+    torch.save({"blueprint": {}, "parameters": prefixed("encoder.", state), "training": {}}, tmp_path / "own.pt")
+    kernels = state["conv1.weight"]
+    for name, given, expected in (
+        ("resnet18.pt", COLOURS, kernels.flip(1)),
+        ("resnet18.pt", (), kernels.mean(1, keepdim=True).expand_as(kernels)),
+        ("own.pt", COLOURS, kernels),
+    ):
+        net = linknet(3)
+        load_encoder(net, bands, tmp_path / name, given)
+        torch.testing.assert_close(net.encoder.conv1.weight.detach(), expected)
 
 
 @pytest.mark.parametrize("encoder", ["convnext_atto", "mobilenetv3_small_100"])
@@ -74,8 +97,8 @@ def test_timms_own_names_are_understood(tmp_path, encoder):
     torch.manual_seed(1)
     whole = timm.create_model(encoder, in_chans=12)
     save_file(whole.state_dict(), tmp_path / "timm.safetensors")
-    net = build_smp(12, 7, architecture="FPN", encoder=f"tu-{encoder}")
-    load_encoder(net, MSI, tmp_path / "timm.safetensors")
+    net = build_smp([12], 7, architecture="FPN", encoder=f"tu-{encoder}")
+    load_encoder(net, MSI, tmp_path / "timm.safetensors", COLOURS)
     images = torch.randn(1, 12, 64, 64)
     with torch.no_grad():
         expected = whole.eval().forward_intermediates(images, intermediates_only=True)
@@ -86,11 +109,11 @@ def test_timms_own_names_are_understood(tmp_path, encoder):
 
 def test_late_fusion_starts_both_encoders(tmp_path):
     save_file(resnet().state_dict(), tmp_path / "resnet18.safetensors")
-    net, kernels = linknet(14, fusion="late"), resnet().conv1.weight
-    load_encoder(net, MODALITIES["concat"], tmp_path / "resnet18.safetensors")
+    net, kernels = linknet(12, 2, fusion="late"), resnet().conv1.weight
+    load_encoder(net, CERRADATA.bands(), tmp_path / "resnet18.safetensors", COLOURS)
     msi, sar = net.encoder.encoders
-    assert torch.equal(msi.conv1.weight, adapt_bands(kernels, MSI))
-    assert torch.equal(sar.conv1.weight, adapt_bands(kernels, ("VV", "VH")))
+    assert torch.equal(msi.conv1.weight, adapt_bands(kernels, MSI, COLOURS))
+    assert torch.equal(sar.conv1.weight, adapt_bands(kernels, ("VV", "VH"), COLOURS))
     assert torch.equal(msi.layer3[0].conv1.weight, sar.layer3[0].conv1.weight)
 
 
@@ -98,7 +121,7 @@ def test_another_encoders_file_is_refused_and_changes_nothing(tmp_path):
     torch.save(smp.encoders.get_encoder("mobilenet_v2", weights=None).state_dict(), tmp_path / "other.pt")
     net, before = linknet(), linknet().state_dict()
     with pytest.raises(DataError, match=r"other.pt: holds 0 of the encoder's 100 tensors by name and shape, not conv1"):
-        load_encoder(net, MSI, tmp_path / "other.pt")
+        load_encoder(net, MSI, tmp_path / "other.pt", COLOURS)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
@@ -108,7 +131,8 @@ def test_a_training_starts_there_and_its_checkpoint_stands_alone(packed, tmp_pat
     torch.save(resnet().state_dict(), file)
     settings = {"architecture": "Linknet", "encoder": "resnet18", "options": {}, "fusion": "early"}
     recipe = RECIPES["tuned"]["unet"]
-    plan = Plan(parse("mine-sar-nw-l1-tuned-1", {"model": ["mine"]}), recipe, settings, 1, 4, pretrained=file)
+    scenario = parse("mine-sar-nw-l1-tuned-1", {"model": ["mine"]})
+    plan = Plan(scenario, recipe, settings, CERRADATA, 1, 4, pretrained=file)
 
     def train(name):
         made = outputs(tmp_path / name)

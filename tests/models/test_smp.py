@@ -1,12 +1,13 @@
-"""Every architecture of the library trains on our patches; late fusion looks at each modality by itself."""
+"""Every architecture of the library trains on our patches; late fusion looks at each sensor by itself."""
 
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+from scenes import CERRADATA
 
 from cerraseg.core.errors import ConfigError
 from cerraseg.models import checkpoint
-from cerraseg.models.checkpoint import Blueprint, Segmenter
+from cerraseg.models.checkpoint import Blueprint, Segmenter, describe
 from cerraseg.models.factory import build
 from cerraseg.models.preflight import USUAL_ENCODERS
 from cerraseg.models.smp import ARCHITECTURES, build_smp
@@ -42,7 +43,7 @@ def test_every_architecture_trains_and_is_read_back(tmp_path, architecture, fusi
         pytest.skip("refused: its decoder takes tokens too")
     level, classes = ("l1", 7) if fusion == "early" else ("l2", 14)
     torch.manual_seed(0)
-    blueprint = Blueprint("mine", settings(architecture, fusion), "concat", level)
+    blueprint = Blueprint("mine", settings(architecture, fusion), "concat", level, describe(CERRADATA, "concat", level))
     segmenter = Segmenter(blueprint).to(memory_format=torch.channels_last)
     images = torch.randn(2, 14, 128, 128)
     (logits,) = segmenter(images)
@@ -60,7 +61,7 @@ def test_every_architecture_trains_and_is_read_back(tmp_path, architecture, fusi
 
 def test_early_fusion_is_the_librarys_model_bit_by_bit():
     torch.manual_seed(3)
-    mine = build_smp(12, 7, architecture="Linknet", encoder="resnet18", depth=4)
+    mine = build_smp([12], 7, architecture="Linknet", encoder="resnet18", depth=4)
     torch.manual_seed(3)
     theirs = smp.Linknet("resnet18", encoder_depth=4, encoder_weights=None, in_channels=12, classes=7)
     images = torch.randn(2, 12, 64, 64)
@@ -72,7 +73,7 @@ def test_early_fusion_is_the_librarys_model_bit_by_bit():
 @pytest.mark.parametrize("depth", [3, 4, 5])
 def test_encoders_that_need_no_trial_are_built_at_any_depth(encoder, depth):
     with torch.device("meta"):
-        net = build("unet", 2, 7, {"encoder": encoder, "decoder_channels": [16] * depth})
+        net = build("unet", [2], 7, {"encoder": encoder, "decoder_channels": [16] * depth}, 128)
     assert len(net.decoder.blocks) == depth
 
 
@@ -80,8 +81,8 @@ def test_encoders_that_need_no_trial_are_built_at_any_depth(encoder, depth):
 def test_late_fusion_begins_as_the_mean_of_both_encoders_and_stacks_the_images(encoder):
     """Of encoders whose first features are the images, are empty, or are learned at full resolution."""
     torch.manual_seed(0)
-    net = build_smp(14, 7, architecture="Unet", encoder=encoder, fusion="late").eval()
-    whole = build_smp(14, 7, architecture="Unet", encoder=encoder).encoder.eval()
+    net = build_smp([12, 2], 7, architecture="Unet", encoder=encoder, fusion="late").eval()
+    whole = build_smp([12, 2], 7, architecture="Unet", encoder=encoder).encoder.eval()
     images = torch.randn(1, 14, 64, 64)
     msi, sar = net.encoder.encoders
     with torch.no_grad():
@@ -95,6 +96,17 @@ def test_late_fusion_begins_as_the_mean_of_both_encoders_and_stacks_the_images(e
         torch.testing.assert_close(scale, expected)
 
 
+def test_late_fusion_joins_any_number_of_sensors():
+    torch.manual_seed(0)
+    net = build_smp([4, 2, 1], 5, architecture="Unet", encoder=SMALL, options=DECODERS["Unet"], fusion="late").eval()
+    images = torch.randn(1, 7, 64, 64)
+    with torch.no_grad():
+        assert net(images).shape == (1, 5, 64, 64)
+        deepest = net.encoder(images)[-1]
+        alone = [e(part)[-1] for e, part in zip(net.encoder.encoders, images.split([4, 2, 1], 1), strict=True)]
+    torch.testing.assert_close(deepest, torch.stack(alone).mean(0))
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
@@ -104,10 +116,10 @@ def test_late_fusion_begins_as_the_mean_of_both_encoders_and_stacks_the_images(e
         ({"options": {"decoder_chanels": [16] * 5}}, "'decoder_chanels'"),
         ({"options": {"decoder_channels": [16, 8]}}, "`decoder_channels` for 2"),
         ({"depth": 7}, r"depth should be in range \[1, 5\]"),
-        ({"fusion": "late"}, "fusion: late joins 12 and 2 bands, got 2"),
+        ({"fusion": "late"}, "fusion: late joins sensors, got one"),
         ({"architecture": "Linknet", "encoder": "mit_b0", "options": {}}, "`mit_b0` is not supported for Linknet"),
     ],
 )
 def test_what_the_library_cannot_build_is_explained_with_its_key(changes, key):
     with pytest.raises(ConfigError, match=rf"models\.mine\.(.*){key}"):
-        build("mine", 2, 7, settings("Unet") | changes)
+        build("mine", [2], 7, settings("Unet") | changes, 128)

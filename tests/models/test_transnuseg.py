@@ -12,12 +12,13 @@ import torch
 from published import from_published
 
 from cerraseg.core.errors import ConfigError, DataError
+from cerraseg.models.inputs import check_size
 from cerraseg.models.transnuseg import TransNuSeg, import_published
 
 SAMPLE = Path(__file__).parents[2] / "reference/transnuseg"  # every 7th pixel of the reference logits
 WHOLE = os.environ.get("CERRASEG_REFERENCE")
 SHAPES = json.loads((SAMPLE / "transnuseg_state_dict.json").read_text())
-SMALL = {"embed_dim": 24, "heads": (2, 4, 8)}
+SMALL = {"embed_dim": 24, "heads": (2, 4, 8), "image_size": 128}
 
 
 def published(key):
@@ -103,14 +104,50 @@ def test_other_image_sizes_that_the_windows_divide():
         before = model(large[:, :, :128])
         assert [logits.shape[-2:] for logits in model(large)] == [(256, 128), (256, 128)]
         assert all(map(torch.equal, before, model(large[:, :, :128])))
-        built_large = TransNuSeg(2, 3, **SMALL, window=4, image_size=64).eval()
+        built_large = TransNuSeg(2, 3, **SMALL | {"image_size": 64}, window=4).eval()
         assert built_large(large[:, :, :64, :64])[0].shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_small_images_have_small_windows(size):
+    """Stages with fewer tokens than a window's side are one window of these; it takes twice the size, too."""
+    torch.manual_seed(0)
+    model = TransNuSeg(2, 3, **SMALL | {"image_size": size}, edge_outputs=2)
+    windows = [stage.blocks[1].window_size[0] for stage in model.layers[:3]]
+    assert windows == [min(8, size // 4 >> n) for n in range(3)] and model.step == size
+    for side in (size, 2 * size):
+        semantic, edge = model(torch.randn(2, 2, side, side))
+        assert (semantic.shape, edge.shape) == ((2, 3, side, side), (2, 2, side, side))
+    semantic.square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in model.semantic.parameters())
+
+
+@pytest.mark.parametrize(
+    ("window", "fitting"), [(8, {32, 64, 128, 256}), (4, {32, 64, 128, 192, 256}), (2, {*range(32, 257, 32)})]
+)
+def test_sizes_that_fit_are_those_that_can_be_built(window, fitting):
+    for size in range(16, 257, 16):
+        settings = {"heads": (1, 1, 1), "window": window}
+        if size in fitting:
+            check_size("transnuseg", settings, size)
+            model = TransNuSeg(1, 1, embed_dim=6, image_size=size, **settings)
+            assert model(torch.zeros(1, 1, size, size))[0].shape == (1, 1, size, size)
+            assert all(not side % w for side, w in zip(*stages(model, size), strict=True))
+        else:
+            with pytest.raises(ConfigError, match=rf"^patch_size: {size}; transnuseg .* a multiple of {16 * window}"):
+                TransNuSeg(1, 1, embed_dim=6, image_size=size, **settings)
+
+
+def stages(model, size):
+    """Tokens and window, on a side, at each stage."""
+    windows = [stage.blocks[0].window_size[0] for stage in model.layers[:3]]
+    return [size // 4 >> n for n in range(3)], windows
 
 
 def test_sizes_that_do_not_fit_are_named():
     with pytest.raises(ConfigError, match="images of 130 x 128 pixels; expected a multiple of 128"):
         TransNuSeg(2, 3, **SMALL)(torch.randn(1, 2, 130, 128))
-    with pytest.raises(ConfigError, match="images of 64 x 64 pixels; expected a multiple of 128"):
-        TransNuSeg(2, 3, image_size=64)
+    with pytest.raises(ConfigError, match=r"^patch_size: 96; .* it takes 32, 64 or a multiple of 128: change"):
+        TransNuSeg(2, 3, image_size=96)
     with pytest.raises(ConfigError, match="stage 1 has 20 channels for 3 heads; expected a multiple: change embed_dim"):
-        TransNuSeg(2, 3, embed_dim=10, heads=(2, 3, 4))
+        TransNuSeg(2, 3, image_size=128, embed_dim=10, heads=(2, 3, 4))

@@ -1,9 +1,12 @@
 """Batches carry the right bands and masks, however they are loaded; order and augmentation follow from their seeds."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from conftest import opened
+from scenes import CERRADATA
 
 from cerraseg.core.errors import ConfigError
 from cerraseg.training import batches as dataset
@@ -22,7 +25,7 @@ def doubled(images):
 def test_batches_hold_the_rows_bands_and_layers(packed, loading, readers):
     store = opened(packed)
     batches = [np.array([0, 2, 2]), np.array([1, 3, 4]), np.array([4])] * 3  # a patch drawn twice is there twice
-    patches = PackedPatches(store, ROWS, "sar", ["l2", "edge_l2"])
+    patches = PackedPatches(store, ROWS, ("VV", "VH"), ["l2", "edge_l2"])
     loader = loading(patches, batches, CPU, doubled, readers=readers)
     assert len(loader) == 9
     for _ in range(2):
@@ -36,8 +39,18 @@ def test_batches_hold_the_rows_bands_and_layers(packed, loading, readers):
     np.testing.assert_array_equal(masks[:, 0], store.masks[ROWS, 1])
 
 
+@pytest.mark.parametrize("bands", [("VH", "VV"), ("B02", "B08", "VH"), ("B12", "VV")])
+def test_bands_in_any_order_and_patches_of_any_size(packed, bands):
+    store = opened(packed)
+    small = dataclasses.replace(store, images=store.images[..., :64, :64], masks=store.masks[..., :64, :64])
+    ((images, masks),) = Streamed(PackedPatches(small, ROWS, bands, ["l2"]), [np.arange(5)], CPU, doubled)
+    places = [store.header.bands.index(band) for band in bands]
+    np.testing.assert_array_equal(images, 2 * store.images[ROWS][:, places, :64, :64])
+    np.testing.assert_array_equal(masks[:, 0], store.masks[ROWS, 1, :64, :64])
+
+
 def test_resident_images_are_kept_as_the_first_layer_sees_them(packed):
-    parts = PackedPatches(opened(packed), ROWS, "concat", ["l1"]), [np.array([1, 2]), np.array([0, 4])]
+    parts = PackedPatches(opened(packed), ROWS, CERRADATA.bands(), ["l1"]), [np.array([1, 2]), np.array([0, 4])]
     plain = Streamed(*parts, CPU, lambda x: (x - 3.3) / 1.7)
     half = Resident(*parts, CPU, lambda x: (x - 3.3) / 1.7, dtype=torch.bfloat16)
     for (images, masks), (kept, same) in zip(plain, half, strict=True):
@@ -50,7 +63,7 @@ def test_resident_images_are_kept_as_the_first_layer_sees_them(packed):
     [("auto", 1.0, Resident), ("auto", 0.5, Streamed), ("streamed", 9.0, Streamed), ("resident", 1.0, Resident)],
 )
 def test_patches_stay_on_a_gpu_where_they_fit(packed, monkeypatch, loading, free, kind):
-    patches = PackedPatches(opened(packed), ROWS, "sar", ["l1"])
+    patches = PackedPatches(opened(packed), ROWS, ("VV", "VH"), ["l1"])
     need = 5 * 128 * 128 * (2 * 4 + 1)
     monkeypatch.setattr(dataset, "Resident", lambda *_, **__: Resident)
     monkeypatch.setattr(dataset, "Streamed", lambda *_, **__: Streamed)

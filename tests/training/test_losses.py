@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scenes import CERRADATA
 from torch.nn import functional as F
 
 from cerraseg.config.recipes import RECIPES
-from cerraseg.core.taxonomy import LEVELS
-from cerraseg.training.losses import SemanticLoss, TaskLoss, cross_entropy, dice, focal, roll_up
+from cerraseg.training.losses import CoarserLoss, SemanticLoss, TaskLoss, cross_entropy, dice, focal, roll_up
 from cerraseg.training.weightings import Balance
 
 torch.manual_seed(0)
@@ -22,6 +22,7 @@ IGNORED[:, :2] = 255
 PLAIN = replace(RECIPES["tuned"]["unet"], dice=0.0)
 TWICE = RECIPES["paper"]["unet"]
 FOCUSED = functools.partial(focal, gamma=2.0)
+PARENTS = CERRADATA.ancestors("l2")["l1"]
 ADJUSTED = Balance(adjustment=np.log([0.7, 0.2, 0.1]))
 
 
@@ -95,7 +96,7 @@ def l2_batch():
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(2, 14, 4, 4, generator=generator)
     fine = torch.randint(0, 14, (2, 4, 4), generator=generator)
-    coarse = torch.tensor([entry.parent for entry in LEVELS["l2"]])[fine]
+    coarse = torch.tensor(PARENTS)[fine]
     coarse[0, 0, :2] = torch.tensor([6, 255])
     return logits, torch.stack([fine, coarse], 1)
 
@@ -106,15 +107,15 @@ def test_loss_of_both_levels_is_their_sum(dice_factor):
     logits, masks = l2_batch()
     fine, coarse = torch.rand(14) + 0.1, torch.rand(7) + 0.1
     summed = torch.zeros(2, 7, 4, 4)
-    for entry in LEVELS["l2"]:
-        summed[:, entry.parent] += logits.softmax(1)[:, entry.id]
-    torch.testing.assert_close(roll_up(logits).exp(), summed, rtol=1e-5, atol=1e-7)
-    assert roll_up(torch.full((1, 14, 1, 1), -1e4)).isfinite().all()
+    for k, parent in enumerate(PARENTS):
+        summed[:, parent] += logits.softmax(1)[:, k]
+    torch.testing.assert_close(roll_up(logits, PARENTS, 7).exp(), summed, rtol=1e-5, atol=1e-7)
+    assert roll_up(torch.full((1, 14, 1, 1), -1e4), PARENTS, 7).isfinite().all()
     expected = F.cross_entropy(logits, masks[:, 0], fine)
     expected += 0.5 * F.nll_loss(summed.log(), masks[:, 1], coarse, ignore_index=255)
     if dice_factor:
         expected += dice(logits, masks[:, 0]) + 0.5 * dice(summed.log(), masks[:, 1])
-    loss = SemanticLoss(recipe, Balance(fine.tolist()), Balance(coarse.tolist()))
+    loss = SemanticLoss(recipe, Balance(fine.tolist()), [CoarserLoss(recipe, PARENTS, 7, Balance(coarse.tolist()))])
     torch.testing.assert_close(loss(logits, masks), expected)
     alone = SemanticLoss(replace(recipe, hierarchy=0.0), Balance(fine.tolist()))
     torch.testing.assert_close(alone(logits, masks), TaskLoss(recipe, Balance(fine.tolist()))(logits, masks[:, 0]))
@@ -123,7 +124,8 @@ def test_loss_of_both_levels_is_their_sum(dice_factor):
 @pytest.mark.parametrize("balance", [Balance(), Balance(gamma=2.0), Balance(adjustment=np.full(14, -3.0))])
 def test_levels_ignore_pixels_apart(balance):
     """Without a label at either level the loss is 0; without one at L1 it is that of L2 alone."""
-    loss = SemanticLoss(replace(PLAIN, dice=1.0, hierarchy=1.0), balance)
+    recipe = replace(PLAIN, dice=1.0, hierarchy=1.0)
+    loss = SemanticLoss(recipe, balance, [CoarserLoss(recipe, PARENTS, 7)])
     logits, masks = l2_batch()
     logits.requires_grad_()
     nothing = loss(logits, torch.full_like(masks, 255))
@@ -137,9 +139,46 @@ def test_adjusted_logits_are_added_up_as_they_are():
     """The logits that give each pixel of one place its training frequencies have no gradient at either level."""
     counts = torch.tensor([4, 3, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 5])
     fine = torch.repeat_interleave(torch.arange(14), counts).view(1, 1, -1)
-    parents = torch.tensor([entry.parent for entry in LEVELS["l2"]])
+    parents = torch.tensor(PARENTS)
     prior = (counts / counts.sum()).log()
     shared = torch.zeros(1, 14, 1, 1, requires_grad=True)
-    loss = SemanticLoss(replace(PLAIN, hierarchy=1.0), Balance(adjustment=prior.numpy()))
+    recipe = replace(PLAIN, hierarchy=1.0)
+    loss = SemanticLoss(recipe, Balance(adjustment=prior.numpy()), [CoarserLoss(recipe, PARENTS, 7)])
     loss(shared.expand(1, 14, 1, fine.shape[-1]), torch.stack([fine, parents[fine]], 1)).backward()
     torch.testing.assert_close(shared.grad, torch.zeros(1, 14, 1, 1), atol=1e-6, rtol=0)
+
+
+def three_levels():
+    """Logits of five classes, and masks of these, the edges, the coarsest level and the middle one."""
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(2, 5, 4, 4, generator=generator)
+    fine = torch.randint(0, 5, (2, 4, 4), generator=generator)
+    fine[0, 0] = 255
+    top, middle = (1, 0, 1, 0, 0), (2, 0, 2, 3, 0)
+    coarse = [torch.tensor((*line, *[0] * 251))[fine].where(fine != 255, 255) for line in (top, middle)]
+    return logits, torch.stack([fine, torch.full_like(fine, 7), *coarse], 1), (top, middle)
+
+
+def test_loss_of_three_levels_is_their_sum():
+    recipe = replace(PLAIN, hierarchy=0.5)
+    logits, masks, lines = three_levels()
+    expected, classes = F.cross_entropy(logits, masks[:, 0], ignore_index=255), (2, 4)
+    for line, count, truth in zip(lines, classes, masks[:, 2:].unbind(1), strict=True):
+        summed = torch.zeros(2, count, 4, 4).index_add(1, torch.tensor(line), logits.softmax(1))
+        expected += 0.5 * F.nll_loss(summed.clamp(min=1e-30).log(), truth, ignore_index=255)
+    coarser = [CoarserLoss(recipe, line, count) for line, count in zip(lines, classes, strict=True)]
+    torch.testing.assert_close(SemanticLoss(recipe, coarser=coarser)(logits, masks), expected)
+
+
+def test_coarser_class_without_a_finer_one_is_ignored():
+    """Position 1 of the middle level has none: where its mask holds it, neither loss nor gradient is infinite."""
+    recipe = replace(PLAIN, dice=1.0, hierarchy=1.0)
+    logits, masks, (_, middle) = three_levels()
+    loss = CoarserLoss(recipe, middle, 4, Balance([1.0, 2.0, 3.0, 4.0]))
+    truth, unlabelled = masks[:, 3].clone(), masks[:, 3].clone()
+    truth[1, 2], unlabelled[1, 2] = 1, 255
+    logits.requires_grad_()
+    value = loss(logits, logits, truth)
+    value.backward()
+    torch.testing.assert_close(value, loss(logits, logits, unlabelled))
+    assert value.isfinite() and logits.grad is not None and logits.grad.isfinite().all()

@@ -4,6 +4,7 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
+from scenes import CERRADATA
 from test_validate import DEMO, SCHEMA
 
 from cerraseg.config.search_space import change
@@ -35,7 +36,8 @@ def filled(trials=8, fail=(2,)):
 
 def written(study, folder):
     config = {key: value for key, value in check_config(DEMO, SCHEMA)[0].items() if key != "tune"}
-    write_search(study, FROM, SPACE, config, "simulated landscape", folder / "trials.csv", folder / "best.yaml")
+    found = folder / "trials.csv", folder / "best.yaml"
+    write_search(study, FROM, SPACE, config, CERRADATA, "simulated landscape", *found)
     return pd.read_csv(folder / "trials.csv"), (folder / "best.yaml").read_text()
 
 
@@ -75,7 +77,8 @@ def test_second_search_starts_from_what_the_first_found():
     extra = {"extra": ["unet-sar-nw-l1-searched-666"]}
     given = {**DEMO, "recipes": {"searched": {"from": "tuned", "dice": 2}}, "scenarios": DEMO["scenarios"] | extra}
     del given["scenes"][0]["sar"]
-    found = best_configuration(check_config(given, SCHEMA)[0], "unet-sar-nw-l1-searched-666", change({"edge": 1.0}))
+    config, name = check_config(given, SCHEMA)[0], "unet-sar-nw-l1-searched-666"
+    found = best_configuration(config, CERRADATA, name, change({"edge": 1.0}))
     assert found["recipes"]["searched1"] == {"from": "searched", "edge": 1.0} and found["scenes"] == []
     assert [scenario.id for scenario in check_config(found, SCHEMA)[1]] == ["unet-sar-nw-l1-searched1-666"]
 

@@ -52,13 +52,13 @@ def test_shares_are_for_rare_alone_and_follow_the_factors(packed):
     masks[:, 0] = 0
     masks[rows[3], 0] = 255
     masks[rows[4], 0, 0, 0] = 6  # in one patch of six, which is more than the threshold
-    assert draw_shares("nw", store, rows, "l1") is None
-    common = draw_shares("rare", replace(store, masks=masks), rows, "l1")
+    assert draw_shares("nw", store, rows, "l1", 7) is None
+    common = draw_shares("rare", replace(store, masks=masks), rows, "l1", 7)
     assert common == pytest.approx(np.full(6, 1 / 6))
     many = np.repeat(rows, 5)
     masks = masks[many]
     masks[:, 0] = 0
     masks[20, 0, 5, 5] = 6
-    shares = draw_shares("rare", replace(store, masks=masks), np.arange(30), "l1")
+    shares = draw_shares("rare", replace(store, masks=masks), np.arange(30), "l1", 7)
     factor = np.sqrt(0.1 * 30)
     assert shares == pytest.approx(np.where(np.arange(30) == 20, factor, 1) / (29 + factor))
