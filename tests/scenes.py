@@ -13,7 +13,7 @@ from cerraseg.config.dataset import Dataset
 from cerraseg.mapping.map_scene import tile_starts
 from cerraseg.mapping.scene import SceneFiles
 from cerraseg.models import checkpoint
-from cerraseg.models.checkpoint import Blueprint, Segmenter
+from cerraseg.models.checkpoint import Blueprint, Segmenter, describe
 
 CERRADATA = Dataset.of("cerradata-4mm")
 UTM = "EPSG:32722"
@@ -59,21 +59,20 @@ def write_scene(folder: Path, height: int, width: int, *, nodata: float | None =
 def write_model(path: Path, modality: str = "concat", level: str = "l1", hierarchical: bool = False) -> Path:
     """A checkpoint of a small U-Net with random parameters."""
     torch.manual_seed(0)
-    bands = CERRADATA.bands(modality)
-    mean, std = ([TRAINED[band][key] for band in bands] for key in ("mean", "std"))
+    trained = {band: TRAINED[band] for band in CERRADATA.bands(modality)}
+    mean, std = (tuple(of[key] for of in trained.values()) for key in ("mean", "std"))
     settings = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": [16, 16, 8]}
-    world = {"dataset": CERRADATA.as_dict(), "statistics": {band: TRAINED[band] for band in bands}}
-    blueprint = Blueprint("unet", settings, modality, level, tuple(mean), tuple(std), hierarchical, **world)
+    described = describe(CERRADATA, modality, level)
+    blueprint = Blueprint("unet", settings, modality, level, described, mean, std, hierarchical, trained)
     checkpoint.save(path, blueprint, Segmenter(blueprint).net.state_dict(), {})
     return path
 
 
 def seams(layer: NDArray, overlap: float) -> float:
     """Mean jump of probabilities (classes, H, W) across the tiles' edges over that between all other neighbours."""
-    on_edges, inside = [], []
+    on_edges, inside, size = [], [], CERRADATA.patch_size
     for side in (layer.astype(float), layer.transpose(0, 2, 1).astype(float)):
         jumps = np.abs(np.diff(side, axis=2)).mean((0, 1))
-        size = CERRADATA.patch_size
         firsts = tile_starts(side.shape[2], size, overlap)
         edges = sorted({edge - 1 for first in firsts for edge in (first, first + size) if 0 < edge < side.shape[2]})
         on_edges += list(jumps[edges])

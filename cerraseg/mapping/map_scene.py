@@ -79,13 +79,13 @@ def map_scene(
     bands = {name: [name] for name in ("classes", "confidence", *settings.layers)}
     if "probabilities" in bands:
         bands["probabilities"] = [c.name for c in classes]
-    with scene.open_scene(files, dataset.bands(blueprint.modality), settings.resampling) as image:
+    with scene.open_scene(files, dataset.sensors_of(blueprint.modality), settings.resampling) as image:
         grid, key = image.grid, _resume_key(model_file, files, settings, code)
         rows = MapRows(unfinished, grid.shape[1], {name: len(names) for name, names in bands.items()}, key)
         remedy = batch_size_hint("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
         mixed = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
         with torch.inference_mode(), explain_out_of_memory(remedy), mixed:
-            _map_rows(segmenter, image, rows, dataset.patch_size, len(classes), [*ancestors.values()], settings, device)
+            _map_rows(segmenter, image, rows, dataset.patch_size, len(classes), settings, device)
     made = {"OVERLAP": f"{settings.overlap:g}", "AUGMENT": str(settings.augment).lower()}
     made["RESAMPLING"] = settings.resampling if image.warped else "none"
     common: dict[str, Any] = {"tags": {**tags, **made}, "threads": settings.threads}
@@ -105,7 +105,6 @@ def _map_rows(
     rows: MapRows,
     size: int,
     classes: int,
-    ancestors: Sequence[Sequence[int]],
     settings: Settings,
     device: torch.device,
 ) -> None:
@@ -128,7 +127,7 @@ def _map_rows(
             first, finished = max(rows.done - tops[k], 0), min(ends[k], height) - tops[k]
             if finished > first:
                 probabilities, seen = sums[:, first:finished, :width], valid[first:finished, :width]
-                rows.append(_layers(probabilities, seen, settings.layers, ancestors))
+                rows.append(_layers(probabilities, seen, settings.layers, segmenter.ancestors))
             kept = sums[:, ends[k] - tops[k] :].clone()
             sums[:, : kept.shape[1]], sums[:, kept.shape[1] :] = kept, 0
 
@@ -192,10 +191,11 @@ def _layers(
 
 
 def _resume_key(model_file: Path, files: SceneFiles, settings: Settings, code: str) -> dict[str, Any]:
-    rasters = [(path, path.stat(), names) for path, names in files.rasters.values()]
+    sources = [(path, path.stat()) for path in files.sources]
     return {
         "model": content(model_file).sha256,
-        "files": [[str(path), state.st_size, state.st_mtime_ns, names] for path, state, names in rasters],
+        "files": [[str(path), state.st_size, state.st_mtime_ns] for path, state in sources],
+        "images": str(files.images),
         "settings": {name: value for name, value in asdict(settings).items() if name != "threads"},
         "code": code,
     }

@@ -8,13 +8,14 @@ from cerraseg.mapping.scene import SceneFiles
 from cerraseg.orchestration.step import step
 
 with step(snakemake):
+    dataset = Dataset.of(snakemake.config["dataset"])
     map_scene(
         Path(snakemake.input.checkpoint),
-        SceneFiles.of(snakemake.params.scene),
+        SceneFiles.of(snakemake.params.scene, dataset),
         Path(snakemake.output.folder),
         Path(snakemake.params.unfinished),
         Settings(**snakemake.params.settings, threads=snakemake.threads),
-        Dataset.of(snakemake.config["dataset"]),
+        dataset,
         tags={name.upper(): value for name, value in snakemake.wildcards.items()} | {"SOURCE": snakemake.params.label},
         code=snakemake.params.code,
     )
