@@ -18,7 +18,7 @@ from cerraseg.models.checkpoint import Blueprint, Segmenter, describe
 @pytest.fixture
 def model_file(tmp_path):
     torch.manual_seed(0)
-    statistics = {"VV": {"mean": 1000.0, "std": 400.0}, "VH": {"mean": 1000.0, "std": 500.0}}
+    statistics = {band: {"mean": 1000.0, "std": 400.0, "min": 1.0, "max": 9000.0} for band in ("VV", "VH")}
     described = describe(CERRADATA, "sar", "l2")
     blueprint = Blueprint(
         "unet", SMALL["unet"], "sar", "l2", described, (1000.0, 1000.0), (400.0, 500.0), statistics=statistics
