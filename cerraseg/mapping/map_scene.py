@@ -94,7 +94,7 @@ def map_scene(
         remedy = batch_size_hint("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
         mixed = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
         with torch.inference_mode(), explain_out_of_memory(remedy), mixed:
-            _map_rows(segmenter, image, rows, dataset.patch_size, len(classes), [*ancestors.values()], settings, device)
+            _map_rows(segmenter, image, rows, dataset.patch_size, len(classes), settings, device)
     made = {"OVERLAP": f"{settings.overlap:g}", "AUGMENT": str(settings.augment).lower()}
     made["RESAMPLING"] = settings.resampling if image.warped else "none"
     common: dict[str, Any] = {"tags": {**tags, **made}, "threads": settings.threads}
@@ -114,7 +114,6 @@ def _map_rows(
     rows: MapRows,
     size: int,
     classes: int,
-    ancestors: Sequence[Sequence[int]],
     settings: Settings,
     device: torch.device,
 ) -> None:
@@ -137,7 +136,7 @@ def _map_rows(
             first, finished = max(rows.done - tops[k], 0), min(ends[k], height) - tops[k]
             if finished > first:
                 probabilities, seen = sums[:, first:finished, :width], valid[first:finished, :width]
-                rows.append(_layers(probabilities, seen, settings.layers, ancestors))
+                rows.append(_layers(probabilities, seen, settings.layers, segmenter.ancestors))
             kept = sums[:, ends[k] - tops[k] :].clone()
             sums[:, : kept.shape[1]], sums[:, kept.shape[1] :] = kept, 0
 

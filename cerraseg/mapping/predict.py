@@ -1,6 +1,5 @@
 """Predict packed patches: classes, confidence and edges as arrays."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -53,10 +52,9 @@ def predict(
     device = inference.device()
     segmenter, blueprint, _ = checkpoint.load(model_file)
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
-    described, shape = blueprint.described, (len(rows), store.size, store.size)
-    ancestors = [*described.ancestors(blueprint.level).values()] if blueprint.hierarchical else []
+    shape = len(rows), store.size, store.size
     need_room(Path(prediction).parent, 3 * len(rows) * store.size**2, "prediction")
-    patches = PackedPatches(store, rows, described.bands(blueprint.modality), [])
+    patches = PackedPatches(store, rows, blueprint.described.bands(blueprint.modality), [])
     order = batches(np.arange(len(rows)), batch_size)
     with (
         explain_out_of_memory(batch_size_hint("predict.batch_size", batch_size)),
@@ -66,7 +64,7 @@ def predict(
     ):
         files = [stack.enter_context(new_array(path, shape)) for path in (prediction, confidence, edges)]
         for images, _ in progress(Streamed(patches, order, device, _unchanged), "predict", len(order)):
-            for file, tiles in zip(files, _tiles(segmenter, images, ancestors), strict=True):
+            for file, tiles in zip(files, _tiles(segmenter, images), strict=True):
                 file.write(tiles.data)
     log.info("predicted %d patches on %s in %s", len(rows), device, precision)
 
@@ -75,13 +73,11 @@ def _unchanged(images: Tensor) -> Tensor:
     return images
 
 
-def _tiles(
-    segmenter: checkpoint.Segmenter, images: Tensor, ancestors: Sequence[Sequence[int]]
-) -> tuple[NDArray[np.uint8], ...]:
+def _tiles(segmenter: checkpoint.Segmenter, images: Tensor) -> tuple[NDArray[np.uint8], ...]:
     """Classes, confidence in percent and edges, (B, H, W) each, of raw images (B, bands, H, W)."""
     missing = images.isnan().any(1)
     semantic, *edge = segmenter(images)
-    parts = list(inference.decide(inference.probabilities(semantic), ancestors))
+    parts = list(inference.decide(inference.probabilities(semantic), segmenter.ancestors))
     parts += [((e[:, 1] > e[:, 0]) & (e[:, 1] == e.amax(1))).to(torch.uint8) for e in edge]
     found = torch.stack(parts).masked_fill(missing, IGNORE)
     classes, percent, *edges = found.cpu().numpy()  # one copy from the GPU, so one wait

@@ -17,10 +17,11 @@ from measuring import arguments, measured, row
 from rasterio import Affine
 from rasterio.windows import Window
 
-from cerraseg.core.taxonomy import MODALITIES
+from cerraseg.config.dataset import Dataset
 from cerraseg.mapping.map_scene import tile_starts
 
 BLOCK, BATCH, OVERLAP = 512, 32, 0.5
+DATASET = Dataset.of("cerradata-4mm")
 TRAINED = {"msi": {"mean": 2500.0, "std": 800.0}, "sar": {"mean": 100.0, "std": 60.0}}
 
 
@@ -28,7 +29,7 @@ def simulate(folder: Path, side: int) -> None:
     """Write the scene and the model: fields of 64 pixels, with noise that repeats from block to block."""
     rng = np.random.default_rng(0)
     for layer, shift, dtype in (("msi", 0, "int16"), ("sar", 5, "float32")):
-        bands, trained = MODALITIES[layer], TRAINED[layer]
+        bands, trained = DATASET.bands(layer), TRAINED[layer]
         noise = rng.normal(0, trained["std"] / 4, (len(bands), BLOCK, BLOCK))
         options = {"driver": "GTiff", "width": side, "height": side, "count": len(bands), "dtype": dtype}
         options |= {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "crs": "EPSG:32722", "BIGTIFF": "IF_SAFER"}
@@ -40,7 +41,7 @@ def simulate(folder: Path, side: int) -> None:
                 block = np.kron(fields, np.ones((64, 64))) + noise
                 part = np.maximum(block[:, : window.height, : window.width], 1)
                 file.write(part.astype(dtype), window=window)
-    mean, std = (tuple(TRAINED[x][key] for x in TRAINED for _ in MODALITIES[x]) for key in ("mean", "std"))
+    mean, std = (tuple(TRAINED[x][key] for x in TRAINED for _ in DATASET.bands(x)) for key in ("mean", "std"))
     write_checkpoint(folder / "model.pt", DEMO_UNET, mean=mean, std=std)
 
 
@@ -48,12 +49,9 @@ def ours(folder: Path):
     from cerraseg.mapping.map_scene import Settings, map_scene
     from cerraseg.mapping.scene import SceneFiles
 
-    statistics = {band: TRAINED[layer] for layer in TRAINED for band in MODALITIES[layer]}
     files = SceneFiles("scene", folder / "msi.tif", folder / "sar.tif")
     settings = Settings(overlap=OVERLAP, batch_size=BATCH, threads=2)
-    return lambda: map_scene(
-        folder / "model.pt", files, statistics, folder / "map", folder / "unfinished", settings, {}
-    )
+    return lambda: map_scene(folder / "model.pt", files, folder / "map", folder / "unfinished", settings, DATASET, {})
 
 
 def windows(folder: Path):
@@ -73,7 +71,9 @@ def windows(folder: Path):
             profile = msi.profile
             grid = {"crs": msi.crs, "transform": msi.transform, "height": msi.height, "width": msi.width}
             total, weight = np.zeros((7, *msi.shape), np.float32), np.zeros(msi.shape, np.float32)
-            corners = [(y, x) for y in tile_starts(msi.height, OVERLAP) for x in tile_starts(msi.width, OVERLAP)]
+            corners = [
+                (y, x) for y in tile_starts(msi.height, 128, OVERLAP) for x in tile_starts(msi.width, 128, OVERLAP)
+            ]
             with WarpedVRT(raw, resampling=rasterio.enums.Resampling.bilinear, **grid) as sar:
                 for batch in (corners[k : k + BATCH] for k in range(0, len(corners), BATCH)):
                     places = [Window(x, y, 128, 128) for y, x in batch]

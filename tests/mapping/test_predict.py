@@ -12,18 +12,17 @@ from test_train import SMALL
 from cerraseg.data.masks import derive_edges
 from cerraseg.mapping.predict import predict
 from cerraseg.models import checkpoint
-from cerraseg.models.checkpoint import Blueprint, Segmenter
-
-WORLD = {
-    "dataset": CERRADATA.as_dict(),
-    "statistics": {"VV": {"mean": 1000.0, "std": 400.0}, "VH": {"mean": 1000.0, "std": 500.0}},
-}
+from cerraseg.models.checkpoint import Blueprint, Segmenter, describe
 
 
 @pytest.fixture
 def model_file(tmp_path):
     torch.manual_seed(0)
-    blueprint = Blueprint("unet", SMALL["unet"], "sar", "l2", (1000.0, 1000.0), (400.0, 500.0), **WORLD)
+    statistics = {band: {"mean": 1000.0, "std": 400.0, "min": 1.0, "max": 9000.0} for band in ("VV", "VH")}
+    described = describe(CERRADATA, "sar", "l2")
+    blueprint = Blueprint(
+        "unet", SMALL["unet"], "sar", "l2", described, (1000.0, 1000.0), (400.0, 500.0), statistics=statistics
+    )
     checkpoint.save(tmp_path / "model.pt", blueprint, Segmenter(blueprint).net.state_dict(), {"epoch": 1})
     return tmp_path / "model.pt"
 
@@ -51,7 +50,9 @@ def test_equals_the_model_on_each_patch(model_file, packed, tmp_path):
 
 def test_edges_are_written_beside_the_classes(packed, tmp_path):
     torch.manual_seed(0)
-    blueprint = Blueprint("transnuseg", SMALL["transnuseg"] | {"edge_outputs": 2}, "sar", "l1", **WORLD)
+    blueprint = Blueprint(
+        "transnuseg", SMALL["transnuseg"] | {"edge_outputs": 2}, "sar", "l1", describe(CERRADATA, "sar", "l1")
+    )
     segmenter = Segmenter(blueprint).eval()
     checkpoint.save(tmp_path / "model.pt", blueprint, segmenter.net.state_dict(), {})
     rows = np.array([2, 5])

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import arrays, opened
-from scenes import CERRADATA, TRAINED, write_model, write_scene
+from scenes import CERRADATA, write_model, write_scene
 from test_cog import write_map
 from test_train import Killed, kill, once_in, plan, run
 
@@ -65,7 +65,8 @@ def draw_mosaic(folder, packed):
 def export(folder, packed):
     tiles = np.random.default_rng(0).integers(0, 7, (12, 128, 128), np.uint8)
     table = pd.read_parquet(packed / "patches.parquet")
-    export_geotiffs(table, {"seg": tiles}, folder / "tifs", model="unet", weighting="nw")
+    classes = CERRADATA.classes("l1")
+    export_geotiffs(table, {"seg": tiles}, folder / "tifs", classes=classes, model="unet", weighting="nw")
 
 
 def index(folder, packed):
@@ -111,7 +112,7 @@ def test_map_of_a_scene_goes_on_after_a_full_disk_and_ends_with_the_same_bytes(t
 
     def draw(folder):
         settings = Settings(layers=["probabilities"], batch_size=2)
-        map_scene(model, files, TRAINED, folder / "map", folder / "unfinished", settings, {})
+        map_scene(model, files, folder / "map", folder / "unfinished", settings, CERRADATA, {})
         return {path.name: path.read_bytes() for path in (folder / "map").iterdir()}
 
     (tmp_path / "calm").mkdir()
@@ -249,6 +250,6 @@ def test_prediction_of_other_patches_is_refused(packed, tmp_path):
     write_ids(tmp_path / "ids.csv", pd.read_parquet(packed / "patches.parquet")["id"])
     with pytest.raises(DataError, match=r"prediction.npy: 5 patches; expected 12"):
         evaluate(
-            parse(NAME), opened(packed), packed / "split.csv", tmp_path / "ids.csv", tmp_path / "prediction.npy",
-            tmp_path / "prediction.npy", tmp_path / "distances.csv", tmp_path, {},
+            parse(NAME), CERRADATA, opened(packed), packed / "split.csv", tmp_path / "ids.csv",
+            tmp_path / "prediction.npy", tmp_path / "prediction.npy", tmp_path / "distances.csv", tmp_path, {},
         )  # fmt: skip

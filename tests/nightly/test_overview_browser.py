@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import rasterio
 from overview_run import L1, L2, SIMULATED, class_map, raster, results, scored
+from scenes import CERRADATA
 
-from cerraseg.core.taxonomy import LEVELS
 from cerraseg.report.overview.maps import View, find_views
 from cerraseg.report.overview.page import write_overview
 
@@ -88,6 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "overview.html",
         title="A run",
         source=SIMULATED,
+        dataset=CERRADATA,
         benchmark=folder / "benchmark.csv",
         scenarios=scored(folder),
         views=views,
@@ -201,7 +202,7 @@ def test_hover_names_the_classes_of_the_file(opened, run, view, level, truth, pr
         with rasterio.open(run / truth) as true, rasterio.open(run / prediction) as predicted:
             x, y = true.xy(row, column)
             values = true.read(1)[row, column], predicted.read(1)[row, column]
-        names = ["no data" if value == 255 else LEVELS[level][value].name for value in values]
+        names = ["no data" if value == 255 else CERRADATA.classes(level)[value].name for value in values]
         text = page.hover(panel, x, y)
         assert f"true: {names[0]} predicted: {names[1]} confidence:" in text
         east = float(re.search(r"(?:easting|longitude) [^:]+: ([-0-9.,]+)", text)[1].replace(",", ""))

@@ -57,11 +57,12 @@ def test_turkish_letters_do_not_hide_options_from_gdal(tmp_path):
     code = f"""
 from rasterio.crs import CRS
 from cerraseg.mapping.geopackage import write_geopackage
-from cerraseg.core.taxonomy import LEVELS
+from cerraseg.config.dataset import Dataset
 import numpy, pathlib, shapely
 square = numpy.array([shapely.box(0, 0, 1, 1)])
 batches = [(square, {{"class_id": numpy.array([1])}})]
-write_geopackage(pathlib.Path({str(tmp_path)!r}, "made.gpkg"), batches, crs=CRS.from_epsg(4326), classes=LEVELS["l1"])
+classes = Dataset.of("cerradata-4mm").classes("l1")
+write_geopackage(pathlib.Path({str(tmp_path)!r}, "made.gpkg"), batches, crs=CRS.from_epsg(4326), classes=classes)
 """
     files = []
     for environment in ({"LC_ALL": "C.UTF-8"}, {"LC_ALL": "tr_TR.UTF-8", "LOCPATH": str(tmp_path)}):

@@ -28,7 +28,10 @@ REPOSITORY = Path(__file__).parents[2]
 SPLIT = {"scheme": "paper", "train": 0.72, "validation": 0.18, "test": 0.1, "seed": 42, "validation_seed": 666}
 STATISTICS = {
     "patches": 60,
-    "bands": {name: {"mean": 1000.25 + k, "std": 400.5 + k} for k, name in enumerate(CERRADATA.bands())},
+    "bands": {
+        name: {"mean": 1000.25 + k, "std": 400.5 + k, "min": 1.0, "max": 9000.0}
+        for k, name in enumerate(CERRADATA.bands())
+    },
     "levels": {"l1": {"class_weights": [0.001, 0.002, 0.003, 1.0, 0.25, 0.05, 0.75]}, "l2": {"counts": [4] * 13 + [1]}},
 }
 HISTORY = """epoch,train_loss,val_loss,val_macro_f1,val_miou,learning_rate,selected
