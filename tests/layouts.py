@@ -29,7 +29,9 @@ def grid(crs: str, rows: int, columns: int, *, first: int = 100, east: float = 0
     row, column = (axis.ravel() for axis in np.mgrid[:rows, :columns])
     x, y = left + (column + east) * step, top - (row + south) * step
     ids = [str(first + k) for k in range(rows * columns)]
-    return pd.DataFrame({"id": ids, "crs": crs, "left": x, "bottom": y - step, "right": x + step, "top": y})
+    return pd.DataFrame(
+        {"id": ids, "crs": crs, "a": step / 128, "left": x, "bottom": y - step, "right": x + step, "top": y}
+    )
 
 
 def labelled(places: pd.DataFrame, random: np.random.Generator, rare: int = 6) -> pd.DataFrame:

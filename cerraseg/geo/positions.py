@@ -11,10 +11,9 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from cerraseg.core.errors import DataError
-from cerraseg.core.layout import SIZE
 from cerraseg.geo.rasters import WGS84
 
-COLUMNS = ["id", "crs", "left", "bottom", "right", "top"]
+COLUMNS = ["id", "crs", "a", "left", "bottom", "right", "top"]
 """Columns of the patch table that :func:`locate` needs."""
 
 _TRUE_SCALE = 0.01  # a system is metric where its metres are those of the ground to 1 %: UTM is, Web Mercator is not
@@ -66,6 +65,7 @@ def locate(table: pd.DataFrame) -> Places:
     for number, name in enumerate(names.tolist()):
         rows = np.flatnonzero(system == number)
         degrees[rows], metres[rows] = _degrees(name, x[rows], y[rows])
+    pixels = np.maximum(1, np.round((right - left) / np.abs(table["a"].to_numpy(np.float64))))  # along a side
     ids = table["id"].astype(str).tolist()
     if lost := [id_ for id_, where in zip(ids, degrees, strict=True) if not np.isfinite(where).all()]:
         raise DataError(
@@ -75,7 +75,7 @@ def locate(table: pd.DataFrame) -> Places:
     corners = geocentric(degrees[:, :4])
     sides = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=2)
     metric = metres & (abs(sides[:, 0] / (right - left) - 1) <= _TRUE_SCALE)
-    return Places(ids, texts, system, metric, bounds, degrees[:, 4], degrees[:, :4], sides.min(axis=1) / SIZE)
+    return Places(ids, texts, system, metric, bounds, degrees[:, 4], degrees[:, :4], sides.min(axis=1) / pixels)
 
 
 def _degrees(name: str, x: Floats, y: Floats) -> tuple[Floats, bool]:
