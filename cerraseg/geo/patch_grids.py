@@ -110,15 +110,12 @@ def _grid(table: pd.DataFrame, tag: str, crs: Any, members: NDArray[np.int64], t
 
 
 def _without_gap(longitudes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Move longitudes by 360° so that they lie close together: 179.9 and -179.9 become 179.9 and 180.1.
-
-    They stay as they are where the widest gap between neighbours on the circle is the one at the antimeridian.
-    """
+    """Move longitudes east by 360° where that brings all within 180°: 179.9 and -179.9 become 179.9 and 180.1."""
     ordered = np.unique(longitudes)
-    gaps = np.diff(ordered, append=ordered[0] + 360)
-    widest = int(np.argmax(gaps))
-    moved = widest < len(ordered) - 1 and gaps[widest] > gaps[-1]
-    return np.where(longitudes <= ordered[widest], longitudes + 360, longitudes) if moved else longitudes
+    gaps = np.diff(ordered)
+    if ordered[-1] - ordered[0] <= 180 or gaps.max() <= 180:
+        return longitudes
+    return np.where(longitudes <= ordered[np.argmax(gaps)], longitudes + 360, longitudes)
 
 
 def _check_transforms(ids: Sequence[str], *coefficients: NDArray[np.float64]) -> None:
