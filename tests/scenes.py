@@ -9,17 +9,18 @@ import torch
 from numpy.typing import NDArray
 from rasterio.transform import Affine, from_origin
 
-from cerraseg.core.layout import SIZE
-from cerraseg.core.taxonomy import MODALITIES
+from cerraseg.config.dataset import Dataset
+from cerraseg.geo.images import ImageFiles
 from cerraseg.mapping.map_scene import tile_starts
 from cerraseg.mapping.scene import SceneFiles
 from cerraseg.models import checkpoint
-from cerraseg.models.checkpoint import Blueprint, Segmenter
+from cerraseg.models.checkpoint import Blueprint, Segmenter, describe
 
+CERRADATA = Dataset.of("cerradata-4mm")
 UTM = "EPSG:32722"
 CORNER = from_origin(600000, 8300000, 10, 10)
-TRAINED = {band: {"mean": 2000.0, "std": 500.0, "min": 100.0, "max": 9000.0} for band in MODALITIES["msi"]}
-TRAINED |= {band: {"mean": 100.0, "std": 50.0, "min": 1.0, "max": 900.0} for band in MODALITIES["sar"]}
+TRAINED = {band: {"mean": 2000.0, "std": 500.0, "min": 100.0, "max": 9000.0} for band in CERRADATA.bands("msi")}
+TRAINED |= {band: {"mean": 100.0, "std": 50.0, "min": 1.0, "max": 900.0} for band in CERRADATA.bands("sar")}
 
 
 def write_raster(
@@ -44,7 +45,7 @@ def write_raster(
 def pixels(modality: str, height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
     """Values around those of training, unlike from pixel to pixel and band to band."""
     rng = np.random.default_rng(seed)
-    bands = MODALITIES[modality]
+    bands = CERRADATA.bands(modality)
     level = np.array([TRAINED[band]["mean"] for band in bands])[:, None, None]
     return (level * rng.uniform(0.5, 1.5, (len(bands), height, width))).astype(np.float32)
 
@@ -52,27 +53,34 @@ def pixels(modality: str, height: int, width: int, seed: int = 0) -> NDArray[np.
 def write_scene(folder: Path, height: int, width: int, *, nodata: float | None = None) -> SceneFiles:
     """A scene of both modalities on one grid."""
     for layer in ("msi", "sar"):
-        write_raster(folder / f"{layer}.tif", pixels(layer, height, width), MODALITIES[layer], nodata=nodata)
-    return SceneFiles("somewhere", msi=folder / "msi.tif", sar=folder / "sar.tif")
+        write_raster(folder / f"{layer}.tif", pixels(layer, height, width), CERRADATA.bands(layer), nodata=nodata)
+    return scene_files(msi=folder / "msi.tif", sar=folder / "sar.tif")
+
+
+def scene_files(**rasters: Path) -> SceneFiles:
+    """A scene of one raster per sensor."""
+    return SceneFiles("somewhere", {sensor: ImageFiles((path,)) for sensor, path in rasters.items()})
 
 
 def write_model(path: Path, modality: str = "concat", level: str = "l1", hierarchical: bool = False) -> Path:
     """A checkpoint of a small U-Net with random parameters."""
     torch.manual_seed(0)
-    mean, std = ([TRAINED[band][key] for band in MODALITIES[modality]] for key in ("mean", "std"))
+    trained = {band: TRAINED[band] for band in CERRADATA.bands(modality)}
+    mean, std = (tuple(of[key] for of in trained.values()) for key in ("mean", "std"))
     settings = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": [16, 16, 8]}
-    blueprint = Blueprint("unet", settings, modality, level, tuple(mean), tuple(std), hierarchical)
+    described = describe(CERRADATA, modality, level)
+    blueprint = Blueprint("unet", settings, modality, level, described, mean, std, hierarchical, trained)
     checkpoint.save(path, blueprint, Segmenter(blueprint).net.state_dict(), {})
     return path
 
 
 def seams(layer: NDArray, overlap: float) -> float:
     """Mean jump of probabilities (classes, H, W) across the tiles' edges over that between all other neighbours."""
-    on_edges, inside = [], []
+    on_edges, inside, size = [], [], CERRADATA.patch_size
     for side in (layer.astype(float), layer.transpose(0, 2, 1).astype(float)):
         jumps = np.abs(np.diff(side, axis=2)).mean((0, 1))
         firsts = tile_starts(side.shape[2], overlap)
-        edges = sorted({edge - 1 for first in firsts for edge in (first, first + SIZE) if 0 < edge < side.shape[2]})
+        edges = sorted({edge - 1 for first in firsts for edge in (first, first + size) if 0 < edge < side.shape[2]})
         on_edges += list(jumps[edges])
         inside += list(np.delete(jumps, edges))
     return float(np.mean(on_edges) / np.mean(inside))

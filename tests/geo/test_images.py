@@ -1,6 +1,7 @@
 """What a raster declares of itself is honoured or refused, in own grids and warped: values by rasterio or numpy."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ class TestBands:
         path = put(tmp_path / "x.tif", RADAR, names=("HH", "HV"))
         found, _ = read(ImageFiles((path,), bands=("vh", "vv")), ("VV", "VH"))
         np.testing.assert_array_equal(found, RADAR[::-1])
-        with pytest.raises(DataError, match="3 bands are named, but .* has 2"):
+        with pytest.raises(DataError, match=r"3 bands are named, but .* has 2"):
             read(ImageFiles((path,), bands=("VV", "VH", "x")), ("VV", "VH"))
 
     def test_a_list_of_files_goes_by_description_file_name_or_order(self, tmp_path):
@@ -273,7 +274,7 @@ class TestGrids:
 
     def test_elsewhere(self, tmp_path):
         path = put(tmp_path / "x.tif", RADAR, Affine(10, 0, 900000, 0, -10, 8200000))
-        with pytest.raises(DataError, match="x.tif lies at .900000.* beside"):
+        with pytest.raises(DataError, match=r"x.tif lies at .900000.* beside"):
             read(path, ("VV", "VH"), grid=GRID)
 
     def test_a_system_without_a_code_stays_as_it_is(self, tmp_path):
@@ -358,7 +359,7 @@ class TestMasks:
         """Case 12."""
         one_hot = np.stack([k == self.CLASSES for k in range(7)]).astype("u1")
         with (
-            pytest.raises(DataError, match="mask: .* 7 bands; expected one"),
+            pytest.raises(DataError, match=r"mask: .* 7 bands; expected one"),
             open_mask(put(tmp_path / "x.tif", one_hot), "mask"),
         ):
             pass
@@ -385,13 +386,13 @@ class TestRefused:
         with rasterio.open(path, "w", driver="GTiff", count=2, height=64, width=64, dtype="float32") as file:
             file.gcps = points, rasterio.CRS.from_string(UTM)
             file.write(RADAR)
-        with pytest.raises(DataError, match="ground control points.*terrain-correct.*rio warp") as error:
+        with pytest.raises(DataError, match=r"ground control points.*terrain-correct.*rio warp") as error:
             read(path, ("VV", "VH"))
         assert "gdal" not in str(error.value)
 
     def test_no_place(self, tmp_path):
         path = put(tmp_path / "x.tif", RADAR, crs=None)
-        with pytest.raises(DataError, match="patch x: .*x.tif.* coordinate reference system None.*rio edit-info"):
+        with pytest.raises(DataError, match=r"patch x: .*x.tif.* coordinate reference system None.*rio edit-info"):
             read(path, ("VV", "VH"))
 
     def test_what_is_no_raster_or_cut(self, tmp_path):
@@ -444,7 +445,7 @@ class TestSources:
 class TestSafe:
     """Products as ESA names them: L2A with a folder per resolution, L1C with one."""
 
-    METRES = dict(zip(BANDS, (60, 10, 10, 10, 20, 20, 20, 10, 20, 60, 20, 20), strict=True))
+    METRES: ClassVar = dict(zip(BANDS, (60, 10, 10, 10, 20, 20, 20, 10, 20, 60, 20, 20), strict=True))
 
     def product(self, folder: Path, level: str, offset: int | None = None) -> dict[str, NDArray]:
         """Write a product; return band → its pixels at its finest resolution."""
