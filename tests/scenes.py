@@ -11,6 +11,7 @@ from rasterio.transform import Affine, from_origin
 
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.scenario import known_names
+from cerraseg.geo.images import ImageFiles
 from cerraseg.mapping.map_scene import tile_starts
 from cerraseg.mapping.scene import SceneFiles
 from cerraseg.models import checkpoint
@@ -55,7 +56,12 @@ def write_scene(folder: Path, height: int, width: int, *, nodata: float | None =
     """A scene of both modalities on one grid."""
     for layer in ("msi", "sar"):
         write_raster(folder / f"{layer}.tif", pixels(layer, height, width), CERRADATA.bands(layer), nodata=nodata)
-    return SceneFiles("somewhere", msi=folder / "msi.tif", sar=folder / "sar.tif")
+    return scene_files(msi=folder / "msi.tif", sar=folder / "sar.tif")
+
+
+def scene_files(**rasters: Path) -> SceneFiles:
+    """A scene of one raster per sensor."""
+    return SceneFiles("somewhere", {sensor: ImageFiles((path,)) for sensor, path in rasters.items()})
 
 
 def write_model(path: Path, modality: str = "concat", level: str = "l1", hierarchical: bool = False) -> Path:

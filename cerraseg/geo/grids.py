@@ -72,16 +72,24 @@ class Grid:
 def turns(source: Grid, target: Grid) -> list[int]:
     """Return by how many turns of 360° to move ``source`` for it to share ground with ``target``; none: there is none.
 
-    Only between two geographic systems can this be other than [0]: 180.1° E and 179.9° W are the same place.
+    180.1° E and 179.9° W are the same place, but GDAL looks for a pixel at one longitude only: without turns, half of an
+    image across the antimeridian would be lost. The parts that several turns give fill each other.
     """
-    for one, other, sign in ((target, source, -1), (source, target, 1)):
-        bounds = _bounds_in(one, other.crs)
-        if not bounds:  # outside the system's domain, in which the other way may lie
-            continue
-        degrees = bool(other.crs.is_geographic)
-        found = [sign * turn for turn in ((-1, 0, 1) if degrees else (0,)) if _meet(bounds, other.bounds, 360 * turn)]
-        return found if not found or (degrees and one.crs.is_geographic) else [0]
-    return []
+    if source.crs.is_geographic and target.crs.is_geographic:
+        bounds = _bounds_in(source, target.crs)
+        return [turn for turn in (0, 1, -1) if bounds and _meet(bounds, target.bounds, 360 * turn)]
+    if not (_share_ground(source, target) or _share_ground(target, source)):
+        return []
+    left, _, right, _ = source.bounds
+    across = source.crs.is_geographic and [turn for turn, out in ((1, left < -180), (-1, right > 180)) if out]
+    return [0, *(across or [])]
+
+
+def _share_ground(one: Grid, other: Grid) -> bool:
+    """Tell whether grids overlap in the system of the second, if the first lies in its domain."""
+    bounds = _bounds_in(one, other.crs)
+    around = (0, 1, -1) if other.crs.is_geographic else (0,)
+    return bounds is not None and any(_meet(bounds, other.bounds, 360 * turn) for turn in around)
 
 
 def _bounds_in(grid: Grid, crs: Any) -> Bounds | None:

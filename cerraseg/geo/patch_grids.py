@@ -14,6 +14,7 @@ from rasterio.errors import CRSError
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.logs import log
+from cerraseg.geo.rasters import crs_code
 
 MAX_PIXELS = 250_000_000_000
 """Largest map in pixels, holes included: a square that holds Brazil at 10 m has 1.9e11."""
@@ -76,9 +77,8 @@ def _system(text: Any, patches: pd.DataFrame) -> tuple[str, Any]:
             f"patch {holder} has the coordinate reference system {text!r}, which GDAL does not know ({error}); "
             'expected one such as "EPSG:32722" or WKT: correct the georeference of its files'
         ) from error
-    authority = crs.to_authority()
-    if authority:
-        return "".join(authority).lower(), crs
+    if code := crs_code(crs):
+        return code.replace(":", "").lower(), crs
     return "crs" + hashlib.sha256(crs.to_wkt().encode()).hexdigest()[:8], crs
 
 
@@ -86,6 +86,8 @@ def _grid(table: pd.DataFrame, tag: str, crs: Any, members: NDArray[np.int64], t
     ids = table["id"].astype(str).to_list()
     a, b, c, d, e, f = (table[column].to_numpy(np.float64) for column in "abcdef")
     _check_transforms(ids, a, b, c, d, e, f)
+    if crs.is_geographic:
+        c = _without_gap(c)
     exact = np.stack([(f - f[0]) / e[0], (c - c[0]) / a[0]])
     # Half a pixel always goes the same way, so that a row of patches stays straight.
     nearest = np.floor(exact + 0.5)
@@ -105,6 +107,15 @@ def _grid(table: pd.DataFrame, tag: str, crs: Any, members: NDArray[np.int64], t
     transform = Affine(a[0], 0.0, c[0] + corner[1] * a[0], 0.0, e[0], f[0] + corner[0] * e[0])
     rows, columns = offsets.astype(np.int64)
     return Grid(tag, crs, transform, (int(height), int(width)), members, ids, rows, columns)
+
+
+def _without_gap(longitudes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Move longitudes east by 360° where that brings all within 180°: 179.9 and -179.9 become 179.9 and 180.1."""
+    ordered = np.unique(longitudes)
+    gaps = np.diff(ordered)
+    if ordered[-1] - ordered[0] <= 180 or gaps.max() <= 180:
+        return longitudes
+    return np.where(longitudes <= ordered[np.argmax(gaps)], longitudes + 360, longitudes)
 
 
 def _check_transforms(ids: Sequence[str], *coefficients: NDArray[np.float64]) -> None:

@@ -65,6 +65,7 @@ def locate(table: pd.DataFrame) -> Places:
     for number, name in enumerate(names.tolist()):
         rows = np.flatnonzero(system == number)
         degrees[rows], metres[rows] = _degrees(name, x[rows], y[rows])
+    pixels = np.maximum(1, np.round((right - left) / np.abs(table["a"].to_numpy(np.float64))))  # along a side
     ids = table["id"].astype(str).tolist()
     if lost := [id_ for id_, where in zip(ids, degrees, strict=True) if not np.isfinite(where).all()]:
         raise DataError(
@@ -73,9 +74,8 @@ def locate(table: pd.DataFrame) -> Places:
         )
     corners = geocentric(degrees[:, :4])
     sides = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=2)
-    side = np.round((right - left) / np.abs(table["a"].to_numpy(np.float64)))  # of a patch in pixels
     metric = metres & (abs(sides[:, 0] / (right - left) - 1) <= _TRUE_SCALE)
-    return Places(ids, texts, system, metric, bounds, degrees[:, 4], degrees[:, :4], sides.min(axis=1) / side)
+    return Places(ids, texts, system, metric, bounds, degrees[:, 4], degrees[:, :4], sides.min(axis=1) / pixels)
 
 
 def _degrees(name: str, x: Floats, y: Floats) -> tuple[Floats, bool]:

@@ -13,15 +13,15 @@ _SOURCE = re.compile(r"<Source(?:Filename|Dataset)([^>]*)>([^<]+)<")
 
 def files_below(path: Path) -> list[Path]:
     """Return a raster's file, the files that it leads to as a VRT, and the masks and headers beside them."""
-    found, todo = [path], [path]
+    found, todo = {path.resolve(): path}, [path]
     while todo:
         file = todo.pop()
         beside = [file.with_name(file.name + ".msk"), file.with_name(file.name + ".hdr"), file.with_suffix(".hdr")]
-        new = [*_sources(file), *(other for other in beside if other.is_file())]
-        new = [other for other in new if other not in found]
-        found += new
-        todo += new
-    return found
+        near = [*_sources(file), *(other for other in beside if other.is_file())]
+        new = {other.resolve(): other for other in near if other.resolve() not in found}
+        found |= new
+        todo += new.values()
+    return list(found.values())
 
 
 def _sources(path: Path) -> list[Path]:

@@ -209,7 +209,7 @@ def _positions(name: str, dataset: Dataset, level: str, mask: Mask, window: Wind
         listed = ", ".join(f"{value:g}" for value in found[:_LISTED]) + (", …" if len(found) > _LISTED else "")
         raise DataError(
             f"scene {name}: its reference holds the values {listed}; expected class ids of {level} "
-            f"({', '.join(map(str, dataset.levels[level].ids))}), or {IGNORE} for no reference: correct the mask, or its "
-            "reference_level"
+            f"({', '.join(map(str, dataset.levels[level].ids))}), or {IGNORE} for no reference: correct the mask, or "
+            "its reference_level"
         )
     return positions
