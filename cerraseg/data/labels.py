@@ -64,7 +64,8 @@ def open_labels(entry: Mapping[str, Any], level: Level, grid: PixelGrid) -> Iter
             yield RasterLabels(band, level, entry["classes"])
         return
     labels = VectorLabels(read_features(entry, level, grid), grid)
-    yield labels
+    with rasterio.Env():  # else each window sets one up
+        yield labels
     if labels.contested:
         log.warning(
             "labels %s: %d pixels lie in polygons of different classes and count as unlabelled (those of overlapping "
