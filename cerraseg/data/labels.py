@@ -50,7 +50,8 @@ def open_labels(entry: Mapping[str, Any], level: Level, grid: Grid) -> Iterator[
             yield RasterLabels(mask, level, entry)
         return
     labels = VectorLabels(_features(json.dumps(entry), level, grid), grid)
-    yield labels
+    with rasterio.Env():  # else each window sets one up
+        yield labels
     if labels.contested:
         log.warning(
             "labels %s: %d pixels lie in polygons of different classes and count as unlabelled (those of overlapping "
