@@ -26,13 +26,13 @@ import numpy as np
 import pandas as pd
 
 from cerraseg.config.dataset import Dataset
-from cerraseg.core.errors import DataError
+from cerraseg.core.errors import DataError, LegendError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
 from cerraseg.core.processes import process_map
 from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.area_windows import area_rows
-from cerraseg.data.patch_files import LegendError, Patch, find_patches
+from cerraseg.data.patch_files import Patch, find_patches
 from cerraseg.data.sources import CHUNK, Source
 from cerraseg.data.splits.conflicts import report_contradictions
 from cerraseg.geo.patch_grids import grids
@@ -140,18 +140,17 @@ def _inspect_chunk(
     good: Rows = []
     faults: list[tuple[str, str]] = []
     foreign: Values = defaultdict(Counter)
-    if source.areas is not None:
-        for row, patch in zip(rows, source.read(rows), strict=True):
-            if _gaps(patch) <= max_nodata and (patch.classes[-1] != IGNORE).mean() >= least:
-                good.append(_described(row, patch, source))
-        return good, faults, foreign
-    for row in rows:
+    for row, patch in zip(rows, source.read(rows), strict=True):
         try:
-            _check_files(row, source)
-            (patch,) = source.read([row])
-            if (share := _gaps(patch)) > max_nodata:
+            _check_id(row["id"])
+            if isinstance(patch, DataError):
+                raise patch
+            if source.areas is not None and (patch.classes[-1] != IGNORE).mean() < least:
+                continue
+            if (share := _gaps(patch)) > max_nodata and source.areas is None:
                 raise DataError(f"{share:.0%} of its pixels have no data; expected at most {max_nodata:.0%}")
-            good.append(_described(row, patch, source))
+            if share <= max_nodata:
+                good.append(_described(row, patch, source))
         except DataError as error:
             faults.append((row["id"], str(error)))
             if isinstance(error, LegendError):
@@ -163,16 +162,9 @@ def _gaps(patch: Patch) -> float:
     return float(np.isnan(patch.image).any(0).mean())
 
 
-def _check_files(row: Mapping[str, Any], source: Source) -> None:
-    if _is_formula(row["id"]) or not row["id"].isprintable():
-        raise DataError(
-            f"its id {row['id']!r} would be a formula in a table; expected letters and digits: rename its files"
-        )
-    if missing := [layer for layer in (*source.sensors, *source.levels) if layer not in row]:
-        raise DataError(
-            f"no {' and no '.join(missing)} file, only {', '.join(str(path) for path in list(row.values())[1:])}; "
-            "expected one file per patch in every layer folder, whose names end alike, in _<id> before the ending"
-        )
+def _check_id(id_: str) -> None:
+    if _is_formula(id_) or not id_.isprintable():
+        raise DataError(f"its id {id_!r} would be a formula in a table; expected letters and digits: rename its files")
 
 
 def _described(row: Mapping[str, Any], patch: Patch, source: Source) -> dict[str, Any]:

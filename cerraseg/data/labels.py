@@ -1,7 +1,6 @@
 """Labels of an area on a pixel grid: a raster of class ids, or polygons and points of any vector format."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,14 +13,12 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from cerraseg.config.dataset import UNKNOWN, Level
-from cerraseg.core.errors import DataError
+from cerraseg.core.errors import LegendError
 from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.vector_labels import Features, read_features
 from cerraseg.geo.grids import Grid
 from cerraseg.geo.images import Mask, open_mask
-
-_SHOWN = 5  # values in a message
 
 
 class Labels(Protocol):
@@ -85,14 +82,9 @@ class RasterLabels:
         positions = self._level.positions(ids)
         positions[~valid] = IGNORE
         if (foreign := positions == UNKNOWN).any():
-            found = Counter(values[foreign].tolist()).most_common(_SHOWN)
-            listed = ", ".join(f"{value:g} ({count} pixels)" for value, count in found)
-            known = ", ".join(f"{value:g}" for value in self._classes) or ", ".join(map(str, self._level.ids))
-            raise DataError(
-                f"labels {self._file}: values {listed} in the window at row {window.row_off}, column {window.col_off}; "
-                f"expected those of {self._level.name}, {known}: correct the file or the legend, name them under "
-                f"classes, or list them under dataset.levels.{self._level.name}.ignore"
-            )
+            where, known = f"labels {self._file}", self._classes or self._level.ids
+            ignored = (*self._level.ignore, IGNORE)
+            raise LegendError.of(where, self._level.name, known, ignored, values[foreign], values[valid])
         return positions, []
 
 

@@ -72,6 +72,8 @@ def _write_chunk(source: Source, images: Path, masks: Path, chunk: tuple[int, li
             array = np.load(path, mmap_mode="r")
             file.seek(array.offset + first * array.strides[0])
         for row, patch in zip(rows, source.read(rows), strict=True):
+            if isinstance(patch, DataError):
+                raise patch
             if patch.content != row["content"]:
                 raise DataError(
                     f"patch {row['id']}: other pixels than when it was indexed; run the index step again (snakemake "

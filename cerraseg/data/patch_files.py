@@ -1,7 +1,6 @@
 """Patches that are files in layer folders: found by id, read by what they say of themselves, checked."""
 
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cerraseg.config.dataset import UNKNOWN, Dataset, Level
-from cerraseg.core.errors import DataError
+from cerraseg.core.errors import DataError, LegendError
 from cerraseg.core.layout import ENDINGS, available_layers, is_patch, layer_folder, patch_id
 from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import EDGES, IGNORE
@@ -33,17 +32,6 @@ class Patch(NamedTuple):
     content: int  # CRC-32 of the pixels that were read
     place: dict[str, Any]  # the columns of the patch table on where it lies
     polygons: tuple[int, ...] = ()  # numbers, in its area, of the labelled polygons that it shows
-
-
-class LegendError(DataError):
-    """A mask holds values that are no classes; ``level`` and ``values``, value → pixels, tell what it holds."""
-
-    def __init__(self, message: str, level: str, values: Counter[float]) -> None:
-        super().__init__(message)
-        self.level, self.values = level, values
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return LegendError, (str(self), self.level, self.values)
 
 
 def find_patches(roots: Sequence[str | Path], dataset: Dataset) -> dict[str, dict[str, Path]]:
@@ -105,6 +93,12 @@ def read_files(files: Mapping[str, str], dataset: Dataset, sensors: Sequence[str
     Raises:
         DataError: with the first fault of its files.
     """
+    if missing := [layer for layer in (*sensors, *levels) if layer not in files]:
+        there = next(path for layer, path in files.items() if layer != "id")
+        raise DataError(
+            f"no {' and no '.join(missing)} file beside {there}; "
+            "expected one per patch in every layer folder, whose names end alike, in _<id> before the ending"
+        )
     size = dataset.patch_size
     place: dict[str, Any] = {}
     images: list[NDArray[np.float32]] = []
@@ -154,11 +148,8 @@ def _mask(
     found = level.positions(values)
     found[~valid] = IGNORE
     if (found == UNKNOWN).any():
-        wrong = Counter(values[found == UNKNOWN].tolist()).most_common(_SHOWN)
-        listed = ", ".join(f"{value:g} ({count} pixels)" for value, count in wrong)
-        ignored = ", ".join(map(str, (*level.ignore, IGNORE)))
-        message = f"{path}: values {listed}; expected {', '.join(map(str, level.ids))}, or {ignored} to ignore"
-        raise LegendError(message, level.name, Counter(values[valid].tolist()))
+        ignored, foreign = (*level.ignore, IGNORE), values[found == UNKNOWN]
+        raise LegendError.of(path, level.name, level.ids, ignored, foreign, values[valid])
     return found, place
 
 

@@ -1,6 +1,6 @@
 """Read the patches of a patch table from where they lie: files of their own, or windows of an area's rasters."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import pandas as pd
 import rasterio
 
 from cerraseg.config.dataset import Dataset
+from cerraseg.core.errors import DataError
 from cerraseg.data.area_windows import open_area
 from cerraseg.data.patch_files import Patch, read_files
 
@@ -33,14 +34,21 @@ class Source:
     levels: Sequence[str]
     areas: Mapping[str, Mapping[str, Any]] | None = None  # name → entry; None: patches are files
 
-    def read(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[Patch]:
-        """Yield the patch of each row of the patch table."""
+    def read(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[Patch | DataError]:
+        """Yield the patch of each row of the patch table, or what is wrong with it."""
         with rasterio.Env(**GDAL):
             if self.areas is None:
                 for row in rows:
-                    yield read_files(row, self.dataset, self.sensors, self.levels)
+                    yield _or_error(read_files, row, self.dataset, self.sensors, self.levels)
                 return
             for name in dict.fromkeys(row["area"] for row in rows):  # areas follow one another
                 with open_area(self.areas[name], self.dataset, self.sensors, self.levels) as area:
                     for row in (row for row in rows if row["area"] == name):
-                        yield area.read(row["window_row"], row["window_column"])
+                        yield _or_error(area.read, row["window_row"], row["window_column"])
+
+
+def _or_error(read: Callable[..., Patch], *arguments: Any) -> Patch | DataError:
+    try:
+        return read(*arguments)
+    except DataError as error:
+        return error
