@@ -39,6 +39,7 @@ class Command:
 COMMANDS = {
     "loader": Command(["5000"], "16 --torchgeo 4"),
     "pack": Command(["5000 2 2"], "8 1 1"),
+    "windows": Command([""], "--side 300 --workers 1"),
     "training": Command([""], "--small --steps 3 --patches 8"),
     "predict": Command(
         ["500 --repeats 2", "500 --repeats 2 --model transnuseg"], "4 --small --peer-patches 1 --repeats 1"
