@@ -13,7 +13,7 @@ from cerraseg.core.content import content
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
-from cerraseg.data.scale import scale_fault
+from cerraseg.data.scale import describe, scale_fault
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, build_model, make_blueprint
 from cerraseg.models.state_dict import read_parameters
@@ -122,10 +122,8 @@ def check_scale(file: Path, blueprint: Blueprint, bands: Mapping[str, Mapping[st
     for sensor in blueprint.described.sensors_of(blueprint.modality) if blueprint.statistics else ():
         ours, trained = ({band: each[band] for band in sensor.bands} for each in (bands, blueprint.statistics))
         if fault := scale_fault(ours, trained):
-            shown = "{mean:.4g} ({min:.4g} to {max:.4g})"
-            listed = [f"{b} {shown.format(**ours[b])}, in the file {shown.format(**trained[b])}" for b in sensor.bands]
             raise DataError(
-                f"{file}: its {sensor.name} bands were not on the scale of this run's: {fault}. Means (and ranges) of "
-                f"training: {'; '.join(listed)}. Expected the same units: convert the images to those of the "
-                "checkpoint, or train the scenario here"
+                f"{file} was trained on {sensor.name} bands in other units than this run's: {fault}. Means (and ranges) "
+                f"of this run and of the checkpoint's training: {describe(ours, trained)}. Expected the same units: "
+                "convert the images to those of the checkpoint, or train the scenario here"
             )

@@ -1,12 +1,14 @@
 """Models that cannot be built or trained stop a run before it begins; models that passed are not tried again."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
 from test_custom_models import LATE, with_models
 from test_validate import SCHEMA, changed
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.validate import check_config
 from cerraseg.core.errors import ConfigError
 from cerraseg.models import preflight
@@ -14,8 +16,10 @@ from cerraseg.models import preflight
 PASSES = LATE | {"encoder": "tu-mobilenetv3_small_100", "options": {"decoder_channels": [16] * 5}}
 
 
-def check(config):
-    preflight.check_models(*check_config(config, SCHEMA))
+def check(config, **sizes):
+    """Check the models of a configuration; ``patch_size`` in place of the dataset's."""
+    complete, scenarios = check_config(config, SCHEMA)
+    preflight.check_models(complete, scenarios, replace(Dataset.of(complete["dataset"]), **sizes))
 
 
 def custom(**models):
@@ -62,6 +66,31 @@ def test_usual_models_and_what_passed_are_not_tried_again(trials):
     assert len(trials) == 1
     check(custom(a=PASSES | {"depth": 5}))
     assert len(trials) == 2
+
+
+def test_patch_sizes_that_usual_models_take_are_told_without_a_trial(trials):
+    config = with_models("unet", "transnuseg")
+    check(config, patch_size=64)
+    with pytest.raises(ConfigError) as caught:
+        check(config, patch_size=96)
+    (line,) = str(caught.value).splitlines()[1:]  # of all modalities
+    assert line.startswith("  - patch_size: 96; transnuseg ") and "takes 32, 64 or a multiple of 128:" in line
+    with pytest.raises(ConfigError) as caught:
+        check(config, patch_size=50)
+    lines = str(caught.value).splitlines()[1:]
+    assert len(lines) == 2 and "unet halves the patch" in lines[0] and "a multiple of" in lines[0]
+    assert trials == []
+
+
+def test_patch_size_of_a_search_and_of_an_own_model(trials):
+    tune = {"scenario": "unet-concat-nw-l1-tuned-666", "space": {"model.decoder_channels": [[8] * 3, [8] * 5]}}
+    config = changed(tune=tune, unet={"encoder": "resnet18", "decoder_channels": [8] * 3})
+    check(config, patch_size=64)
+    with pytest.raises(ConfigError, match=r"patch_size: 40; unet halves the patch 5 times, .* multiple of 32"):
+        check(config, patch_size=40)
+    with pytest.raises(ConfigError, match=r"models\.a: fails on 2 x 14 x 40 x 40: .*divisible by 32.*patch_size 40"):
+        check(custom(a=PASSES), patch_size=40)
+    assert [trial["parts"] for trial in trials] == [[12, 2]]
 
 
 @pytest.mark.parametrize("encoder", ["resnet-50", "tu-vit_tiny_patch16_224"])

@@ -6,7 +6,7 @@ import timm
 import torch
 from conftest import opened
 from safetensors.torch import save_file
-from scenes import CERRADATA
+from scenes import CERRADATA, NAMES
 from test_train import outputs
 
 from cerraseg.config.recipes import RECIPES
@@ -131,7 +131,7 @@ def test_a_training_starts_there_and_its_checkpoint_stands_alone(packed, tmp_pat
     torch.save(resnet().state_dict(), file)
     settings = {"architecture": "Linknet", "encoder": "resnet18", "options": {}, "fusion": "early"}
     recipe = RECIPES["tuned"]["unet"]
-    scenario = parse("mine-sar-nw-l1-tuned-1", {"model": ["mine"]})
+    scenario = parse("mine-sar-nw-l1-tuned-1", NAMES | {"model": ["mine"]})
     plan = Plan(scenario, recipe, settings, CERRADATA, 1, 4, pretrained=file)
 
     def train(name):

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from scenes import CERRADATA
 
-from cerraseg.config.scenario import parse
+from cerraseg.config.scenario import known_names, parse
 from cerraseg.core.errors import DataError
 from cerraseg.models.released import find_checkpoints, released_checkpoint, write_listing
 
@@ -86,9 +87,9 @@ def test_the_listing_is_deterministic_and_gives_each_scenarios_file(tmp_path, mo
     first = path.read_bytes()
     write_listing(path, folder, {"version": 1, "source": "kaggle"})
     assert path.read_bytes() == first
-    assert released_checkpoint(path, parse("unet-sar-w-l1-released-0")) == folder / names[0]
+    assert released_checkpoint(path, parse("unet-sar-w-l1-released-0", known_names(CERRADATA))) == folder / names[0]
     with pytest.raises(DataError, match=r"for unet-msi-w-l1; there is transnuseg-msi-nw-l2, unet-sar-w-l1\."):
-        released_checkpoint(path, parse("unet-msi-w-l1-released-0"))
+        released_checkpoint(path, parse("unet-msi-w-l1-released-0", known_names(CERRADATA)))
 
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path):

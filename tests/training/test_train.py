@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import opened
-from scenes import CERRADATA
+from scenes import CERRADATA, NAMES
 
 from cerraseg.config import recipes
 from cerraseg.config.scenario import parse
@@ -42,7 +42,7 @@ SMALL = {
 
 def plan(name="unet-concat-w-l1-tuned-1", epochs=3, recipe=None, **changes):
     """A plan of a small model; ``recipe`` changes the scenario's."""
-    scenario = parse(name)
+    scenario = parse(name, NAMES)
     recipe = dataclasses.replace(recipes.RECIPES[scenario.recipe][scenario.model], **recipe or {})
     fields = {"recipe": recipe, "settings": SMALL[scenario.model], "epochs": epochs, "batch_size": 4}
     return Plan(scenario, dataset=CERRADATA, **fields | changes)

@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FixedTrial, Trial
 
 from cerraseg.config.dataset import Dataset
-from cerraseg.config.scenario import PLURALS, parse
+from cerraseg.config.scenario import PLURALS, known_names, parse
 from cerraseg.config.search_space import Change, Space, change, expand_url
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
@@ -108,7 +108,7 @@ def write_search(
 def best_configuration(config: Mapping[str, Any], dataset: Dataset, scenario: str, found: Change) -> dict[str, Any]:
     """The complete configuration of one scenario: ``scenario`` with what was found, in a recipe of its own."""
     copied = json.loads(json.dumps(config))  # plain lists and dictionaries
-    base = parse(scenario, {"model": config["models"], "recipe": config["recipes"]})
+    base = parse(scenario, known_names(dataset, config["models"], config["recipes"]))
     name = "searched"
     while name in config["recipes"]:
         name += "1"
