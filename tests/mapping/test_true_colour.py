@@ -7,13 +7,14 @@ import rasterio
 from placed import read, table
 from rasterio.enums import MaskFlags
 from rio_cogeo import cog_validate
-from scenes import write_raster
+from scenes import CERRADATA, write_raster
 
-from cerraseg.core.errors import DataError
-from cerraseg.core.taxonomy import LEVELS, MSI_BANDS, SAR_BANDS
+from cerraseg.geo.images import ImageFiles, open_image
 from cerraseg.mapping import true_colour
 from cerraseg.mapping.mosaic import mosaic
 from cerraseg.mapping.true_colour import Stretch, patches_images, scene_image
+
+MSI_BANDS, SAR_BANDS = (CERRADATA.bands(sensor) for sensor in ("msi", "sar"))
 
 
 def ramp(count: int, side: int = 4) -> np.ndarray:
@@ -32,12 +33,14 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def draw(patches, images, bands, folder):
-    return patches_images(patches, images, bands, folder, rows=np.arange(len(patches)), tags={"SOURCE": "made up"})
+    options = {"composite": CERRADATA.composite(bands), "rows": np.arange(len(patches)), "tags": {"SOURCE": "made up"}}
+    return patches_images(patches, images, bands, folder, **options)
 
 
-def draw_scene(scene, bands, path):
-    with rasterio.open(scene) as file:
-        scene_image(file, bands, path, tags={"SOURCE": "made up"})
+def draw_scene(scene, path):
+    wanted = ("B02", "B03", "B04")
+    with open_image(ImageFiles((scene,), BANDS), wanted, "scene") as image:
+        scene_image(image, path, composite=CERRADATA.composite(wanted), tags={"SOURCE": "made up"})
     return path
 
 
@@ -88,7 +91,7 @@ def test_bounds_are_those_of_the_mosaic(tmp_path, monkeypatch, largest, factor, 
     monkeypatch.setattr(true_colour, "LARGEST_SIDE", largest)
     patches = table([(0.3, 0.3), (-3, -5), (27, 25)])
     (picture,) = draw(patches, ramp(3, 8), MSI_BANDS, tmp_path)
-    (labels,) = mosaic(patches, np.zeros((3, 8, 8), np.uint8), tmp_path, name="map", classes=LEVELS["l1"])
+    (labels,) = mosaic(patches, np.zeros((3, 8, 8), np.uint8), tmp_path, name="map", classes=CERRADATA.classes("l1"))
     with rasterio.open(picture) as image, rasterio.open(labels) as classes:
         assert classes.shape == (38, 38) and image.crs == classes.crs
         left, bottom, right, top = classes.bounds
@@ -101,7 +104,8 @@ def test_one_stretch_for_all_coordinate_systems(tmp_path, exact):
     patches = pd.concat([table([(0, 0)]), table([(0, 0)], "EPSG:32723"), table([(0, 4)])])
     np.save(tmp_path / "images.npy", ramp(6))
     images = np.load(tmp_path / "images.npy", mmap_mode="r")
-    paths = patches_images(patches, images, MSI_BANDS, tmp_path, rows=np.array([5, 3, 1]), tags={})
+    options = {"composite": CERRADATA.composite(MSI_BANDS), "rows": np.array([5, 3, 1]), "tags": {}}
+    paths = patches_images(patches, images, MSI_BANDS, tmp_path, **options)
     assert [path.name for path in paths] == ["image_epsg32722.tif", "image_epsg32723.tif"]
     assert read(paths[0])[0, 0].tolist() == [255] * 4 + [0] * 4 and read(paths[1])[0, 0].tolist() == [128] * 4
 
@@ -130,15 +134,21 @@ def test_stretch_cuts_off_the_percentiles(tmp_path):
     assert read(path)[0, 0, ::4].tolist() == np.rint(np.clip(np.arange(101) - 2, 0, 96) / 96 * 255).tolist()
 
 
-def test_no_data_constant_bands_and_bands_that_make_no_picture(tmp_path):
+def test_no_data_and_constant_bands(tmp_path):
     assert not Stretch(np.zeros(3), np.zeros(3), False).shown(np.zeros((3, 2, 2))).any()
     (path,) = draw(table([(0, 0)]), np.full((1, 2, 4, 4), np.nan, np.float32), SAR_BANDS, tmp_path)
     assert not read(path).any()
-    with pytest.raises(DataError, match="B04, VV make no picture"):
-        draw(table([(0, 0)]), np.zeros((1, 2, 4, 4), np.float32), ("B04", "VV"), tmp_path)
 
 
-BANDS = {"B02": 1, "B03": 2, "B04": 4}
+def test_bands_without_true_colour_make_a_picture_of_the_first(tmp_path, exact):
+    images = np.arange(2 * 2, dtype=np.float32).reshape(2, 2, 1, 1) * np.ones((2, 2, 4, 4), np.float32)
+    (path,) = draw(table([(0, 0), (0, 4)]), images, ("elevation", "slope"), tmp_path)
+    with rasterio.open(path) as file:
+        assert file.tags()["BANDS"] == "elevation, slope, slope"
+    assert read(path)[:3, 0, ::4].tolist() == [[0, 255]] * 3
+
+
+BANDS = ("B02", "B03", "x", "B04", "y")
 
 
 def test_scene_is_reduced_to_means_of_valid_pixels(tmp_path, monkeypatch, exact):
@@ -146,7 +156,7 @@ def test_scene_is_reduced_to_means_of_valid_pixels(tmp_path, monkeypatch, exact)
     bands = np.random.default_rng(5).random((5, 60, 44)).astype(np.float32)
     bands[:, :8, :4] = -9  # all of two pixels of the picture
     bands[:, 20, 20] = -9  # a 16th of one
-    values = read(draw_scene(write_raster(tmp_path / "scene.tif", bands, nodata=-9), BANDS, tmp_path / "image.tif"))
+    values = read(draw_scene(write_raster(tmp_path / "scene.tif", bands, nodata=-9), tmp_path / "image.tif"))
     means = np.ma.masked_equal(bands[[3, 1, 0]], -9).reshape(3, 15, 4, 11, 4).mean(axis=(2, 4))
     assert np.argwhere(values[3] == 0).tolist() == [[0, 0], [1, 0]] == np.argwhere(means.mask[0]).tolist()
     low, high = (f(axis=(1, 2), keepdims=True) for f in (means.min, means.max))
@@ -157,6 +167,6 @@ def test_picture_of_a_scene_has_its_bounds_and_tags(tmp_path, monkeypatch):
     scene = write_raster(tmp_path / "scene.tif", np.arange(5 * 60 * 45, dtype=np.int16).reshape(5, 60, 45))
     for largest, shape in ((16, (15, 12)), (100, (60, 45))):
         monkeypatch.setattr(true_colour, "LARGEST_SIDE", largest)
-        with rasterio.open(draw_scene(scene, BANDS, tmp_path / "image.tif")) as image, rasterio.open(scene) as file:
+        with rasterio.open(draw_scene(scene, tmp_path / "image.tif")) as image, rasterio.open(scene) as file:
             assert image.bounds == file.bounds and image.shape == shape and image.crs == file.crs
             assert (image.tags()["SOURCE"], image.tags()["BANDS"]) == ("made up", "B04, B03, B02")
