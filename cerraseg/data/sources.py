@@ -11,12 +11,10 @@ from cerraseg.config.dataset import Dataset
 from cerraseg.core.errors import DataError
 from cerraseg.data.area_windows import open_area
 from cerraseg.data.patch_files import Patch, read_files
+from cerraseg.geo.rasters import MANY_FILES
 
 CHUNK = 64
 """Patches that a worker reads at a time."""
-
-GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
-"""Options under which GDAL opens one of many files twice as fast: it would list the folder first."""
 
 
 def chunks_of(table: pd.DataFrame) -> list[tuple[int, list[dict[str, Any]]]]:
@@ -36,7 +34,7 @@ class Source:
 
     def read(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[Patch | DataError]:
         """Yield the patch of each row of the patch table, or what is wrong with it."""
-        with rasterio.Env(**GDAL):
+        with rasterio.Env(**MANY_FILES):
             if self.areas is None:
                 for row in rows:
                     yield _or_error(read_files, row, self.dataset, self.sensors, self.levels)

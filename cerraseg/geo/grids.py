@@ -72,8 +72,8 @@ class Grid:
 def turns(source: Grid, target: Grid) -> list[int]:
     """Return by how many turns of 360° to move ``source`` for it to share ground with ``target``; none: there is none.
 
-    180.1° E and 179.9° W are the same place, but GDAL looks for a pixel at one longitude only: without turns, half of an
-    image across the antimeridian would be lost. The parts that several turns give fill each other.
+    180.1° E and 179.9° W are the same place, but GDAL looks for a pixel at one longitude only: without turns, half of
+    an image across the antimeridian would be lost. The parts that several turns give fill each other.
     """
     if source.crs.is_geographic and target.crs.is_geographic:
         bounds = _bounds_in(source, target.crs)

@@ -152,7 +152,7 @@ def open_image(
 
     Args:
         image: its files.
-        wanted: names of bands, in the order to read them.
+        wanted: names of bands, in the order to read them; none: only the grid is of interest.
         what: the image's name in messages, such as ``scene north: msi``.
         grid: grid to bring it to; None: that of the file with the smallest pixels, north up.
         resampling: name of rasterio's resampling where grids differ.
@@ -169,7 +169,7 @@ def open_image(
         if grid is None:
             grid = _finest([Grid.of(dataset) for dataset, _, _ in chosen]).north_up()
         sources: list[Stored] = []
-        for dataset, indexes, channels in chosen:
+        for dataset, indexes, channels in (part for part in chosen if part[1]):
             offset = offsets.get(Path(dataset.name), 0.0)
             stored = Stored.of(dataset, indexes, channels, offset, scaled)
             sources += place(stack, stored, grid, resampling, image.nodata, what)

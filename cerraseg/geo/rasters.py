@@ -85,9 +85,9 @@ def crs_text(crs: Any) -> str:
 
 @lru_cache
 def _code_of(wkt: str) -> str | None:
-    crs = CRS.from_wkt(wkt)
-    authority = crs.to_authority(confidence_threshold=100)
     try:
+        crs = CRS.from_wkt(wkt)
+        authority = crs.to_authority(confidence_threshold=100)
         return ":".join(authority) if authority and CRS.from_authority(*authority) == crs else None
     except CRSError:
         return None

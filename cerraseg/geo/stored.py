@@ -90,7 +90,8 @@ class Stored:
                 valid &= self.dataset.read_masks(self.indexes, **options) > 0
         for band, value in enumerate(self.nodata):
             if value is not None:
-                valid[band] &= values[band] != (values.dtype.type(value) if floating else value)
+                with np.errstate(over="ignore"):
+                    valid[band] &= values[band] != (values.dtype.type(value) if floating else value)
         return self._flip(values), self._flip(valid)
 
     def values(self, window: Window | None) -> Floats:
@@ -154,7 +155,9 @@ def open_file(path: Path, what: str) -> Iterator[Any]:
     Raises:
         DataError: if it is none.
     """
-    missing = [source for source in vrt.files_below(path) if not source.is_file()] if path.suffix == ".vrt" else []
+    missing = (
+        [source for source in vrt.files_below(path) if not source.is_file()] if path.suffix.lower() == ".vrt" else []
+    )
     if missing and missing != [path]:
         raise DataError(
             f"{what}: {path} leads to {missing[0]}, which is missing; expected all files below it: bring it there, or "
@@ -221,7 +224,8 @@ def _cleaned(stack: ExitStack, stored: Stored, extra: float | None, east: float)
     xml = vrt.cleaned(
         stored.dataset, stored.indexes, masked=stored.masked, nodata=stored.nodata, extra=extra, east=east
     )
-    dataset = stack.enter_context(rasterio.open(xml, driver="VRT"))
+    with readable(stored.dataset):
+        dataset = stack.enter_context(rasterio.open(xml, driver="VRT"))
     numbers = list(range(1, len(stored.indexes) + 1))
     return replace(stored, dataset=dataset, indexes=numbers, nodata=[None] * len(numbers), masked=False)
 

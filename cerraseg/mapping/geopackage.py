@@ -14,6 +14,7 @@ import shapely
 
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import LandCover
+from cerraseg.geo.rasters import crs_text
 
 LAYER = "land_cover"
 _CHANGED = "1970-01-01T00:00:00.000Z"  # a required field; the true time would give different bytes for equal input
@@ -32,12 +33,11 @@ def write_geopackage(
         batches: polygons (shapely) and their fields, equally long; at least one, which may be empty.
         classes: legend of the field ``class_id``.
     """
-    authority = crs.to_authority()
     options = {
         "layer": LAYER,
         "driver": "GPKG",
         "geometry_type": "Polygon",
-        "crs": ":".join(authority) if authority else crs.to_wkt(),
+        "crs": crs_text(crs),
         "dataset_options": {"VERSION": "1.2"},  # GDAL before 3.7 warns of later ones
     }
     with atomic_write(path) as unfinished:

@@ -131,8 +131,8 @@ def _place(path: Path) -> tuple[dict[str, Any], list[float], dict[str, Any]]:
     row = np.concatenate([step, 0 * step + 1, 1 - step, 0 * step]) * height
     x, y = transform * (column, row)
     outline = np.column_stack(reproject(crs, rasters.WGS84, x, y))
-    authority = crs.to_authority()
-    system = {"proj:code": ":".join(authority)} if authority else {"proj:wkt2": crs.to_wkt(version="WKT2_2019")}
+    code = rasters.crs_code(crs)
+    system = {"proj:code": code} if code else {"proj:wkt2": crs.to_wkt(version="WKT2_2019")}
     grid = {**system, "proj:shape": [height, width], "proj:transform": list(transform[:6])}
     return *_footprint(outline), grid
 

@@ -46,10 +46,11 @@ def simulate(folder: Path, side: int) -> None:
 
 
 def ours(folder: Path):
+    from cerraseg.geo.images import ImageFiles
     from cerraseg.mapping.map_scene import Settings, map_scene
     from cerraseg.mapping.scene import SceneFiles
 
-    files = SceneFiles("scene", folder / "msi.tif", folder / "sar.tif")
+    files = SceneFiles("scene", {name: ImageFiles((folder / f"{name}.tif",)) for name in ("msi", "sar")})
     settings = Settings(overlap=OVERLAP, batch_size=BATCH, threads=2)
     return lambda: map_scene(folder / "model.pt", files, folder / "map", folder / "unfinished", settings, DATASET, {})
 

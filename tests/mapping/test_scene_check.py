@@ -86,7 +86,7 @@ def test_a_scale_that_the_file_declares_is_applied_if_that_gives_the_units_of_tr
         assert facts_in(tmp_path)["bands"]["B01"]["mean"] == pytest.approx(image[0].mean(), rel=1e-5)
         with open_scene(files, CERRADATA.sensors_of("msi"), "bilinear", scaled) as scene:
             np.testing.assert_allclose(scene.sample(), image.reshape(12, -1), rtol=1e-5)
-    with pytest.raises(DataError, match="msi bands .* 0 to 10,000"):
+    with pytest.raises(DataError, match=r"msi bands .* 0 to 10,000"):
         look(tagged(tmp_path / "msi.tif", image / 1e4, 1.0, 1e-6), tmp_path, "msi")
 
 
@@ -98,7 +98,7 @@ def test_a_checkpoint_of_other_units_decides_for_itself(tmp_path):
     assert fitting_scale(files, sensors, TRAINED, resampling="bilinear") == {"msi": False}
     assert fitting_scale(files, sensors, reflectance, resampling="bilinear", scaled={"msi": False}) == {"msi": True}
     plain = scene_files(msi=write_raster(tmp_path / "plain.tif", pixels("msi", 70, 90), MSI))
-    with pytest.raises(DataError, match="0 to 10,000 against 0 to 1.*B01 .* training"):
+    with pytest.raises(DataError, match=r"0 to 10,000 against 0 to 1.*B01 .* training"):
         fitting_scale(plain, sensors, reflectance, resampling="bilinear")
     assert fitting_scale(plain, sensors, {}, resampling="bilinear") == {"msi": True}
 
