@@ -17,7 +17,7 @@ from cerraseg.core.layout import SOURCE
 from cerraseg.core.storage import ensure_folder
 from cerraseg.orchestration.provenance import crate
 from cerraseg.orchestration.provenance.write_crate import write_crate
-from cerraseg.orchestration.step import FAILURES, first_failure
+from cerraseg.orchestration.step import FAILURES, failures
 
 _SLURM = SOURCE / "profiles/slurm"
 
@@ -61,8 +61,8 @@ def finish(workflow: Any, config: Mapping[str, Any], began: str, *, completed: b
     """
     if workflow.touch:
         return
-    if not completed and (failure := first_failure()):
-        atexit.register(print, f"\nThe first error of this run: {failure}", file=sys.stderr)
+    if not completed and (failed := failures()):
+        atexit.register(print, f"\nThe first error of this run: {failed[0]}", file=sys.stderr)
     try:
         write_crate(config, began, completed)
     except (CerraSegError, OSError) as error:

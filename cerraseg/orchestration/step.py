@@ -70,15 +70,16 @@ def _note_failure(job: Any, error: Exception) -> None:
         file.write(line)
 
 
-def first_failure() -> str:
-    """Return the first line of :data:`FAILURES`; empty without one."""
-    return FAILURES.read_text(encoding="utf-8").partition("\n")[0] if FAILURES.is_file() else ""
+def failures() -> list[str]:
+    """Return the lines of :data:`FAILURES`; none without a failure."""
+    return FAILURES.read_text(encoding="utf-8").splitlines() if FAILURES.is_file() else []
 
 
 def _refuse_in_vain(job: Any) -> None:
     """Start no training after a failure in this run that leaves it without its scores or maps."""
-    if job.rule == "train" and first_failure().startswith(_NEEDED):
-        raise CerraSegError(f"not begun, as its model could not be used: {first_failure()}")
+    needed = [failure for failure in failures() if failure.split()[0] in _NEEDED]
+    if job.rule == "train" and needed:
+        raise CerraSegError(f"not begun, as its model could not be used: {needed[0]}")
 
 
 class _Log(logging.FileHandler):

@@ -66,7 +66,7 @@ def test_example_of_the_readme_is_valid(tmp_path, monkeypatch):
         (with_models(a=LATE | {"options": {"encoder_weights": "x"}}), "models.a.options.encoder_weights: no model hub"),
         (with_models(a=LATE | {"pretrained": "/no/such.pt"}), "models.a.pretrained: /no/such.pt: no such file"),
         (with_models(a=LATE | {"pretrained": "$NOT_SET_HERE/x"}), "models.a.pretrained: $NOT_SET_HERE/x: the environ"),
-        (with_models("late", late=LATE), "scenarios: late-msi-nw-l1-tuned-666 has one modality"),
+        (with_models("late", late=LATE), "scenarios: late-msi-nw-l1-tuned-666 has one sensor"),
         (with_models(extra=["a-concat-nw-l1-released-0"], a=LATE), "a-concat-nw-l1-released-0: no checkpoint"),
         (with_models(extra=["b-concat-nw-l1-tuned-1"], a=LATE), "model 'b' is unknown"),
     ],

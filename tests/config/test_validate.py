@@ -61,7 +61,7 @@ def test_shipped_configurations_are_valid(name, count):
     ("config", "key"),
     [
         (changed(simulat={}), "simulat: unknown key; did you mean 'simulate'?"),
-        (changed(scenarios__modalities=["msi", "sarr"]), "scenarios.modalities.1: 'sarr' is not allowed"),
+        (changed(scenarios__modalities=["msi", "sarr"]), "scenarios.modalities: 'sarr' is not allowed"),
         (changed(split__test=0.2), "split: train 0.72 + validation 0.18 + test 0.2 = 1.1"),
         (changed(training__epochs="ten"), "training.epochs: 'ten'"),
         (changed(training__accumulate=5, training__batch_size=8), "training.accumulate: 5"),
@@ -89,12 +89,12 @@ def test_shipped_configurations_are_valid(name, count):
         (changed(source="local", roots="/no/such"), "roots: /no/such: no such folder"),
         (changed(source="local", roots="$NOT_SET_HERE/x"), "roots: $NOT_SET_HERE/x: the environment variable"),
         (changed(split__block_km=0), "split.block_km"),
-        (changed(scenes=[{"name": "a", "mis": "x.tif"}]), "scenes.0.mis: unknown key; did you mean 'msi'?"),
+        (changed(scenes=[{"name": "a", "mis": "x.tif"}]), "scenes.a.mis: unknown key; did you mean 'msi'?"),
         (changed(scenes=[{"name": "a", "msi": "no.tif"}]), "scenes.a.msi: no.tif: no such file; expected a raster"),
-        (changed(scenes=[{"name": "a"}]), "scenes.a: no scenario can map it; expected msi, sar or both"),
+        (changed(scenes=[{"name": "a"}]), "scenes.a: no image"),
         (changed(scenes=[UNSEEN, UNSEEN]), "scenes.unseen: two scenes have this name"),
         (changed(scenes=[UNSEEN | {"scenarios": ["unet-mis-nw-l1-tuned-666"]}]), f"did you mean '{TRAINED}'?"),
-        (changed(scenes=[RADAR | {"scenarios": [TRAINED]}]), f"scenes.a: {TRAINED} needs a raster that the scene"),
+        (changed(scenes=[RADAR | {"scenarios": [TRAINED]}]), f"scenes.a: {TRAINED} needs msi"),
         (changed(scenes=[UNSEEN | {"date": "yesterday"}]), "scenes.0.date: 'yesterday' does not match"),
     ],
 )
@@ -146,18 +146,19 @@ def test_schema_is_closed():
 
 
 def rows(schema, prefix=""):
-    """The table of config/README.md, a row a key."""
-    for key, part in schema["properties"].items():
-        if part.get("type") == "object":
-            yield f"| `{prefix}{key}` | | {part['description']} |"
+    """The table of config/README.md, a row a key; the keys of scenes are those of areas."""
+    parts = dict(schema.get("properties", {}))
+    if prefix == "areas[].":
+        parts["<sensor>"] = schema["additionalProperties"]
+    for key, part in parts.items():
+        values = part.get("enum") or part.get("items", {}).get("enum") or ()
+        text = part["description"] + (f" Values: {', '.join(f'`{value}`' for value in values)}." if values else "")
+        default = f" `{json.dumps(part['default'])}` " if part.get("type") != "object" and "default" in part else " "
+        yield f"| `{prefix}{key}` |{default}| {text} |"
+        if part.get("type") == "object" or key == "<sensor>":
             yield from rows(part, f"{prefix}{key}.")
-        else:
-            values = part.get("enum") or part.get("items", {}).get("enum") or ()
-            default = f"`{json.dumps(part['default'])}`" if "default" in part else ""
-            text = part["description"] + (f" Values: {', '.join(f'`{value}`' for value in values)}." if values else "")
-            yield f"| `{prefix}{key}` | {default} | {text} |"
-            if "properties" in part.get("items", {}):
-                yield from rows(part["items"], f"{prefix}{key}[].")
+        elif "properties" in part.get("items", {}) and key != "scenes":
+            yield from rows(part["items"], f"{prefix}{key}[].")
 
 
 def test_scenes_are_mapped_by_the_scenarios_whose_bands_they_have(tmp_path, monkeypatch):
@@ -165,8 +166,8 @@ def test_scenes_are_mapped_by_the_scenarios_whose_bands_they_have(tmp_path, monk
     (tmp_path / "a.tif").touch()
     complete, all_ = check_config(changed(scenes=[{"name": "a", "sar": "$SCENES/a.tif"}, *DEMO["scenes"]]), SCHEMA)
     radar, unseen = complete["scenes"]
-    assert radar["sar"] == str(tmp_path / "a.tif") and radar["scenarios"] == ["unet-sar-nw-l1-tuned-666"]
-    assert (radar["sar_bands"], radar["reference_level"]) == ([], "l1")
+    assert radar["scenarios"] == ["unet-sar-nw-l1-tuned-666"]
+    assert radar["images"] == {"sar": {"files": [str(tmp_path / "a.tif")], "bands": [], "nodata": None, "mask": None}}
     assert unseen["scenarios"] == [scenario.id for scenario in all_]
     one = changed(scenes=[UNSEEN | {"scenarios": [TRAINED]}])
     assert check_config(one, SCHEMA)[0]["scenes"][0]["scenarios"] == [TRAINED]
@@ -217,6 +218,7 @@ def test_examples_of_the_splits_are_valid():
 def test_readme_describes_every_key_as_the_schema_does():
     readme = (REPOSITORY / "config/README.md").read_text()
     assert "\n".join(rows(SCHEMA)) in readme
+    assert SCHEMA["properties"]["scenes"]["items"]["properties"] == SCHEMA["properties"]["areas"]["items"]["properties"]
 
 
 def test_values_are_read_as_their_keys_want():
@@ -262,4 +264,4 @@ def test_pulled_results_need_no_rasters_and_no_patches(tmp_path, monkeypatch):
         (tmp_path / "results" / name).parent.mkdir(parents=True)
         (tmp_path / "results" / name).write_text("{}")
     complete, _ = check_config(changed(source="local", roots="/no/such", scenes=[RADAR]), SCHEMA)
-    assert (complete["roots"], complete["scenes"][0]["sar"]) == (["/no/such"], RADAR["sar"])
+    assert (complete["roots"], complete["scenes"][0]["images"]["sar"]["files"]) == (["/no/such"], [RADAR["sar"]])

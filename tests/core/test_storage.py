@@ -79,7 +79,8 @@ def test_results_that_cannot_be_written_are_refused_before_anything_runs(small_d
 
 
 def job(log_file):
-    return SimpleNamespace(log=[log_file], input=[], output=SimpleNamespace(), config={"results": str(log_file.parent)})
+    config = {"results": str(log_file.parent)}
+    return SimpleNamespace(rule="pack", log=[log_file], input=[], output=SimpleNamespace(), config=config)
 
 
 @pytest.mark.parametrize("state", ["full", "read-only"])

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 import yaml
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.config.validate import check_config
 from cerraseg.core.layout import SOURCE
 from cerraseg.orchestration.experiment import Experiment
@@ -19,7 +20,7 @@ def experiment(**changes) -> Experiment:
     lists = {"models": ["unet"], "modalities": ["concat"], "weightings": ["nw"], "levels": ["l1"], "recipes": ["tuned"]}
     given = {"source": "simulate", "scenarios": lists | {"seeds": [1]}, **changes}
     config, scenarios = check_config(given, SCHEMA)
-    return Experiment(config, SCHEMA, scenarios)
+    return Experiment(config, SCHEMA, scenarios, Dataset.of(config["dataset"]))
 
 
 def with_extra(*ids: str, **changes) -> Experiment:
@@ -82,12 +83,14 @@ def test_scenes_are_looked_up(tmp_path):
     given = {"name": "given", "msi": str(raster), "date": "2021-08-01"}
     run = with_extra(TUNED, SECOND, scenes=[SCENE, given])
     assert run.maps == [("unseen", TUNED), ("unseen", SECOND), ("given", SECOND)]
-    assert (run.scene_modality("unseen"), run.scene_modality("given")) == ("concat", "msi")
+    assert (run.scene_sensors("unseen"), run.scene_sensors("given")) == (["msi", "sar"], ["msi"])
+    assert (run.is_simulated("unseen"), run.is_simulated("given")) == (True, False)
     assert run.scene_label("unseen") == "simulated landscape"
     assert run.scene_label("given") == "scene given, models trained on simulated landscape"
-    assert run.scene_settings("given")["msi"] == str(raster) and "date" not in run.scene_settings("given")
-    assert run.scene_files("unseen", "msi", "reference") == {"msi": SCENE["msi"]}  # though not simulated yet
-    assert run.scene_files("given", "msi", "sar") == {"msi": str(raster)}
+    image = {"files": [str(raster)], "bands": [], "nodata": None, "mask": None}
+    assert run.scene_settings("given") == {"name": "given", "images": {"msi": image}}
+    assert run.scene_images("unseen") == [SCENE["msi"], SCENE["sar"]]  # though not simulated yet
+    assert run.scene_images("given") == [str(raster)] and run.scene_reference("given") == []
     raster.unlink()  # as in a clone that has its maps from DVC
-    assert run.scene_files("given", "msi") == {}
+    assert run.scene_images("given") == []
     assert not run.map_settings.keys() & {"patches", "geotiffs"} and "overlap" in run.map_settings

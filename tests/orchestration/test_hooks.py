@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from cerraseg.orchestration import hooks
 from cerraseg.orchestration.provenance import crate
+from cerraseg.orchestration.step import FAILURES
 
 
 @pytest.mark.parametrize("folder", ["/home/me/land cover", "/home/o'neill", "/home/a&b"])
@@ -56,3 +57,20 @@ def test_the_crate_is_written_but_not_when_files_are_only_touched(here):
         workflow = SimpleNamespace(touch=touch, overwrite_configfiles=[])
         hooks.finish(workflow, CONFIG | {"tune": {"storage": ""}}, crate.now(), completed=True)
         assert (here / "results" / crate.NAME).exists() != touch
+
+
+def test_last_lines_of_a_failed_run_repeat_its_first_error_and_the_next_run_forgets_it(here, monkeypatch, capsys):
+    FAILURES.parent.mkdir()
+    FAILURES.write_text("index (logs/index.log): no images\ntrain (logs/a.log): not begun\n")
+    at_exit = []
+    monkeypatch.setattr(hooks.atexit, "register", lambda *call, **options: at_exit.append((call, options)))
+    monkeypatch.setattr(hooks, "write_crate", lambda *_: None)
+    workflow = SimpleNamespace(touch=False, overwrite_configfiles=[])
+    hooks.finish(workflow, CONFIG, "now", completed=True)
+    assert at_exit == []
+    hooks.finish(workflow, CONFIG, "now", completed=False)
+    (((use, *words), options),) = at_exit
+    use(*words, **options)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(": index (logs/index.log): no images")
+    hooks.start(LOCAL, CONFIG)
+    assert not FAILURES.exists()
