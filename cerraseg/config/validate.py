@@ -65,9 +65,9 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
         raise ConfigError(
             f"dataset: source simulate makes patches of {DEFAULT} alone; expected that, or another source"
         )
-    complete["scenes"] = _scenes(complete, scenarios, dataset)
+    scenes_of(complete, scenarios, dataset)
     complete["tiling"] = {"stride": dataset.patch_size} | complete["tiling"]
-    complete["areas"] = _areas(config, complete, recipes, dataset)
+    _check_areas(complete, recipes, dataset)
     if complete["source"] == "local":
         complete["roots"] = _roots(complete)
         if all(Path(root).is_dir() for root in complete["roots"]):
@@ -139,24 +139,27 @@ def _check_released(given: Mapping[str, Any], scenarios: Iterable[Scenario]) -> 
         raise ConfigError(f"released.folder: {given['folder']}: no such folder; expected one that holds the .pt files")
 
 
-def _areas(
-    given: Mapping[str, Any], config: Mapping[str, Any], recipes: Mapping[Scenario, Recipe], dataset: Dataset
-) -> list[dict[str, Any]]:
-    """Complete the areas of source ``rasters``; of other sources there are none."""
+def _check_areas(config: Mapping[str, Any], recipes: Mapping[Scenario, Recipe], dataset: Dataset) -> None:
     if config["source"] != "rasters":
-        if "areas" in given:
+        if config["areas"]:
             raise ConfigError(f"areas: set, but source is {config['source']}; set source: rasters")
-        return []
-    if not given.get("areas"):
+    elif not config["areas"]:
         raise ConfigError("areas: missing; source rasters needs an entry for each area: name, images, labels")
+    else:
+        _check_layers(area_layers(areas_of(config, dataset), dataset), recipes, dataset)
+
+
+def areas_of(config: Mapping[str, Any], dataset: Dataset) -> list[dict[str, Any]]:
+    """Return the areas of a configuration in the form of :func:`cerraseg.config.areas.check_areas`."""
     packed = Path(config["results"], "packed/header.json").is_file()  # e.g. by dvc pull: the rasters are not needed
-    areas = check_areas(given["areas"], dataset, must_exist=not packed)
-    _check_layers(area_layers(areas, dataset), recipes, dataset)
-    return areas
+    return check_areas(config["areas"], dataset, must_exist=not packed)
 
 
-def _scenes(config: Mapping[str, Any], scenarios: Iterable[Scenario], dataset: Dataset) -> list[dict[str, Any]]:
-    """Complete the scenes with expanded paths and their scenarios; the run itself makes the simulated one."""
+def scenes_of(config: Mapping[str, Any], scenarios: Iterable[Scenario], dataset: Dataset) -> list[dict[str, Any]]:
+    """Return the scenes of a configuration in the form of :func:`cerraseg.config.areas.check_scene`.
+
+    Each has its ``scenarios``. The run itself makes the simulated one.
+    """
     made = simulated_scene(config).values() if config["source"] == "simulate" else ()
     scenes: list[dict[str, Any]] = []
     for given in config["scenes"]:

@@ -11,7 +11,7 @@ from cerraseg.config.areas import files_of, image_files
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import recipe_of, with_custom
 from cerraseg.config.scenario import RELEASED, Scenario
-from cerraseg.config.validate import simulated_scene
+from cerraseg.config.validate import areas_of, scenes_of, simulated_scene
 from cerraseg.core.content import content
 from cerraseg.geo.images import raster_sources
 
@@ -34,8 +34,8 @@ class Experiment:
         # The dataset as pixels, splits and trainings depend on it, and with the names and colours of people.
         self.pixels, self.looks = dataset.without_looks(), dataset.as_dict()
         # Name → entry of each area whose windows are the patches; none of other sources.
-        self.areas = {area["name"]: area for area in config["areas"]}
-        self.area_files = [file for area in config["areas"] for file in _present(files_of(area))]
+        self.areas = {area["name"]: area for area in areas_of(config, dataset)}
+        self.area_files = [file for area in self.areas.values() for file in _present(files_of(area))]
         self.scenarios = {scenario.id: scenario for scenario in scenarios}
         # The folds of a cross-validation, from 1; none without one.
         self.folds = list(range(1, split["folds"] + 1)) if split["scheme"] == "kfold" else []
@@ -48,7 +48,9 @@ class Experiment:
         self.released = [id_ for id_ in self.adopted if id_ not in checkpoints]
         # Ids of the models that are trained here.
         self.trained = [id_ for id_ in self.models if id_ not in self.adopted]
-        self.scenes: dict[str, Mapping[str, Any]] = {scene["name"]: scene for scene in config["scenes"]}
+        self.scenes: dict[str, Mapping[str, Any]] = {
+            scene["name"]: scene for scene in scenes_of(config, scenarios, dataset)
+        }
         # Scene and scenario of each map of a scene.
         self.maps = [(name, id_) for name, scene in self.scenes.items() for id_ in scene["scenarios"]]
         # Files of the simulated scene; none of other sources.

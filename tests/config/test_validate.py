@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from scenes import CERRADATA
 
 from cerraseg.config.recipes import RECIPES, with_custom
-from cerraseg.config.validate import check_config
+from cerraseg.config.validate import check_config, scenes_of
 from cerraseg.core.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -165,12 +166,12 @@ def test_scenes_are_mapped_by_the_scenarios_whose_bands_they_have(tmp_path, monk
     monkeypatch.setenv("SCENES", str(tmp_path))
     (tmp_path / "a.tif").touch()
     complete, all_ = check_config(changed(scenes=[{"name": "a", "sar": "$SCENES/a.tif"}, *DEMO["scenes"]]), SCHEMA)
-    radar, unseen = complete["scenes"]
+    radar, unseen = scenes_of(complete, all_, CERRADATA)
     assert radar["scenarios"] == ["unet-sar-nw-l1-tuned-666"]
     assert radar["images"] == {"sar": {"files": [str(tmp_path / "a.tif")], "bands": [], "nodata": None, "mask": None}}
     assert unseen["scenarios"] == [scenario.id for scenario in all_]
-    one = changed(scenes=[UNSEEN | {"scenarios": [TRAINED]}])
-    assert check_config(one, SCHEMA)[0]["scenes"][0]["scenarios"] == [TRAINED]
+    complete, all_ = check_config(changed(scenes=[UNSEEN | {"scenarios": [TRAINED]}]), SCHEMA)
+    assert scenes_of(complete, all_, CERRADATA)[0]["scenarios"] == [TRAINED]
 
 
 @pytest.mark.parametrize(
@@ -263,5 +264,6 @@ def test_pulled_results_need_no_rasters_and_no_patches(tmp_path, monkeypatch):
     for name in ("scenes/a/scene.json", "packed/header.json"):
         (tmp_path / "results" / name).parent.mkdir(parents=True)
         (tmp_path / "results" / name).write_text("{}")
-    complete, _ = check_config(changed(source="local", roots="/no/such", scenes=[RADAR]), SCHEMA)
-    assert (complete["roots"], complete["scenes"][0]["images"]["sar"]["files"]) == (["/no/such"], [RADAR["sar"]])
+    complete, scenarios = check_config(changed(source="local", roots="/no/such", scenes=[RADAR]), SCHEMA)
+    (scene,) = scenes_of(complete, scenarios, CERRADATA)
+    assert (complete["roots"], scene["images"]["sar"]["files"]) == (["/no/such"], [RADAR["sar"]])

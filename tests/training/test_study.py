@@ -8,7 +8,7 @@ from scenes import CERRADATA
 from test_validate import DEMO, SCHEMA
 
 from cerraseg.config.search_space import change
-from cerraseg.config.validate import check_config
+from cerraseg.config.validate import check_config, scenes_of
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.report.search_figure import draw_search
 from cerraseg.training.tuning.study import best_configuration, open_storage, suggest, write_search
@@ -54,7 +54,8 @@ def test_search_is_written(tmp_path):
     }
     assert complete["training"]["batch_size"] == best["params_batch_size"]
     assert str(complete["unet"]["decoder_channels"]) == best["params_model.decoder_channels"]
-    assert (complete["results"], complete["scenes"][0]["scenarios"]) == ("results-searched", [scenarios[0].id])
+    (scene,) = scenes_of(complete, scenarios, CERRADATA)
+    assert (complete["results"], scene["scenarios"]) == ("results-searched", [scenarios[0].id])
 
 
 def test_nothing_finished(tmp_path):
