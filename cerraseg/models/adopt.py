@@ -123,7 +123,7 @@ def check_scale(file: Path, blueprint: Blueprint, bands: Mapping[str, Mapping[st
         ours, trained = ({band: each[band] for band in sensor.bands} for each in (bands, blueprint.statistics))
         if fault := scale_fault(ours, trained):
             raise DataError(
-                f"{file} was trained on {sensor.name} bands in other units than this run's: {fault}. Means (and ranges) "
-                f"of this run and of the checkpoint's training: {describe(ours, trained)}. Expected the same units: "
-                "convert the images to those of the checkpoint, or train the scenario here"
+                f"{file} was trained on {sensor.name} bands in other units than this run's: {fault}. Means (and "
+                f"ranges) of this run and of the checkpoint's training: {describe(ours, trained)}. Expected the same "
+                "units: convert the images to those of the checkpoint, or train the scenario here"
             )
