@@ -124,6 +124,6 @@ def check_scale(file: Path, blueprint: Blueprint, bands: Mapping[str, Mapping[st
         if fault := scale_fault(ours, trained):
             raise DataError(
                 f"{file} was trained on {sensor.name} bands in other units than this run's: {fault}. Means (and "
-                f"ranges) of this run and of the checkpoint's training: {describe(ours, trained)}. Expected the same units: "
-                "convert the images to those of the checkpoint, or train the scenario here"
+                f"ranges) of this run and of the checkpoint's training: {describe(ours, trained)}. Expected the same "
+                "units: convert the images to those of the checkpoint, or train the scenario here"
             )

@@ -1,8 +1,7 @@
 """What the models take of a dataset: which patch sizes, and which bands are colours. No torch."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from cerraseg.config.dataset import Sensor
 from cerraseg.core.errors import ConfigError
@@ -14,17 +13,6 @@ PATCH = 4
 def colours(sensors: Iterable[Sensor]) -> tuple[str, ...]:
     """Return the bands of red, green and blue of a modality's sensors; none where no sensor has an optical picture."""
     return next((sensor.true_colour for sensor in sensors if sensor.true_colour and not sensor.logarithmic), ())
-
-
-def check_size(model: str, settings: Mapping[str, Any], size: int) -> None:
-    """Raise :class:`ConfigError` unless a ``unet`` or ``transnuseg`` of these settings takes patches of ``size``."""
-    if model == "transnuseg":
-        check_transnuseg_size(size, settings["heads"], settings["window"])
-    elif size % (step := 1 << len(settings["decoder_channels"])):
-        raise ConfigError(
-            f"patch_size: {size}; unet halves the patch {len(settings['decoder_channels'])} times, so it takes a "
-            f"multiple of {step}: change the dataset's patch_size, or give fewer unet.decoder_channels"
-        )
 
 
 def check_transnuseg_size(size: int, heads: Sequence[int], window: int) -> None:

@@ -20,13 +20,13 @@ from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SOURCE
 from cerraseg.core.logs import log
 from cerraseg.core.versions import versions
-from cerraseg.models.inputs import check_size, colours
+from cerraseg.models.inputs import check_transnuseg_size, colours
 
 PASSED = Path(".snakemake/cerraseg-models")
 """Holds an empty file for each set of models that passed."""
 
 USUAL_ENCODERS = ("resnet18", "resnet34", "resnet50", "tu-mobilenetv3_small_100")
-"""Encoders that U-Nets of any depth are built with: these need no trial, so that usual configurations start at once."""
+"""Encoders of U-Nets of any depth, on patches of any size, that need no trial: usual configurations start at once."""
 
 Trial = Mapping[str, Any]  # arguments of model_error
 
@@ -38,22 +38,17 @@ def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario], datas
     """
     errors, trials = [], []
     for scenario, settings in _wanted(config, scenarios):
-        if not _is_usual(scenario.model, settings):
+        if scenario.model == "transnuseg":
+            try:
+                check_transnuseg_size(dataset.patch_size, settings["heads"], settings["window"])
+            except ConfigError as error:
+                errors.append(str(error))
+        elif scenario.model != "unet" or settings["encoder"] not in USUAL_ENCODERS:
             trials.append(_trial(config, scenario, settings, dataset))
-            continue
-        try:
-            check_size(scenario.model, settings, dataset.patch_size)
-        except ConfigError as error:
-            errors.append(str(error))
     errors += _failed(trials)
     if errors:
         listed = "\n".join(f"  - {error}" for error in dict.fromkeys(errors))
         raise ConfigError(f"the models have faults:\n{listed}")
-
-
-def _is_usual(model: str, settings: Mapping[str, Any]) -> bool:
-    """Tell whether a model needs no trial, as of these the patch size alone may be wrong."""
-    return model == "transnuseg" or (model == "unet" and settings["encoder"] in USUAL_ENCODERS)
 
 
 def _failed(trials: Sequence[Trial]) -> list[str]:

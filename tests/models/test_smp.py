@@ -72,8 +72,10 @@ def test_early_fusion_is_the_librarys_model_bit_by_bit():
 @pytest.mark.parametrize("encoder", USUAL_ENCODERS)
 @pytest.mark.parametrize("depth", [3, 4, 5])
 def test_encoders_that_need_no_trial_are_built_at_any_depth(encoder, depth):
+    """Of patches of any size, too."""
     with torch.device("meta"):
-        net = build("unet", [2], 7, {"encoder": encoder, "decoder_channels": [16] * depth}, 128)
+        net = build("unet", [2], 7, {"encoder": encoder, "decoder_channels": [16] * depth}, 50)
+        assert net(torch.zeros(2, 2, 50, 50)).shape == (2, 7, 50, 50)
     assert len(net.decoder.blocks) == depth
 
 

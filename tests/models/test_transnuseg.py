@@ -12,7 +12,7 @@ import torch
 from published import from_published
 
 from cerraseg.core.errors import ConfigError, DataError
-from cerraseg.models.inputs import check_size
+from cerraseg.models.inputs import check_transnuseg_size
 from cerraseg.models.transnuseg import TransNuSeg, import_published
 
 SAMPLE = Path(__file__).parents[2] / "reference/transnuseg"  # every 7th pixel of the reference logits
@@ -129,7 +129,7 @@ def test_sizes_that_fit_are_those_that_can_be_built(window, fitting):
     for size in range(16, 257, 16):
         settings = {"heads": (1, 1, 1), "window": window}
         if size in fitting:
-            check_size("transnuseg", settings, size)
+            check_transnuseg_size(size, **settings)
             model = TransNuSeg(1, 1, embed_dim=6, image_size=size, **settings)
             assert model(torch.zeros(1, 1, size, size))[0].shape == (1, 1, size, size)
             assert all(not side % w for side, w in zip(*stages(model, size), strict=True))
