@@ -92,7 +92,7 @@ def packed(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def sent(job: Callable[[Any], Any], chunks: Sequence[Any], _: int) -> Iterator[Any]:
     """In place of ``process_map``: what goes to worker processes and comes back is pickled, but none is started."""
-    return (pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(job))(chunk))) for chunk in chunks)  # noqa: S301
+    return (pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(job))(chunk))) for chunk in chunks)
 
 
 def arrays(folder: Path) -> tuple[Path, Path, Path]:

@@ -87,12 +87,12 @@ FAULTS = {
     "crs": (lambda root: spoil(root, "l2", ones(), crs="EPSG:32722"), "CRS EPSG:32722; expected EPSG:4326"),
     "no crs": (
         lambda root: spoil(root, "msi", ones(12), crs=None),
-        "ms_901.tif has the coordinate reference system None",
+        "has the coordinate reference system None",
     ),
     "place": (lambda root: spoil(root, "l2", ones(), east=5.0), "pixels off the patch's first file"),
     "class": (
         lambda root: spoil(root, "l1", 7 * ones()),
-        r"values 7 \(16384 pixels\); expected 0, 1, 2, 3, 4, 5, 6, or 255",
+        r"values 7 \(16384 pixels\); expected 0, 1, 2, 3",
     ),
     "fraction": (lambda root: spoil(root, "l1", ones(dtype=np.float32) * 1.5), r"values 1\.5 "),
     "beyond a byte": (lambda root: spoil(root, "l2", 256 * ones()), "values 256 "),
