@@ -33,7 +33,7 @@ from cerraseg.core.processes import process_map
 from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.area_windows import area_rows
 from cerraseg.data.patch_files import Patch, find_patches
-from cerraseg.data.sources import CHUNK, Source
+from cerraseg.data.sources import Source, chunks_of
 from cerraseg.data.splits.conflicts import report_contradictions
 from cerraseg.geo.patch_grids import grids
 
@@ -121,7 +121,7 @@ def _inspected(
     source: Source, rows: Rows, max_nodata: float, least: float, threads: int
 ) -> tuple[Rows, list[tuple[str, str]], Values]:
     """Rows of the good patches, ids and faults of the others, and what masks with foreign values hold."""
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    chunks = chunks_of(rows)
     job = partial(_inspect_chunk, source, max_nodata, least)
     good: Rows = []
     faults: list[tuple[str, str]] = []
@@ -188,10 +188,10 @@ def _is_formula(cell: str) -> bool:
 
 def _list_foreign(foreign: Values, dataset: Dataset) -> None:
     """List all values of masks that hold foreign ones, so that a wrong legend shows."""
-    for level, counts in foreign.items():
-        listed = ", ".join(f"{value:g}: {count:,}" for value, count in sorted(counts.items()))
-        known = ", ".join(map(str, dataset.levels[level].ids))
-        log.error("%s: the masks that do not fit the legend %s hold these ids (pixels): %s", level, known, listed)
+    for level in (level for level in dataset.levels.values() if level.name in foreign):
+        listed = ", ".join(f"{value:g}: {count:,}" for value, count in sorted(foreign[level.name].items()))
+        known = ", ".join(map(str, level.ids))
+        log.error("%s: the masks that do not fit the legend %s hold these ids (pixels): %s", level.name, known, listed)
 
 
 def _log_result(frame: pd.DataFrame, dataset: Dataset, sensors: Sequence[str], levels: Sequence[str]) -> None:

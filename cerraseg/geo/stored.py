@@ -28,6 +28,7 @@ _MASKED = {MaskFlags.per_dataset, MaskFlags.alpha}
 class Stored:
     """Some bands of an open raster, on the grid of an image."""
 
+    file: str  # for people; the dataset may be a VRT of it
     dataset: Any
     indexes: list[int]  # their numbers, from 1, in the file
     channels: list[int]  # their places in the image
@@ -61,6 +62,7 @@ class Stored:
         tagged = any(scale != 1 for scale in scales) or any(shifts)
         ones, zeros = [1.0] * len(indexes), [0.0] * len(indexes)
         return cls(
+            str(dataset.name),
             dataset,
             indexes,
             channels,
@@ -82,7 +84,7 @@ class Stored:
         """Read the stored values (bands, H, W) of a window, and where they are data; perhaps in another ``shape``."""
         options: dict[str, Any] = {} if shape is None else {"out_shape": (len(self.indexes), *shape)}
         options["window"] = self._in_file(window)
-        with readable(self.dataset):
+        with readable(self.file):
             values = self.dataset.read(self.indexes, **options)
             floating = np.issubdtype(values.dtype, np.floating)
             valid = ~np.isnan(values) if floating else np.ones(values.shape, bool)
@@ -104,7 +106,7 @@ class Stored:
 
     def means(self, shape: tuple[int, int]) -> Floats:
         """Read means over all pixels with data, by overviews where the file has them; NaN where there is none."""
-        with readable(self.dataset):
+        with readable(self.file):
             stored = self.dataset.read(
                 self.indexes,
                 out_shape=(len(self.indexes), *shape),
@@ -140,12 +142,12 @@ def _takes_alpha(dataset: Any, indexes: Sequence[int]) -> bool:
 
 
 @contextmanager
-def readable(dataset: Any) -> Iterator[None]:
+def readable(file: str) -> Iterator[None]:
     """Raise a :class:`DataError` where the pixels of an open raster turn out to be damaged."""
     try:
         yield
     except RasterioError as error:
-        raise DataError(f"{dataset.name} is damaged ({error}); fetch or write the file again") from None
+        raise DataError(f"{file} is damaged ({error.__cause__ or error}); fetch or write the file again") from None
 
 
 @contextmanager
@@ -213,7 +215,7 @@ def place(
     found = turns(own, grid)
     if not found:
         raise DataError(
-            f"{what}: {stored.dataset.name} lies at {own.bounds} in {rasters.crs_text(own.crs)}, beside "
+            f"{what}: {stored.file} lies at {own.bounds} in {rasters.crs_text(own.crs)}, beside "
             f"{grid.bounds} in {rasters.crs_text(grid.crs)}; expected rasters of one place: correct the path or the "
             "georeference"
         )
@@ -248,6 +250,6 @@ def _warped(stack: ExitStack, stored: Stored, grid: Grid, resampling: str, east:
         return replace(clean, dataset=stack.enter_context(WarpedVRT(clean.dataset, **options)), warped=True)
     except Exception as error:  # rasterio does not export GDAL's errors
         raise DataError(
-            f"{what}: {stored.dataset.name} cannot be brought to {rasters.crs_text(grid.crs)} ({error}); expected "
+            f"{what}: {stored.file} cannot be brought to {rasters.crs_text(grid.crs)} ({error}); expected "
             "rasters of one place: correct the path or the georeference"
         ) from None

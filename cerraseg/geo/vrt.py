@@ -54,7 +54,8 @@ def cleaned(
     steps = [["<UseMaskBand>true</UseMaskBand>"] * len(indexes)] if masked else []
     steps.append(["" if value is None or np.isnan(value) else f"<NODATA>{value!r}</NODATA>" for value in nodata])
     steps += [] if extra is None else [[f"<NODATA>{float(extra)!r}</NODATA>"] * len(indexes)]
-    source, numbers = str(Path(dataset.name).absolute()), list(indexes)
+    inline = dataset.name.startswith("<VRTDataset")
+    source, numbers = dataset.name if inline else str(Path(dataset.name).absolute()), list(indexes)
     for step in steps:
         source = _layer(dataset, source, numbers, step, "Float32" if exact else "Float64", east)
         numbers = list(range(1, len(indexes) + 1))

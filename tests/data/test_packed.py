@@ -7,14 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-from conftest import IDS, arrays, opened, patch_file, write_tif
+from conftest import IDS, arrays, opened, patch_file, sent, write_tif
 from scenes import CERRADATA
 
 from cerraseg.core import storage
 from cerraseg.core.errors import DataError, StorageError
-from cerraseg.core.taxonomy import MSI_BANDS, SAR_BANDS
-from cerraseg.data import index
-from cerraseg.data import packed as store
+from cerraseg.data import index, sources
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.pack import pack
 from cerraseg.data.packed import Header, open_store
@@ -26,12 +24,14 @@ def test_packs_what_exists(lost, bands, root, tmp_path):
     for folder in (lost, "semantic_14c"):
         (root / folder).rename(tmp_path / folder)
     index.write_patch_table([root], CERRADATA, tmp_path / "t.parquet", tmp_path / "r.csv")
-    pack(tmp_path / "t.parquet", *arrays(tmp_path))
+    pack(tmp_path / "t.parquet", CERRADATA, *arrays(tmp_path))
     packs = opened(tmp_path)
     assert packs.images.shape == (12, bands, 128, 128)
     assert packs.masks.shape == (12, 2, 128, 128)
-    with pytest.raises(DataError, match="concat"):
-        packs.channels("concat")
+    present, lacking = (CERRADATA.bands("sar" if layer == (lost == "sar_images") else "msi") for layer in (False, True))
+    assert packs.channels(present[::-1]) == [*range(bands)][::-1] and packs.channels(present) == slice(0, bands)
+    with pytest.raises(DataError, match=lacking[0]):
+        packs.channels(CERRADATA.bands())
     with pytest.raises(DataError, match="l2"):
         packs.layer("l2")
 
@@ -57,14 +57,14 @@ def test_files_are_those_of_numpy_and_the_digest_that_of_the_pixels(packed, tmp_
         assert (packed / name).read_bytes() == (tmp_path / name).read_bytes()
     pixels = [hashlib.sha256(i.tobytes() + m.tobytes()).hexdigest() for i, m in zip(images, masks, strict=True)]
     assert opened(packed).header == Header(
-        12, MSI_BANDS + SAR_BANDS, ("l1", "l2", "edge_l1", "edge_l2"), digest(sorted(IDS)), digest(pixels)
+        12, CERRADATA.bands(), ("l1", "l2", "edge_l1", "edge_l2"), digest(sorted(IDS)), digest(pixels)
     )
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_many_chunks_and_workers_give_the_same(workers, packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_CHUNK", 1)
-    pack(packed / "patches.parquet", *arrays(tmp_path), workers=workers)
+def test_many_chunks_sent_to_workers_give_the_same(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CHUNK", 1)
+    monkeypatch.setattr("cerraseg.data.pack.process_map", sent)
+    pack(packed / "patches.parquet", CERRADATA, *arrays(tmp_path))
     for old, new in zip(arrays(packed), arrays(tmp_path), strict=True):
         assert old.read_bytes() == new.read_bytes()
 
@@ -77,15 +77,15 @@ def test_file_changed_since_index_leaves_nothing(change, root, tmp_path):
     if change != "gone":
         shape = {"bands": (1, 128, 128), "size": (2, 64, 64), "pixels": (2, 128, 128), "classes": (1, 128, 128)}[change]
         write_tif(path, np.ones(shape, np.float32))
-    with pytest.raises(DataError, match=path.name):
-        pack(tmp_path / "t.parquet", *arrays(tmp_path / "out"))
+    with pytest.raises(DataError, match="patch 42" if change in ("pixels", "classes") else path.name):
+        pack(tmp_path / "t.parquet", CERRADATA, *arrays(tmp_path / "out"))
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_small_disk_is_refused_before_work(packed, tmp_path, monkeypatch):
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**6}))
     with pytest.raises(StorageError, match=r"packing needs 11\.8 MB"):
-        pack(packed / "patches.parquet", *arrays(tmp_path))
+        pack(packed / "patches.parquet", CERRADATA, *arrays(tmp_path))
 
 
 def test_foreign_header_is_refused(packed, tmp_path):

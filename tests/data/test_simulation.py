@@ -13,12 +13,11 @@ from rasterio.warp import transform_bounds
 
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.layout import SOURCE
-from cerraseg.core.taxonomy import MSI_BANDS, PARENTS, SAR_BANDS
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.simulation.landscape import landscape
 from cerraseg.data.simulation.patches import simulate
 from cerraseg.data.simulation.scene import simulate_scene
-from cerraseg.data.simulation.window import Window, salts
+from cerraseg.data.simulation.window import MSI_BANDS, PARENTS, SAR_BANDS, Window, salts
 
 SIDE = 5  # patches: the least ground that holds every class
 WIDTH, HEIGHT = 700, 650  # of the scene

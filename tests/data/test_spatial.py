@@ -25,7 +25,7 @@ def split(table, folder, *, seed=1, validation_seed=2, **settings):
 
 
 def folded(folder, fold, *, validation_seed=2, buffer_km=0.0):
-    files = (folder / name for name in ("patches.parquet", "split.csv", "fold.csv"))
+    files = [folder / name for name in ("patches.parquet", "split.csv", "fold.csv")]
     limits = {"buffer_km": buffer_km, "tolerance": 0.15}
     write_fold(*files[:2], CERRADATA, *files[2:], fold=fold, shares=SHARES, validation_seed=validation_seed, **limits)
     return pd.read_csv(folder / "fold.csv", dtype={"id": str})
