@@ -92,7 +92,7 @@ FAULTS = {
     "place": (lambda root: spoil(root, "l2", ones(), east=5.0), "pixels off the patch's first file"),
     "class": (
         lambda root: spoil(root, "l1", 7 * ones()),
-        r"values 7 \(16384 pixels\); expected 0, 1, 2, 3",
+        r"values 7 \(16384 pixels\); expected those of l1, 0, 1, 2, 3",
     ),
     "fraction": (lambda root: spoil(root, "l1", ones(dtype=np.float32) * 1.5), r"values 1\.5 "),
     "beyond a byte": (lambda root: spoil(root, "l2", 256 * ones()), "values 256 "),
