@@ -12,7 +12,7 @@ from scenes import CERRADATA
 
 from cerraseg.core.errors import DataError
 from cerraseg.data import index as patches
-from cerraseg.data import masks, sources
+from cerraseg.data import masks
 from cerraseg.data.pack import pack
 
 
@@ -40,7 +40,7 @@ def test_chunks_and_processes_do_not_matter(root, tmp_path, monkeypatch):
     (root / "msi_images" / "ms_42.tif").unlink()
     alone = index(root, tmp_path, max_rejected=0.2)
     rejected = (tmp_path / "rejected.csv").read_bytes()
-    monkeypatch.setattr(sources, "CHUNK", 1)  # so that nothing of a bad patch's chunk is left
+    monkeypatch.setattr(patches, "CHUNK", 1)  # so that nothing of a bad patch's chunk is left
     monkeypatch.setattr(patches, "process_map", sent)
     pd.testing.assert_frame_equal(index(root, tmp_path, max_rejected=0.2), alone, check_exact=True)
     assert (tmp_path / "rejected.csv").read_bytes() == rejected
