@@ -50,8 +50,7 @@ def pack(
     layers = (*levels, *(dataset.levels[level].edges for level in levels))
     bands = tuple(band for sensor in sensors for band in dataset.sensors[sensor].bands)
     need_room(Path(images).parent, len(patches) * size * size * (4 * len(bands) + len(layers)), "packing")
-    rows: list[dict[str, Any]] = patches.reset_index().to_dict("records")  # type: ignore[assignment]
-    chunks = chunks_of(rows)
+    chunks = chunks_of(patches)
     source = Source(dataset, sensors, levels, areas)
     with atomic_write(images) as new_images, atomic_write(masks) as new_masks:
         open_memmap(new_images, "w+", np.float32, (len(patches), len(bands), size, size))
@@ -64,13 +63,14 @@ def pack(
     log.info("packed %d patches with %d bands and layers %s", len(patches), len(bands), ", ".join(layers))
 
 
-def _write_chunk(source: Source, images: Path, masks: Path, rows: list[dict[str, Any]]) -> list[str]:
-    """Hash and write neighbouring patches, plainly: on a full disk a write to a mapping would end the process."""
+def _write_chunk(source: Source, images: Path, masks: Path, chunk: tuple[int, list[dict[str, Any]]]) -> list[str]:
+    """Hash and write the patches from a row on, plainly: on a full disk a write to a mapping would end the process."""
+    first, rows = chunk
     hashes = []
     with images.open("r+b") as image_file, masks.open("r+b") as mask_file:
         for path, file in ((images, image_file), (masks, mask_file)):
             array = np.load(path, mmap_mode="r")
-            file.seek(array.offset + rows[0]["index"] * array.strides[0])
+            file.seek(array.offset + first * array.strides[0])
         for row, patch in zip(rows, source.read(rows), strict=True):
             if isinstance(patch, DataError):
                 raise patch

@@ -61,8 +61,12 @@ def find_patches(roots: Sequence[str | Path], dataset: Dataset) -> dict[str, dic
                 known = files.setdefault(id_, {}).setdefault(layer, path)
                 if known != path:
                     raise DataError(f"{known} and {path} have the same id {id_!r}; rename or move one of them")
-    if not files:
-        raise DataError(f"{where}: the folders hold no {', '.join(ENDINGS)} file; expected one per patch and layer")
+    for layer in sorted(layers):
+        if not any(layer in found for found in files.values()):
+            raise DataError(
+                f"{' or '.join(folders[layer])} in {where}: no file that ends in {', '.join(ENDINGS)}; expected one per "
+                "patch: write the layer as GeoTIFFs, e.g. by rio convert, or remove its folder"
+            )
     return dict(sorted(files.items()))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import rasterio
 
 from cerraseg.config.dataset import Dataset
@@ -16,9 +17,10 @@ CHUNK = 64
 """Patches that a worker reads at a time."""
 
 
-def chunks_of(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Cut the rows of a table into chunks of neighbouring ones."""
-    return [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+def chunks_of(table: pd.DataFrame) -> list[tuple[int, list[dict[str, Any]]]]:
+    """Cut a table into chunks of neighbouring rows: number of the first row, and the rows."""
+    rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+    return [(start, rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
 
 
 @dataclass(frozen=True)

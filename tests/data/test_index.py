@@ -12,7 +12,7 @@ from scenes import CERRADATA
 
 from cerraseg.core.errors import DataError
 from cerraseg.data import index as patches
-from cerraseg.data import masks, sources
+from cerraseg.data import masks
 from cerraseg.data.pack import pack
 
 
@@ -40,7 +40,7 @@ def test_chunks_and_processes_do_not_matter(root, tmp_path, monkeypatch):
     (root / "msi_images" / "ms_42.tif").unlink()
     alone = index(root, tmp_path, max_rejected=0.2)
     rejected = (tmp_path / "rejected.csv").read_bytes()
-    monkeypatch.setattr(sources, "CHUNK", 1)  # so that nothing of a bad patch's chunk is left
+    monkeypatch.setattr(patches, "CHUNK", 1)  # so that nothing of a bad patch's chunk is left
     monkeypatch.setattr(patches, "process_map", sent)
     pd.testing.assert_frame_equal(index(root, tmp_path, max_rejected=0.2), alone, check_exact=True)
     assert (tmp_path / "rejected.csv").read_bytes() == rejected
@@ -142,7 +142,7 @@ def test_same_id_twice_and_nothing_to_index_are_refused(root, tmp_path):
     (tmp_path / "third/images").mkdir(parents=True)
     for name in ("msi_images", "semantic_7c"):
         (tmp_path / "fourth" / name).mkdir(parents=True)
-    for folder, found in (("second", f"same id '{IDS[0]}'"), ("third", "no known folder"), ("fourth", "hold no .tif")):
+    for folder, found in (("second", f"same id '{IDS[0]}'"), ("third", "no known folder"), ("fourth", f"msi_images or .* in {tmp_path}/fourth")):
         with pytest.raises(DataError, match=found):
             patches.find_patches([root, tmp_path / folder] if folder == "second" else [tmp_path / folder], CERRADATA)
 

@@ -92,6 +92,7 @@ def report_contradictions(table: pd.DataFrame, dataset: Dataset, levels: Sequenc
     columns = ["id", *"abcdef", *levels]
     rows = table[columns].to_dict("records")
     told = [(rows[one], rows[other]) for one, other in pairs.tolist()]
+    _positions.cache_clear()  # files may have changed since
     chunks = [told[start : start + _CHUNK] for start in range(0, len(told), _CHUNK)]
     for level in (dataset.levels[name] for name in levels):
         job = partial(_contradicting, level)
