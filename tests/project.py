@@ -66,7 +66,7 @@ class Project:
         file.parent.mkdir(parents=True)
         torch.manual_seed(0)
         with file.open("wb") as opened:  # given a name, torch would write it into the file
-            torch.save(export_published(TransNuSeg(2, 14, embed_dim=12, heads=(1, 2, 4))), opened)
+            torch.save(export_published(TransNuSeg(2, 14, embed_dim=12, heads=(1, 2, 4), image_size=128)), opened)
         self.configure(config)
 
     @classmethod

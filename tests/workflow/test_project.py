@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from scenes import NAMES
+from scenes import CERRADATA, NAMES
 
 from cerraseg.config import recipes, scenario
-from cerraseg.core import taxonomy
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "cerraseg"
@@ -92,10 +91,10 @@ def test_conda_environments_hold_what_their_steps_import():
 def test_taxonomy_equals_the_reference():
     with (REPOSITORY / "reference/classes.csv").open() as file:
         rows = list(csv.DictReader(file))
-    for row, land_cover in zip(rows, taxonomy.LEVELS["l2"], strict=True):
+    for row, land_cover in zip(rows, CERRADATA.classes("l2"), strict=True):
         colour = tuple(int(row[part]) for part in ("red", "green", "blue"))
         assert (int(row["l2_id"]), row["l2_abbr"], row["l2_name"], colour, int(row["l1_id"])) == land_cover
-        assert taxonomy.LEVELS["l1"][land_cover.parent].name.lower() == row["l1_name"].lower()
+        assert CERRADATA.classes("l1")[land_cover.parent].name.lower() == row["l1_name"].lower()
 
 
 def test_schema_offers_exactly_the_axes():

@@ -4,17 +4,20 @@ import dataclasses
 
 import pytest
 import torch
+from scenes import CERRADATA
 from torch import distributed as group
 
 from cerraseg.config.recipes import RECIPES
 from cerraseg.core.errors import ConfigError
-from cerraseg.core.taxonomy import IGNORE, PARENTS
+from cerraseg.core.taxonomy import IGNORE
 from cerraseg.training import distributed, losses
 from cerraseg.training.distributed import ONLY_PROCESS
 from cerraseg.training.weightings import UNWEIGHTED
 
+PARENTS = torch.tensor([*CERRADATA.ancestors("l2")["l1"], *[IGNORE] * 242])
 TUNED, PAPER = RECIPES["tuned"]["unet"], RECIPES["paper"]["unet"]
 RISING = tuple(k / 7 for k in range(1, 15))
+HIERARCHICAL = dataclasses.replace(TUNED, hierarchy=0.5)
 WEIGHTED = dataclasses.replace(UNWEIGHTED, class_weights=RISING)
 LOSSES = {
     "weighted": losses.TaskLoss(dataclasses.replace(TUNED, dice=0.0), WEIGHTED),
@@ -23,7 +26,7 @@ LOSSES = {
     "focal": losses.TaskLoss(TUNED, dataclasses.replace(UNWEIGHTED, gamma=2.0)),
     "adjusted": losses.TaskLoss(TUNED, dataclasses.replace(UNWEIGHTED, adjustment=RISING)),
     "softmax twice": losses.TaskLoss(PAPER, WEIGHTED),
-    "hierarchical": losses.SemanticLoss(dataclasses.replace(TUNED, hierarchy=0.5)),
+    "hierarchical": losses.SemanticLoss(HIERARCHICAL, coarser=[losses.CoarserLoss(HIERARCHICAL, PARENTS[:14].tolist(), 7)]),
 }
 
 
@@ -37,7 +40,7 @@ def gradients(share):
             images, masks = torch.randn(patches, 3, 18, 18), torch.randint(0, 5, (patches, 16, 16))
             masks[patches // 2 :] += 6  # classes of the last process alone
             masks[torch.rand(masks.shape) < torch.linspace(0.1, 0.9, patches).view(-1, 1, 1)] = IGNORE
-            layers = torch.stack([masks, torch.tensor([*PARENTS, *[IGNORE] * 242])[masks]], 1)
+            layers = torch.stack([masks, PARENTS[masks]], 1)
             model = torch.nn.parallel.DistributedDataParallel(net) if share.count > 1 else net
             logits, own = model(images[share.held(patches)]), share.own(layers)
             value = loss(logits, own if name == "hierarchical" else own[:, 0])

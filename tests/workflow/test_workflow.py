@@ -9,8 +9,8 @@ import rasterio
 import timm
 from project import RELEASED, TINY, TUNED
 from safetensors.torch import save_file
+from scenes import CERRADATA
 
-from cerraseg.core.taxonomy import LEVELS, PARENTS
 from cerraseg.data.masks import derive_edges
 from cerraseg.models import checkpoint
 from cerraseg.orchestration.provenance import lineage
@@ -108,7 +108,7 @@ def test_a_scene_is_mapped_on_its_own_grid(finished):
     optical, everywhere = scene.read_masks().min(0), np.full(scene.shape, 255)
     for name, level, data in ((TUNED, "l1", optical), (RELEASED, "l2", everywhere)):  # radar alone has data everywhere
         folder = finished.folder / f"results/scenes/unseen/{name}"
-        for layer, bands in (("classes", 1), ("confidence", 1), ("probabilities", len(LEVELS[level])), ("margin", 1)):
+        for layer, bands in (("classes", 1), ("confidence", 1), ("probabilities", len(CERRADATA.classes(level))), ("margin", 1)):
             with rasterio.open(folder / f"map/{layer}.tif") as file:
                 assert (file.crs, file.transform, file.shape) == (scene.crs, scene.transform, scene.shape)
                 np.testing.assert_array_equal(file.read_masks(bands), data)
@@ -134,7 +134,7 @@ def test_one_model_serves_both_levels(project):
     planned = dict.fromkeys(("train", "predict", "mosaic", "evaluate", "model_card", *MAPS), 1)
     assert project.planned(*targets, f"results/scenarios/{name}/mosaic") == planned
     project.run(*targets, f"results/scenarios/{name}/mosaic")
-    parents = np.array([*PARENTS, *[255] * 242], np.uint8)
+    parents = np.array([*CERRADATA.ancestors("l2")["l1"], *[255] * 242], np.uint8)
     for folder, fine, coarse in (
         (results / f"scenarios/{name}/mosaic", "prediction_epsg4326", "l1_epsg4326"),
         (results / f"scenes/unseen/{name}/map", "classes", "classes_l1"),
