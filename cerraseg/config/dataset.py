@@ -26,10 +26,7 @@ CONCAT = "concat"
 """Modality of all sensors together."""
 
 UNKNOWN = IGNORE - 1
-"""Stands for a mask value that is neither a class nor ignored; no level has so many classes."""
-
-MOST_CLASSES = 200
-"""Of a level: a position must lie below :data:`UNKNOWN`."""
+"""Stands for a mask value that is neither a class nor ignored; a level has at most 200 classes."""
 
 
 @dataclass(frozen=True)
@@ -101,40 +98,20 @@ class Dataset:
         """
         if isinstance(values, str):
             return _built_in(values)
-        sensors = [
-            Sensor(name, **{key: _frozen(part) for key, part in ({"title": name} | given).items()})
-            for name, given in values["sensors"].items()
-        ]
-        levels = [
-            Level(
-                name, **{key: _frozen(part) for key, part in given.items()} | {"classes": legend_of(given["classes"])}
-            )
+        sensors = {name: Sensor(name, **_frozen({"title": name} | given)) for name, given in values["sensors"].items()}
+        levels = {
+            name: Level(name, **_frozen(given) | {"classes": legend_of(given["classes"])})
             for name, given in values["levels"].items()
-        ]
-        return cls(
-            values["name"],
-            values["patch_size"],
-            {sensor.name: sensor for sensor in sensors},
-            {level.name: level for level in levels},
-        )
+        }
+        return cls(values["name"], values["patch_size"], sensors, levels)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the description as the plain values of its file."""
-        sensors: dict[str, dict[str, Any]] = {
-            sensor.name: {key: list(part) if isinstance(part, tuple) else part for key, part in vars(sensor).items()}
-            for sensor in self.sensors.values()
-        }
+        sensors = {name: _plain(sensor) for name, sensor in self.sensors.items()}
         levels = {
-            level.name: {
-                "classes": [class_values(entry) for entry in level.classes],
-                "folders": list(level.folders),
-                "edge_folders": list(level.edge_folders),
-                "ignore": list(level.ignore),
-            }
-            for level in self.levels.values()
+            name: _plain(level) | {"classes": [class_values(entry) for entry in level.classes]}
+            for name, level in self.levels.items()
         }
-        for given in sensors.values():
-            del given["name"]
         return {"name": self.name, "patch_size": self.patch_size, "sensors": sensors, "levels": levels}
 
     def without_looks(self) -> dict[str, Any]:
@@ -225,8 +202,13 @@ def class_values(entry: LandCover) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _frozen(part: Any) -> Any:
-    return tuple(part) if isinstance(part, list) else part
+def _frozen(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(part) if isinstance(part, list) else part for key, part in values.items()}
+
+
+def _plain(part: Sensor | Level) -> dict[str, Any]:
+    fields = ((key, value) for key, value in vars(part).items() if key != "name")
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in fields}
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

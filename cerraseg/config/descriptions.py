@@ -1,12 +1,13 @@
 """Read and check a dataset description: a built-in one, a YAML file, or values that stand in the configuration."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from cerraseg.config.dataset import BUILT_IN, CONCAT, MOST_CLASSES, Dataset
+from cerraseg.config.dataset import BUILT_IN, CONCAT, Dataset
 from cerraseg.config.legends import read_legend
 from cerraseg.config.schema import schema_errors, typed
 from cerraseg.config.strict_yaml import check_values, check_yaml
@@ -16,19 +17,8 @@ from cerraseg.core.layout import SOURCE
 
 SCHEMA = SOURCE / "workflow/schemas/dataset.schema.yaml"
 
-ENTRY_KEYS = (
-    "name",
-    "labels",
-    "layer",
-    "field",
-    "classes",
-    "nodata",
-    "mask",
-    "reference",
-    "reference_level",
-    "date",
-    "scenarios",
-)
+_OF_LABELS = ("labels", "layer", "field", "classes", "reference", "reference_level")
+ENTRY_KEYS = ("name", *_OF_LABELS, "nodata", "mask", "date", "scenarios")
 """Keys of an area or a scene beside its sensors, which therefore go by other names."""
 
 # Okabe and Ito's colours without black, then Tol's "muted" scheme: told apart with every kind of colour vision.
@@ -57,12 +47,9 @@ def load_dataset(given: str | Mapping[str, Any], folder: Path) -> Dataset:
     _check_bands(values["sensors"])
     above: list[int] = []
     for name, level in values["levels"].items():
-        where = f"dataset.levels.{name}.classes"
-        _check_classes(where, level, above)
-        level["classes"] = _complete(level["classes"])
-        _check_unique(where, level["classes"], "abbreviation")
+        _complete(level["classes"])
+        _check_classes(f"dataset.levels.{name}.classes", level, above)
         above = [entry["id"] for entry in level["classes"]]
-    _check_folders(values)
     return Dataset.of(values)
 
 
@@ -99,7 +86,8 @@ def _read(given: str | Mapping[str, Any], folder: Path) -> tuple[dict[str, Any],
 
 def _check_schema(values: Any, schema: Mapping[str, Any]) -> None:
     if faults := schema_errors(values, schema, "dataset"):
-        raise ConfigError("the dataset description has faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        listed = "\n".join(f"  - {fault}" for fault in faults[:20])
+        raise ConfigError(f"the dataset description has {len(faults)} faults:\n{listed}")
 
 
 def _check_names(values: Mapping[str, Any]) -> None:
@@ -121,20 +109,29 @@ def _check_bands(sensors: Mapping[str, Mapping[str, Any]]) -> None:
             if owner := owners.get(band.casefold()):
                 raise ConfigError(f"{where}.bands: {band!r} is also a band of {owner}; expected each name once: rename")
             owners[band.casefold()] = name
-        colours = sensor.get("true_colour", ())
-        for band in colours:
+        for band in sensor.get("true_colour", ()):
             check_known(f"{where}.true_colour", band, sensor["bands"])
-        if len(colours) not in (0, 3):
-            raise ConfigError(f"{where}.true_colour: {len(colours)} bands; expected three, for red, green and blue")
+
+
+def _complete(classes: Sequence[dict[str, Any]]) -> None:
+    """Give each class an abbreviation, which is letters of its name or else its id, and a colour."""
+    taken = [entry["abbreviation"] for entry in classes if "abbreviation" in entry]
+    for place, entry in enumerate(classes):
+        if "abbreviation" not in entry:
+            letters = [sign for sign in entry["name"] if sign.isalnum()]
+            made = (letters[0].upper() + later for later in letters[1:])
+            entry["abbreviation"] = next((short for short in made if short not in taken), str(entry["id"]))
+            taken.append(entry["abbreviation"])
+        entry.setdefault("colour", colour_at(place))
 
 
 def _check_classes(where: str, level: Mapping[str, Any], above: Sequence[int]) -> None:
     """Check ids, names and parents of a level; ``above`` are the ids of the level before."""
     classes = level["classes"]
-    if len(classes) > MOST_CLASSES:
-        raise ConfigError(f"{where}: {len(classes)} classes; expected at most {MOST_CLASSES}: join some of them")
-    for key in ("id", "name"):
-        _check_unique(where, classes, key)
+    for key in ("id", "name", "abbreviation"):
+        value, count = Counter(entry[key] for entry in classes).most_common(1)[0]
+        if count > 1:
+            raise ConfigError(f"{where}: {value!r} is the {key} of {count} classes; expected another one for each")
     linked = any("parent" in entry for entry in classes)
     for place, entry in enumerate(classes):
         if entry["id"] in level.get("ignore", ()):
@@ -145,49 +142,6 @@ def _check_classes(where: str, level: Mapping[str, Any], above: Sequence[int]) -
                 f"{where}.{place}.parent: {entry.get('parent', 'missing')}; expected {expected}, for all classes of "
                 "the level or for none: correct or remove it"
             )
-
-
-def _check_unique(where: str, classes: Sequence[Mapping[str, Any]], key: str) -> None:
-    places: dict[Any, int] = {}
-    for place, entry in enumerate(classes):
-        if (value := entry.get(key)) is None:
-            continue
-        if value in places:
-            raise ConfigError(
-                f"{where}.{place}.{key}: {value!r} is also the {key} of class {places[value]}; expected another one "
-                "for each class: change one of them"
-            )
-        places[value] = place
-
-
-def _check_folders(values: Mapping[str, Any]) -> None:
-    owners: dict[str, str] = {}
-    for group in ("sensors", "levels"):
-        for name, part in values[group].items():
-            for key in ("folders", "edge_folders"):
-                for folder in part.get(key, ()):
-                    where = f"dataset.{group}.{name}.{key}"
-                    if folder in owners:
-                        raise ConfigError(f"{where}: {folder!r} is also one of {owners[folder]}; take it out of one")
-                    owners[folder] = where
-
-
-def _complete(classes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give each class an abbreviation and a colour."""
-    taken = [entry["abbreviation"] for entry in classes if "abbreviation" in entry]
-    complete = []
-    for place, entry in enumerate(classes):
-        short = entry.get("abbreviation") or _abbreviation(entry, taken)
-        taken.append(short)
-        complete.append({"colour": colour_at(place), **entry, "abbreviation": short})
-    return complete
-
-
-def _abbreviation(entry: Mapping[str, Any], taken: Sequence[str]) -> str:
-    """Return the first letter of the name with the first later one that makes it unlike others, else the id."""
-    letters = [sign for sign in entry["name"] if sign.isalnum()]
-    made = (letters[0].upper() + later for later in letters[1:])
-    return next((short for short in made if short not in taken), str(entry["id"]))
 
 
 def colour_at(place: int) -> str:

@@ -66,4 +66,4 @@ def _describe(error: ValidationError, where: str) -> str:
     if error.validator == "required":
         purposes = {key: schema["properties"][key].get("description", "") for key in allowed if key not in value}
         return "; ".join(f"{within}{key}: missing; {purpose}" for key, purpose in purposes.items())
-    return f"{path or 'configuration'}: {error.message}; {schema.get('description', 'see config/README.md')}"
+    return f"{path or 'configuration'}: {error.message:.200}; {schema.get('description', 'see config/README.md')}"
