@@ -33,7 +33,7 @@ from cerraseg.core.processes import process_map
 from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.area_windows import area_rows
 from cerraseg.data.patch_files import Patch, find_patches
-from cerraseg.data.sources import Source, chunks_of
+from cerraseg.data.sources import CHUNK, Source
 from cerraseg.data.splits.conflicts import report_contradictions
 from cerraseg.geo.patch_grids import grids
 
@@ -121,7 +121,7 @@ def _inspected(
     source: Source, rows: Rows, max_nodata: float, least: float, threads: int
 ) -> tuple[Rows, list[tuple[str, str]], Values]:
     """Rows of the good patches, ids and faults of the others, and what masks with foreign values hold."""
-    chunks = chunks_of(rows)
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     job = partial(_inspect_chunk, source, max_nodata, least)
     good: Rows = []
     faults: list[tuple[str, str]] = []
