@@ -7,9 +7,8 @@ import yaml
 from scenes import CERRADATA
 from test_validate import DEMO, SCHEMA
 
-from cerraseg.config.areas import check_areas
 from cerraseg.config.search_space import change
-from cerraseg.config.validate import check_config
+from cerraseg.config.validate import check_config, scenes_of
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.report.search_figure import draw_search
 from cerraseg.training.tuning.study import best_configuration, open_storage, suggest, write_search
@@ -55,7 +54,8 @@ def test_search_is_written(tmp_path):
     }
     assert complete["training"]["batch_size"] == best["params_batch_size"]
     assert str(complete["unet"]["decoder_channels"]) == best["params_model.decoder_channels"]
-    assert (complete["results"], complete["scenes"][0]["scenarios"]) == ("results-searched", [scenarios[0].id])
+    (scene,) = scenes_of(complete, scenarios, CERRADATA)
+    assert (complete["results"], scene["scenarios"]) == ("results-searched", [scenarios[0].id])
 
 
 def test_nothing_finished(tmp_path):
@@ -82,15 +82,6 @@ def test_second_search_starts_from_what_the_first_found():
     found = best_configuration(config, CERRADATA, name, change({"edge": 1.0}))
     assert found["recipes"]["searched1"] == {"from": "searched", "edge": 1.0} and found["scenes"] == []
     assert [scenario.id for scenario in check_config(found, SCHEMA)[1]] == ["unet-sar-nw-l1-searched1-666"]
-
-
-def test_areas_are_written_as_they_may_be_given():
-    image = {"files": ["a.tif"], "bands": [], "nodata": 0, "mask": None}
-    labels = {"file": "a.gpkg", "layer": None, "field": "crop", "classes": {"soy": 2}}
-    areas = [{"name": "a", "images": {"msi": image, "sar": image}, "labels": {"l1": labels}}]
-    config = check_config(DEMO, SCHEMA)[0] | {"areas": areas}
-    found = best_configuration(config, CERRADATA, FROM, change({}))
-    assert check_areas(found["areas"], CERRADATA, must_exist=False) == areas
 
 
 @pytest.mark.parametrize("url", ["postgresql://ana:$SECRET@localhost:1/tune", "sqlite:////proc/no/study.db",
