@@ -7,7 +7,6 @@ import yaml
 from scenes import CERRADATA
 from test_validate import DEMO, SCHEMA
 
-from cerraseg.config.areas import check_areas
 from cerraseg.config.search_space import change
 from cerraseg.config.validate import check_config, scenes_of
 from cerraseg.core.errors import ConfigError, DataError
@@ -83,15 +82,6 @@ def test_second_search_starts_from_what_the_first_found():
     found = best_configuration(config, CERRADATA, name, change({"edge": 1.0}))
     assert found["recipes"]["searched1"] == {"from": "searched", "edge": 1.0} and found["scenes"] == []
     assert [scenario.id for scenario in check_config(found, SCHEMA)[1]] == ["unet-sar-nw-l1-searched1-666"]
-
-
-def test_areas_are_written_as_they_may_be_given():
-    image = {"files": ["a.tif"], "bands": [], "nodata": 0, "mask": None}
-    labels = {"file": "a.gpkg", "layer": None, "field": "crop", "classes": {"soy": 2}}
-    areas = [{"name": "a", "images": {"msi": image, "sar": image}, "labels": {"l1": labels}}]
-    config = check_config(DEMO, SCHEMA)[0] | {"areas": areas}
-    found = best_configuration(config, CERRADATA, FROM, change({}))
-    assert check_areas(found["areas"], CERRADATA, must_exist=False) == areas
 
 
 @pytest.mark.parametrize("url", ["postgresql://ana:$SECRET@localhost:1/tune", "sqlite:////proc/no/study.db",

@@ -123,17 +123,6 @@ def best_configuration(config: Mapping[str, Any], dataset: Dataset, scenario: st
         "recipes": copied["recipes"] | {name: {"from": base.recipe, **found.recipe}},
         "training": copied["training"] | found.training,
         "checkpoints": {},
-        "scenes": [_as_given(scene) for scene in copied["scenes"] if sensors <= set(scene["images"])],
-        "areas": [_as_given(area) for area in copied["areas"]],
+        "scenes": [{**scene, "scenarios": []} for scene in copied["scenes"] if sensors <= set(scene)],
     }
-    return {key: value for key, value in {**copied, **changed}.items() if key != "areas" or value}
-
-
-def _as_given(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checked area or scene, see :mod:`cerraseg.config.areas`, as an entry of a configuration."""
-
-    def stated(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        return {name: {key: of for key, of in part.items() if of is not None} for name, part in parts.items()}
-
-    further = {key: entry[key] for key in ("date",) if key in entry}
-    return {"name": entry["name"], **stated(entry["images"]), "labels": stated(entry["labels"]), **further}
+    return {**copied, **changed}
