@@ -64,8 +64,8 @@ def find_patches(roots: Sequence[str | Path], dataset: Dataset) -> dict[str, dic
     for layer in sorted(layers):
         if not any(layer in found for found in files.values()):
             raise DataError(
-                f"{' or '.join(folders[layer])} in {where}: no file that ends in {', '.join(ENDINGS)}; expected one per "
-                "patch: write the layer as GeoTIFFs, e.g. by rio convert, or remove its folder"
+                f"{' or '.join(folders[layer])} in {where}: no file that ends in {', '.join(ENDINGS)}; expected one "
+                "per patch: write the layer as GeoTIFFs, e.g. by rio convert, or remove its folder"
             )
     return dict(sorted(files.items()))
 

@@ -142,7 +142,10 @@ def test_masks_of_another_format_are_named(root, tmp_path, caplog):
     for number in range(1, 8):
         write(root, name=f"x_{number}.tif", place=number)
         (root / f"semantic_7c/x_{number}.tif").rename(root / f"semantic_7c/x_{number}.png")
-    with caplog.at_level(logging.WARNING, "cerraseg"), pytest.raises(DataError, match=f"semantic_7c in {root}: no file"):
+    with (
+        caplog.at_level(logging.WARNING, "cerraseg"),
+        pytest.raises(DataError, match=f"semantic_7c in {root}: no file"),
+    ):
         index(root, tmp_path)
     assert f"{root}/semantic_7c: 7 files that are no patches passed over: x_1.png, x_2.png, x_3.png" in caplog.text
 

@@ -98,7 +98,19 @@ def test_distances_of_the_test_patches_of_each_split_table(tmp_path):
     assert found["metres"].tolist() == [0, 2560, 3840, 0, 1280]
     assert found["touches"].tolist() == [True, False, False, True, False]
     np.testing.assert_allclose(found["centre_metres"], [1280, 3840, 5120, 1280, 2560], rtol=1e-3)
+    assert list(found) == ["id", "metres", "centre_metres", "touches"]
 
     pd.DataFrame({"id": range(105, 99, -1), "split": "test"}).to_csv(files[0], index=False)
     with pytest.raises(DataError, match="in its order"):
         write_distances(table, files[:1], tmp_path / "distances.csv")
+
+
+def test_overlap_is_told_apart_from_touching_where_there_is_any(tmp_path):
+    places = [grid("EPSG:32723", 1, 1, first=100 + k, east=east) for k, east in enumerate((0, 0.75, 1.75, 4, 4.5))]
+    table = written(pd.concat(places, ignore_index=True), tmp_path)
+    parts = ["train", "test", "test", "test", "validation"]  # an overlap with a validation patch is none of training
+    pd.DataFrame({"id": range(100, 105), "split": parts}).to_csv(tmp_path / "s.csv", index=False)
+    write_distances(table, [tmp_path / "s.csv"], tmp_path / "distances.csv")
+    found = pd.read_csv(tmp_path / "distances.csv")
+    assert found["overlaps"].tolist() == [True, False, False]
+    assert found["touches"].tolist() == [True, False, False] and found["metres"].tolist() == [0, 960, 3840]

@@ -142,7 +142,11 @@ def test_same_id_twice_and_nothing_to_index_are_refused(root, tmp_path):
     (tmp_path / "third/images").mkdir(parents=True)
     for name in ("msi_images", "semantic_7c"):
         (tmp_path / "fourth" / name).mkdir(parents=True)
-    for folder, found in (("second", f"same id '{IDS[0]}'"), ("third", "no known folder"), ("fourth", f"msi_images or .* in {tmp_path}/fourth")):
+    for folder, found in (
+        ("second", f"same id '{IDS[0]}'"),
+        ("third", "no known folder"),
+        ("fourth", f"semantic_7c in {tmp_path}/fourth: no file"),
+    ):
         with pytest.raises(DataError, match=found):
             patches.find_patches([root, tmp_path / folder] if folder == "second" else [tmp_path / folder], CERRADATA)
 

@@ -47,3 +47,17 @@ def test_class_weights_are_the_published_ones_and_zero_without_pixels(caplog):
     assert "l1: no training pixel of class 2 Agriculture; its class weight is 0" in caplog.messages
     with pytest.raises(DataError, match="level l1: the training split has no labelled pixel"):
         class_weights(np.zeros(7, int), "l1", CERRADATA.classes("l1"))
+
+
+def test_pixels_without_data_count_nowhere(packed):
+    rng = np.random.default_rng(0)
+    images = rng.normal(1000, 10, (12, 14, 128, 128)).astype(np.float32)
+    images[:, 1, :50] = images[3, 2] = images[:11, 3] = np.nan
+    store, rows = replace(opened(packed), images=images), np.arange(12)
+    found = band_statistics(store, rows, threads=2)
+    for k, band in enumerate(found.values()):
+        values = images[:, k][~np.isnan(images[:, k])].astype(np.float64)
+        numbers = [values.min(), values.max(), values.mean(), values.std()]
+        assert list(band.values()) == pytest.approx(numbers, rel=1e-12)
+    with pytest.raises(DataError, match="B04"):
+        band_statistics(store, rows[:11])

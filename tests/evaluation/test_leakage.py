@@ -61,3 +61,21 @@ def test_few_patches_and_patches_without_labels(tmp_path):
     found = leakage.leakage_summary(counts, *tabled(tmp_path, np.array([0.0, 0.0, 700.0])))
     assert found["touching"] == pytest.approx(2 / 3, abs=1e-6)
     assert [(row["patches"], row["interval"]) for row in found["by_distance"]] == [(1, None), (1, None)]
+
+
+def test_patches_that_overlap_have_a_share_and_a_bin_of_their_own(tmp_path):
+    gaps = np.array([0.0] * 30 + [1280.0] * 10)
+    ids, distances = tabled(tmp_path, gaps)
+    counts = confused(np.repeat([0, 20, 50], [10, 20, 10]))
+    assert "overlapping" not in leakage.leakage_summary(counts, ids, distances)
+    table = pd.read_csv(distances, dtype={"id": str})
+    table.assign(overlaps=table["id"].isin(ids[:10])).to_csv(distances, index=False)
+    found = leakage.leakage_summary(counts, ids, distances)
+    assert (found["touching"], found["overlapping"]) == (0.75, 0.25)
+    bins = found["by_distance"]
+    assert [(row["patches"], row["touches"], row.get("overlaps", False)) for row in bins] == [
+        (10, True, True),
+        (20, True, False),
+        (10, False, False),
+    ]
+    assert [row["accuracy"] for row in bins] == pytest.approx([1, 130 / 150, 100 / 150], abs=1e-6)

@@ -20,9 +20,8 @@ def overlaps(places: Places) -> tuple[Ints, Floats]:
     pairs = np.stack([first, second], axis=1)[first < second]
     one, other = places.shapes[pairs[:, 0]], places.shapes[pairs[:, 1]]
     common = shapely.intersection(one, other)
-    left, bottom, right, top = shapely.bounds(common).T
-    narrow = np.minimum(right - left, top - bottom)
+    area, sides = shapely.area(common), shapely.length(common) / 2  # width + height of the common rectangle, any way up
+    narrow = 2 * area / np.maximum(sides + np.sqrt(np.maximum(sides**2 - 4 * area, 0)), 1e-9)  # the shorter of the two
     deep = narrow > _DEEP * np.maximum(places.pixel[pairs[:, 0]], places.pixel[pairs[:, 1]])
-    share = shapely.area(common) / np.minimum(shapely.area(one), shapely.area(other))
-    deep &= share > 1e-3  # a turned grid's common edge has wide bounds and no area
+    share = area / np.minimum(shapely.area(one), shapely.area(other))
     return pairs[deep], share[deep]
