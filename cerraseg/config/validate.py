@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cerraseg.config import custom_models
-from cerraseg.config.areas import area_layers, check_areas, check_scene
+from cerraseg.config.areas import check_areas, check_scene
 from cerraseg.config.dataset import BUILT_IN, DEFAULT, Dataset
 from cerraseg.config.descriptions import load_dataset
+from cerraseg.config.entries import area_layers
 from cerraseg.config.recipes import RECIPES, Recipe, check_heads, check_recipe, recipe_of, with_custom
 from cerraseg.config.scenario import AXES, PLURALS, RELEASED, Scenario, expand, known_names
 from cerraseg.config.schema import schema_errors, typed, with_defaults

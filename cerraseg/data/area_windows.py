@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from rasterio.windows import Window
 
-from cerraseg.config.areas import area_layers, labelled_levels
 from cerraseg.config.dataset import Dataset
+from cerraseg.config.entries import area_layers, labelled_levels
 from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.labels import Labels, open_labels

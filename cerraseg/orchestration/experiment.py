@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cerraseg.config import custom_models
-from cerraseg.config.areas import files_of, image_files
 from cerraseg.config.dataset import Dataset
+from cerraseg.config.entries import files_of, image_files
 from cerraseg.config.recipes import recipe_of, with_custom
 from cerraseg.config.scenario import RELEASED, Scenario
 from cerraseg.config.validate import areas_of, scenes_of, simulated_scene

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from cerraseg.config.areas import area_layers, check_areas, check_scene, files_of, labelled_levels
+from cerraseg.config.areas import check_areas, check_scene
 from cerraseg.config.dataset import Dataset
+from cerraseg.config.entries import area_layers, files_of, labelled_levels
 from cerraseg.core.errors import ConfigError
 
 FOREIGN = Dataset.of(

@@ -26,7 +26,9 @@ LOSSES = {
     "focal": losses.TaskLoss(TUNED, dataclasses.replace(UNWEIGHTED, gamma=2.0)),
     "adjusted": losses.TaskLoss(TUNED, dataclasses.replace(UNWEIGHTED, adjustment=RISING)),
     "softmax twice": losses.TaskLoss(PAPER, WEIGHTED),
-    "hierarchical": losses.SemanticLoss(HIERARCHICAL, coarser=[losses.CoarserLoss(HIERARCHICAL, PARENTS[:14].tolist(), 7)]),
+    "hierarchical": losses.SemanticLoss(
+        HIERARCHICAL, coarser=[losses.CoarserLoss(HIERARCHICAL, PARENTS[:14].tolist(), 7)]
+    ),
 }
 
 

@@ -108,7 +108,12 @@ def test_a_scene_is_mapped_on_its_own_grid(finished):
     optical, everywhere = scene.read_masks().min(0), np.full(scene.shape, 255)
     for name, level, data in ((TUNED, "l1", optical), (RELEASED, "l2", everywhere)):  # radar alone has data everywhere
         folder = finished.folder / f"results/scenes/unseen/{name}"
-        for layer, bands in (("classes", 1), ("confidence", 1), ("probabilities", len(CERRADATA.classes(level))), ("margin", 1)):
+        for layer, bands in (
+            ("classes", 1),
+            ("confidence", 1),
+            ("probabilities", len(CERRADATA.classes(level))),
+            ("margin", 1),
+        ):
             with rasterio.open(folder / f"map/{layer}.tif") as file:
                 assert (file.crs, file.transform, file.shape) == (scene.crs, scene.transform, scene.shape)
                 np.testing.assert_array_equal(file.read_masks(bands), data)
