@@ -14,6 +14,7 @@ from disks import Disk
 from numpy.typing import NDArray
 from project import Project, finished_project
 from rasterio.transform import Affine
+from region_run import RegionRun, followed
 from scenes import CERRADATA, write_raster
 
 from cerraseg.data import index, statistics
@@ -103,11 +104,16 @@ def opened(folder: Path) -> store.Store:
     return store.open_store(*arrays(folder))
 
 
+def base_of_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for all tests of a run, whatever process they are in."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A finished run of the tiny configuration, one for all tests of a run, whatever process they are in; read only."""
-    base = tmp_path_factory.getbasetemp()
-    return finished_project((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished")
+    """A finished run of the tiny configuration, one for all tests of a run; read only."""
+    return finished_project(base_of_run(tmp_path_factory) / "finished")
 
 
 @pytest.fixture
@@ -130,3 +136,9 @@ def real_sample() -> Path:
     if folder := os.environ.get("CERRASEG_REAL_SAMPLE"):
         return Path(folder)
     pytest.skip("CERRASEG_REAL_SAMPLE is not set")
+
+
+@pytest.fixture(scope="session")
+def region_run(tmp_path_factory: pytest.TempPathFactory) -> RegionRun:
+    """A project in which docs/your-data.md was followed, one for all tests of a run; read only."""
+    return followed(base_of_run(tmp_path_factory) / "region")

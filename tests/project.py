@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -135,16 +136,21 @@ def kill(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def finished_project(folder: Path) -> Project:
-    """A finished run of the tiny configuration, which the first process that asks makes, and all others wait for."""
+def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """A folder that the first process that asks makes, and all others wait for."""
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         making = folder.with_suffix(".making")
         if not folder.exists():
             shutil.rmtree(making, ignore_errors=True)  # of a process whose run failed
-            Project(making, TINY).run(LC_ALL="C.UTF-8", TZ="UTC")
+            make(making)
             making.rename(folder)
-    return Project.at(folder)
+    return folder
+
+
+def finished_project(folder: Path) -> Project:
+    """A finished run of the tiny configuration."""
+    return Project.at(made_once(folder, lambda making: Project(making, TINY).run(LC_ALL="C.UTF-8", TZ="UTC")))
 
 
 class Tracked(Project):
