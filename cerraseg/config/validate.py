@@ -66,6 +66,10 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
         raise ConfigError(
             f"dataset: source simulate makes patches of {DEFAULT} alone; expected that, or another source"
         )
+    for section in ("areas", "scenes"):
+        names = [entry["name"].lower() for entry in complete[section]]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ConfigError(f"{section}.{twice[0]}: two {section} have this name; expected one a name: rename one")
     scenes_of(complete, scenarios, dataset)
     complete["tiling"] = {"stride": dataset.patch_size} | complete["tiling"]
     _check_areas(complete, recipes, dataset)
@@ -165,8 +169,6 @@ def scenes_of(config: Mapping[str, Any], scenarios: Iterable[Scenario], dataset:
     scenes: list[dict[str, Any]] = []
     for given in config["scenes"]:
         where = f"scenes.{given['name']}"
-        if given["name"].lower() in [other["name"].lower() for other in scenes]:
-            raise ConfigError(f"{where}: two scenes have this name; expected one a name: rename one of them")
         mapped = Path(config["results"], "scenes", given["name"], "scene.json").is_file()  # e.g. by dvc pull
         scene = check_scene(given, dataset, must_exist=not mapped, made=made)
         scenes.append(scene | {"scenarios": _mapped_by(scene, where, scenarios, dataset)})

