@@ -1,5 +1,7 @@
 """A study's storage and parameters, and what is written of it: a table, figures, a configuration that runs."""
 
+import copy
+
 import optuna
 import pandas as pd
 import pytest
@@ -76,7 +78,11 @@ def test_search_is_drawn_the_same_each_time(tmp_path, count):
 def test_second_search_starts_from_what_the_first_found():
     """Scenes that its bands cannot map are left out."""
     extra = {"extra": ["unet-sar-nw-l1-searched-666"]}
-    given = {**DEMO, "recipes": {"searched": {"from": "tuned", "dice": 2}}, "scenarios": DEMO["scenarios"] | extra}
+    given = {
+        **copy.deepcopy(DEMO),
+        "recipes": {"searched": {"from": "tuned", "dice": 2}},
+        "scenarios": DEMO["scenarios"] | extra,
+    }
     del given["scenes"][0]["sar"]
     config, name = check_config(given, SCHEMA)[0], "unet-sar-nw-l1-searched-666"
     found = best_configuration(config, CERRADATA, name, change({"edge": 1.0}))
