@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import opened
-from scenes import TRAINED, write_model, write_scene
+from scenes import CERRADATA, write_model, write_scene
 from test_faults import once_in
 from test_train import plan, run
 
@@ -61,7 +61,7 @@ def test_prediction_map_and_range_test_name_their_settings(packed, tmp_path, mon
         predict.predict(model, store, np.arange(12), *outputs, batch_size=6)
     settings = Settings(batch_size=5)
     with pytest.raises(MemoryShortage, match=r"predict.batch_size, which counts a scene's tiles too, is 5; .* it to 2"):
-        map_scene(model, files, TRAINED, tmp_path / "map", tmp_path / "unfinished", settings, {})
+        map_scene(model, files, tmp_path / "map", tmp_path / "unfinished", settings, CERRADATA, {})
     suggested = tmp_path / "lr.csv", tmp_path / "lr.json"
     with pytest.raises(MemoryShortage, match=r"training.batch_size is 4 and"):
         lr_finder.find_learning_rate(plan(NAME), store, packed / "split.csv", packed / "statistics.json", *suggested)
