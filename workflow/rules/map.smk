@@ -178,7 +178,7 @@ rule scene:
 rule map:
     input:
         images=by_scene(RUN.scene_images),
-        facts=ancient(of_scene("scene.json")),
+        facts=of_scene("scene.json"),
         checkpoint=of_model("checkpoint.pt"),
     output:
         folder=directory(of_map("map")),
