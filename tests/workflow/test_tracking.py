@@ -138,7 +138,7 @@ def test_one_more_scenario_by_snakemake_is_recorded(project):
 
 def test_scenario_that_left_is_in_no_folder_of_dvc(project):
     project.configure(ONE_SCENARIO)
-    assert ran(project.dvc("repro")) == {"scene", "describe_map", "benchmark", "overview"}  # of one sensor again
+    assert ran(project.dvc("repro")) == {"scene", "map", "describe_map", "benchmark", "overview"}  # of one sensor again
     results = project.folder / "results"
     assert [path.name for path in (results / "metrics").iterdir()] == [f"{ONE}.json"]
     assert (results / f"former/metrics/{OTHER}.json").exists()
