@@ -226,7 +226,7 @@ def _cleaned(stack: ExitStack, stored: Stored, extra: float | None, east: float)
     xml = vrt.cleaned(
         stored.dataset, stored.indexes, masked=stored.masked, nodata=stored.nodata, extra=extra, east=east
     )
-    with readable(stored.dataset):
+    with readable(stored.file):
         dataset = stack.enter_context(rasterio.open(xml, driver="VRT"))
     numbers = list(range(1, len(stored.indexes) + 1))
     return replace(stored, dataset=dataset, indexes=numbers, nodata=[None] * len(numbers), masked=False)

@@ -268,3 +268,22 @@ def test_pulled_results_need_no_rasters_and_no_patches(tmp_path, monkeypatch):
     complete, scenarios = check_config(changed(source="local", roots="/no/such", scenes=[RADAR]), SCHEMA)
     (scene,) = scenes_of(complete, scenarios, CERRADATA)
     assert (complete["roots"], scene["images"]["sar"]["files"]) == (["/no/such"], [RADAR["sar"]])
+
+
+def test_scheme_of_the_split_is_the_published_one_of_kaggle_and_simulate_alone(tmp_path):
+    (tmp_path / "msi_images").mkdir()
+    (tmp_path / "semantic_7c").mkdir()
+    (tmp_path / "a.tif").touch()
+    area = {"name": "a", "msi": str(tmp_path / "a.tif"), "labels": {"l1": str(tmp_path / "a.tif")}}
+    one = {"scenarios__modalities": ["msi"], "scenarios__extra": []}
+    for source, given, scheme in (
+        ("simulate", {}, "paper"),
+        ("kaggle", {}, "paper"),
+        ("local", {"roots": str(tmp_path)}, "blocks"),
+        ("rasters", {"areas": [area]}, "blocks"),
+    ):
+        found = check_config(changed(source=source, **one, **given), SCHEMA)[0]
+        assert found["split"]["scheme"] == scheme and ("block_km" in found["split"]) == (scheme == "blocks")
+        assert found["tiling"] == {"stride": 128, "minimum_labelled": 0.02}
+        found = check_config(changed(source=source, split__scheme="sites", **one, **given), SCHEMA)[0]
+        assert found["split"]["scheme"] == "sites"
