@@ -44,7 +44,7 @@ class Area:
         window = Window(column, row, size, size)
         image = np.concatenate([image.read(window)[0] for image in self.images])
         gaps = np.isnan(image).any(0)
-        read = {level: labels.read(window) for level, labels in self.labels.items()}
+        read = {level: labels(window) for level, labels in self.labels.items()}
         own = {level: positions for level, (positions, _) in read.items()}
         classes = np.stack([self._of_level(level, own) for level in self.made_from])
         content = checksum([image, classes])

@@ -1,14 +1,22 @@
-"""Masks of class positions, and the edges between classes that follow from them."""
+"""Masks of class positions: read from files of class ids, and the edges and coarser classes that follow from them."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
+from cerraseg.config.dataset import UNKNOWN, Level
+from cerraseg.core.errors import LegendError
 from cerraseg.core.taxonomy import IGNORE
+from cerraseg.geo.images import Mask as MaskFile
 
 Mask = NDArray[np.uint8]
 """Positions of classes in their legend (..., H, W), 255 = ignore."""
+
+_MOST_LISTED = 5  # unknown values in a message
 
 
 def derive_edges(mask: Mask) -> Mask:
@@ -33,3 +41,39 @@ def roll_up(mask: Mask, parents: Sequence[int]) -> Mask:
     table = np.full(256, IGNORE, np.uint8)
     table[: len(parents)] = parents
     return table[mask]
+
+
+def read_positions(
+    file: MaskFile, level: Level, where: str, window: Window | None = None, ids: Mapping[float, int] = {}
+) -> tuple[NDArray[Any], Mask]:
+    """Read the values of an open mask (H, W), and the positions in the legend that they stand for.
+
+    Args:
+        file: the mask.
+        level: whose classes it holds.
+        where: names it in messages.
+        window: part to read; None: all.
+        ids: value → class id, where it holds other values than ids.
+
+    Raises:
+        LegendError: if there are values that are neither classes nor ignored.
+    """
+    values, valid = file.read(window)
+    found = values
+    if ids:
+        found = np.full(values.shape, -1, np.int64)
+        for value, id_ in ids.items():
+            found[values == value] = id_
+    positions = level.positions(found)
+    positions[~valid] = IGNORE
+    if (foreign := positions == UNKNOWN).any():
+        counts = Counter(values[foreign].tolist()).most_common(_MOST_LISTED)
+        listed = ", ".join(f"{value:g} ({count} pixels)" for value, count in counts)
+        known = ", ".join(f"{id_:g}" for id_ in ids or level.ids)
+        ignored = ", ".join(map(str, (*level.ignore, IGNORE)))
+        error = LegendError(
+            f"{where}: values {listed}; expected those of {level.name}, {known}, or {ignored} to ignore"
+        )
+        error.level, error.values = level.name, Counter(values[valid].tolist())
+        raise error
+    return values, positions

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cerraseg.config.dataset import UNKNOWN, Dataset, Level
-from cerraseg.core.errors import DataError, LegendError
+from cerraseg.config.dataset import Dataset, Level
+from cerraseg.core.errors import DataError
 from cerraseg.core.layout import ENDINGS, available_layers, is_patch, layer_folder, patch_id
 from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import EDGES, IGNORE
-from cerraseg.data.masks import derive_edges
+from cerraseg.data.masks import derive_edges, read_positions
 from cerraseg.geo.grids import Grid
 from cerraseg.geo.images import ImageFiles, open_image, open_mask
 from cerraseg.geo.rasters import crs_text
@@ -147,14 +147,9 @@ def _mask(
     """Return a mask as positions, and the patch's place; what was read is added to ``read``."""
     with open_mask(Path(path), level.name) as mask:
         place = _place(path, mask.grid, size, place)
-        values, valid = mask.read()
+        values, positions = read_positions(mask, level, path)
     read.append(values)
-    found = level.positions(values)
-    found[~valid] = IGNORE
-    if (found == UNKNOWN).any():
-        ignored, foreign = (*level.ignore, IGNORE), values[found == UNKNOWN]
-        raise LegendError.of(path, level.name, level.ids, ignored, foreign, values[valid])
-    return found, place
+    return positions, place
 
 
 def place_of(grid: Grid) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def turns(source: Grid, target: Grid) -> list[int]:
     an image across the antimeridian would be lost. The parts that several turns give fill each other.
     """
     if source.crs.is_geographic and target.crs.is_geographic:
-        bounds = _bounds_in(source, target.crs)
+        bounds = bounds_in(source, target.crs)
         return [turn for turn in (0, 1, -1) if bounds and _meet(bounds, target.bounds, 360 * turn)]
     if not (_share_ground(source, target) or _share_ground(target, source)):
         return []
@@ -87,12 +87,13 @@ def turns(source: Grid, target: Grid) -> list[int]:
 
 def _share_ground(one: Grid, other: Grid) -> bool:
     """Tell whether grids overlap in the system of the second, if the first lies in its domain."""
-    bounds = _bounds_in(one, other.crs)
+    bounds = bounds_in(one, other.crs)
     around = (0, 1, -1) if other.crs.is_geographic else (0,)
     return bounds is not None and any(_meet(bounds, other.bounds, 360 * turn) for turn in around)
 
 
-def _bounds_in(grid: Grid, crs: Any) -> Bounds | None:
+def bounds_in(grid: Grid, crs: Any) -> Bounds | None:
+    """Return the bounds of a grid in another coordinate system, None outside the domain of that."""
     try:
         bounds = transform_bounds(grid.crs, crs, *grid.bounds)
     except Exception:  # rasterio does not export GDAL's errors

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from cerraseg.config.dataset import Dataset
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import progress
 from cerraseg.core.storage import explain_disk_errors
-from cerraseg.core.taxonomy import LandCover, position_table
+from cerraseg.core.taxonomy import position_table
 from cerraseg.data.masks import roll_up
 from cerraseg.geo import rasters
 from cerraseg.geo.cog import CHUNK, NO_DATA, new_map
@@ -42,33 +44,24 @@ def write_map(target: Path, grid: Any, read: Callable[[Window], Raster], **optio
                 draft.write(row, column, chunk)
 
 
-def write_parents(
-    class_map: Path,
-    target: Path,
-    own: Sequence[LandCover],
-    parents: Sequence[int],
-    legend: Sequence[LandCover],
-    tags: Mapping[str, str],
-    threads: int | None = None,
-) -> None:
-    """Write the class map of a coarser level: the ancestor of each pixel's class, on the same grid.
+def write_coarser(class_map: Path, level: str, dataset: Dataset, target: Callable[[str], Path], **options: Any) -> None:
+    """Write the class map of each coarser level: the ancestor of each pixel's class, on the same grid.
 
     The top-down decision (:func:`cerraseg.models.inference.decide`) makes it the predicted class of that level.
 
     Args:
-        class_map: map of the finer level, with its legend ``own``.
-        target: map to write.
-        parents: position in the coarser ``legend`` of the ancestor of each class of ``own``.
-        legend: of the coarser level.
-        tags, threads: see :func:`cerraseg.geo.cog.new_map`.
+        class_map: map of ``level``.
+        target: coarser level → map to write.
+        options: ``tags`` and ``threads``, see :func:`cerraseg.geo.cog.new_map`.
     """
-    positions = position_table(own)
+    positions = position_table(dataset.classes(level))
+
+    def read(parents: Sequence[int], window: Window) -> Raster:
+        return roll_up(positions[file.read(1, window=window)], parents)
+
     with rasters.open_raster(class_map) as file:
-
-        def read(window: Window) -> Raster:
-            return roll_up(positions[file.read(1, window=window)], parents)
-
-        write_map(target, file, read, classes=legend, tags=tags, threads=threads)
+        for coarser, parents in dataset.ancestors(level).items():
+            write_map(target(coarser), file, partial(read, parents), classes=dataset.classes(coarser), **options)
 
 
 class MapRows:

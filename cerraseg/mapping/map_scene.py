@@ -23,7 +23,7 @@ from cerraseg.core.logs import log, progress
 from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
 from cerraseg.geo.cog import NO_DATA
 from cerraseg.mapping import scene, scene_check
-from cerraseg.mapping.map_files import MapRows, Raster, write_map, write_parents
+from cerraseg.mapping.map_files import MapRows, Raster, write_coarser, write_map
 from cerraseg.mapping.scene import Scene, SceneFiles
 from cerraseg.models import checkpoint, inference
 
@@ -80,7 +80,6 @@ def map_scene(
     device = inference.device()
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
     classes = dataset.classes(blueprint.level)
-    ancestors = dataset.ancestors(blueprint.level) if blueprint.hierarchical else {}
     bands = {name: [name] for name in ("classes", "confidence", *settings.layers)}
     if "probabilities" in bands:
         bands["probabilities"] = [c.name for c in classes]
@@ -102,9 +101,9 @@ def map_scene(
         for name, names in bands.items():
             legend = classes if name == "classes" else None
             write_map(part / f"{name}.tif", grid, partial(rows.read, name), classes=legend, bands=names, **common)
-        for level, parents in ancestors.items():
-            target, legend = part / f"classes_{level}.tif", dataset.classes(level)
-            write_parents(part / "classes.tif", target, classes, parents, legend, **common)
+        if blueprint.hierarchical:
+            target = lambda level: part / f"classes_{level}.tif"  # noqa: E731
+            write_coarser(part / "classes.tif", blueprint.level, dataset, target, **common)
     shutil.rmtree(unfinished)
 
 

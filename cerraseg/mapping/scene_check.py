@@ -8,23 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from cerraseg.config.dataset import UNKNOWN, Dataset, Sensor
+from cerraseg.config.dataset import Dataset, Sensor
 from cerraseg.core.content import content
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
-from cerraseg.core.taxonomy import IGNORE
+from cerraseg.data.masks import read_positions
 from cerraseg.data.scale import Statistics, describe, scale_fault, scale_warning, statistics_of
 from cerraseg.geo.grids import Grid
-from cerraseg.geo.images import Mask, open_image, open_mask
+from cerraseg.geo.images import open_image, open_mask
 from cerraseg.geo.rasters import crs_text
-from cerraseg.mapping.map_files import Raster, write_map, write_parents
+from cerraseg.mapping.map_files import Raster, write_coarser, write_map
 from cerraseg.mapping.scene import Scene, SceneFiles, open_scene
 from cerraseg.mapping.true_colour import scene_image
 
 Floats = NDArray[np.float32]
-
-_LISTED = 10  # unknown values in a message
 
 
 def survey(
@@ -49,8 +47,9 @@ def survey(
     """
     scaled = fitting_scale(files, sensors, trained, resampling=resampling) if scale else {}
     with open_scene(files, sensors, resampling, scaled) as image:
-        sample = _sample(files, image)
+        found = statistics_of(image.bands, _sample(files, image), trained)
     tagged = [name for name, part in image.images.items() if part.scaled_by_tags]
+    shown = ("mean", "min", "max")
     facts = {
         "name": files.name,
         "crs": crs_text(image.grid.crs),
@@ -59,13 +58,8 @@ def survey(
         "warped": image.warped,
         **({"scaled": {name: scaled.get(name, True) for name in tagged}} if tagged else {}),
         "bands": {
-            band: {
-                "mean": float(pixels.mean(dtype=float)),
-                "min": float(pixels.min()),
-                "max": float(pixels.max()),
-                "training": {name: trained[band][name] for name in ("mean", "min", "max")},
-            }
-            for band, pixels in zip(image.bands, sample, strict=True)
+            band: {name: of[name] for name in shown} | {"training": {name: trained[band][name] for name in shown}}
+            for band, of in found.items()
         },
         "sha256": _digests(files),
     }
@@ -106,37 +100,35 @@ def fitting_scale(
             :func:`cerraseg.data.scale.scale_fault`.
     """
     decided = {sensor.name: (scaled or {}).get(sensor.name, True) for sensor in sensors}
-    if not trained:
-        return decided
-    with open_scene(files, sensors, resampling, decided) as image:
-        sample = _sample(files, image)
-        tagged = {name for name, part in image.images.items() if part.scaled_by_tags}
-    for sensor in sensors:
-        places = [image.bands.index(band) for band in sensor.bands]
-        ours = statistics_of(sensor.bands, sample[places], trained)
+    for sensor in sensors if trained else ():
+        ours, tagged = _statistics(files, sensor, trained, resampling, decided)
         fault = scale_fault(ours, trained)
-        if fault and sensor.name in tagged:
+        if fault and tagged:
             other = {sensor.name: not decided[sensor.name]}
-            with open_scene(files, [sensor], resampling, other) as again:
-                converted = statistics_of(sensor.bands, _sample(files, again), trained)
+            converted, _ = _statistics(files, sensor, trained, resampling, other)
             if not scale_fault(converted, trained):
                 ours, fault, decided = converted, None, decided | other
                 how = "with its scale and offset" if decided[sensor.name] else "as stored, without its scale and offset"
                 log.info("scene %s: %s is read %s, which has the units of training", files.name, sensor.name, how)
-        _tell(files.name, sensor, ours, trained, fault)
+        if fault:
+            raise DataError(
+                f"scene {files.name}: its {sensor.name} bands are not on the scale that the model was trained on: "
+                f"{fault}. {describe(ours, trained)}. Expected the units of the training patches: convert the scene, "
+                "or set maps.check_scale: false to map it as it is"
+            )
+        if warning := scale_warning(ours, trained):
+            told = "scene %s: %s: %s; the map may be poor. %s"
+            log.warning(told, files.name, sensor.name, warning, describe(ours, trained))
     return decided
 
 
-def _tell(name: str, sensor: Sensor, ours: Statistics, trained: Statistics, fault: str | None) -> None:
-    if fault:
-        raise DataError(
-            f"scene {name}: its {sensor.name} bands are not on the scale that the model was trained on: {fault}. "
-            f"{describe(ours, trained)}. Expected the units of the training patches: convert the scene, or set "
-            "maps.check_scale: false to map it as it is"
-        )
-    if warning := scale_warning(ours, trained):
-        told = "scene %s: %s: %s; the map may be poor. %s"
-        log.warning(told, name, sensor.name, warning, describe(ours, trained))
+def _statistics(
+    files: SceneFiles, sensor: Sensor, trained: Statistics, resampling: str, scaled: Mapping[str, bool]
+) -> tuple[Statistics, bool]:
+    """Return the statistics of a sample of a sensor's bands, and whether its files declare a scale or an offset."""
+    with open_scene(files, [sensor], resampling, scaled) as image:
+        found = statistics_of(sensor.bands, _sample(files, image), trained)
+        return found, image.images[sensor.name].scaled_by_tags
 
 
 def _sample(files: SceneFiles, image: Scene) -> Floats:
@@ -189,27 +181,11 @@ def write_reference(
     Raises:
         DataError: if a value is no class of ``level``, or the mask lies elsewhere.
     """
-    classes, target = dataset.classes(level), folder / level / "truth.tif"
-    with open_mask(reference, f"scene {name}: reference", grid=grid) as mask:
+    target, what = folder / level / "truth.tif", f"scene {name}: reference"
+    with open_mask(reference, what, grid=grid) as mask:
 
         def read(window: Window) -> Raster:
-            return _positions(name, dataset, level, mask, window)
+            return read_positions(mask, dataset.levels[level], what, window)[1]
 
-        write_map(target, grid, read, classes=classes, tags=tags, threads=threads)
-    for coarser, parents in dataset.ancestors(level).items():
-        path = folder / coarser / "truth.tif"
-        write_parents(target, path, classes, parents, dataset.classes(coarser), tags, threads)
-
-
-def _positions(name: str, dataset: Dataset, level: str, mask: Mask, window: Window) -> Raster:
-    values, valid = mask.read(window)
-    positions = np.where(valid, dataset.levels[level].positions(values), np.uint8(IGNORE))
-    if (unknown := positions == UNKNOWN).any():
-        found = np.unique(values[unknown])
-        listed = ", ".join(f"{value:g}" for value in found[:_LISTED]) + (", …" if len(found) > _LISTED else "")
-        raise DataError(
-            f"scene {name}: its reference holds the values {listed}; expected class ids of {level} "
-            f"({', '.join(map(str, dataset.levels[level].ids))}), or {IGNORE} for no reference: correct the mask, or "
-            "its reference_level"
-        )
-    return positions
+        write_map(target, grid, read, classes=dataset.classes(level), tags=tags, threads=threads)
+    write_coarser(target, level, dataset, lambda coarser: folder / coarser / "truth.tif", tags=tags, threads=threads)

@@ -1,6 +1,7 @@
 """Labels of rasters, polygons and points come out as positions in the legend, pixel by pixel as rasterio has them."""
 
 import logging
+from collections import Counter
 
 import numpy as np
 import pyogrio
@@ -14,7 +15,7 @@ from rasterio.warp import Resampling, reproject, transform
 from rasterio.windows import Window
 
 from cerraseg.config.dataset import Dataset
-from cerraseg.core.errors import DataError
+from cerraseg.core.errors import DataError, LegendError
 from cerraseg.data.labels import open_labels
 from cerraseg.geo.grids import Grid
 
@@ -58,7 +59,7 @@ def entry(path, field="crop", layer=None, **classes):
 
 def read(labels, grid=GRID, window=WHOLE):
     with open_labels(labels, LEVEL, grid) as opened:
-        return opened.read(window)
+        return opened(window)
 
 
 def raster(path, values, transform=GRID.transform, crs=UTM, **options):
@@ -69,7 +70,7 @@ def raster(path, values, transform=GRID.transform, crs=UTM, **options):
     return entry(path, field=None)
 
 
-def test_polygons_are_those_of_rasterio_in_every_window(tmp_path):
+def test_polygons_are_those_of_rasterio_in_every_window(tmp_path, caplog):
     rng = np.random.default_rng(1)
     centres = [GRID.transform * (x + 5.3, y + 5.7) for y in range(0, 80, 20) for x in range(0, 100, 20)]
     shapes = [shapely.Point(centre).buffer(rng.uniform(30, 95)) for centre in centres]
@@ -81,13 +82,13 @@ def test_polygons_are_those_of_rasterio_in_every_window(tmp_path):
     owners = rasterize(zip(shapes, range(1, 1 + len(shapes)), strict=True), (80, 100), transform=GRID.transform)
     found = {"soy": 3, "wood": 15, "lake": 39}
     with open_labels(entry(path, layer="fields", **found), LEVEL, GRID) as labels:
-        assert (labels.read(WHOLE)[0] == expected).all() and (expected != 255).sum() > 2000
+        assert (labels(WHOLE)[0] == expected).all() and (expected != 255).sum() > 2000
         for window in (Window(column, row, 25, 16) for row in range(0, 80, 16) for column in range(0, 100, 25)):
             rows, columns = window.toslices()
-            positions, features = labels.read(window)
+            positions, features = labels(window)
             assert (positions == expected[rows, columns]).all()
             assert features == sorted({*owners[rows, columns].flat} - {0})  # ids of a GeoPackage: from 1
-    assert labels.contested == 0
+    assert "polygons of different classes" not in caplog.text
 
 
 def test_layer_on_another_system_is_brought_to_the_grid(tmp_path):
@@ -140,10 +141,10 @@ def test_pixels_of_contradicting_polygons_have_no_label_and_are_counted(tmp_path
     shapes = [box(0, 0, 20, 20), box(10, 10, 30, 30), box(15, 0, 20, 5)]
     path = write(tmp_path / "a.gpkg", shapes, [3, 15, 3])
     with caplog.at_level(logging.WARNING, "cerraseg"), open_labels(entry(path), LEVEL, GRID) as labels:
-        positions, features = labels.read(WHOLE)
+        positions, features = labels(WHOLE)
     assert (positions[10:20, 10:20] == 255).all() and (positions[:5, 15:20] == 0).all()
     assert (positions == 0).sum() == (positions == 1).sum() == 300 and features == [1, 2, 3]
-    assert labels.contested == 100
+    assert "100 pixels lie in polygons of different classes" in caplog.text
 
 
 def test_polygons_on_both_sides_of_the_antimeridian_are_labelled(tmp_path):
@@ -228,11 +229,10 @@ def test_values_of_a_raster_beyond_8_bit_are_recoded(tmp_path):
     labels = raster(tmp_path / "a.tif", values)
     positions, _ = read(labels | {"classes": {"1003": 39, "-5": 255, "77": 3}})
     assert (positions == np.where(IDS == 3, 2, np.where(IDS == 15, 255, 0))).all()
-    for classes, foreign in (({}, values), ({"1003": 39, "-5": 255}, values[values == 77])):
-        with pytest.raises(DataError) as caught:
+    for classes, named in (({}, "those of l1, 3, 15, 39, or 0, 255"), ({"1003": 39}, "those of l1, 1003, or 0, 255")):
+        with pytest.raises(LegendError, match=named) as caught:
             read(labels | {"classes": classes})
-        for value, count in zip(*np.unique(foreign, return_counts=True), strict=True):
-            assert f"{value} ({count} pixels)" in str(caught.value)
+        assert caught.value.level == "l1" and caught.value.values == Counter(values.ravel().tolist())
 
 
 @pytest.mark.parametrize(

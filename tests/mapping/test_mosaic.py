@@ -11,7 +11,7 @@ from region import IDS, L3, REGION
 from scenes import CERRADATA, write_raster
 
 from cerraseg.core.errors import DataError
-from cerraseg.mapping.map_files import write_parents
+from cerraseg.mapping.map_files import write_coarser
 from cerraseg.mapping.mosaic import mosaic
 
 L1 = CERRADATA.classes("l1")
@@ -118,9 +118,9 @@ def test_map_of_ids_with_gaps_and_those_of_two_coarser_levels(tmp_path):
     coarse_ids = {"l1": [1, 1, 2, 2, 1], "l2": [40, 30, 20, 20, 30]}
     ancestors = REGION.ancestors("l3")
     assert list(ancestors) == list(coarse_ids)
-    for level, parents in ancestors.items():
+    write_coarser(path, "l3", REGION, lambda level: tmp_path / f"{level}.tif", tags={"SOURCE": "x"}, threads=1)
+    for level in ancestors:
         target = tmp_path / f"{level}.tif"
-        write_parents(path, target, L3, parents, REGION.classes(level), {"SOURCE": "x"}, 1)
         np.testing.assert_array_equal(read(target), np.append(coarse_ids[level], [255] * 251)[places])
         with rasterio.open(path) as fine, rasterio.open(target) as coarse:
             assert (coarse.crs, coarse.transform, coarse.tags()["SOURCE"]) == (fine.crs, fine.transform, "x")

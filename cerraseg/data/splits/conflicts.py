@@ -14,6 +14,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.logs import log, progress
 from cerraseg.core.processes import process_map
 from cerraseg.core.taxonomy import IGNORE
+from cerraseg.data.masks import read_positions
 from cerraseg.data.splits.overlaps import overlaps
 from cerraseg.geo.images import open_mask
 from cerraseg.geo.positions import COLUMNS, Places, locate
@@ -132,5 +133,4 @@ def _contradiction(level: Level, one: dict[str, object], other: dict[str, object
 @lru_cache(maxsize=512)
 def _positions(level: Level, path: str) -> NDArray[np.uint8]:
     with open_mask(Path(path), level.name) as mask:
-        values, valid = mask.read()
-    return np.where(valid, level.positions(values), np.uint8(IGNORE))
+        return read_positions(mask, level, path)[1]
