@@ -4,14 +4,10 @@ Snakemake goes by times and its metadata, DVC by hashes. DVC gets a file only if
 it as it is; Snakemake is told that a file is right only if ``dvc.lock`` has its hash.
 """
 
-import base64
-import csv
-import json
 import logging
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Collection, Iterable
 from itertools import chain
@@ -21,21 +17,21 @@ import yaml
 from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
-from cerraseg.core.content import content
+from cerraseg.config.dataset import DEFAULT
+from cerraseg.config.descriptions import paths
 from cerraseg.core.errors import CerraSegError
-from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
+from cerraseg.orchestration.output_states import KEPT, call, outputs
 
 TARGETS = {"data": "data", "models": "models", "results": "all"}
 """Stage of ``dvc.yaml`` → the rule that asks for its outputs."""
 
 CONFIG = "config/config.yaml"
-HASHES = Path(".snakemake/dvc_sync.json")
-"""Output → the time that Snakemake left it with, and its SHA-256 then: git and DVC rewrite files with equal content."""
 
 
 def run(stage: str) -> None:
     """Make the outputs of a stage of ``dvc.yaml``; files that Snakemake does not know are restored, or made again."""
+    _refuse_unseen_files()
     unknown = [path for path, state in outputs(TARGETS[stage]).items() if state == "unknown"]
     if unknown:
         try:
@@ -45,12 +41,13 @@ def run(stage: str) -> None:
             log.warning("not as Snakemake left them, so made again: %s\n%s", _listed(unknown), error)
     options = ["--workflow-profile", os.environ.get("CERRASEG_PROFILE", "profiles/default")]
     options += ["--forcerun", *unknown] if unknown else []
-    _call("snakemake", "--cores=all", *options, "--", TARGETS[stage], capture=False)
+    call("snakemake", "--cores=all", *options, "--", TARGETS[stage], capture=False)
     _set_aside_strangers(_folders()[stage], outputs("all"))
 
 
 def record() -> None:
     """Commit to ``dvc.lock`` and the cache what Snakemake calls up to date, until the first stage that is not."""
+    _refuse_unseen_files()
     states, good = outputs("all"), []
     for stage, folders in _folders().items():
         mine = {path: state for path, state in states.items() if _within(path, folders)}
@@ -60,7 +57,7 @@ def record() -> None:
         _set_aside_strangers(folders, states)
         good.append(stage)
     if good:
-        _call("dvc", "commit", "--quiet", "--force", "--no-relink", *good)
+        call("dvc", "commit", "--quiet", "--force", "--no-relink", *good)
     log.info("dvc.lock records %s", ", ".join(good) or "nothing new")
 
 
@@ -84,9 +81,9 @@ def restore(partly: bool = False) -> None:
     tracked = list(chain(*_folders().values()))
     for path in (path for path in outputs("all") if not _within(path, tracked)):
         Path(path).unlink(missing_ok=True)
-    recorded = HASHES.with_name("dvc_lock_config.yaml")
+    recorded = KEPT.with_name("dvc_lock_config.yaml")
     recorded.write_text(yaml.safe_dump(config, sort_keys=False))
-    _call("snakemake", "--cores=all", "--touch", "--forceall", "--quiet=all", f"--configfile={recorded}", "--", "all")
+    call("snakemake", "--cores=all", "--touch", "--forceall", "--quiet=all", f"--configfile={recorded}", "--", "all")
     outputs("all")  # keeps the new times
     if absent and not partly:
         raise CerraSegError(
@@ -96,49 +93,15 @@ def restore(partly: bool = False) -> None:
     log.info("Snakemake now knows what dvc.lock records")
 
 
-def outputs(target: str) -> dict[str, str]:
-    """Return output → ``absent``; ``unknown``: not as Snakemake left it; ``stale``: to be made anew; or ``current``."""
-    times, known = _finish_times(), json.loads(HASHES.read_text()) if HASHES.exists() else {}
-    summary = _call("snakemake", "--cores=all", "--summary", "--nolock", "--", target)
-    states = {}
-    for row in csv.DictReader(summary.splitlines(), delimiter="\t"):
-        path, name = Path(row["output_file"]), row["output_file"]
-        time, kept = known.get(name, [None, None])
-        if not path.exists():
-            states[name] = "absent"
-            continue
-        if _newest(path) == times.get(name) != time:
-            known[name] = [times[name], content(path).sha256]
-        if _newest(path) == times.get(name) or (time == times.get(name) and kept == content(path).sha256):
-            states[name] = "current" if (row["status"], row["plan"]) == ("ok", "no update") else "stale"
-        else:
-            states[name] = "unknown"
-    with atomic_write(HASHES) as temporary:
-        temporary.write_text(json.dumps(known))
-    return states
-
-
-def _finish_times() -> dict[str, float]:
-    """Output → its time at the end of its job, from the metadata that Snakemake keeps, one file per output."""
-    found, folder = {}, HASHES.with_name("metadata")
-    for file in (file for file in folder.rglob("*") if file.is_file()):
-        name = "".join(part.removeprefix("@") for part in file.relative_to(folder).parts)
-        found[base64.b64decode(name).decode()] = json.loads(file.read_text())["endtime"]
-    return found
-
-
-def _newest(path: Path) -> float:
-    """Time of a file; of a folder the newest of its files', Snakemake's time stamp among them."""
-    return max((file.stat().st_mtime for file in (path, *path.rglob("*")) if file.is_file()), default=0)
-
-
-def _call(program: str, *arguments: str, capture: bool = True) -> str:
-    command = [sys.executable, "-m", program, *arguments]  # with a variable by which the workflow does not call back
-    done = subprocess.run(command, env={**os.environ, "CERRASEG_TRACKING": "1"}, text=True, capture_output=capture)
-    if done.returncode:
-        said = f":\n{(done.stdout + done.stderr)[-3000:]}" if capture else "; its message stands above"
-        raise CerraSegError(f"{program} {' '.join(arguments)} failed{said}")
-    return done.stdout or ""
+def _refuse_unseen_files() -> None:
+    """Raise :class:`CerraSegError` for a dataset description, or a legend of it, in a file that DVC does not track."""
+    given = yaml.safe_load(Path(CONFIG).read_text()).get("dataset", DEFAULT)
+    seen = [dependency.def_path for stage in Repo().index.stages for dependency in stage.deps]
+    if unseen := [str(file) for file in paths(given, Path()) if not _within(str(file), seen)]:
+        raise CerraSegError(
+            f"{CONFIG}: dataset is read from {_listed(unseen)}, and DVC would not see it change; expected it in a file "
+            f"that DVC tracks: write the description, with its classes, into {CONFIG} under dataset"
+        )
 
 
 def _folders() -> dict[str, list[str]]:

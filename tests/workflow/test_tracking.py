@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from project import ONE, ONE_SCENARIO, TINY, Tracked
+from scenes import CERRADATA
 
 from cerraseg.orchestration import dvc_sync
 
@@ -188,3 +189,20 @@ def test_deleted_patches_are_made_again_when_they_are_read(project):
     project.configure(with_extra(OTHER))
     assert "has not the files that results/manifest.json counted: msi_images" in project.dvc("repro", ok=False)
     project.reset()
+
+
+def test_a_description_in_a_file_that_dvc_does_not_track_is_refused(tmp_path):
+    """Whether the file is the description or the legend of one that stands in the configuration."""
+    dataset = CERRADATA.as_dict()
+    with_legend = dataset | {"levels": {"l1": {"classes": "l1.csv"}}}
+    made = Tracked(tmp_path / "project", ONE_SCENARIO | {"dataset": "mine.yaml"})
+    for folder in (made.folder, made.folder / "reference"):  # on which all stages depend
+        (folder / "mine.yaml").write_text(yaml.safe_dump(dataset))
+    (made.folder / "l1.csv").write_text("id,name\n0,Wild\n1,Used\n")
+    for command in (["record"], ["run", "data"]):
+        assert "config/config.yaml: dataset is read from mine.yaml" in made.sync(*command, ok=False)
+    made.configure(ONE_SCENARIO | {"dataset": with_legend})
+    assert "config/config.yaml: dataset is read from l1.csv" in made.sync("record", ok=False)
+    for seen in ("reference/mine.yaml", dataset):
+        made.configure(ONE_SCENARIO | {"dataset": seen})
+        assert "dvc.lock records nothing new" in made.sync("record")
