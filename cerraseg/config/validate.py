@@ -210,7 +210,7 @@ def _check_layers(available: set[str], recipes: Mapping[Scenario, Recipe], datas
         sensors = {sensor.name for sensor in dataset.sensors_of(scenario.modality)}
         for layer in sorted((sensors | levels) - available):
             raise ConfigError(
-                f"scenarios: {scenario.id} needs {' or '.join(dataset.folders[layer]) or layer}, which not every root or "
-                f"area has; the data has: {', '.join(sorted(available)) or 'none of the known folders'}. "
+                f"scenarios: {scenario.id} needs {' or '.join(dataset.folders[layer]) or layer}, which not every root "
+                f"or area has; the data has: {', '.join(sorted(available)) or 'none of the known folders'}. "
                 "Add it or take the scenario out"
             )
