@@ -19,6 +19,8 @@ COLUMNS = ["id", "crs", "a", "left", "bottom", "right", "top"]
 _TRUE_SCALE = 0.01  # a system is metric where its metres are those of the ground to 1 %: UTM is, Web Mercator is not
 _AXIS, _ECCENTRICITY2 = 6378137.0, 0.00669437999014  # of the ellipsoid WGS 84: m, and squared
 
+_DEEP = 0.5  # pixels of overlap from which on patches overlap: less is the rounding of coordinates
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -89,6 +91,25 @@ def _degrees(name: str, x: Floats, y: Floats) -> tuple[Floats, bool]:
             'expected one such as "EPSG:32722": correct the georeference of the files'
         ) from error
     return lonlat.reshape(*x.shape, 2), bool(crs.is_projected and crs.linear_units_factor[1] == 1)
+
+
+def overlaps(places: Places) -> tuple[Ints, Floats]:
+    """Find the pairs of patches that overlap by more than half a pixel: rows (M, 2), first < second, and shares (M,).
+
+    A share is that of the smaller patch which the other one covers.
+    """
+    if len(places.ids) < 2:
+        return np.empty((0, 2), np.int64), np.empty(0)
+    tree = shapely.STRtree(places.shapes)
+    first, second = tree.query(places.shapes, "intersects")
+    pairs = np.stack([first, second], axis=1)[first < second]
+    one, other = places.shapes[pairs[:, 0]], places.shapes[pairs[:, 1]]
+    common = shapely.intersection(one, other)
+    area, sides = shapely.area(common), shapely.length(common) / 2  # width + height of the common rectangle, any way up
+    narrow = 2 * area / np.maximum(sides + np.sqrt(np.maximum(sides**2 - 4 * area, 0)), 1e-9)  # the shorter of the two
+    deep = narrow > _DEEP * np.maximum(places.pixel[pairs[:, 0]], places.pixel[pairs[:, 1]])
+    share = area / np.minimum(shapely.area(one), shapely.area(other))
+    return pairs[deep], share[deep]
 
 
 def geocentric(degrees: Floats) -> Floats:

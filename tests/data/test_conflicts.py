@@ -12,8 +12,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.data.splits import conflicts
 from cerraseg.data.splits.assign import write_split
 from cerraseg.data.splits.conflicts import check_parts, separate
-from cerraseg.data.splits.overlaps import overlaps
-from cerraseg.geo.positions import locate
+from cerraseg.geo.positions import locate, overlaps
 
 T, V, X, B = "train", "validation", "test", "buffer"
 

@@ -1,9 +1,10 @@
 """Patches that must not lie in different parts: they overlap, or show the same labelled polygon."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,14 +16,14 @@ from cerraseg.core.logs import log, progress
 from cerraseg.core.processes import process_map
 from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.masks import read_positions
-from cerraseg.data.splits.overlaps import overlaps
 from cerraseg.geo.images import open_mask
-from cerraseg.geo.positions import COLUMNS, Places, locate
+from cerraseg.geo.positions import COLUMNS, Places, locate, overlaps
 
 SAME_GROUND = 0.9
 """Share of a patch from which on another one that covers it shows the same ground."""
 
 _CHUNK = 256  # pairs that a worker compares at a time
+_Row = Mapping[Hashable, Any]  # of the patch table
 
 
 def separate(table: pd.DataFrame, places: Places, parts: NDArray[np.str_], buffer: str) -> NDArray[np.str_]:
@@ -31,7 +32,11 @@ def separate(table: pd.DataFrame, places: Places, parts: NDArray[np.str_], buffe
     Test patches go before validation patches, these before training patches. Two patches are beside each other where
     they overlap or show the same labelled polygon.
     """
-    found, pairs, polygons = parts.copy(), overlaps(places)[0], _polygons(table)
+    found, pairs = parts.copy(), overlaps(places)[0]
+    polygons: list[set[tuple[str, int]]] = [set() for _ in range(len(table))]
+    if "polygons" in table:
+        shown_by = zip(table["area"], table["polygons"], strict=True)
+        polygons = [{(area, polygon) for polygon in shown} for area, shown in shown_by]
     for part, before in (("validation", ["test"]), ("train", ["test", "validation"])):
         taken = np.isin(found, before)
         beside = np.zeros(len(parts), bool)
@@ -46,32 +51,16 @@ def separate(table: pd.DataFrame, places: Places, parts: NDArray[np.str_], buffe
     return found
 
 
-def _polygons(table: pd.DataFrame) -> list[set[tuple[str, int]]]:
-    """Return area and number of the labelled polygons that each patch shows."""
-    if "polygons" not in table:
-        return [set() for _ in range(len(table))]
-    return [
-        {(area, polygon) for polygon in polygons}
-        for area, polygons in zip(table["area"], table["polygons"], strict=True)
-    ]
-
-
 def check_parts(table: pd.DataFrame, parts: NDArray[np.str_], published: bool) -> None:
-    """Check a split that does not go by place: windows that conflict, or patches of one ground, in different parts.
-
-    Overlaps of patches that are files are told; the split may be wanted as it is, and the scores tell them apart.
-
-    Args:
-        table: patch table.
-        parts: part of each patch, (N,).
-        published: whether the split is the published one of the built-in data set, which nothing may change.
+    """Check the part of each patch (N,) of a split that does not go by place.
 
     Raises:
-        DataError: for windows of an area, and for patches of the same ground, but those of the published split.
+        DataError: if windows that overlap, or patches of the same ground, lie in different parts. Of other patches, or
+            in the ``published`` split, which nothing may change, overlaps are logged.
     """
     places = locate(table[COLUMNS])
     pairs, shares = overlaps(places)
-    apart = parts[pairs[:, 0]] != parts[pairs[:, 1]] if len(pairs) else np.zeros(0, bool)
+    apart = parts[pairs[:, 0]] != parts[pairs[:, 1]]
     if not apart.any():
         return
     worst = int(np.argmax(np.where(apart, shares, -1)))
@@ -88,44 +77,36 @@ def check_parts(table: pd.DataFrame, parts: NDArray[np.str_], published: bool) -
 def report_contradictions(table: pd.DataFrame, dataset: Dataset, levels: Sequence[str], threads: int) -> None:
     """Warn of patches that overlap and contradict each other in their labels, with the ids of the worst pair."""
     pairs, _ = overlaps(locate(table[COLUMNS]))
-    if not len(pairs):
-        return
-    columns = ["id", *"abcdef", *levels]
-    rows = table[columns].to_dict("records")
+    rows = table[["id", *"abcdef", *levels]].to_dict("records")
     told = [(rows[one], rows[other]) for one, other in pairs.tolist()]
     _positions.cache_clear()  # files may have changed since
     chunks = [told[start : start + _CHUNK] for start in range(0, len(told), _CHUNK)]
-    for level in (dataset.levels[name] for name in levels):
-        job = partial(_contradicting, level)
-        shares = [
-            share for chunk in progress(process_map(job, chunks, threads), "overlaps", len(chunks)) for share in chunk
-        ]
-        if bad := [(share, pair) for share, pair in zip(shares, told, strict=True) if share > 0]:
-            share, (one, other) = max(bad, key=lambda found: found[0])
+    for level in (dataset.levels[name] for name in levels if told):
+        found = progress(process_map(partial(_contradicting, level), chunks, threads), "overlaps", len(chunks))
+        shares = [share for chunk in found for share in chunk]
+        worst = int(np.argmax(shares))
+        if shares[worst]:
+            one, other = told[worst]
             log.warning(
                 "%s: %d of %d pairs of overlapping patches contradict each other; patches %s and %s on %.0f %% of "
                 "their common ground: look which is right",
-                level.name, len(bad), len(pairs), one["id"], other["id"], 100 * share,
+                level.name, np.count_nonzero(shares), len(pairs), one["id"], other["id"], 100 * shares[worst],
             )  # fmt: skip
 
 
-def _contradicting(level: Level, pairs: Sequence[tuple[dict[str, object], dict[str, object]]]) -> list[float]:
+def _contradicting(level: Level, pairs: Sequence[tuple[_Row, _Row]]) -> list[float]:
     """Share of the common labelled pixels with different classes of each pair; 0 where grids do not fit."""
     return [_contradiction(level, *pair) for pair in pairs]
 
 
-def _contradiction(level: Level, one: dict[str, object], other: dict[str, object]) -> float:
-    a, b, c, d, e, f = (float(one[key]) for key in "abcdef")  # type: ignore[arg-type]
-    if b or d or (a, e) != (other["a"], other["e"]):
+def _contradiction(level: Level, one: _Row, other: _Row) -> float:
+    if one["b"] or one["d"] or (one["a"], one["e"]) != (other["a"], other["e"]):
         return 0.0
-    right, down = (float(other["c"]) - c) / a, (float(other["f"]) - f) / e  # type: ignore[arg-type]
-    rows, columns = round(down), round(right)
-    masks = [_positions(level, str(row[level.name])) for row in (one, other)]
+    rows, columns = round((other["f"] - one["f"]) / one["e"]), round((other["c"] - one["c"]) / one["a"])
+    masks = [_positions(level, row[level.name]) for row in (one, other)]
     height, width = masks[0].shape
     first = masks[0][max(rows, 0) : height + min(rows, 0), max(columns, 0) : width + min(columns, 0)]
     second = masks[1][max(-rows, 0) : height + min(-rows, 0), max(-columns, 0) : width + min(-columns, 0)]
-    if first.shape != second.shape or not first.size:
-        return 0.0
     labelled = (first != IGNORE) & (second != IGNORE)
     return float(((first != second) & labelled).sum() / max(1, labelled.sum()))
 

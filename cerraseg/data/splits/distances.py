@@ -10,9 +10,8 @@ from rasterio.warp import transform
 
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
-from cerraseg.data.splits.overlaps import overlaps
 from cerraseg.data.tables import digest, read_patch_table, read_split
-from cerraseg.geo.positions import COLUMNS, Floats, Ints, Places, geocentric, locate
+from cerraseg.geo.positions import COLUMNS, Floats, Ints, Places, geocentric, locate, overlaps
 from cerraseg.geo.rasters import WGS84
 
 TOUCHING = 0.5
