@@ -177,7 +177,7 @@ def place(
     if own.same_as(grid):
         return [stored]
     if not own.turned and own.north_up().same_as(grid):
-        return [replace(_warped(stack, stored, grid, "nearest", 0), warped=stored.warped)]
+        return [replace(_warped(stack, stored, grid, "nearest", 0), warped=False)]
     found = turns(own, grid)
     if not found:
         raise DataError(
