@@ -46,18 +46,13 @@ class Grid:
         return abs(b) > _ALIKE * abs(a) or abs(d) > _ALIKE * abs(e)
 
     @property
-    def flipped(self) -> tuple[bool, bool]:
-        """Whether the southernmost row comes first, and whether the easternmost column does."""
-        return self.transform.e > 0, self.transform.a < 0
-
-    @property
     def pixel_area(self) -> float:
         """Area of a pixel in square units of the CRS."""
         return abs(self.transform.determinant)
 
     def north_up(self) -> "Grid":
         """Return the grid itself, its mirror image, or of a turned grid one of the same pixel size that holds it."""
-        if not self.turned and not any(self.flipped):
+        if not self.turned and self.transform.e < 0 < self.transform.a:
             return self
         a, b, _, d, e, _ = self.transform[:6]
         across, down = math.hypot(a, d), math.hypot(b, e)

@@ -154,7 +154,7 @@ def open_image(
         image: its files.
         wanted: names of bands, in the order to read them; none: only the grid is of interest.
         what: the image's name in messages, such as ``scene north: msi``.
-        grid: grid to bring it to; None: that of the file with the smallest pixels, north up.
+        grid: grid to bring it to; None: that of the smallest pixels in the first file's system, north up.
         resampling: name of rasterio's resampling where grids differ.
         scaled: whether values are stored · scale + offset where the files declare these.
 
@@ -167,7 +167,8 @@ def open_image(
         opened = [stack.enter_context(open_file(file, what)) for file in image.files]
         chosen = _choose(opened, image, wanted, what)
         if grid is None:
-            grid = _finest([Grid.of(dataset) for dataset, _, _ in chosen]).north_up()
+            grids = [Grid.of(dataset) for dataset, _, _ in chosen]
+            grid = min((one for one in grids if one.crs == grids[0].crs), key=lambda one: one.pixel_area).north_up()
         sources: list[Stored] = []
         for dataset, indexes, channels in (part for part in chosen if part[1]):
             offset = offsets.get(Path(dataset.name), 0.0)
@@ -224,9 +225,10 @@ def _choose(
     if not wanted:
         return [(dataset, [], []) for dataset in opened]
     bands = [(dataset, index) for dataset in opened for index in dataset.indexes]
+    listed = ", ".join(map(str, image.files))
     if image.bands and len(image.bands) != len(bands):
         raise DataError(
-            f"{what}: {len(image.bands)} bands are named, but {_listed(image.files)} has {len(bands)}; expected one "
+            f"{what}: {len(image.bands)} bands are named, but {listed} has {len(bands)}; expected one "
             "name a band of the file, in its order: correct the list of bands"
         )
     names: Sequence[str | None] = image.bands or [
@@ -239,7 +241,7 @@ def _choose(
         places = match(tuple(wanted), tuple(names), alpha=alpha)
     except ValueError as error:
         raise DataError(
-            f"{what}: {_listed(image.files)}: {error}; expected {', '.join(wanted)}: describe the bands in the file, "
+            f"{what}: {listed}: {error}; expected {', '.join(wanted)}: describe the bands in the file, "
             "or name them in the file's order (bands)"
         ) from None
     chosen: dict[int, tuple[Any, list[int], list[int]]] = {}
@@ -251,14 +253,5 @@ def _choose(
     return list(chosen.values())
 
 
-def _listed(files: Sequence[Path]) -> str:
-    return ", ".join(map(str, files))
-
-
 def _has_alpha(dataset: Any) -> bool:
     return MaskFlags.alpha in dataset.mask_flag_enums[0]
-
-
-def _finest(grids: Sequence[Grid]) -> Grid:
-    """Return the grid with the smallest pixels among those in the coordinate system of the first."""
-    return min((grid for grid in grids if grid.crs == grids[0].crs), key=lambda grid: grid.pixel_area)

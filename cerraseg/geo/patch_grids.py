@@ -1,7 +1,6 @@
 """The pixel grids that georeferenced patches lie on: one per coordinate reference system."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.logs import log
@@ -38,54 +36,44 @@ class Grid:
 
 
 def grids(patches: pd.DataFrame, tile_shape: tuple[int, int]) -> list[Grid]:
-    """Lay patches on one pixel grid per coordinate system.
+    """Lay patches on one pixel grid per coordinate system, in order of their first patch.
 
     A grid has the pixels of its first patch and the extent of all. A patch that lies off it by a fraction of a pixel is
     moved to the nearest pixel, and the log has how many and how far.
 
     Args:
-        patches: one row per patch with the columns id, crs and a to f: x = a·col + b·row + c, y = d·col + e·row + f.
+        patches: one row per patch, all north up, with the columns id, crs and a to f: x = a·col + c, y = e·row + f.
         tile_shape: (height, width) of the patches in pixels.
 
-    Returns:
-        The grids, in order of their first patch.
-
     Raises:
-        DataError: on an empty table, unknown coordinate systems, unlike pixel sizes, rotated or south-up patches, and
-            an extent above :data:`MAX_PIXELS`.
+        DataError: on unlike pixel sizes, and an extent above :data:`MAX_PIXELS`.
     """
-    if patches.empty:
-        raise DataError("there is no patch to put on a map; expected at least one: look at the split")
-    systems = {text: _system(text, patches) for text in patches["crs"].unique()}
+    systems = {text: CRS.from_user_input(text) for text in patches["crs"].unique()}
+    tags = {text: _tag(crs) for text, crs in systems.items()}
     members: dict[str, list[int]] = {}
     for position, text in enumerate(patches["crs"]):
-        members.setdefault(systems[text][0], []).append(position)
+        members.setdefault(tags[text], []).append(position)
     return [
-        _grid(patches.iloc[found], *systems[patches["crs"].iloc[found[0]]], np.array(found), tile_shape)
-        for found in members.values()
+        _grid(patches.iloc[found], tag, systems[patches["crs"].iloc[found[0]]], np.array(found), tile_shape)
+        for tag, found in members.items()
     ]
 
 
-def _system(text: Any, patches: pd.DataFrame) -> tuple[str, Any]:
-    try:
-        crs = CRS.from_user_input(text)
-        if not crs:
-            raise CRSError("empty")
-    except (CRSError, TypeError, ValueError) as error:
-        holder = patches.loc[patches["crs"].isna() if pd.isna(text) else patches["crs"] == text, "id"].iloc[0]
-        raise DataError(
-            f"patch {holder} has the coordinate reference system {text!r}, which GDAL does not know ({error}); "
-            'expected one such as "EPSG:32722" or WKT: correct the georeference of its files'
-        ) from error
-    if code := crs_code(crs):
-        return code.replace(":", "").lower(), crs
-    return "crs" + hashlib.sha256(crs.to_wkt().encode()).hexdigest()[:8], crs
+def _tag(crs: CRS) -> str:
+    code = crs_code(crs)
+    return code.replace(":", "").lower() if code else "crs" + hashlib.sha256(crs.to_wkt().encode()).hexdigest()[:8]
 
 
 def _grid(table: pd.DataFrame, tag: str, crs: Any, members: NDArray[np.int64], tile_shape: tuple[int, int]) -> Grid:
     ids = table["id"].astype(str).to_list()
-    a, b, c, d, e, f = (table[column].to_numpy(np.float64) for column in "abcdef")
-    _check_transforms(ids, a, b, c, d, e, f)
+    a, c, e, f = (table[column].to_numpy(np.float64) for column in "acef")
+    unlike = (np.abs(a / a[0] - 1) > _SIZE_TOLERANCE) | (np.abs(e / e[0] - 1) > _SIZE_TOLERANCE)
+    if unlike.any():
+        bad = int(np.argmax(unlike))
+        raise DataError(
+            f"patch {ids[bad]} has pixels of {a[bad]:g} x {-e[bad]:g}; expected {a[0]:g} x {-e[0]:g} as in patch "
+            f"{ids[0]}, to 0.1 %: resample it"
+        )
     if crs.is_geographic:
         c = _without_gap(c)
     exact = np.stack([(f - f[0]) / e[0], (c - c[0]) / a[0]])
@@ -116,19 +104,3 @@ def _without_gap(longitudes: NDArray[np.float64]) -> NDArray[np.float64]:
     if ordered[-1] - ordered[0] <= 180 or gaps.max() <= 180:
         return longitudes
     return np.where(longitudes <= ordered[np.argmax(gaps)], longitudes + 360, longitudes)
-
-
-def _check_transforms(ids: Sequence[str], *coefficients: NDArray[np.float64]) -> None:
-    a, b, _, d, e, _ = coefficients
-    unlike = (np.abs(a - a[0]) > _SIZE_TOLERANCE * np.abs(a[0])) | (np.abs(e - e[0]) > _SIZE_TOLERANCE * np.abs(e[0]))
-    turned = (np.abs(b) > 1e-6 * np.abs(a)) | (np.abs(d) > 1e-6 * np.abs(e))
-    for bad, expected in (
-        (~np.isfinite(np.stack(coefficients)).all(axis=0), "finite numbers: correct the georeference of its files"),
-        (turned, "b = d = 0 (no rotation or shear): warp it to a north-up grid"),
-        ((a <= 0) | (e >= 0), "a > 0 and e < 0 (north up): flip its rows or columns and the transform"),
-        (unlike, f"pixels of {a[0]:g} x {-e[0]:g} as in patch {ids[0]}, to 0.1 %: resample it"),
-    ):
-        if bad.any():
-            where = int(np.argmax(bad))
-            found = ", ".join(f"{k} = {v[where]:g}" for k, v in zip("abcdef", coefficients, strict=True))
-            raise DataError(f"patch {ids[where]} has the transform {found}; expected {expected}")

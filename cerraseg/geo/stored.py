@@ -32,45 +32,35 @@ class Stored:
     dataset: Any
     indexes: list[int]  # their numbers, from 1, in the file
     channels: list[int]  # their places in the image
-    nodata: list[float | None]  # value without data of each, NaN left out
+    nodata: list[float | None]  # value without data of each
     masked: bool  # whether masks or an alpha band say more about where there is data
     scales: list[float]
     offsets: list[float]
     tagged: bool  # whether the file declares a scale or an offset
-    flips: tuple[bool, bool] = (False, False)  # whether the file has the southernmost row, the easternmost column first
     warped: bool = False
 
     @classmethod
     def of(cls, dataset: Any, indexes: list[int], channels: list[int], offset: float, scaled: bool) -> "Stored":
-        """Describe bands of a raster.
+        """Describe bands of an open raster: their numbers, from 1, in it and their places in the image.
 
-        Args:
-            dataset: open raster.
-            indexes: numbers, from 1, of the bands.
-            channels: their places in the image.
-            offset: to add to the values, beside what the file declares.
-            scaled: whether to apply scales and offsets.
+        ``offset`` is added to the values beside what the file declares; ``scaled``: whether that and its scale count.
         """
         places = [index - 1 for index in indexes]
-        flags = dataset.mask_flag_enums
-        masked = any(flag in _MASKED for place in places for flag in flags[place]) and not _takes_alpha(
-            dataset, indexes
-        )
-        declared = [dataset.nodatavals[place] for place in places]
+        flags = {flag for place in places for flag in dataset.mask_flag_enums[place]}
+        # GDAL says of the fourth of four bands of uint8 that it is transparency.
+        as_alpha = any(dataset.colorinterp[place] is ColorInterp.alpha for place in places)
         scales = [dataset.scales[place] for place in places]
-        shifts = [dataset.offsets[place] + offset for place in places]
-        tagged = any(scale != 1 for scale in scales) or any(shifts)
-        ones, zeros = [1.0] * len(indexes), [0.0] * len(indexes)
+        offsets = [dataset.offsets[place] + offset for place in places]
         return cls(
             str(dataset.name),
             dataset,
             indexes,
             channels,
-            [None if value is None or np.isnan(value) else value for value in declared],
-            masked,
-            scales if scaled else ones,
-            shifts if scaled else zeros,
-            tagged,
+            nodata=[dataset.nodatavals[place] for place in places],
+            masked=bool(flags & _MASKED) and not as_alpha,
+            scales=scales if scaled else [1.0] * len(places),
+            offsets=offsets if scaled else [0.0] * len(places),
+            tagged=any(scale != 1 for scale in scales) or any(offsets),
         )
 
     def part(self, channels: Sequence[int]) -> "Stored | None":
@@ -83,7 +73,7 @@ class Stored:
     def read(self, window: Window | None, shape: tuple[int, int] | None = None) -> tuple[NDArray[Any], Bools]:
         """Read the stored values (bands, H, W) of a window, and where they are data; perhaps in another ``shape``."""
         options: dict[str, Any] = {} if shape is None else {"out_shape": (len(self.indexes), *shape)}
-        options["window"] = self._in_file(window)
+        options["window"] = window
         with readable(self.file):
             values = self.dataset.read(self.indexes, **options)
             floating = np.issubdtype(values.dtype, np.floating)
@@ -94,7 +84,7 @@ class Stored:
             if value is not None:
                 with np.errstate(over="ignore"):
                     valid[band] &= values[band] != (values.dtype.type(value) if floating else value)
-        return self._flip(values), self._flip(valid)
+        return values, valid
 
     def values(self, window: Window | None) -> Floats:
         """Read the values in a window, NaN where they are no data."""
@@ -106,15 +96,10 @@ class Stored:
 
     def means(self, shape: tuple[int, int]) -> Floats:
         """Read means over all pixels with data, by overviews where the file has them; NaN where there is none."""
+        options = {"resampling": Resampling.average, "masked": True, "out_dtype": "float32"}
         with readable(self.file):
-            stored = self.dataset.read(
-                self.indexes,
-                out_shape=(len(self.indexes), *shape),
-                resampling=Resampling.average,
-                masked=True,
-                out_dtype="float32",
-            )
-        return self._flip(self._scaled(stored.filled(np.nan)))
+            stored = self.dataset.read(self.indexes, out_shape=(len(self.indexes), *shape), **options)
+        return self._scaled(stored.filled(np.nan))
 
     def _scaled(self, stored: NDArray[Any]) -> Floats:
         with np.errstate(over="ignore"):
@@ -122,23 +107,6 @@ class Stored:
                 return stored.astype(np.float32, copy=False)
             scales, offsets = (np.array(by)[:, None, None] for by in (self.scales, self.offsets))
             return (stored.astype(np.float64) * scales + offsets).astype(np.float32)
-
-    def _in_file(self, window: Window | None) -> Window | None:
-        if window is None or not any(self.flips):
-            return window
-        height, width = self.dataset.shape
-        row = height - window.row_off - window.height if self.flips[0] else window.row_off
-        column = width - window.col_off - window.width if self.flips[1] else window.col_off
-        return Window(column, row, window.width, window.height)
-
-    def _flip(self, array: NDArray[Any]) -> NDArray[Any]:
-        axes = tuple(axis for axis, flip in enumerate(self.flips, 1) if flip)
-        return np.ascontiguousarray(np.flip(array, axes)) if axes else array
-
-
-def _takes_alpha(dataset: Any, indexes: Sequence[int]) -> bool:
-    """Tell whether one of the bands is said to be transparency, as GDAL says of the fourth of four bands of uint8."""
-    return any(dataset.colorinterp[index - 1] is ColorInterp.alpha for index in indexes)
 
 
 @contextmanager
@@ -157,10 +125,8 @@ def open_file(path: Path, what: str) -> Iterator[Any]:
     Raises:
         DataError: if it is none.
     """
-    missing = (
-        [source for source in vrt.files_below(path) if not source.is_file()] if path.suffix.lower() == ".vrt" else []
-    )
-    if missing and missing != [path]:
+    below = vrt.files_below(path) if path.suffix.lower() == ".vrt" and path.is_file() else []
+    if missing := [source for source in below if not source.is_file()]:
         raise DataError(
             f"{what}: {path} leads to {missing[0]}, which is missing; expected all files below it: bring it there, or "
             "build the VRT again"
@@ -211,7 +177,7 @@ def place(
     if own.same_as(grid):
         return [stored]
     if not own.turned and own.north_up().same_as(grid):
-        return [replace(stored, flips=own.flipped)]
+        return [replace(_warped(stack, stored, grid, "nearest", 0), warped=False)]
     found = turns(own, grid)
     if not found:
         raise DataError(
@@ -219,7 +185,7 @@ def place(
             f"{grid.bounds} in {rasters.crs_text(grid.crs)}; expected rasters of one place: correct the path or the "
             "georeference"
         )
-    return [_warped(stack, stored, grid, resampling, 360 * turn, what) for turn in found]
+    return [_warped(stack, stored, grid, resampling, 360 * turn) for turn in found]
 
 
 def _cleaned(stack: ExitStack, stored: Stored, extra: float | None, east: float) -> Stored:
@@ -232,7 +198,7 @@ def _cleaned(stack: ExitStack, stored: Stored, extra: float | None, east: float)
     return replace(stored, dataset=dataset, indexes=numbers, nodata=[None] * len(numbers), masked=False)
 
 
-def _warped(stack: ExitStack, stored: Stored, grid: Grid, resampling: str, east: float, what: str) -> Stored:
+def _warped(stack: ExitStack, stored: Stored, grid: Grid, resampling: str, east: float) -> Stored:
     clean = _cleaned(stack, stored, None, east)
     height, width = grid.shape
     options = {
@@ -246,10 +212,4 @@ def _warped(stack: ExitStack, stored: Stored, grid: Grid, resampling: str, east:
         "dtype": clean.dataset.dtypes[0],
         "UNIFIED_SRC_NODATA": "NO",  # else a pixel that one band lacks is mixed into its neighbours
     }
-    try:
-        return replace(clean, dataset=stack.enter_context(WarpedVRT(clean.dataset, **options)), warped=True)
-    except Exception as error:  # rasterio does not export GDAL's errors
-        raise DataError(
-            f"{what}: {stored.file} cannot be brought to {rasters.crs_text(grid.crs)} ({error}); expected "
-            "rasters of one place: correct the path or the georeference"
-        ) from None
+    return replace(clean, dataset=stack.enter_context(WarpedVRT(clean.dataset, **options)), warped=True)

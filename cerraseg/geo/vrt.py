@@ -43,11 +43,9 @@ def cleaned(
     """Return a VRT, as XML, of bands of an open raster in floating-point numbers, NaN wherever they are no data.
 
     Args:
-        dataset: open raster.
         indexes: numbers, from 1, of the bands.
         masked: whether its masks or alpha band count.
-        nodata: value without data of each of the bands.
-        extra: a further one of all bands.
+        nodata, extra: value without data of each of the bands, and a further one of all.
         east: by how much to move it.
     """
     exact = all(np.can_cast(dataset.dtypes[index - 1], "float32") for index in indexes)
