@@ -99,15 +99,18 @@ class Features:
         members = np.sort(self.tree.query(shapely.Polygon([transform * corner for corner in corners])))
         if not members.size:
             return np.full(shape, IGNORE, np.uint8), [], 0
-        numbered = list(zip(self.tree.geometries[members], range(1, len(members) + 1), strict=True))
+        shapes, classes = self.tree.geometries[members], self.positions[members]
+        options: dict[str, Any] = {"out_shape": shape, "transform": transform, "fill": 0, "dtype": "int32"}
+        positions, contested = np.full(shape, IGNORE, np.uint8), np.zeros(shape, bool)
+        for position in np.unique(classes):
+            inside = rasterize(shapes[classes == position], **options) > 0
+            contested |= inside & (positions != IGNORE)
+            positions[inside] = position
+        positions[contested] = IGNORE
         # Of shapes that overlap, the last one counts: in the other order, another one.
-        last, first = (
-            rasterize(order, shape, transform=transform, fill=0, dtype="int32") for order in (numbered, numbered[::-1])
-        )
-        classes = np.append(np.uint8(IGNORE), self.positions[members])
-        contested = classes[last] != classes[first]
+        numbered = list(zip(shapes, range(1, len(members) + 1), strict=True))
+        last, first = (rasterize(order, **options) for order in (numbered, numbered[::-1]))
         shown = np.union1d(last[last > 0], first[first > 0])
-        positions = np.where(contested, np.uint8(IGNORE), classes[last])
         return positions, self.ids[members[shown - 1]].tolist(), int(contested.sum())
 
 
