@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 import torch
 from conftest import arrays, opened
-from scenes import CERRADATA, TRAINED, write_model, write_scene
+from scenes import CERRADATA, write_model, write_scene
 from test_cog import write_map
 from test_train import Killed, kill, once_in, plan, run
 
 from cerraseg.config.scenario import parse
 from cerraseg.core.errors import DataError, StorageError
 from cerraseg.data import index as patches
-from cerraseg.data import packed as store
+from cerraseg.data import pack as packing
 from cerraseg.data.pack import pack
 from cerraseg.data.tables import write_ids
 from cerraseg.evaluation.evaluate import evaluate
@@ -39,7 +39,7 @@ NAME = "unet-sar-nw-l1-tuned-1"
 def test_pack_on_a_disk_that_others_fill_goes_on_when_there_is_room(packed, small_disk, monkeypatch, leaving):
     small_disk.fill(leaving=leaving)  # the images do not fit; they do, the masks do not
     with monkeypatch.context() as patched:
-        patched.setattr(store, "need_room", lambda *_: None)
+        patched.setattr(packing, "need_room", lambda *_: None)
         with pytest.raises(StorageError, match=f"disk of {small_disk.folder} is full"):
             pack(packed / "patches.parquet", CERRADATA, *arrays(small_disk.folder))
     assert small_disk.left() == []
@@ -49,10 +49,14 @@ def test_pack_on_a_disk_that_others_fill_goes_on_when_there_is_room(packed, smal
         assert old.read_bytes() == new.read_bytes()
 
 
+def save_model(path):
+    blueprint = Blueprint("unet", plan(NAME).settings, "sar", "l1", checkpoint.describe(CERRADATA, "sar", "l1"))
+    checkpoint.save(path, blueprint, Segmenter(blueprint).net.state_dict(), {})
+
+
 def predict(folder, packed):
     if not (model := folder.parents[1] / "model.pt").exists():
-        blueprint = Blueprint("unet", plan(NAME).settings, "sar", "l1")
-        checkpoint.save(model, blueprint, Segmenter(blueprint).net.state_dict(), {})
+        save_model(model)
     rows, files = np.arange(12), [folder / f"{name}.npy" for name in ("prediction", "confidence", "edges")]
     prediction.predict(model, opened(packed), rows, *files, batch_size=4)
 
@@ -65,7 +69,8 @@ def draw_mosaic(folder, packed):
 def export(folder, packed):
     tiles = np.random.default_rng(0).integers(0, 7, (12, 128, 128), np.uint8)
     table = pd.read_parquet(packed / "patches.parquet")
-    export_geotiffs(table, {"seg": tiles}, folder / "tifs", model="unet", weighting="nw")
+    classes = CERRADATA.classes("l1")
+    export_geotiffs(table, {"seg": tiles}, folder / "tifs", classes=classes, model="unet", weighting="nw")
 
 
 def index(folder, packed):
@@ -74,8 +79,7 @@ def index(folder, packed):
 
 
 def save(folder, _):
-    blueprint = Blueprint("unet", plan(NAME).settings, "sar", "l1")
-    checkpoint.save(folder / "model.pt", blueprint, Segmenter(blueprint).net.state_dict(), {})
+    save_model(folder / "model.pt")
 
 
 LEAVING = {predict: 300_000, draw_mosaic: 100_000, export: 20_000, index: 0, save: 200_000}
@@ -111,7 +115,7 @@ def test_map_of_a_scene_goes_on_after_a_full_disk_and_ends_with_the_same_bytes(t
 
     def draw(folder):
         settings = Settings(layers=["probabilities"], batch_size=2)
-        map_scene(model, files, TRAINED, folder / "map", folder / "unfinished", settings, {})
+        map_scene(model, files, folder / "map", folder / "unfinished", settings, CERRADATA, {})
         return {path.name: path.read_bytes() for path in (folder / "map").iterdir()}
 
     (tmp_path / "calm").mkdir()
@@ -192,7 +196,8 @@ def test_reader_that_fails_ends_the_training_which_then_goes_on(packed, tmp_path
 
     with monkeypatch.context() as patched:
         patched.setattr(batches.PackedPatches, "read", failing)
-        with pytest.raises(SystemExit), step(SimpleNamespace(log=[tmp_path / "a.log"], output=SimpleNamespace())):
+        job = SimpleNamespace(rule="train", log=[tmp_path / "a.log"], output=SimpleNamespace())
+        with pytest.raises(SystemExit), step(job):
             run(packed, tmp_path, plan(NAME))
     said = (tmp_path / "a.log").read_text()
     assert f"{packed}/images.npy: Input/output error" in said and "Traceback" not in said
@@ -249,6 +254,6 @@ def test_prediction_of_other_patches_is_refused(packed, tmp_path):
     write_ids(tmp_path / "ids.csv", pd.read_parquet(packed / "patches.parquet")["id"])
     with pytest.raises(DataError, match=r"prediction.npy: 5 patches; expected 12"):
         evaluate(
-            parse(NAME), opened(packed), packed / "split.csv", tmp_path / "ids.csv", tmp_path / "prediction.npy",
-            tmp_path / "prediction.npy", tmp_path / "distances.csv", tmp_path, {},
+            parse(NAME), CERRADATA, opened(packed), packed / "split.csv", tmp_path / "ids.csv",
+            tmp_path / "prediction.npy", tmp_path / "prediction.npy", tmp_path / "distances.csv", tmp_path, {},
         )  # fmt: skip

@@ -15,13 +15,11 @@ import pytest
 from cell import Cell, assert_no_fault, cells
 from conftest import NAMES, PIXEL, arrays, patch_file, write_patch, write_tif
 from hypothesis import given
-from scenes import CERRADATA, TRAINED, pixels, write_raster
+from scenes import CERRADATA, TRAINED, pixels, scene_files, write_raster
 
-from cerraseg.core.taxonomy import MODALITIES
 from cerraseg.data import index
 from cerraseg.data.pack import pack
 from cerraseg.mapping import scene_check
-from cerraseg.mapping.scene import SceneFiles
 
 cell = pytest.fixture(cells, scope="module")
 
@@ -48,11 +46,11 @@ def packed(root):
 
 def surveyed(msi, reference=None):
     """Look at a scene as the rule ``scene`` does."""
-    folder, files = msi.parent / "scene", SceneFiles("odd", msi)
-    grid = scene_check.survey(files, "msi", TRAINED, folder / "scene.json", resampling="bilinear", scale=False)
-    scene_check.write_picture(files, folder / "image.tif", tags={})
+    folder, files, sensors = msi.parent / "scene", scene_files(msi=msi), CERRADATA.sensors_of("msi")
+    grid = scene_check.survey(files, sensors, TRAINED, folder / "scene.json", resampling="bilinear", scale=False)
+    scene_check.write_picture(files, CERRADATA, folder / "image.tif", tags={})
     if reference:
-        scene_check.write_reference("odd", reference, "l1", grid, folder, tags={}, threads=1)
+        scene_check.write_reference("odd", reference, "l1", CERRADATA, grid, folder, tags={}, threads=1)
 
 
 @contextmanager
@@ -171,7 +169,7 @@ def test_folders_pipes_and_loops_are_no_rasters(cell: Cell, good: Path, run) -> 
 
 def test_a_vrt_of_a_scene_is_one_by_its_name(cell: Cell, tmp_path: Path) -> None:
     write_tif(tmp_path / "b.tif", np.ones((1, 128, 128), np.uint8))
-    (tmp_path / "scene.vrt").write_bytes(vrt(tmp_path / "b.tif", MODALITIES["msi"]))
+    (tmp_path / "scene.vrt").write_bytes(vrt(tmp_path / "b.tif", CERRADATA.bands("msi")))
     assert cell.run(surveyed, tmp_path / "scene.vrt").kind == "taken"
 
 
@@ -181,9 +179,9 @@ def test_no_scene_leads_to_the_network(cell: Cell, tmp_path: Path, form: str, na
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         address = form.format(f"127.0.0.1:{server.getsockname()[1]}")
-        (tmp_path / name).write_bytes(vrt(address, MODALITIES["msi"]))
+        (tmp_path / name).write_bytes(vrt(address, CERRADATA.bands("msi")))
         if name == "near.tif.msk":
-            write_raster(tmp_path / "near.tif", pixels("msi", 128, 128), MODALITIES["msi"])
+            write_raster(tmp_path / "near.tif", pixels("msi", 128, 128), CERRADATA.bands("msi"))
         told = assert_no_fault(cell.run(surveyed, tmp_path / name.removesuffix(".msk")))
         assert told.kind == "refused" or name == "near.tif.msk"
         with pytest.raises(BlockingIOError):
@@ -194,7 +192,7 @@ def test_no_scene_leads_to_the_network(cell: Cell, tmp_path: Path, form: str, na
 def test_damaged_scenes_are_refused(cell: Cell, tmp_path_factory, name: str, data: st.DataObject) -> None:
     folder = tmp_path_factory.getbasetemp() / "image"
     if not folder.exists():
-        write_raster(folder / "msi.tif", pixels("msi", 70, 90), MODALITIES["msi"], nodata=0, compress="deflate")
+        write_raster(folder / "msi.tif", pixels("msi", 70, 90), CERRADATA.bands("msi"), nodata=0, compress="deflate")
         write_raster(folder / "mask.tif", np.full((1, 70, 90), 3, np.uint8), nodata=255)
     with spoilt(folder / name, damaged(data, (folder / name).read_bytes())):
         assert_no_fault(cell.run(surveyed, folder / "msi.tif", folder / "mask.tif"))
