@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from inputs import PACKED, evict, open_packed, write_packed
+from inputs import CERRADATA, PACKED, evict, open_packed, write_packed
 from measuring import arguments, measured, not_measured, row
 
 BATCH, READERS, LAYERS = 32, 2, ("l1", "edge_l1")
@@ -31,7 +31,7 @@ def packed(folder: Path, _: int):
     from cerraseg.training.batches import EpochBatches, PackedPatches, Streamed
 
     store = open_packed(folder)
-    patches = PackedPatches(store, np.arange(store.header.patches), "concat", LAYERS)
+    patches = PackedPatches(store, np.arange(store.header.patches), CERRADATA.bands(), LAYERS)
     order = EpochBatches(len(patches), BATCH, 0)
     batches = Streamed(patches, order, torch.device("cpu"), lambda images: images, readers=READERS)
     return lambda: sum(len(masks) for _, masks in batches)

@@ -11,10 +11,10 @@ import time
 from itertools import product
 
 import torch
+from inputs import CERRADATA
 from measuring import arguments
 from torch.utils.flop_counter import FlopCounterMode
 
-from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.models.factory import build
 
 TRAIN, VALIDATION, EPOCHS = 21_809, 5_453, 100
@@ -46,9 +46,9 @@ def cost(model: torch.nn.Module, images: torch.Tensor, passes: int) -> tuple[flo
 
 def report(name: str, modality: str, level: str, batch: int, passes: int) -> None:
     """Print the row of a model."""
-    bands, classes = len(MODALITIES[modality]), len(LEVELS[level])
-    model = build(name, bands, classes, {}).to(DEVICE).to(memory_format=torch.channels_last)
-    images = torch.randn(batch, bands, 128, 128, device=DEVICE)
+    channels, classes = [len(sensor.bands) for sensor in CERRADATA.sensors_of(modality)], len(CERRADATA.classes(level))
+    model = build(name, channels, classes, {}, CERRADATA.patch_size).to(DEVICE).to(memory_format=torch.channels_last)
+    images = torch.randn(batch, sum(channels), 128, 128, device=DEVICE)
     (training, train), (prediction, predict) = (cost(model.train(how), images, passes) for how in (True, False))
     each = (train, predict) if DEVICE == "cuda" else (training / TERA / 1e3, prediction / TERA / 1e3)
     hours = EPOCHS * (TRAIN * each[0] + VALIDATION * each[1]) / 3600
@@ -58,7 +58,7 @@ def report(name: str, modality: str, level: str, batch: int, passes: int) -> Non
 
 
 def main() -> None:
-    scenarios = [*product(("unet", "transnuseg"), MODALITIES, LEVELS)]
+    scenarios = [*product(("unet", "transnuseg"), CERRADATA.modalities, CERRADATA.levels)]
     if arguments(__doc__, tiny=False).tiny:
         return report(*scenarios[0], batch=1, passes=1)
     for scenario in scenarios:

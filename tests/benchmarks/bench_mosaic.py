@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import rasterio
+from inputs import CERRADATA
 from measuring import Run, arguments, measured, not_measured, row
 
 PIXEL = 10.0  # m
+CLASSES = CERRADATA.classes("l1")
 COG = {"COMPRESS": "DEFLATE", "PREDICTOR": "NO", "OVERVIEW_RESAMPLING": "MODE", "NUM_THREADS": "ALL_CPUS"}
 
 
@@ -45,11 +47,10 @@ def simulate(folder: Path, count: int, side: int, files: bool) -> None:
 
 
 def ours(folder: Path):
-    from cerraseg.core.taxonomy import LEVELS
     from cerraseg.mapping.mosaic import mosaic
 
     patches, tiles = pd.read_csv(folder / "patches.csv", dtype={"id": str}), folder / "tiles.npy"
-    return lambda: mosaic(patches, np.load(tiles, mmap_mode="r"), folder, name="mosaic", classes=LEVELS["l1"])[0]
+    return lambda: mosaic(patches, np.load(tiles, mmap_mode="r"), folder, name="mosaic", classes=CLASSES)[0]
 
 
 def merge(folder: Path):

@@ -9,9 +9,8 @@ import tempfile
 from pathlib import Path
 
 import rasterio
-from inputs import PACKED, write_patches
+from inputs import CERRADATA, PACKED, write_patches
 from measuring import Run, arguments, measured, row
-from scenes import CERRADATA
 
 from cerraseg.data import index
 from cerraseg.data import pack as packing

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from inputs import MODELS, PACKED, SMALL, open_packed, write_checkpoint, write_store
+from inputs import CERRADATA, MODELS, PACKED, SMALL, open_packed, write_checkpoint, write_store
 from measuring import Run, arguments, measured, row
 
 from cerraseg.config.recipes import RECIPES, model_settings
-from cerraseg.core.taxonomy import LEVELS, MODALITIES
 from cerraseg.mapping.predict import predict
 from cerraseg.models import checkpoint
 from cerraseg.models.factory import build
 
+CHANNELS = [len(sensor.bands) for sensor in CERRADATA.sensors.values()]
 SIZES = (1, 2, 4, 8, 16, 32)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -49,7 +49,7 @@ def published(folder: Path, options: Namespace):
 
     def loop() -> None:
         for number in range(options.peer_patches):
-            model = build(options.model, len(MODALITIES["concat"]), len(LEVELS["l1"]), settings(options)).to(DEVICE)
+            model = build(options.model, CHANNELS, 7, settings(options), CERRADATA.patch_size).to(DEVICE)
             model.load_state_dict(torch.load(folder / "parameters.pt", map_location=DEVICE, weights_only=True))
             model.eval()
             with torch.no_grad():

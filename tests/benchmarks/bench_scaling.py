@@ -12,12 +12,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from inputs import DEMO_UNET, DISTINCT, PACKED, evict, link_patches, open_packed, write_checkpoint
+from inputs import CERRADATA, DEMO_UNET, DISTINCT, PACKED, evict, link_patches, open_packed, write_checkpoint
 from inputs import write_patches as simulate
 from measuring import Run, arguments, measured, row
-from scenes import CERRADATA
-
-from cerraseg.data import pack as packing
 
 TILES = ("prediction.npy", "confidence.npy", "edges.npy")
 
@@ -29,8 +26,9 @@ def index(folder: Path) -> None:
 
 
 def pack(folder: Path) -> None:
+    from cerraseg.data.pack import pack
 
-    packing.pack(folder / "patches.parquet", CERRADATA, *(folder / name for name in PACKED), workers=2)
+    pack(folder / "patches.parquet", CERRADATA, *(folder / name for name in PACKED), workers=2)
 
 
 def statistics(folder: Path) -> None:
@@ -51,10 +49,10 @@ def predict(folder: Path) -> None:
 def mosaic(folder: Path) -> None:
     import pandas as pd
 
-    from cerraseg.core.taxonomy import EDGES, LEVELS
+    from cerraseg.core.taxonomy import EDGES
     from cerraseg.mapping.mosaic import mosaic
 
-    patches, legends = pd.read_parquet(folder / "patches.parquet"), (LEVELS["l1"], None, EDGES)
+    patches, legends = pd.read_parquet(folder / "patches.parquet"), (CERRADATA.classes("l1"), None, EDGES)
     for name, legend in zip(TILES, legends, strict=True):
         tiles = np.load(folder / name, mmap_mode="r")
         mosaic(patches, tiles, folder, name=name.removesuffix(".npy"), classes=legend, threads=1)

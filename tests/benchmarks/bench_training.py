@@ -20,13 +20,12 @@ import lightning.pytorch as L
 import numpy as np
 import torch
 from bench_loader import geotiff_batches
-from inputs import MODELS, SMALL, open_packed, write_packed
+from inputs import CERRADATA, MODELS, SMALL, open_packed, write_packed
 from measuring import arguments, measured, not_measured, row
 from torch.nn import functional as F
 
 from cerraseg.config.recipes import RECIPES
-from cerraseg.config.scenario import parse
-from cerraseg.core.taxonomy import LEVELS, MODALITIES
+from cerraseg.config.scenario import known_names, parse
 from cerraseg.models.factory import build
 from cerraseg.training.batches import EpochBatches, PackedPatches, loaders
 from cerraseg.training.module import TrainingModule
@@ -58,19 +57,20 @@ class Job:
 
 def assemble(job: Job, folder: Path):
     """The trainer, the module and the batches, as ``training.train`` puts them together."""
-    scenario = parse(f"{job.model}-concat-nw-l1-tuned-1")
-    plan = Plan(scenario, RECIPES["tuned"][job.model], job.settings, 1, job.batch, threads=job.threads, loading="auto")
+    scenario = parse(f"{job.model}-concat-nw-l1-tuned-1", known_names(CERRADATA))
+    recipe = RECIPES["tuned"][job.model]
+    plan = Plan(scenario, recipe, job.settings, CERRADATA, 1, job.batch, threads=job.threads, loading="auto")
     torch.set_num_threads(job.threads)
     store = open_packed(folder)
     rows = np.resize(np.arange(store.header.patches), job.steps * job.batch)
     layers = ["l1", *(["edge_l1"] if scenario.edges else [])]
     order = EpochBatches(len(rows), job.batch, 1)
-    bands = {band: {"mean": 1000.0, "std": 500.0} for band in MODALITIES["concat"]}
-    statistics = {"bands": bands, "levels": {"l1": {"class_weights": [1.0] * len(LEVELS["l1"])}}}
+    bands = {band: {"mean": 1000.0, "std": 500.0, "min": 0.0, "max": 9000.0} for band in CERRADATA.bands()}
+    statistics = {"bands": bands, "levels": {"l1": {"class_weights": [1.0] * 7}}}
     module = TrainingModule(plan, statistics, order).to(DEVICE)
     parts = [
-        (PackedPatches(store, rows, "concat", layers), order),
-        (PackedPatches(store, rows[:1], "concat", layers), []),
+        (PackedPatches(store, rows, CERRADATA.bands(), layers), order),
+        (PackedPatches(store, rows[:1], CERRADATA.bands(), layers), []),
     ]
     how = {"dtype": torch.bfloat16 if mixed(plan) else torch.float32, "readers": max(1, job.threads - 1), "held": slice}
     train, _ = loaders(parts, plan.loading, DEVICE, module.segmenter.normalise, **how)
@@ -122,7 +122,8 @@ def bare(job: Job, folder: Path):
 def published(job: Job, folder: Path):
     """Seconds a step of the published loop."""
     torch.set_num_threads(job.threads)
-    model = build(job.model, len(MODALITIES["concat"]), len(LEVELS["l1"]), job.settings).to(DEVICE)
+    channels = [len(sensor.bands) for sensor in CERRADATA.sensors.values()]
+    model = build(job.model, channels, 7, job.settings, CERRADATA.patch_size).to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     workers = 16 if DEVICE.type == "cuda" else 2
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scenes import CERRADATA
+from cerraseg.config.dataset import Dataset
 
+CERRADATA = Dataset.of("cerradata-4mm")
 PACKED = ("images.npy", "masks.npy", "header.json")
 DEMO_UNET = {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": [96, 48, 32, 24, 16]}
 SMALL = {
@@ -31,15 +32,13 @@ def write_patches(folder: Path, patches: int) -> None:
 
 def write_packed(folder: Path, patches: int) -> None:
     """Simulate patches under ``cerradata_4mm``, and index and pack them."""
-    from cerraseg.config.dataset import Dataset
     from cerraseg.data import index
     from cerraseg.data.pack import pack
 
     data, table = folder / "cerradata_4mm", folder / "patches.parquet"
     write_patches(data, patches)
-    dataset = Dataset.of("cerradata-4mm")
-    index.write_patch_table([data], CERRADATA, dataset, table, folder / "rejected.csv", threads=2)
-    pack(table, dataset, *(folder / name for name in PACKED), workers=2)
+    index.write_patch_table([data], CERRADATA, table, folder / "rejected.csv", threads=2)
+    pack(table, CERRADATA, *(folder / name for name in PACKED), workers=2)
     os.sync()  # what is not yet written cannot be evicted
 
 
@@ -74,7 +73,8 @@ def write_checkpoint(
     from cerraseg.models import checkpoint
 
     torch.manual_seed(0)
-    blueprint = checkpoint.Blueprint(model, dict(settings), "concat", "l1", mean, std)
+    described = checkpoint.describe(CERRADATA, "concat", "l1")
+    blueprint = checkpoint.Blueprint(model, dict(settings), "concat", "l1", described, mean, std)
     checkpoint.save(path, blueprint, checkpoint.Segmenter(blueprint).net.state_dict(), {})
 
 
@@ -82,10 +82,7 @@ def write_store(folder: Path, patches: int) -> None:
     """Write packed patches of noise around ``MEAN`` with the deviation ``STD``, and empty masks."""
     import numpy as np
 
-    from cerraseg.config.dataset import Dataset
-
-    dataset, rng = Dataset.of("cerradata-4mm"), np.random.default_rng(0)
-    bands, size = dataset.bands(), dataset.patch_size
+    rng, bands, size = np.random.default_rng(0), CERRADATA.bands(), CERRADATA.patch_size
     images = np.lib.format.open_memmap(folder / PACKED[0], "w+", np.float32, (patches, len(bands), size, size))
     for image in images:
         image[:] = MEAN + STD * rng.standard_normal(image.shape, np.float32)

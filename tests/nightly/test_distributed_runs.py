@@ -117,6 +117,8 @@ def step(packed, folder, what):
     images, masks, header = map(str, arrays(packed))
     split, statistics = str(packed / "split.csv"), str(packed / "statistics.json")
     job = {
+        "rule": "train",
+        "config": {"dataset": "cerradata-4mm", "results": str(folder)},
         "log": [str(folder / "log")],
         "threads": 1,
         "resources": {"gpu": what.devices},

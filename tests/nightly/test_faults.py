@@ -17,7 +17,7 @@ from test_train import Killed, kill, once_in, plan, run
 from cerraseg.config.scenario import parse
 from cerraseg.core.errors import DataError, StorageError
 from cerraseg.data import index as patches
-from cerraseg.data import packed as store
+from cerraseg.data import pack as packing
 from cerraseg.data.pack import pack
 from cerraseg.data.tables import write_ids
 from cerraseg.evaluation.evaluate import evaluate
@@ -39,7 +39,7 @@ NAME = "unet-sar-nw-l1-tuned-1"
 def test_pack_on_a_disk_that_others_fill_goes_on_when_there_is_room(packed, small_disk, monkeypatch, leaving):
     small_disk.fill(leaving=leaving)  # the images do not fit; they do, the masks do not
     with monkeypatch.context() as patched:
-        patched.setattr(store, "need_room", lambda *_: None)
+        patched.setattr(packing, "need_room", lambda *_: None)
         with pytest.raises(StorageError, match=f"disk of {small_disk.folder} is full"):
             pack(packed / "patches.parquet", CERRADATA, *arrays(small_disk.folder))
     assert small_disk.left() == []
@@ -49,10 +49,14 @@ def test_pack_on_a_disk_that_others_fill_goes_on_when_there_is_room(packed, smal
         assert old.read_bytes() == new.read_bytes()
 
 
+def save_model(path):
+    blueprint = Blueprint("unet", plan(NAME).settings, "sar", "l1", checkpoint.describe(CERRADATA, "sar", "l1"))
+    checkpoint.save(path, blueprint, Segmenter(blueprint).net.state_dict(), {})
+
+
 def predict(folder, packed):
     if not (model := folder.parents[1] / "model.pt").exists():
-        blueprint = Blueprint("unet", plan(NAME).settings, "sar", "l1")
-        checkpoint.save(model, blueprint, Segmenter(blueprint).net.state_dict(), {})
+        save_model(model)
     rows, files = np.arange(12), [folder / f"{name}.npy" for name in ("prediction", "confidence", "edges")]
     prediction.predict(model, opened(packed), rows, *files, batch_size=4)
 
@@ -75,8 +79,7 @@ def index(folder, packed):
 
 
 def save(folder, _):
-    blueprint = Blueprint("unet", plan(NAME).settings, "sar", "l1")
-    checkpoint.save(folder / "model.pt", blueprint, Segmenter(blueprint).net.state_dict(), {})
+    save_model(folder / "model.pt")
 
 
 LEAVING = {predict: 300_000, draw_mosaic: 100_000, export: 20_000, index: 0, save: 200_000}
@@ -193,7 +196,8 @@ def test_reader_that_fails_ends_the_training_which_then_goes_on(packed, tmp_path
 
     with monkeypatch.context() as patched:
         patched.setattr(batches.PackedPatches, "read", failing)
-        with pytest.raises(SystemExit), step(SimpleNamespace(log=[tmp_path / "a.log"], output=SimpleNamespace())):
+        job = SimpleNamespace(rule="train", log=[tmp_path / "a.log"], output=SimpleNamespace())
+        with pytest.raises(SystemExit), step(job):
             run(packed, tmp_path, plan(NAME))
     said = (tmp_path / "a.log").read_text()
     assert f"{packed}/images.npy: Input/output error" in said and "Traceback" not in said

@@ -32,7 +32,7 @@ RULES = {
     *("predict", "evaluate", "mosaic", "areas", "geotiffs", "scenario_figures"),
     *("simulate_scene", "scene", "map", "polygons", "describe_map", "benchmark", "overview"),
 }
-FOLDS, SOURCES = {"fold", "pool"}, {"download", "local"}
+FOLDS, SOURCES = {"fold", "pool"}, {"download", "local", "rasters"}
 SEARCH = {"trials", "search"}  # tests/nightly/test_killed_search.py
 
 
@@ -114,6 +114,11 @@ def test_sources_killed_end_as_undisturbed_ones(reference, tmp_path):
     root = reference.project.folder / "data/simulated/cerradata_4mm"
     local = plain | {"source": "local", "roots": [str(root)], "label": "copy"}
     disturb(*(Project(tmp_path / name, local) for name in ("a", "b")), {"local"}, "results/manifest.json")
+    scene = reference.project.folder / "data/simulated/scene"
+    area = {"name": "north", "labels": {"l2": str(scene / "truth_l2.tif")}}
+    area |= {sensor: str(scene / f"{sensor}.tif") for sensor in ("msi", "sar")}
+    rasters = plain | {"source": "rasters", "areas": [area], "label": "rasters"}
+    disturb(*(Project(tmp_path / name, rasters) for name in ("e", "f")), {"rasters"}, "results/manifest.json")
     files = {str(path.relative_to(root.parent)): path.read_bytes() for path in root.rglob("*.tif")}
     kaggle = plain | {"source": "kaggle", "kaggle": {"dataset": "a/copy", "version": 3}}
     where = {"KAGGLE_API_ENVIRONMENT": "TEST", "NO_PROXY": "localhost", "HOME": str(tmp_path)}

@@ -89,6 +89,7 @@ def test_training_with_one_or_two_readers_is_the_same(packed, tmp_path, monkeypa
             scenario.parse(TUNED, NAMES),
             recipes.RECIPES["tuned"]["unet"],
             TINY["unet"],
+            CERRADATA,
             threads=threads,
             **TINY["training"],
         )

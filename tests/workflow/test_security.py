@@ -14,6 +14,7 @@ import torch
 import yaml
 from conftest import arrays, opened, patch_file, write_patch
 from scenes import CERRADATA
+from scenes import NAMES as KNOWN
 from test_train import plan
 
 from cerraseg.config.recipes import RECIPES
@@ -136,14 +137,14 @@ def test_the_harm_is_real(here):
 def test_code_in_a_checkpoint_is_not_run(here, packed, how):
     """As a user's own or a released one, as a pretrained encoder, as the results of another's run, as a state."""
     file, statistics = evil(how), json.loads((packed / "statistics.json").read_text())
-    scenario = parse("unet-msi-nw-l1-paper-1", NAMES)
+    scenario = parse("unet-msi-nw-l1-paper-1", KNOWN)
     recipe = RECIPES["paper"]["unet"]
     with pytest.raises(DataError, match=r"could run code when it is read|not a checkpoint"):
-        adopt.adopt(file, scenario, recipe, {}, statistics, here / "out.pt", here / "origin.json")
-    net = build("mine", 12, 7, {"architecture": "Linknet", "encoder": "resnet18"})
+        adopt.adopt(file, scenario, recipe, {}, statistics, CERRADATA, here / "out.pt", here / "origin.json")
+    net = build("mine", [12], 7, {"architecture": "Linknet", "encoder": "resnet18"}, 128)
     for suffix in (".pt", ".pth", ".safetensors"):
         with pytest.raises(DataError, match=r"could run code when it is read|not a checkpoint"):
-            load_encoder(net, [f"B{band}" for band in range(12)], file.rename(file.with_suffix(suffix)))
+            load_encoder(net, [f"B{band}" for band in range(12)], file.rename(file.with_suffix(suffix)), ())
         file = file.with_suffix(suffix)
     with pytest.raises(DataError, match="not a checkpoint that CerraSeg wrote"):
         checkpoint.load(file.rename("checkpoint.pt"))
@@ -181,13 +182,16 @@ def test_no_model_hub_is_asked(here, encoder, monkeypatch):
             check_config(DEMO | model, SCHEMA)
     for name, settings in (("unet", {"encoder": encoder}), ("mine", own)):
         with pytest.raises(ConfigError, match="hub"):
-            build(name, 12, 7, settings)
+            build(name, [12], 7, settings, 128)
 
 
 @pytest.mark.parametrize("option", ["pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path"])
 def test_timm_reads_no_file_by_itself(option):
     own = {"architecture": "Unet", "encoder": "tu-mobilenetv3_small_100", "options": {option: "evil.pth"}}
-    for refused in (lambda: check_config(DEMO | {"models": {"mine": own}}, SCHEMA), lambda: build("mine", 12, 7, own)):
+    for refused in (
+        lambda: check_config(DEMO | {"models": {"mine": own}}, SCHEMA),
+        lambda: build("mine", [12], 7, own, 128),
+    ):
         with pytest.raises(ConfigError, match=rf"models\.mine\.options\.{option}: "):
             refused()
 

@@ -10,7 +10,7 @@ import torch
 from cell import CASES, Cell, assert_no_fault, cells
 from hypothesis import given, settings
 from safetensors.torch import save_file
-from scenes import NAMES
+from scenes import CERRADATA, NAMES, TRAINED
 
 from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import parse
@@ -29,7 +29,9 @@ ENCODER["options"] = {"decoder_channels": SETTINGS["decoder_channels"]}
 def good():
     """What a checkpoint holds."""
     torch.manual_seed(0)
-    blueprint = Blueprint("unet", SETTINGS, "sar", "l1", (1.0, 2.0), (3.0, 4.0))
+    blueprint = Blueprint(
+        "unet", SETTINGS, "sar", "l1", checkpoint.describe(CERRADATA, "sar", "l1"), (1.0, 2.0), (3.0, 4.0)
+    )
     parameters = dict(Segmenter(blueprint).net.state_dict())
     return {"blueprint": vars(blueprint), "parameters": parameters, "training": {"scenario": SCENARIO.id}}
 
@@ -46,11 +48,12 @@ def loaded(path):
 
 def adopted(path):
     out = path.parent / "out"
-    adopt.adopt(path, SCENARIO, RECIPES["paper"]["unet"], SETTINGS, {}, out / "best.pt", out / "origin.json")
+    files = out / "best.pt", out / "origin.json"
+    adopt.adopt(path, SCENARIO, RECIPES["paper"]["unet"], SETTINGS, {"bands": TRAINED}, CERRADATA, *files)
 
 
 def started(path):
-    pretrained.load_encoder(build("mine", 2, 7, ENCODER), ("VV", "VH"), path)
+    pretrained.load_encoder(build("mine", [2], 7, ENCODER, 128), ("VV", "VH"), path, ())
 
 
 def kinds(cell, path, *ways):
