@@ -54,7 +54,7 @@ def test_a_checkpoint_of_other_units_is_not_adopted(model, tmp_path):
     with pytest.raises(DataError) as refused:
         adopt(model, scenario, recipe, {}, {"bands": REFLECTANCE}, CERRADATA, *outputs)
     told = str(refused.value)
-    assert "B01 0.2 (0.01 to 0.9)" in told and "in the file 2000 (100 to 9000)" in told
+    assert "B01 0.2 (0.01 to 0.9)" in told and "2000 (100 to 9000)" in told
     assert not any(path.exists() for path in outputs)
     adopt(model, scenario, recipe, {}, {"bands": TRAINED}, CERRADATA, *outputs)
 
@@ -63,9 +63,7 @@ def test_a_scene_of_other_units_is_refused_though_it_passes_the_projects_own_che
     """A map of 97 % Water came of it: reflectance of 0 to 1 for a model of 0 to 10,000, and the other way round."""
     files = scene(tmp_path / "reflectance.tif", DN / 1e4)
     assert checked(files, REFLECTANCE, tmp_path) == {}
-    with pytest.raises(
-        DataError, match=r"msi bands .* 0 to 1 against 0 to 10,000\. B01 0\.2.*training 2000 \(100 to 9000\)"
-    ):
+    with pytest.raises(DataError, match=r"msi bands .*B01 0\.2.*training 2000 \(100 to 9000\)"):
         mapped(model, files, tmp_path / "map")
     assert not (tmp_path / "map").exists()
     assert mapped(model, files, tmp_path / "map", check_scale=False).keys() == {"classes.tif", "confidence.tif"}
