@@ -10,7 +10,7 @@ def labelled_levels(labels: Iterable[str], dataset: Dataset) -> dict[str, str]:
     """Return level → the level whose labels it is made from: its own, else those of the next finer one below it."""
     given = [level for level in dataset.levels if level in labels]
     made = {
-        level: level if level in given else next((finer for finer in given if level in dataset.ancestors(finer)), None)
+        level: next((source for source in given if level in (source, *dataset.ancestors(source))), None)
         for level in dataset.levels
     }
     return {level: source for level, source in made.items() if source is not None}
@@ -23,7 +23,7 @@ def area_layers(areas: Iterable[Mapping[str, Any]], dataset: Dataset) -> set[str
 
 def files_of(entry: Mapping[str, Any]) -> list[str]:
     """Return the files (and folders, such as a .SAFE) that a checked area or scene reads."""
-    return [*image_files(entry), *label_files(entry)]
+    return [*image_files(entry), *(labels["file"] for labels in entry["labels"].values())]
 
 
 def image_files(entry: Mapping[str, Any]) -> list[str]:
@@ -31,8 +31,3 @@ def image_files(entry: Mapping[str, Any]) -> list[str]:
     images = entry["images"].values()
     masks = [image["mask"]["file"] for image in images if image["mask"]]
     return [*(file for image in images for file in image["files"]), *masks]
-
-
-def label_files(entry: Mapping[str, Any]) -> list[str]:
-    """Return the files of labels of a checked area or scene."""
-    return [labels["file"] for labels in entry["labels"].values()]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.labels import Labels, open_labels
 from cerraseg.data.masks import derive_edges, roll_up
 from cerraseg.data.patch_files import Patch, checksum, place_of
-from cerraseg.data.tiling import windows
 from cerraseg.geo.grids import Grid
 from cerraseg.geo.images import Image, ImageFiles, open_image
 
@@ -45,19 +45,17 @@ class Area:
         image = np.concatenate([image.read(window)[0] for image in self.images])
         gaps = np.isnan(image).any(0)
         read = {level: labels(window) for level, labels in self.labels.items()}
-        own = {level: positions for level, (positions, _) in read.items()}
-        classes = np.stack([self._of_level(level, own) for level in self.made_from])
+        masks = [
+            read[source][0] if source == level else roll_up(read[source][0], self.dataset.ancestors(source)[level])
+            for level, source in self.made_from.items()
+        ]
+        classes = np.stack(masks)
         content = checksum([image, classes])
         polygons = {polygon for _, shown in read.values() for polygon in shown}
         classes[:, gaps] = IGNORE
         edges = derive_edges(classes)
-        edges[:, gaps] = IGNORE
         here = Grid(self.grid.crs, self.grid.transform * self.grid.transform.translation(column, row), (size, size))
         return Patch(image, classes, edges, content, place_of(here), tuple(sorted(polygons)))
-
-    def _of_level(self, level: str, own: Mapping[str, Any]) -> Any:
-        source = self.made_from[level]
-        return own[source] if source == level else roll_up(own[source], self.dataset.ancestors(source)[level])
 
 
 @contextmanager
@@ -88,21 +86,30 @@ def area_rows(
 ) -> tuple[list[dict[str, Any]], list[str], list[str]]:
     """Return a row for each window of the areas, sorted by id, and the sensors and levels that all areas have.
 
+    Windows are square, lie wholly inside an image and begin at multiples of the stride. What is left over at the right
+    and at the bottom, less than a stride, is in none: a last row moved back would overlap the one before it, and
+    windows that overlap must stay in one part.
+
     Raises:
-        DataError: if an area cannot be opened, or they have no sensor and level in common.
+        DataError: if an area cannot be opened or is smaller than a patch, or they have no sensor and level in common.
     """
     layers = area_layers(areas.values(), dataset)
     sensors, levels = ([name for name in part if name in layers] for part in (dataset.sensors, dataset.levels))
     if not sensors or not levels:
         raise DataError("areas: they have no sensor or no level in common; expected one of each in every area")
-    rows = []
+    rows, size = [], dataset.patch_size
     for name, entry in areas.items():
         with open_area(entry, dataset, sensors, levels) as area:
-            found = windows(area.grid.shape, dataset.patch_size, stride)
+            height, width = area.grid.shape
+        if min(height, width) < size:
+            raise DataError(
+                f"area {name}: {height} x {width} pixels hold no window of {size} x {size}; expected a larger image: "
+                "take another one, or a smaller patch_size"
+            )
         paths = {sensor: str(entry["images"][sensor]["files"][0]) for sensor in sensors}
         made_from = labelled_levels(entry["labels"], dataset)
         paths |= {level: str(entry["labels"][made_from[level]]["file"]) for level in levels}
-        for row, column in ((int(window.row_off), int(window.col_off)) for window in found):
+        for row, column in product(range(0, height - size + 1, stride), range(0, width - size + 1, stride)):
             place = {"area": name, "window_row": row, "window_column": column}
             rows.append({"id": f"{name}-{row:06}-{column:06}", **place, **paths})
     return sorted(rows, key=lambda row: row["id"]), sensors, levels

@@ -45,7 +45,8 @@ def find_patches(roots: Sequence[str | Path], dataset: Dataset) -> dict[str, dic
     folders, where = dataset.folders, ", ".join(map(str, roots))
     layers = available_layers(roots, {name: folders[name] for name in (*dataset.sensors, *dataset.levels)})
     if not layers & set(dataset.sensors) or not layers & set(dataset.levels):
-        sensors, levels = (", ".join(name for layer in part for name in folders[layer]) for part in _parts(dataset))
+        parts = (dataset.sensors, dataset.levels)
+        sensors, levels = (", ".join(name for layer in part for name in folders[layer]) for part in parts)
         raise DataError(
             f"{where}: found {', '.join(sorted(layers)) or 'no known folder'}; expected at least one of {sensors}, and "
             f"one of {levels}, in every root"
@@ -70,18 +71,13 @@ def find_patches(roots: Sequence[str | Path], dataset: Dataset) -> dict[str, dic
     return dict(sorted(files.items()))
 
 
-def _parts(dataset: Dataset) -> tuple[list[str], list[str]]:
-    return list(dataset.sensors), list(dataset.levels)
-
-
 def _files(folder: Path | None) -> list[Path]:
     """Return the patches of a folder in name order, and name what else lies there."""
     if folder is None:
         return []
     paths = sorted(folder.iterdir(), key=str)
     others = [path.name for path in paths if not is_patch(path.name) and not path.name.startswith(".")]
-    others = [name for name in others if not name.endswith(".aux.xml")]
-    if others:
+    if others := [name for name in others if not name.endswith(".aux.xml")]:
         named = ", ".join(others[:_SHOWN]) + ", ..." * (len(others) > _SHOWN)
         log.warning("%s: %d files that are no patches passed over: %s", folder, len(others), named)
     found = [path for path in paths if is_patch(path.name)]
@@ -105,23 +101,19 @@ def read_files(files: Mapping[str, str], dataset: Dataset, sensors: Sequence[str
         )
     size = dataset.patch_size
     place: dict[str, Any] = {}
-    images: list[NDArray[np.float32]] = []
-    masks: list[NDArray[np.uint8]] = []
-    read: list[NDArray[Any]] = []
+    masks, read = [], []
     for sensor in sensors:
         path = files[sensor]
         with open_image(ImageFiles((Path(path),)), dataset.sensors[sensor].bands, sensor) as opened:
             if opened.warped:
                 raise DataError(f"{path}: a turned grid; expected rows from west to east: warp it, e.g. by rio warp")
             place = _place(path, opened.grid, size, place)
-            values, _ = opened.read()
-        images.append(values)
-        read.append(values)
+            read.append(opened.read()[0])
+    image = np.concatenate(read)
+    gaps = np.isnan(image).any(0)
     for level in levels:
         mask, place = _mask(files[level], dataset.levels[level], size, place, read)
         masks.append(mask)
-    image = np.concatenate(images)
-    gaps = np.isnan(image).any(0)
     classes = np.stack(masks)
     classes[:, gaps] = IGNORE
     edges = []

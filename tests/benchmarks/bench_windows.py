@@ -7,6 +7,7 @@ cuts each window to two GeoTIFFs by rasterio, in one thread, and indexes and pac
 """
 
 import tempfile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,12 @@ import rasterio
 from inputs import PACKED
 from measuring import Run, arguments, measured, row
 from rasterio.transform import from_origin
+from rasterio.windows import Window
 
 from cerraseg.config.areas import check_areas
 from cerraseg.config.dataset import Dataset
 from cerraseg.data import index
 from cerraseg.data.pack import pack
-from cerraseg.data.tiling import windows
 
 CORNER = from_origin(600000, 8300000, 10, 10)
 
@@ -50,7 +51,9 @@ def cut(folder: Path, side: int, size: int):
         for name, target in (("image", "images"), ("labels", "masks")):
             (folder / target).mkdir()
             with rasterio.open(folder / f"{name}.tif") as source:
-                for number, window in enumerate(windows((side, side), size, size)):
+                starts = range(0, side - size + 1, size)
+                for number, (top, left) in enumerate(product(starts, starts)):
+                    window = Window(left, top, size, size)
                     profile = {"driver": "GTiff", "height": size, "width": size, "count": source.count}
                     place = {"crs": source.crs, "transform": source.window_transform(window)}
                     path = folder / target / f"{name}_{number:06}.tif"
@@ -93,7 +96,7 @@ def main() -> None:
             runs[f"pack {table}"] = measured(run_pack, folder, table, *given)
         for array in PACKED[:2]:
             assert np.array_equal(*(np.load(folder / table / array, mmap_mode="r") for table in ("files", "windows")))
-        count = len(windows((options.side, options.side), options.size, options.size))
+        count = (options.side // options.size) ** 2
     for step in ("index", "pack"):
         ours, theirs = runs[f"{step} windows"], runs[f"{step} files"]
         what = f"{step} {count:,} windows of {options.size} pixels, {options.bands} bands, of one raster"

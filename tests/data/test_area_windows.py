@@ -1,5 +1,7 @@
 """Windows of rasters are the patches that the same pixels cut to files would be: equal packed arrays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyogrio
@@ -15,7 +17,7 @@ from scenes import UTM, write_raster
 
 from cerraseg.config.dataset import Dataset
 from cerraseg.core.errors import DataError
-from cerraseg.data.area_windows import open_area
+from cerraseg.data.area_windows import area_rows, open_area
 from cerraseg.data.index import write_patch_table
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.pack import pack
@@ -81,6 +83,16 @@ def packed(folder, dataset, roots=(), **options):
 
 def tiling(stride=64, least=0.0):
     return {"stride": stride, "minimum_labelled": least}
+
+
+def test_windows_begin_at_multiples_of_the_stride_and_end_inside(land):
+    entry, *_ = land
+    rows, *_ = area_rows({"north": entry}, REGION, 43)
+    places = [(row, column) for row in (0, 43, 86) for column in (0, 43, 86, 129)]
+    assert [(row["window_row"], row["window_column"]) for row in rows] == places
+    assert len(area_rows({"north": entry}, REGION, 1000)[0]) == 1
+    with pytest.raises(DataError, match=r"150 x 220 pixels hold no window of 151 x 151; .*patch_size"):
+        area_rows({"north": entry}, replace(REGION, patch_size=151), 1)
 
 
 def test_windows_are_the_pixels_of_images_and_labels(land, tmp_path):
