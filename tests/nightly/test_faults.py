@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import arrays, opened
-from scenes import CERRADATA, write_model, write_scene
+from scenes import CERRADATA, NAMES, write_model, write_scene
 from test_cog import write_map
 from test_train import Killed, kill, once_in, plan, run
 
@@ -254,6 +254,6 @@ def test_prediction_of_other_patches_is_refused(packed, tmp_path):
     write_ids(tmp_path / "ids.csv", pd.read_parquet(packed / "patches.parquet")["id"])
     with pytest.raises(DataError, match=r"prediction.npy: 5 patches; expected 12"):
         evaluate(
-            parse(NAME), CERRADATA, opened(packed), packed / "split.csv", tmp_path / "ids.csv",
+            parse(NAME, NAMES), CERRADATA, opened(packed), packed / "split.csv", tmp_path / "ids.csv",
             tmp_path / "prediction.npy", tmp_path / "prediction.npy", tmp_path / "distances.csv", tmp_path, {},
         )  # fmt: skip

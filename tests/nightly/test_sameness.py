@@ -12,6 +12,7 @@ from sameness import differing
 from scenes import NAMES
 
 from cerraseg.config import recipes, scenario
+from cerraseg.config.dataset import Dataset
 from cerraseg.training import plan, train
 
 METRICS = f"results/scores/{TUNED}/metrics.json"
@@ -89,7 +90,7 @@ def test_training_with_one_or_two_readers_is_the_same(packed, tmp_path, monkeypa
             scenario.parse(TUNED, NAMES),
             recipes.RECIPES["tuned"]["unet"],
             TINY["unet"],
-            CERRADATA,
+            Dataset.of("cerradata-4mm"),
             threads=threads,
             **TINY["training"],
         )
