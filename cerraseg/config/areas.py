@@ -20,10 +20,8 @@ from cerraseg.core.taxonomy import IGNORE
 def check_areas(given: Sequence[Mapping[str, Any]], dataset: Dataset, *, must_exist: bool) -> list[dict[str, Any]]:
     """Return each area as name, images (sensor → image, in the dataset's order) and labels (level → labels).
 
-    Keys of scenes alone are passed over, so that one entry may serve as both.
-
-    Args:
-        must_exist: whether the files are needed; not where the patches are packed already.
+    Keys of scenes alone are passed over, so that one entry may serve as both. The files are needed unless the patches
+    are packed already.
 
     Raises:
         ConfigError: on unknown keys, sensors, levels and class ids, and missing files, with the key.

@@ -20,7 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -38,8 +38,15 @@ from cerraseg.data.splits.conflicts import report_contradictions
 from cerraseg.geo.patch_grids import grids
 
 Rows = list[dict[str, Any]]
-Values = dict[str, Counter[float]]
-"""Level → value of its masks → pixels."""
+
+
+class Fault(NamedTuple):
+    """What is wrong with a patch; of a mask with foreign values, its level and value → pixels of all that it holds."""
+
+    id: str
+    reason: str
+    level: str = ""
+    values: Counter[float] = Counter()  # noqa: RUF012 - never changed
 
 
 def write_patch_table(
@@ -60,6 +67,7 @@ def write_patch_table(
     Args:
         roots: folders with the layer folders of the dataset; the layers that all of them have are used.
         dataset: what the patches are.
+        table, rejected: files to write.
         areas: name → entry of each area, whose windows are the patches; then there are no roots.
         tiling: ``stride`` in pixels and ``minimum_labelled`` share (0-1) of the windows.
         on_bad_patch: ``exclude`` leaves faulty patches out, ``fail`` stops.
@@ -69,27 +77,31 @@ def write_patch_table(
         threads: processes to read with.
 
     Raises:
-        DataError: if there is nothing to index, more patches are faulty than allowed, or the mosaic could not place
-            them.
+        DataError: if there is nothing to index, more patches are faulty than allowed, or no mosaic can hold them.
     """
     if areas is None:
         rows, sensors, levels = _file_rows(roots, dataset)
     else:
         rows, sensors, levels = area_rows(areas, dataset, int((tiling or {})["stride"]))
-    source = Source(dataset, sensors, levels, areas)
     least = float((tiling or {}).get("minimum_labelled", 0))
-    good, faults, foreign = _inspected(source, rows, max_nodata, least, threads)
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    job = partial(_inspect_chunk, Source(dataset, sensors, levels, areas), max_nodata, least)
+    good: Rows = []
+    faults: list[Fault] = []
+    for found, bad in progress(process_map(job, chunks, threads), "index", total=len(chunks)):
+        good += found
+        faults += bad
     with atomic_write(rejected) as temporary:
-        cells = [[f"'{cell}" if _is_formula(cell) else cell for cell in fault] for fault in faults]
+        cells = [[f"'{cell}" if _is_formula(cell) else cell for cell in fault[:2]] for fault in faults]
         pd.DataFrame(cells, columns=["id", "reason"]).to_csv(temporary, index=False)
-    _list_foreign(foreign, dataset)
+    _list_foreign(faults, dataset)
     tried = len(good) + len(faults)
     if faults and (on_bad_patch == "fail" or not good or len(faults) > max_rejected * tried):
-        (id_, reason), share = faults[0], len(faults) / tried
+        first, share = faults[0], len(faults) / tried
         raise DataError(
             f"{len(faults)} of {tried} patches are bad ({share:.2%}); index.on_bad_patch is {on_bad_patch}, "
-            f"index.max_rejected {max_rejected:.2%}. The first is {id_}: {reason}. Mend the files, which {rejected} "
-            "lists, or raise index.max_rejected"
+            f"index.max_rejected {max_rejected:.2%}. The first is {first.id}: {first.reason}. Mend the files, which "
+            f"{rejected} lists, or raise index.max_rejected"
         )
     if not good:
         raise DataError(
@@ -117,54 +129,28 @@ def _file_rows(roots: Sequence[str | Path], dataset: Dataset) -> tuple[Rows, lis
     return rows, sensors, levels
 
 
-def _inspected(
-    source: Source, rows: Rows, max_nodata: float, least: float, threads: int
-) -> tuple[Rows, list[tuple[str, str]], Values]:
-    """Rows of the good patches, ids and faults of the others, and what masks with foreign values hold."""
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    job = partial(_inspect_chunk, source, max_nodata, least)
+def _inspect_chunk(source: Source, max_nodata: float, least: float, rows: Rows) -> tuple[Rows, list[Fault]]:
+    """Rows of the good patches, and the faults of others."""
     good: Rows = []
-    faults: list[tuple[str, str]] = []
-    foreign: Values = defaultdict(Counter)
-    for found, bad, values in progress(process_map(job, chunks, threads), "index", total=len(chunks)):
-        good += found
-        faults += bad
-        for level, counts in values.items():
-            foreign[level] += counts
-    return good, faults, foreign
-
-
-def _inspect_chunk(
-    source: Source, max_nodata: float, least: float, rows: Rows
-) -> tuple[Rows, list[tuple[str, str]], Values]:
-    good: Rows = []
-    faults: list[tuple[str, str]] = []
-    foreign: Values = defaultdict(Counter)
+    faults: list[Fault] = []
     for row, patch in zip(rows, source.read(rows), strict=True):
         try:
-            _check_id(row["id"])
+            if _is_formula(row["id"]) or not row["id"].isprintable():
+                raise DataError(
+                    f"its id {row['id']!r} would be a formula in a table; expected letters and digits: rename its files"
+                )
             if isinstance(patch, DataError):
                 raise patch
             if source.areas is not None and (patch.classes[-1] != IGNORE).mean() < least:
                 continue
-            if (share := _gaps(patch)) > max_nodata and source.areas is None:
+            if (share := np.isnan(patch.image).any(0).mean()) > max_nodata and source.areas is None:
                 raise DataError(f"{share:.0%} of its pixels have no data; expected at most {max_nodata:.0%}")
             if share <= max_nodata:
                 good.append(_described(row, patch, source))
         except DataError as error:
-            faults.append((row["id"], str(error)))
-            if isinstance(error, LegendError):
-                foreign[error.level] += error.values
-    return good, faults, foreign
-
-
-def _gaps(patch: Patch) -> float:
-    return float(np.isnan(patch.image).any(0).mean())
-
-
-def _check_id(id_: str) -> None:
-    if _is_formula(id_) or not id_.isprintable():
-        raise DataError(f"its id {id_!r} would be a formula in a table; expected letters and digits: rename its files")
+            values = (error.level, error.values) if isinstance(error, LegendError) else ()
+            faults.append(Fault(row["id"], str(error), *values))
+    return good, faults
 
 
 def _described(row: Mapping[str, Any], patch: Patch, source: Source) -> dict[str, Any]:
@@ -186,8 +172,11 @@ def _is_formula(cell: str) -> bool:
     return cell.startswith(("=", "+", "-", "@"))
 
 
-def _list_foreign(foreign: Values, dataset: Dataset) -> None:
+def _list_foreign(faults: list[Fault], dataset: Dataset) -> None:
     """List all values of masks that hold foreign ones, so that a wrong legend shows."""
+    foreign: dict[str, Counter[float]] = defaultdict(Counter)
+    for fault in faults:
+        foreign[fault.level] += fault.values
     for level in (level for level in dataset.levels.values() if level.name in foreign):
         listed = ", ".join(f"{value:g}: {count:,}" for value, count in sorted(foreign[level.name].items()))
         known = ", ".join(map(str, level.ids))

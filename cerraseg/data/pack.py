@@ -35,8 +35,6 @@ def pack(
     """Read every patch of the patch table once and write the packed arrays; the header comes last.
 
     Args:
-        table: patch table.
-        dataset: what the patches are.
         images, masks, header: files to write, see :mod:`cerraseg.data.packed`.
         areas: name → entry of each area whose windows the patches are; None: the patches are files.
         workers: processes to read with.

@@ -66,11 +66,7 @@ class Store:
 
 
 def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:
-    """Map a step's ``.npy`` file read-only, without unpickling anything.
-
-    Raises:
-        DataError: if it is cut short, holds no numbers, or does not hold so many ``patches``.
-    """
+    """Map a step's ``.npy`` file read-only; refuse one that is cut short or does not hold so many ``patches``."""
     try:
         array: NDArray[Any] = np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except Exception as error:  # of any type: numpy evaluates the header, which may be damaged

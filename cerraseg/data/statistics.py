@@ -47,12 +47,7 @@ def read_bands(path: str | Path) -> dict[str, dict[str, float]]:
 def class_weights(counts: NDArray[np.int64], level: str, classes: Legend) -> NDArray[np.float64]:
     """Compute the published class weights: 1 / frequency, divided by the largest; 0 for a class without pixels.
 
-    Args:
-        counts: training pixels by class, (classes,).
-        level, classes: name and legend of the level.
-
-    Raises:
-        DataError: if no class has a pixel.
+    ``counts`` are the training pixels by class, (classes,). A :class:`DataError` is raised if no class has any.
     """
     if not counts.any():
         raise DataError(f"level {level}: the training split has no labelled pixel; every mask value there is 255")

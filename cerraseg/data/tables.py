@@ -32,9 +32,7 @@ def digest(texts: Iterable[str]) -> str:
 def read_split(path: str | Path, ids: str | None = None) -> pd.DataFrame:
     """Read a split table: columns id, split and those of the scheme, all as text.
 
-    Args:
-        path: split table.
-        ids: digest of the patch table's ids; given, a table of other patches or in another order is refused.
+    With ``ids``, the digest of the patch table's ids, a table of other patches or in another order is refused.
     """
     split = _read_csv(path)
     if ids not in (None, digest(split["id"])):

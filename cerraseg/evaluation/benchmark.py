@@ -154,12 +154,9 @@ def further_scores(table: pd.DataFrame) -> list[str]:
 
 
 def roll_up(confusions: NDArray[np.integer], parents: Sequence[int], classes: int) -> NDArray[np.int64]:
-    """Sum counts up to those of a coarser level, ``(..., classes, classes)``.
+    """Sum counts ``(..., K, K)`` up to those of a coarser level, ``(..., classes, classes)``.
 
-    Args:
-        confusions: ``(..., K, K)``.
-        parents: position in the coarser level of each class's ancestor.
-        classes: number of classes there.
+    ``parents`` has the position there of each class's ancestor.
     """
     holds = np.eye(classes, dtype=np.int64)[list(parents)]
     return np.asarray(holds.T @ confusions.astype(np.int64) @ holds)

@@ -24,12 +24,8 @@ def by_file_name(stem: str, wanted: Sequence[str]) -> str | None:
 def match(wanted: tuple[str, ...], names: tuple[str | None, ...], *, alpha: bool) -> tuple[int, ...]:
     """Return the place of each wanted band among ``names``, the descriptions of a file's bands.
 
-    Where no description is a name, the bands are taken in the file's order and must be as many as wanted.
-
-    Args:
-        wanted: names of bands.
-        names: descriptions of all bands of a file.
-        alpha: whether the last band is said to be transparency, and all others are as many as wanted.
+    Where no description is a name, the bands are taken in the file's order and must be as many as wanted, beside a last
+    one that is said to be transparency (``alpha``).
 
     Raises:
         ValueError: if the descriptions do not give each wanted band once, or there are too few bands or too many.

@@ -42,8 +42,8 @@ _MAX_BLOCK = 1 << 27  # pixels of all bands that GDAL decodes at a time: 512 MB 
 
 
 @contextmanager
-def open_raster(path: str | Path, driver: str = "GTiff") -> Iterator[Any]:
-    """Open a file for reading by one of GDAL's drivers.
+def open_raster(path: str | Path) -> Iterator[Any]:
+    """Open a file for reading by the one of GDAL's drivers that its ending stands for.
 
     Raises:
         RasterioError: where it is no regular file, not the driver's, or declares sides or blocks that no scene has.
@@ -51,7 +51,7 @@ def open_raster(path: str | Path, driver: str = "GTiff") -> Iterator[Any]:
     if not Path(path).is_file():  # GDAL waits for ever at a pipe
         raise RasterioIOError("no such file, or a folder, a pipe or a device")
     try:
-        opened = rasterio.open(path, driver=driver)
+        opened = rasterio.open(path, driver=DRIVERS.get(Path(path).suffix.lower(), "GTiff"))
     except (CRSError, ValueError) as error:
         raise RasterioIOError(str(error)) from None
     with opened as dataset:
@@ -63,11 +63,6 @@ def open_raster(path: str | Path, driver: str = "GTiff") -> Iterator[Any]:
         if together * rows * columns > _MAX_BLOCK:
             raise RasterioIOError(f"it declares blocks of {columns} x {rows} pixels in {together} bands")
         yield dataset
-
-
-def driver_of(path: Path) -> str:
-    """GDAL's driver for a file, by the ending of its name."""
-    return DRIVERS.get(path.suffix.lower(), "GTiff")
 
 
 def crs_code(crs: Any) -> str | None:

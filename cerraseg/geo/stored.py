@@ -133,7 +133,7 @@ def open_file(path: Path, what: str) -> Iterator[Any]:
         )
     with ExitStack() as stack:
         try:
-            dataset = stack.enter_context(rasters.open_raster(path, rasters.driver_of(path)))
+            dataset = stack.enter_context(rasters.open_raster(path))
         except (RasterioError, OSError) as error:
             raise DataError(
                 f"{what}: {path} cannot be opened ({error}); expected a GeoTIFF, or a file of "

@@ -28,7 +28,6 @@ def write_map(target: Path, grid: Any, read: Callable[[Window], Raster], **optio
     """Write a map, see :func:`cerraseg.geo.cog.new_map`, from chunks that are made one at a time.
 
     Args:
-        target: file to write.
         grid: what has the map's ``shape``, ``crs`` and ``transform``: a grid or an open raster.
         read: window → its pixels, (height, width) or (bands, height, width); 255 is no data. Of a class map, they are
             positions in the legend.

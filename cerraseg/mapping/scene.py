@@ -56,11 +56,7 @@ class Scene:
         return any(image.warped for image in self.images.values())
 
     def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Read the pixels of a window, (bands, H, W), NaN without data, and where all bands have data, (H, W).
-
-        Raises:
-            DataError: if a file is damaged there.
-        """
+        """Read the pixels of a window, (bands, H, W), NaN without data, and where all bands have data, (H, W)."""
         parts = [image.read(window) for image in self.images.values()]
         pixels = np.concatenate([values for values, _ in parts])
         return pixels, np.logical_and.reduce([valid.all(0) for _, valid in parts])
@@ -90,11 +86,9 @@ def _spread(length: int) -> list[slice]:
 def open_scene(
     files: SceneFiles, sensors: Sequence[Sensor], resampling: str, scaled: Mapping[str, bool] | None = None
 ) -> Iterator[Scene]:
-    """Open a scene.
+    """Open the images of these sensors of a scene, in channel order.
 
     Args:
-        files: its images.
-        sensors: those to read, in channel order.
         resampling: name of rasterio's resampling, for images on another grid.
         scaled: sensor → whether to apply the scales and offsets that its files declare; those left out are scaled.
 
@@ -110,19 +104,12 @@ def open_scene(
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE_MB))
         grid = scene_grid(files)
-        images = {
-            sensor.name: stack.enter_context(
-                open_image(
-                    files.images[sensor.name],
-                    sensor.bands,
-                    f"scene {files.name}: {sensor.name}",
-                    grid=grid,
-                    resampling=resampling,
-                    scaled=(scaled or {}).get(sensor.name, True),
-                )
-            )
-            for sensor in sensors
-        }
+        images = {}
+        for sensor in sensors:
+            image, what = files.images[sensor.name], f"scene {files.name}: {sensor.name}"
+            apply = (scaled or {}).get(sensor.name, True)
+            opened = open_image(image, sensor.bands, what, grid=grid, resampling=resampling, scaled=apply)
+            images[sensor.name] = stack.enter_context(opened)
         yield Scene(grid, tuple(band for sensor in sensors for band in sensor.bands), images)
 
 

@@ -28,19 +28,14 @@ Floats = NDArray[np.float32]
 def survey(
     files: SceneFiles, sensors: Sequence[Sensor], trained: Statistics, path: Path, *, resampling: str, scale: bool
 ) -> Grid:
-    """Check a scene and write its facts.
+    """Check a scene, write its facts, and return the grid of its map.
 
     Args:
-        files: its images.
         sensors: those that it must have.
         trained: band → its statistics in training, see :mod:`cerraseg.data.statistics`.
         path: JSON to write: grid, whether an image is warped, by band the range and mean of a sample and of training,
             the SHA-256 of the files, and of images that declare a scale or an offset, whether it is applied.
-        resampling: see :func:`cerraseg.mapping.scene.open_scene`.
         scale: whether to check that it has the units of the training patches.
-
-    Returns:
-        The grid of its map.
 
     Raises:
         DataError: if the scene cannot be mapped.
@@ -88,7 +83,6 @@ def fitting_scale(
     stored, or scaled. What differs by degree is logged.
 
     Args:
-        files, sensors, resampling: see :func:`cerraseg.mapping.scene.open_scene`.
         trained: statistics of training of the sensors' bands, from a checkpoint or of this run; none: no check.
         scaled: how to read it first; by default scaled.
 
@@ -96,8 +90,7 @@ def fitting_scale(
         Sensor → whether to apply the scale and offset that its files declare.
 
     Raises:
-        DataError: if the bands of a sensor are on another scale both ways, see
-            :func:`cerraseg.data.scale.scale_fault`.
+        DataError: if the bands of a sensor are on another scale both ways.
     """
     decided = {sensor.name: (scaled or {}).get(sensor.name, True) for sensor in sensors}
     for sensor in sensors if trained else ():
@@ -167,14 +160,11 @@ def write_reference(
     tags: Mapping[str, str],
     threads: int,
 ) -> None:
-    """Bring a mask of class ids onto the grid of a scene by the nearest pixel.
+    """Bring the reference of the scene ``name`` onto the scene's grid by the nearest pixel.
 
     Args:
-        name: the scene's, for messages.
         reference: raster of class ids; 255, the level's ignored values and the file's no-data value have no reference.
         level: its level. It is written for each coarser level that is linked to it, too.
-        dataset: has the level.
-        grid: grid of the scene.
         folder: folder to write ``<level>/truth.tif`` into.
         tags, threads: see :func:`cerraseg.geo.cog.new_map`.
 

@@ -35,13 +35,10 @@ def adopt(
     Args:
         file: a CerraSeg checkpoint, or a bare state dict: of segmentation-models-pytorch's U-Net, or of TransNuSeg
             under the published names. Only tensors and plain values are unpickled.
-        scenario: what the file should be.
-        recipe: whether the input of a bare state dict's model is normalised.
-        settings: of a bare U-Net; a TransNuSeg's dimensions follow from the shapes.
+        scenario, recipe, settings, dataset: what the file should be; of a bare state dict, the recipe tells whether the
+            input is normalised. A bare TransNuSeg's settings follow from the shapes.
         statistics: contents of ``statistics.json``, of this run's training split.
-        dataset: of this run.
-        output: checkpoint to write.
-        origin: JSON to write: name, bytes and SHA-256 of ``file``.
+        output, origin: checkpoint to write, and JSON with name, bytes and SHA-256 of ``file``.
 
     Raises:
         DataError: if the file is unsafe, no checkpoint, another scenario's, or of data with other bands, classes, patch
@@ -71,7 +68,7 @@ def adopt(
             f"{file}: its names or shapes do not fit {scenario.id}: {shown}\n"
             f"Set the section {section} of the configuration to what the file was trained with"
         ) from None
-    check_scale(file, blueprint, statistics["bands"])
+    _check_scale(file, blueprint, statistics["bands"])
     facts = {"file": file.name, **asdict(content(file))}
     checkpoint.save(output, blueprint, parameters, {"scenario": scenario.id, "origin": facts})
     with atomic_write(origin) as temporary:
@@ -108,17 +105,8 @@ def _facts(data: Dataset, blueprint: Blueprint) -> dict[str, str]:
     return {**listed, "patch size": str(data.patch_size)}
 
 
-def check_scale(file: Path, blueprint: Blueprint, bands: Mapping[str, Mapping[str, float]]) -> None:
-    """Check that a checkpoint's training had the units of this run's.
-
-    Args:
-        file: for the message.
-        blueprint: of the checkpoint. One without statistics passes.
-        bands: band → mean, std, min, max of this run's training split.
-
-    Raises:
-        DataError: if the bands of a sensor are on another scale.
-    """
+def _check_scale(file: Path, blueprint: Blueprint, bands: Mapping[str, Mapping[str, float]]) -> None:
+    """Check that a checkpoint's training had the units of this run's; one without statistics passes."""
     for sensor in blueprint.described.sensors_of(blueprint.modality) if blueprint.statistics else ():
         ours, trained = ({band: each[band] for band in sensor.bands} for each in (bands, blueprint.statistics))
         if fault := scale_fault(ours, trained):

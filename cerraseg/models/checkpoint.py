@@ -54,29 +54,25 @@ class Blueprint:
 
 
 def describe(dataset: Dataset, modality: str, level: str) -> dict[str, Any]:
-    """Return what a model needs of its dataset, as plain values.
-
-    These are the sensors of its modality and the levels up to its own, without the folders of patches.
-    """
-    values, names = dataset.as_dict(), list(dataset.levels)
-    sensors = {sensor.name for sensor in dataset.sensors_of(modality)}
-    kept = {"sensors": sensors, "levels": set(names[: names.index(level) + 1])}
+    """Return the sensors of a model's modality and the levels up to its own, as plain values without folders."""
+    names = list(dataset.levels)
+    kept = {
+        "sensors": [sensor.name for sensor in dataset.sensors_of(modality)],
+        "levels": names[: names.index(level) + 1],
+    }
+    values = dataset.as_dict()
     for part, wanted in kept.items():
-        values[part] = {
-            name: {key: value for key, value in given.items() if key not in ("folders", "edge_folders")}
-            for name, given in values[part].items()
-            if name in wanted
-        }
+        values[part] = {name: given for name, given in values[part].items() if name in wanted}
+        for given in values[part].values():
+            del given["folders"]
+            given.pop("edge_folders", None)
     return values
 
 
 def make_blueprint(
     scenario: Scenario, recipe: Recipe, settings: Mapping[str, Any], statistics: Mapping[str, Any], dataset: Dataset
 ) -> Blueprint:
-    """Describe a scenario's model, its data and their statistics, by which a recipe may normalise.
-
-    ``statistics`` are the contents of ``statistics.json``.
-    """
+    """Describe a scenario's model, its data and their ``statistics``, the contents of ``statistics.json``."""
     bands = {band: dict(statistics["bands"][band]) for band in dataset.bands(scenario.modality)}
     divided = bands.values() if recipe.zscore else ()
     return Blueprint(

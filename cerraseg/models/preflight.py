@@ -32,10 +32,7 @@ Trial = Mapping[str, Any]  # arguments of model_error
 
 
 def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario], dataset: Dataset) -> None:
-    """Raise :class:`ConfigError` if a model of the scenarios or the search cannot be built, trained or initialised.
-
-    That one takes patches of the dataset's size is part of it.
-    """
+    """Raise :class:`ConfigError` if a model of the scenarios or the search cannot be built, trained or initialised."""
     errors, trials = [], []
     for scenario, settings in _wanted(config, scenarios):
         if scenario.model == "transnuseg":
@@ -53,7 +50,10 @@ def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario], datas
 
 def _failed(trials: Sequence[Trial]) -> list[str]:
     """Run trials, unless these have passed before; return what is wrong."""
-    if not trials or (passed := PASSED / _digest(trials)).exists():
+    files = [Path(trial["pretrained"]).stat() for trial in trials if trial["pretrained"]]
+    states = [(file.st_size, file.st_mtime_ns) for file in files]
+    digest = hashlib.sha256(json.dumps([trials, states, versions()]).encode()).hexdigest()[:16]
+    if not trials or (passed := PASSED / digest).exists():
         return []
     if not importlib.util.find_spec("segmentation_models_pytorch"):
         log.warning("the models are not checked before the run: segmentation-models-pytorch is not installed here")
@@ -94,12 +94,6 @@ def _trial(config: Mapping[str, Any], scenario: Scenario, settings: Mapping[str,
         "colours": colours(sensors),
         "patches": min(2, config["training"]["batch_size"] // config["training"]["accumulate"]),
     }
-
-
-def _digest(trials: Sequence[Trial]) -> str:
-    files = [Path(trial["pretrained"]) for trial in trials if trial["pretrained"]]
-    states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(json.dumps([trials, states, versions()]).encode()).hexdigest()[:16]
 
 
 def _run(trials: Sequence[Trial]) -> list[str]:

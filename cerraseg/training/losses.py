@@ -49,10 +49,7 @@ def focal(logits: Tensor, masks: Tensor, gamma: float) -> Tensor:
 def roll_up(logits: Tensor, parents: Sequence[int], classes: int) -> Tensor:
     """Return log-probabilities of a coarser level, each a sum over the classes below it: (B, classes, H, W).
 
-    Args:
-        logits: of the finer level, (B, finer classes, H, W).
-        parents: of each finer class, its position at the coarser level.
-        classes: of the coarser level; one without a finer class gets −∞.
+    ``parents`` has the position there of the parent of each of the logits' classes; a class without any gets −∞.
     """
     parts = logits.float().log_softmax(1).unbind(1)  # an index would have to be copied to the device, and waited for
     below = [[part for part, parent in zip(parts, parents, strict=True) if parent == k] for k in range(classes)]
@@ -116,13 +113,8 @@ class TaskLoss(nn.Module):
 class CoarserLoss(nn.Module):
     """The loss at a coarser level: of rolled-up probabilities on its masks, by the recipe's losses.
 
-    A class without a finer one cannot be predicted, so its pixels are ignored.
-
-    Args:
-        recipe: of the model.
-        parents: of each class of the model, its ancestor's position at the coarser level.
-        classes: of the coarser level.
-        balance: of the coarser level.
+    ``parents`` are the positions there of the ancestors of the model's classes. A class without a finer one cannot be
+    predicted, so its pixels are ignored.
     """
 
     def __init__(self, recipe: Recipe, parents: Sequence[int], classes: int, balance: Balance = UNWEIGHTED) -> None:
@@ -141,12 +133,8 @@ class CoarserLoss(nn.Module):
 class SemanticLoss(nn.Module):
     """The loss of the classes: of the model's level and ``hierarchy`` times the sum of those of coarser levels.
 
-    Adjusted logits are added up as they are, so that the losses of all levels want the same logits.
-
-    Args:
-        recipe: of the model.
-        balance: of the model's level.
-        coarser: losses of the coarser levels, the coarsest first.
+    Adjusted logits are added up as they are, so that the losses of all levels want the same logits. ``balance`` is of
+    the model's level; the coarsest of the ``coarser`` losses comes first.
     """
 
     def __init__(self, recipe: Recipe, balance: Balance = UNWEIGHTED, coarser: Sequence[CoarserLoss] = ()) -> None:
@@ -154,10 +142,7 @@ class SemanticLoss(nn.Module):
         self.hierarchy, self.own, self.coarser = recipe.hierarchy, TaskLoss(recipe, balance), nn.ModuleList(coarser)
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Return the loss of logits (B, classes, H, W) and masks (B, layers, H, W).
-
-        The masks of the model's level come first, those of the coarser levels last.
-        """
+        """Return the loss of logits and masks (B, layers, H, W): first the model's level, last the coarser ones."""
         loss: Tensor = self.own(logits, masks[:, 0])
         if self.coarser:
             adjusted, truths = self.own.adjusted(logits), masks[:, -len(self.coarser) :].unbind(1)

@@ -38,7 +38,6 @@ def write_split(
 
     Args:
         table, split: patch table (Parquet), and split table to write.
-        dataset: what the patches are.
         scheme: a name in ``SCHEMES``.
         shares: share (0-1) of each of ``train``, ``validation`` and ``test``.
         seed: of the test split, or of the folds.
@@ -72,7 +71,6 @@ def write_fold(
 
     Args:
         table, split: patch table (Parquet), and split table of the scheme ``kfold``.
-        dataset: what the patches are.
         path: split table to write, in the row order of the patch table.
         fold: number of the fold, from 1.
         shares: ``validation`` and ``train`` give the ratio of the two in what the fold leaves, by whole groups.

@@ -37,7 +37,8 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
         train, test = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test")
         metres, centres = nearest(places, test, train)
         columns = {"id": np.array(places.ids)[test], "metres": metres.round(1), "centre_metres": centres.round(1)}
-        over = np.isin(test, _overlapping(pairs, train))
+        beside = [pairs[np.isin(pairs[:, k], train), 1 - k] for k in (0, 1)]
+        over = np.isin(test, np.concatenate(beside))
         found.append(pd.DataFrame(columns | {"touches": metres == 0, "overlaps": over}))
     frame = pd.concat(found, ignore_index=True)
     if not frame["overlaps"].any():
@@ -48,11 +49,6 @@ def write_distances(table: str | Path, splits: Sequence[str | Path], path: str |
         frame.to_csv(temporary, index=False)
     touching, median = frame["touches"].sum(), frame["metres"].median()
     log.info("%d of %d test patches touch a training patch; the median gap is %.0f m", touching, len(frame), median)
-
-
-def _overlapping(pairs: Ints, rows: Ints) -> Ints:
-    """Return the patches that overlap one of these rows."""
-    return np.concatenate([pairs[np.isin(pairs[:, k], rows), 1 - k] for k in (0, 1)])
 
 
 def nearest(places: Places, of: Ints, among: Ints) -> tuple[Floats, Floats]:

@@ -158,11 +158,9 @@ def in_groups(
     """Split by whole groups, stratified by class: columns ``split`` and ``group`` of the split table.
 
     Args:
-        patches: what is split.
         names: group of each patch, (N,).
         shares: wanted share of each of ``train``, ``validation`` and ``test``.
-        seed: of the test part.
-        validation_seed: of the validation part.
+        seed, validation_seed: of the test part, and of the validation part.
         buffer_km: training patches whose gap to a validation or test patch is at most this become ``buffer``; 0: none.
         tolerance: how far a part's share of the patches, before the buffer, may be off.
         fixed: part → groups that belong to it; the others share what these leave, by ``shares``.
