@@ -9,7 +9,7 @@ from pathlib import Path
 from conftest import opened
 from project import TINY, TUNED, Project
 from sameness import differing
-from scenes import CERRADATA, NAMES
+from scenes import NAMES
 
 from cerraseg.config import recipes, scenario
 from cerraseg.config.dataset import Dataset
