@@ -79,7 +79,6 @@ elif config["source"] == "local":
         script:
             "../scripts/local.py"
 
-
 else:
 
     rule rasters:
