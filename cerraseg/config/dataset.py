@@ -139,10 +139,6 @@ class Dataset:
         """Return the bands of a modality, in channel order."""
         return tuple(band for sensor in self.sensors_of(modality) for band in sensor.bands)
 
-    def sensor_of(self, band: str) -> Sensor:
-        """Return the sensor that a band belongs to."""
-        return next(sensor for sensor in self.sensors.values() if band in sensor.bands)
-
     def classes(self, level: str) -> Legend:
         """Return the legend of a level."""
         return self.levels[level].classes
@@ -189,7 +185,7 @@ def legend_of(classes: Sequence[Mapping[str, Any]]) -> Legend:
             entry["id"],
             str(entry.get("abbreviation", entry["id"])),
             str(entry.get("name", entry["id"])),
-            _rgb(entry.get("colour", "#888888")),
+            tuple(bytes.fromhex(entry.get("colour", "#888888")[1:])),  # type: ignore[arg-type]
             entry.get("parent"),
         )
         for entry in classes
@@ -209,11 +205,6 @@ def _frozen(values: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(part: Sensor | Level) -> dict[str, Any]:
     fields = ((key, value) for key, value in vars(part).items() if key != "name")
     return {key: list(value) if isinstance(value, tuple) else value for key, value in fields}
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
-    return red, green, blue
 
 
 @cache

@@ -6,7 +6,7 @@ warped as it is read.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,37 +26,26 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class MaskFile:
-    """A raster of one band, on any grid, some of whose values mark pixels that are not to be used."""
-
-    file: Path
-    values: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class ImageFiles:
     """The image of one sensor: its files, and what they do not declare themselves."""
 
     files: tuple[Path, ...]  # one raster, several that share the bands, on any grids, or one Sentinel-2 SAFE folder
     bands: tuple[str, ...] = ()  # names of all bands in the files' order, where their descriptions do not give them
     nodata: float | None = None  # value without data
-    mask: MaskFile | None = None
+    mask: Path | None = None  # raster of one band, on any grid
+    mask_values: tuple[float, ...] = ()  # of its values, those of pixels that are not to be used
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "ImageFiles":
         """Make one of plain values, as :mod:`cerraseg.config.areas` returns them: files, bands, nodata and mask."""
-        mask = given.get("mask")
-        return cls(
-            tuple(map(Path, given["files"])),
-            tuple(given.get("bands", ())),
-            given.get("nodata"),
-            MaskFile(Path(mask["file"]), tuple(mask["values"])) if mask else None,
-        )
+        files, bands, mask = tuple(map(Path, given["files"])), tuple(given["bands"]), given["mask"]
+        masked = (Path(mask["file"]), tuple(mask["values"])) if mask else ()
+        return cls(files, bands, given["nodata"], *masked)
 
     @property
     def sources(self) -> list[Path]:
         """All files that its pixels come from."""
-        files = [*self.files, *([self.mask.file] if self.mask else [])]
+        files = [*self.files, *([self.mask] if self.mask else [])]
         return [source for file in files for source in raster_sources(file)]
 
 
@@ -92,7 +81,7 @@ class Image:
     scaled_by_tags: bool  # whether its files declare a scale or an offset
     sources: Sequence[Stored]
     mask: Mask | None = None
-    mask_values: tuple[int, ...] = ()
+    mask_values: tuple[float, ...] = ()
 
     def read(self, window: Window | None = None) -> tuple[Floats, Bools]:
         """Read a window: the values (bands, H, W), NaN where they are no data, and where they are data.
@@ -174,7 +163,7 @@ def open_image(
             offset = offsets.get(Path(dataset.name), 0.0)
             stored = Stored.of(dataset, indexes, channels, offset, scaled)
             sources += place(stack, stored, grid, resampling, image.nodata, what)
-        mask = stack.enter_context(open_mask(image.mask.file, f"{what}: mask", grid=grid)) if image.mask else None
+        mask = stack.enter_context(open_mask(image.mask, f"{what}: mask", grid=grid)) if image.mask else None
         yield Image(
             grid,
             tuple(wanted),
@@ -182,7 +171,7 @@ def open_image(
             any(source.tagged for source in sources),
             sources,
             mask,
-            image.mask.values if image.mask else (),
+            image.mask_values,
         )
 
 
@@ -215,7 +204,7 @@ def _unpacked(image: ImageFiles, wanted: Sequence[str], what: str) -> tuple[Imag
     files = safe.band_files(folder, wanted, what)
     declared = safe.offsets(folder)
     offsets = {file: declared.get(standard_name(band), 0.0) for file, band in zip(files, wanted, strict=False)}
-    return ImageFiles(tuple(files), tuple(wanted), nodata, image.mask), offsets
+    return replace(image, files=tuple(files), bands=tuple(wanted), nodata=nodata), offsets
 
 
 def _choose(

@@ -4,7 +4,6 @@ GDAL goes by a file's content: by default it accepts a VRT that is called ``.tif
 """
 
 import errno
-import math
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Interleaving
 from rasterio.env import getenv, hasenv
@@ -93,11 +91,6 @@ def offline() -> AbstractContextManager[Any]:
     if hasenv() and getenv().get("GDAL_HTTP_PROXY") == OFFLINE["GDAL_HTTP_PROXY"]:
         return nullcontext()
     return rasterio.Env(**OFFLINE)
-
-
-def is_sound(transform: Affine) -> bool:
-    """Whether a transform has finite numbers and gives each pixel an area, so that it can be inverted."""
-    return all(map(math.isfinite, transform)) and not transform.is_degenerate
 
 
 def checksum(pixels: NDArray[Any]) -> int:

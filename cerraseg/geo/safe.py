@@ -10,8 +10,9 @@ from cerraseg.geo.band_names import standard_name
 NODATA = 0
 """Value of a pixel without data in every product."""
 
-_BAND = re.compile(r"_(B\d[\dA])(?:_(\d\d)m)?\.jp2", re.IGNORECASE)  # T22LGH_20200101T134211_B02_10m.jp2; L1C: no _10m
-_RESOLUTION = {"B02": 10, "B03": 10, "B04": 10, "B08": 10, "B01": 60, "B09": 60, "B10": 60}  # of L1C in m; others 20
+_BAND = re.compile(
+    r"_(B\d[\dA])(?:_(\d\d)m)?\.jp2", re.IGNORECASE
+)  # T22LGH_20200101T134211_B02_10m.jp2; L1C: no _10m
 _OFFSET = re.compile(r'<(?:BOA|RADIO)_ADD_OFFSET band_id="(\d+)">([-.\d]+)<')  # in DN, since baseline 04.00
 _IDS = [f"B{number:02}" for number in range(1, 9)] + ["B8A"] + [f"B{number:02}" for number in range(9, 13)]
 
@@ -23,7 +24,7 @@ def is_safe(path: Path) -> bool:
 
 def all_files(folder: Path) -> list[Path]:
     """Return the band files and the metadata of a product."""
-    return sorted([*(path for path in _images(folder) if _BAND.search(path.name)), *folder.glob("MTD_MSI*.xml")])
+    return sorted([*_images(folder), *folder.glob("MTD_MSI*.xml")])
 
 
 def band_files(folder: Path, wanted: Sequence[str], what: str) -> list[Path]:
@@ -33,13 +34,12 @@ def band_files(folder: Path, wanted: Sequence[str], what: str) -> list[Path]:
         DataError: if a band is missing, or the product has several granules.
     """
     found: dict[str, tuple[int, Path]] = {}
-    images = [path for path in _images(folder) if _BAND.search(path.name)]
+    images = _images(folder)
     if len({path.relative_to(folder).parts[1] for path in images}) > 1:
         raise DataError(f"{what}: {folder} holds several granules; expected one tile: name its band files as a list")
     for path in images:
-        band, resolution = _BAND.search(path.name).groups()  # type: ignore[union-attr]
-        metres = int(resolution or _RESOLUTION.get(band.upper(), 20))
-        found[band.upper()] = min(found.get(band.upper(), (metres, path)), (metres, path))
+        band, metres = _BAND.search(path.name).groups("0")  # type: ignore[union-attr]
+        found[band.upper()] = min(found.get(band.upper(), (int(metres), path)), (int(metres), path))
     names = [standard_name(band) for band in wanted] or list(found)
     if missing := [name for name in names if name not in found]:
         raise DataError(
@@ -59,4 +59,5 @@ def offsets(folder: Path) -> dict[str, float]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted([*folder.glob("GRANULE/*/IMG_DATA/*.jp2"), *folder.glob("GRANULE/*/IMG_DATA/R*m/*.jp2")])
+    files = sorted([*folder.glob("GRANULE/*/IMG_DATA/*.jp2"), *folder.glob("GRANULE/*/IMG_DATA/R*m/*.jp2")])
+    return [path for path in files if _BAND.search(path.name)]

@@ -151,7 +151,7 @@ def open_file(path: Path, what: str) -> Iterator[Any]:
 def _check_place(dataset: Any, what: str) -> None:
     """Raise a :class:`DataError` where an open raster lies nowhere."""
     transform = dataset.transform
-    if dataset.crs is not None and not transform.is_identity and rasters.is_sound(transform):
+    if dataset.crs and not transform.is_identity and np.isfinite(transform).all() and not transform.is_degenerate:
         return
     remedy = "assign both, e.g. by rio edit-info --crs EPSG:32722 --transform '[10, 0, <left>, 0, -10, <top>]'"
     found = f"the coordinate reference system {dataset.crs} and the transform {transform[:6]}"

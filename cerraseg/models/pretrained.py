@@ -1,8 +1,7 @@
 """Load parameters that were trained elsewhere, on other bands too, into a custom model's encoder."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,35 +37,27 @@ def load_encoder(model: nn.Module, bands: Sequence[str], file: Path, colours: Se
     given = {_bare(name): tensor for name, tensor in content.get("parameters", content).items()}
     encoder: Any = model.encoder
     parts = zip(encoder.encoders, encoder.bands, strict=True) if isinstance(encoder, LateFusion) else [(encoder, None)]
-    fit = partial(_fitted, colours=colours, own_file="blueprint" in content)
     left = iter(bands)
     for part, count in parts:
-        _load(part, given, list(islice(left, count)), fit, file)
-
-
-def _load(
-    encoder: nn.Module,
-    given: Mapping[str, Tensor],
-    bands: Sequence[str],
-    fit: Callable[[Tensor, Tensor | None, Sequence[str]], Tensor | None],
-    file: Path,
-) -> None:
-    own = encoder.state_dict()
-    fitted = {name: fit(tensor, given.get(_bare(name)), bands) for name, tensor in own.items()}
-    taken = {name: found for name, found in fitted.items() if found is not None}
-    wanted = [name for name in own if not name.endswith("num_batches_tracked")]  # older files have no such counts
-    lacking = [name for name in wanted if name not in taken]
-    if len(lacking) > (1 - MINIMUM_SHARE) * len(wanted):
-        raise DataError(
-            f"{file}: holds {len(wanted) - len(lacking)} of the encoder's {len(wanted)} tensors by name and shape, "
-            f"not {', '.join(lacking[:3])}, ...; its own names are {', '.join(list(given)[:3])}, ... Expected a state "
-            "dict of the same encoder: change encoder, or the file"
-        )
-    with torch.no_grad():
-        for name, tensor in taken.items():
-            own[name].copy_(tensor)
-    without = f", not {', '.join(lacking)}" if lacking else ""
-    log.info("encoder of %d bands: %d tensors from %s%s", len(bands), len(taken), file.name, without)
+        own, its_bands = part.state_dict(), list(islice(left, count))
+        taken = {}
+        for name, tensor in own.items():
+            fitted = _fitted(tensor, given.get(_bare(name)), its_bands, colours, own_file="blueprint" in content)
+            if fitted is not None:
+                taken[name] = fitted
+        wanted = [name for name in own if not name.endswith("num_batches_tracked")]  # older files have no such counts
+        lacking = [name for name in wanted if name not in taken]
+        if len(lacking) > (1 - MINIMUM_SHARE) * len(wanted):
+            raise DataError(
+                f"{file}: holds {len(wanted) - len(lacking)} of the encoder's {len(wanted)} tensors by name and shape, "
+                f"not {', '.join(lacking[:3])}, ...; its own names are {', '.join(list(given)[:3])}, ... Expected a "
+                "state dict of the same encoder: change encoder, or the file"
+            )
+        with torch.no_grad():
+            for name, tensor in taken.items():
+                own[name].copy_(tensor)
+        without = f", not {', '.join(lacking)}" if lacking else ""
+        log.info("encoder of %d bands: %d tensors from %s%s", len(its_bands), len(taken), file.name, without)
 
 
 def _bare(name: str) -> str:

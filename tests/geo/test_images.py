@@ -14,7 +14,7 @@ from rasterio.windows import Window
 
 from cerraseg.core.errors import DataError
 from cerraseg.geo.grids import Grid
-from cerraseg.geo.images import ImageFiles, MaskFile, open_image, open_mask, raster_sources
+from cerraseg.geo.images import ImageFiles, open_image, open_mask, raster_sources
 from cerraseg.geo.rasters import crs_text
 
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
@@ -184,7 +184,7 @@ class TestData:
     def test_a_raster_of_values_that_are_not_to_be_used(self, tmp_path):
         classes = np.arange(32 * 32, dtype="u1").reshape(32, 32) % 12
         scl = put(tmp_path / "scl.tif", classes, PLACE * Affine.scale(2))
-        image = ImageFiles((put(tmp_path / "x.tif", STEPS),), mask=MaskFile(scl, (3, 8)))
+        image = ImageFiles((put(tmp_path / "x.tif", STEPS),), mask=scl, mask_values=(3, 8))
         clear = ~np.isin(classes, (3, 8)).repeat(2, 0).repeat(2, 1)
         for window in (None, WINDOW):
             _, valid = read(image, window=window)

@@ -164,8 +164,9 @@ def _title(run: Run) -> str:
 
 def _bands(run: Run, statistics: Mapping[str, Any] | None) -> Iterator[tuple[object, ...]]:
     """Give channel, name and sensor of each band, and what it is normalised by if it is."""
-    for channel, name in enumerate(run.dataset.bands(run.scenario.modality)):
-        row = (channel, name, run.dataset.sensor_of(name).title)
+    sensors = run.dataset.sensors_of(run.scenario.modality)
+    for channel, (name, title) in enumerate((band, sensor.title) for sensor in sensors for band in sensor.bands):
+        row = (channel, name, title)
         band = statistics["bands"][name] if statistics else None
         yield (*row, f"{band['mean']:.6g}", f"{band['std'] or 1:.6g}") if band else row
 
