@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-from conftest import IDS, arrays, opened, patch_file, sent, write_tif
+from conftest import IDS, arrays, opened, patch_file, write_tif
 from scenes import CERRADATA
 
 from cerraseg.core import storage
@@ -61,10 +61,10 @@ def test_files_are_those_of_numpy_and_the_digest_that_of_the_pixels(packed, tmp_
     )
 
 
-def test_many_chunks_sent_to_workers_give_the_same(packed, tmp_path, monkeypatch):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_many_chunks_and_workers_give_the_same(workers, packed, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "CHUNK", 1)
-    monkeypatch.setattr("cerraseg.data.pack.process_map", sent)
-    pack(packed / "patches.parquet", CERRADATA, *arrays(tmp_path))
+    pack(packed / "patches.parquet", CERRADATA, *arrays(tmp_path), workers=workers)
     for old, new in zip(arrays(packed), arrays(tmp_path), strict=True):
         assert old.read_bytes() == new.read_bytes()
 
