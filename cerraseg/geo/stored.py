@@ -48,7 +48,7 @@ class Stored:
         places = [index - 1 for index in indexes]
         flags = {flag for place in places for flag in dataset.mask_flag_enums[place]}
         # GDAL says of the fourth of four bands of uint8 that it is transparency.
-        as_alpha = any(dataset.colorinterp[place] is ColorInterp.alpha for place in places)
+        as_alpha = MaskFlags.alpha in flags and any(dataset.colorinterp[k] is ColorInterp.alpha for k in places)
         scales = [dataset.scales[place] for place in places]
         offsets = [dataset.offsets[place] + offset for place in places]
         return cls(

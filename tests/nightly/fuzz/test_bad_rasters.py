@@ -18,7 +18,7 @@ from hypothesis import given
 from scenes import CERRADATA, TRAINED, pixels, scene_files, write_raster
 
 from cerraseg.data import index
-from cerraseg.data import packed as store
+from cerraseg.data.pack import pack
 from cerraseg.mapping import scene_check
 
 cell = pytest.fixture(cells, scope="module")
@@ -29,19 +29,19 @@ def good(tmp_path_factory):
     """A folder with one patch, to be spoilt a file at a time, and its table beside it."""
     root = tmp_path_factory.mktemp("good") / "patches"
     write_patch(root, "42")
-    index.write_patch_table([root], root.parent / "table.parquet", root.parent / "rejected.csv")
+    index.write_patch_table([root], CERRADATA, root.parent / "table.parquet", root.parent / "rejected.csv")
     return root
 
 
 def inspected(root):
     """Index the patch: it is taken, or the reason why not is raised."""
     out = root.parent / "index"
-    index.write_patch_table([root], out / "table.parquet", out / "rejected.csv", max_rejected=0)
+    index.write_patch_table([root], CERRADATA, out / "table.parquet", out / "rejected.csv", max_rejected=0)
 
 
 def packed(root):
     """Pack a patch that was indexed before it was spoilt."""
-    store.pack(root.parent / "table.parquet", *arrays(root.parent / "pack"))
+    pack(root.parent / "table.parquet", CERRADATA, *arrays(root.parent / "pack"))
 
 
 def surveyed(msi, reference=None):
