@@ -42,11 +42,8 @@ def check_scene(
     """Return a scene as name, images, labels, and its date and scenarios as they are given.
 
     ``reference`` is a raster of ids at ``reference_level``: the one that is given, which then is the only labels, or
-    the labels of the finest level that has some, if they are such a raster. Both keys are absent without one.
-
-    Args:
-        must_exist: whether the files are needed; not where the map is there already.
-        made: paths of files that the run itself makes.
+    the labels of the finest level that has some, if they are such a raster. Both keys are absent without one. The files
+    are needed unless the map is there already or, in ``made``, the run itself makes them.
 
     Raises:
         ConfigError: as :func:`check_areas`.

@@ -139,6 +139,11 @@ class Dataset:
         """Return the bands of a modality, in channel order."""
         return tuple(band for sensor in self.sensors_of(modality) for band in sensor.bands)
 
+    def colours(self, modality: str) -> tuple[str, ...]:
+        """Return the bands of red, green and blue of a modality; none where no sensor has an optical picture."""
+        optical = (one.true_colour for one in self.sensors_of(modality) if one.true_colour and not one.logarithmic)
+        return next(optical, ())
+
     def classes(self, level: str) -> Legend:
         """Return the legend of a level."""
         return self.levels[level].classes

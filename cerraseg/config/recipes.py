@@ -1,5 +1,6 @@
 """The training recipes: ``paper`` repeats the published one, errors included; ``tuned`` corrects them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -81,6 +82,10 @@ RECIPES: dict[str, dict[str, Recipe]] = {
 """Recipe → model → how it is trained."""
 
 
+PATCH = 4
+"""Side in pixels of the squares that become the tokens of TransNuSeg's first stage."""
+
+
 def model_settings(model: str, settings: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
     """Return all settings that ``model`` is built with, its own and the recipe's, in alphabetical order."""
     of_recipe = {"sharing": recipe.sharing, "edge_outputs": recipe.edge_outputs} if model == "transnuseg" else {}
@@ -95,6 +100,28 @@ def check_heads(embed_dim: int, heads: Sequence[int]) -> None:
                 f"transnuseg.heads: stage {stage} has {embed_dim << stage} channels for {count} heads; expected a "
                 f"multiple: change embed_dim {embed_dim} or heads {', '.join(map(str, heads))}"
             )
+
+
+def check_transnuseg_size(size: int, heads: Sequence[int], window: int) -> None:
+    """Raise :class:`ConfigError` unless a TransNuSeg can be built for images of ``size``."""
+    if size % transnuseg_step(size, heads, window):
+        least, whole = PATCH << len(heads), transnuseg_step(PATCH * window << len(heads), heads, window)
+        smaller = [one for one in range(least, whole, least) if not one % transnuseg_step(one, heads, window)]
+        sizes = f"{', '.join(map(str, smaller))} or " * bool(smaller)
+        raise ConfigError(
+            f"patch_size: {size}; transnuseg has {PATCH} pixels a token, half as many tokens at each of {len(heads)} "
+            f"stages, and whole windows of {window} tokens, so it takes {sizes}a multiple of {whole}: change the "
+            "dataset's patch_size, or transnuseg.window"
+        )
+
+
+def transnuseg_step(size: int, heads: Sequence[int], window: int) -> int:
+    """Return what the sides of images must be multiples of for a TransNuSeg that is built for images of ``size``.
+
+    At each stage the tokens are whole windows; where they are fewer than a window's side, all are one window.
+    """
+    windows = (min(window, max(1, size // PATCH >> stage)) for stage in range(len(heads)))
+    return math.lcm(PATCH << len(heads), *(PATCH * side << stage for stage, side in enumerate(windows)))
 
 
 def recipe_of(scenario: Scenario, recipes: Mapping[str, Mapping[str, Recipe]]) -> Recipe:

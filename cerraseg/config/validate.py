@@ -72,7 +72,11 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
             raise ConfigError(f"{section}.{twice[0]}: two {section} have this name; expected one a name: rename one")
     scenes_of(complete, scenarios, dataset)
     complete["tiling"] = {"stride": dataset.patch_size} | complete["tiling"]
-    _check_areas(complete, recipes, dataset)
+    areas, source = areas_of(complete, dataset), complete["source"]
+    if (source == "rasters") is not bool(areas):
+        raise ConfigError(f"areas: {len(areas)} with source {source}; expected some with source rasters and no others")
+    if areas:
+        _check_layers(area_layers(areas, dataset), recipes, dataset)
     if complete["source"] == "local":
         complete["roots"] = _roots(complete)
         if all(Path(root).is_dir() for root in complete["roots"]):
@@ -142,16 +146,6 @@ def _check_released(given: Mapping[str, Any], scenarios: Iterable[Scenario]) -> 
         raise ConfigError("released.drive_id: missing; source drive needs the id in the file's link")
     if given["source"] == "local" and not Path(given["folder"]).is_dir():
         raise ConfigError(f"released.folder: {given['folder']}: no such folder; expected one that holds the .pt files")
-
-
-def _check_areas(config: Mapping[str, Any], recipes: Mapping[Scenario, Recipe], dataset: Dataset) -> None:
-    if config["source"] != "rasters":
-        if config["areas"]:
-            raise ConfigError(f"areas: set, but source is {config['source']}; set source: rasters")
-    elif not config["areas"]:
-        raise ConfigError("areas: missing; source rasters needs an entry for each area: name, images, labels")
-    else:
-        _check_layers(area_layers(areas_of(config, dataset), dataset), recipes, dataset)
 
 
 def areas_of(config: Mapping[str, Any], dataset: Dataset) -> list[dict[str, Any]]:

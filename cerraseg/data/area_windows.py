@@ -1,12 +1,13 @@
-"""Patches that are windows of an area's rasters: nothing is cut to files."""
+"""Patches that are windows of an area's rasters, cut to no files; and the source that reads either kind of patch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
+import rasterio
 from rasterio.windows import Window
 
 from cerraseg.config.dataset import Dataset
@@ -15,9 +16,13 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.labels import Labels, open_labels
 from cerraseg.data.masks import derive_edges, roll_up
-from cerraseg.data.patch_files import Patch, checksum, place_of
+from cerraseg.data.patch_files import Patch, checksum, place_of, read_files
 from cerraseg.geo.grids import Grid
 from cerraseg.geo.images import Image, ImageFiles, open_image
+from cerraseg.geo.rasters import MANY_FILES
+
+CHUNK = 64
+"""Patches that a worker reads at a time."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,7 @@ class Area:
         return self.images[0].grid
 
     def read(self, row: int, column: int) -> Patch:
-        """Read the patch whose upper left pixel is at this row and column of the grid.
-
-        Raises:
-            DataError: if a file is damaged there, or labels are no classes.
-        """
+        """Read the patch whose upper left pixel is at this row and column of the grid."""
         size = self.dataset.patch_size
         window = Window(column, row, size, size)
         image = np.concatenate([image.read(window)[0] for image in self.images])
@@ -62,11 +63,7 @@ class Area:
 def open_area(
     entry: Mapping[str, Any], dataset: Dataset, sensors: Sequence[str], levels: Sequence[str]
 ) -> Iterator[Area]:
-    """Open an area of the configuration (see :mod:`cerraseg.config.areas`) for these sensors and levels.
-
-    Raises:
-        DataError: if an image or the labels cannot be used.
-    """
+    """Open an area of the configuration (see :mod:`cerraseg.config.areas`) for these sensors and levels."""
     made_from = labelled_levels(entry["labels"], dataset)
     with ExitStack() as stack:
         images: list[Image] = []
@@ -113,3 +110,32 @@ def area_rows(
             place = {"area": name, "window_row": row, "window_column": column}
             rows.append({"id": f"{name}-{row:06}-{column:06}", **place, **paths})
     return sorted(rows, key=lambda row: row["id"]), sensors, levels
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where patches are read from; it can be sent to a worker process."""
+
+    dataset: Dataset
+    sensors: Sequence[str]
+    levels: Sequence[str]
+    areas: Mapping[str, Mapping[str, Any]] | None = None  # name → entry; None: patches are files
+
+    def read(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[Patch | DataError]:
+        """Yield the patch of each row of the patch table, or what is wrong with it."""
+        with rasterio.Env(**MANY_FILES):
+            if self.areas is None:
+                for row in rows:
+                    yield _or_error(read_files, row, self.dataset, self.sensors, self.levels)
+                return
+            for name in dict.fromkeys(row["area"] for row in rows):  # areas follow one another
+                with open_area(self.areas[name], self.dataset, self.sensors, self.levels) as area:
+                    for row in (row for row in rows if row["area"] == name):
+                        yield _or_error(area.read, row["window_row"], row["window_column"])
+
+
+def _or_error(read: Callable[..., Patch], *arguments: Any) -> Patch | DataError:
+    try:
+        return read(*arguments)
+    except DataError as error:
+        return error

@@ -31,9 +31,8 @@ from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
 from cerraseg.core.processes import process_map
 from cerraseg.core.taxonomy import IGNORE
-from cerraseg.data.area_windows import area_rows
+from cerraseg.data.area_windows import CHUNK, Source, area_rows
 from cerraseg.data.patch_files import Patch, find_patches
-from cerraseg.data.sources import CHUNK, Source
 from cerraseg.data.splits.conflicts import report_contradictions
 from cerraseg.geo.patch_grids import grids
 

@@ -122,8 +122,6 @@ def read_features(entry: Mapping[str, Any], level: Level, grid: Grid) -> Feature
     Args:
         entry: file, layer (None: the first), field, and classes (value → id; empty: the field has ids, names or
             abbreviations).
-        level: that the classes belong to.
-        grid: of the area.
 
     Raises:
         DataError: if the file cannot be read, lies elsewhere, or has unknown values or other geometries.

@@ -46,13 +46,10 @@ def roll_up(mask: Mask, parents: Sequence[int]) -> Mask:
 def read_positions(
     file: MaskFile, level: Level, where: str, window: Window | None = None, ids: Mapping[float, int] = {}
 ) -> tuple[NDArray[Any], Mask]:
-    """Read the values of an open mask (H, W), and the positions in the legend that they stand for.
+    """Read the values of an open mask (H, W), all or in a window, and the positions in the legend that they stand for.
 
     Args:
-        file: the mask.
-        level: whose classes it holds.
-        where: names it in messages.
-        window: part to read; None: all.
+        where: names the mask in messages.
         ids: value → class id, where it holds other values than ids.
 
     Raises:

@@ -17,8 +17,8 @@ from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log, progress
 from cerraseg.core.processes import process_map
 from cerraseg.core.storage import need_room
+from cerraseg.data.area_windows import CHUNK, Source
 from cerraseg.data.packed import Header
-from cerraseg.data.sources import Source, chunks_of
 from cerraseg.data.tables import digest, layers_of, read_patch_table
 
 
@@ -48,7 +48,8 @@ def pack(
     layers = (*levels, *(dataset.levels[level].edges for level in levels))
     bands = tuple(band for sensor in sensors for band in dataset.sensors[sensor].bands)
     need_room(Path(images).parent, len(patches) * size * size * (4 * len(bands) + len(layers)), "packing")
-    chunks = chunks_of(patches)
+    rows: list[dict[str, Any]] = patches.to_dict("records")  # type: ignore[assignment]
+    chunks = [(start, rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
     source = Source(dataset, sensors, levels, areas)
     with atomic_write(images) as new_images, atomic_write(masks) as new_masks:
         open_memmap(new_images, "w+", np.float32, (len(patches), len(bands), size, size))

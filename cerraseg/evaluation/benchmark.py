@@ -115,8 +115,7 @@ def collect(
 
     Args:
         metrics_files: with the ``patches.npz`` beside each; recipes and custom models keep this order.
-        paper_scores: table of the published scores.
-        dataset: of the scenarios. With another one than the paper's, the published values stay empty.
+        paper_scores: table of the published scores, which stay empty with another dataset than the paper's.
         comparable: whether the data *and* the split are the paper's; otherwise the differences stay empty.
 
     Returns:
@@ -230,16 +229,14 @@ def _entrants(runs: Sequence[_Run], dataset: Dataset) -> Iterable[_Entrants]:
 
 def _compared(entrants: _Entrants) -> Iterator[dict[str, object]]:
     # Runs come by level, the coarsest first: what is rolled up stands after the level that it is compared with.
-    matches = [pair for pair in combinations(entrants, 2) if _comparable(*pair)]
+    matches = [
+        (first, second)
+        for first, second in combinations(entrants, 2)
+        if not first[1].startswith("as_") and second[1] in (first[1], f"as_{first[1]}")
+    ]
     for pair, result in zip(matches, bootstrap.compare_all(entrants, matches), strict=True):
         (first, _), (second, level) = pair
         row = {"level": level, "draws": bootstrap.draws_for(len(matches))}
         if result.difference < 0:
             first, second, result = second, first, result.reverse()
         yield row | {"first": first, "second": second} | result._asdict()
-
-
-def _comparable(first: tuple[str, str], second: tuple[str, str]) -> bool:
-    """Tell whether two entrants, name and level, are of one level, or the second is rolled up to that of the first."""
-    level = first[1]
-    return not level.startswith("as_") and second[1] in (level, f"as_{level}")

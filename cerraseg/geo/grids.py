@@ -45,11 +45,6 @@ class Grid:
         a, b, _, d, e, _ = self.transform[:6]
         return abs(b) > _ALIKE * abs(a) or abs(d) > _ALIKE * abs(e)
 
-    @property
-    def pixel_area(self) -> float:
-        """Area of a pixel in square units of the CRS."""
-        return abs(self.transform.determinant)
-
     def north_up(self) -> "Grid":
         """Return the grid itself, its mirror image, or of a turned grid one of the same pixel size that holds it."""
         if not self.turned and self.transform.e < 0 < self.transform.a:

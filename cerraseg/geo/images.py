@@ -140,7 +140,6 @@ def open_image(
     """Open the wanted bands of an image.
 
     Args:
-        image: its files.
         wanted: names of bands, in the order to read them; none: only the grid is of interest.
         what: the image's name in messages, such as ``scene north: msi``.
         grid: grid to bring it to; None: that of the smallest pixels in the first file's system, north up.
@@ -157,7 +156,8 @@ def open_image(
         chosen = _choose(opened, image, wanted, what)
         if grid is None:
             grids = [Grid.of(dataset) for dataset, _, _ in chosen]
-            grid = min((one for one in grids if one.crs == grids[0].crs), key=lambda one: one.pixel_area).north_up()
+            alike = [one for one in grids if one.crs == grids[0].crs]
+            grid = min(alike, key=lambda one: abs(one.transform.determinant)).north_up()
         sources: list[Stored] = []
         for dataset, indexes, channels in (part for part in chosen if part[1]):
             offset = offsets.get(Path(dataset.name), 0.0)

@@ -10,9 +10,7 @@ from cerraseg.geo.band_names import standard_name
 NODATA = 0
 """Value of a pixel without data in every product."""
 
-_BAND = re.compile(
-    r"_(B\d[\dA])(?:_(\d\d)m)?\.jp2", re.IGNORECASE
-)  # T22LGH_20200101T134211_B02_10m.jp2; L1C: no _10m
+_BAND = re.compile(r"_(B\d[\dA])(?:_(\d\d)m)?\.jp2", re.IGNORECASE)  # T22LGH_20200101T134211_B02_10m.jp2; L1C: no _10m
 _OFFSET = re.compile(r'<(?:BOA|RADIO)_ADD_OFFSET band_id="(\d+)">([-.\d]+)<')  # in DN, since baseline 04.00
 _IDS = [f"B{number:02}" for number in range(1, 9)] + ["B8A"] + [f"B{number:02}" for number in range(9, 13)]
 

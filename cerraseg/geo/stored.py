@@ -120,11 +120,7 @@ def readable(file: str) -> Iterator[None]:
 
 @contextmanager
 def open_file(path: Path, what: str) -> Iterator[Any]:
-    """Open a georeferenced raster of real numbers.
-
-    Raises:
-        DataError: if it is none.
-    """
+    """Open a georeferenced raster of real numbers, or raise a :class:`DataError`."""
     below = vrt.files_below(path) if path.suffix.lower() == ".vrt" and path.is_file() else []
     if missing := [source for source in below if not source.is_file()]:
         raise DataError(

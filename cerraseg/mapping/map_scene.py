@@ -65,10 +65,8 @@ def map_scene(
             ``classes_<level>.tif`` of each coarser level for a model that serves them too.
         unfinished: folder that keeps finished rows until all is written. After a kill, the next run continues from
             them if model, files, settings and ``code`` are the same; the result has the same bytes.
-        dataset: has the model's bands, classes and patch size.
         tags, code: further metadata of the files, and the digest of the code.
-        scaled: sensor → whether scales and offsets of its files are applied, where the check before training has
-            decided it.
+        scaled: sensor → whether its scales and offsets are applied, where the check before training has decided it.
 
     Raises:
         DataError: if the checkpoint or the scene cannot be used, also for values in other units than in training.

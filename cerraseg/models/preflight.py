@@ -13,6 +13,7 @@ from typing import Any
 
 from cerraseg.config import custom_models
 from cerraseg.config.dataset import Dataset
+from cerraseg.config.recipes import check_transnuseg_size
 from cerraseg.config.scenario import Scenario
 from cerraseg.config.search_space import OF_MODEL
 from cerraseg.core.errors import ConfigError, DataError
@@ -20,7 +21,6 @@ from cerraseg.core.files import atomic_write
 from cerraseg.core.layout import SOURCE
 from cerraseg.core.logs import log
 from cerraseg.core.versions import versions
-from cerraseg.models.inputs import check_transnuseg_size, colours
 
 PASSED = Path(".snakemake/cerraseg-models")
 """Holds an empty file for each set of models that passed."""
@@ -91,7 +91,7 @@ def _trial(config: Mapping[str, Any], scenario: Scenario, settings: Mapping[str,
         "size": dataset.patch_size,
         "settings": settings,
         "pretrained": config["models"].get(scenario.model, {}).get("pretrained"),
-        "colours": colours(sensors),
+        "colours": dataset.colours(scenario.modality),
         "patches": min(2, config["training"]["batch_size"] // config["training"]["accumulate"]),
     }
 
@@ -118,10 +118,7 @@ def model_error(
 ) -> str:
     """Build a model and compute empty patches as in training; return what is wrong, empty if nothing.
 
-    Args:
-        model, parts, classes, settings, size: see :func:`cerraseg.models.factory.build`.
-        bands, colours, pretrained: see :func:`cerraseg.models.pretrained.load_encoder`.
-        patches: number of patches.
+    Arguments are those of :func:`cerraseg.models.factory.build` and :func:`cerraseg.models.pretrained.load_encoder`.
     """
     import torch  # here, as the workflow imports this module and must not load torch
 

@@ -30,7 +30,6 @@ def build_smp(
 
     Args:
         channels: input bands of each sensor.
-        classes: output classes.
         architecture: name of the library's class, such as ``UnetPlusPlus``.
         encoder: an encoder of segmentation-models-pytorch (``resnet50``) or of timm (``tu-convnext_tiny``).
         depth: stages of the encoder; None: the architecture's own number.

@@ -11,9 +11,8 @@ from timm.layers.weight_init import trunc_normal_
 from timm.models.swin_transformer import SwinTransformerBlock, WindowAttention
 from torch import Tensor, nn
 
-from cerraseg.config.recipes import check_heads
+from cerraseg.config.recipes import PATCH, check_heads, check_transnuseg_size, transnuseg_step
 from cerraseg.core.errors import ConfigError, DataError
-from cerraseg.models.inputs import PATCH, check_transnuseg_size, transnuseg_step
 from cerraseg.models.transnuseg_blocks import Down, Expand, SharedLinear, Stage, TokenMLP, Up
 
 

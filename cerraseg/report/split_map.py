@@ -18,8 +18,7 @@ from cerraseg.data.splits.spatial import outline
 from cerraseg.data.tables import digest, read_patch_table, read_split
 from cerraseg.geo.positions import COLUMNS, Ints, Places, locate
 from cerraseg.report.figures import INK, drawn
-from cerraseg.report.map_figures import Ground, draw_marks, measure_ground
-from cerraseg.report.map_files import Extent
+from cerraseg.report.map_figures import Extent, Ground, draw_marks, measure_ground
 
 _PANELS = 6  # most areas that are shown, the largest
 _AREA_GAP = 10_000.0  # patches with a smaller gap in m between them, in one coordinate system, are of one area
@@ -44,13 +43,8 @@ def draw_split_map(
 ) -> None:
     """Draw the patches of a split as rectangles, one panel per area, with scale bar and north arrow.
 
-    Args:
-        table: patch table (Parquet).
-        split: its split table; patches are coloured by ``fold`` where it has that, else by ``split``.
-        path: PNG or SVG to write.
-        title: of the figure.
-        source: name of the data source.
-        block_km: side of the blocks in km, whose outlines are drawn.
+    They are coloured by ``fold`` where the split table has that, else by ``split``. With ``block_km``, the side of the
+    blocks in km, their outlines are drawn.
     """
     places = locate(read_patch_table(table, COLUMNS))
     parts = read_split(split, digest(places.ids))

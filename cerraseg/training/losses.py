@@ -18,12 +18,12 @@ _SMOOTH = 1e-5  # of Dice, as published
 
 
 def cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Return the mean cross-entropy over the labelled pixels.
+    """Return the mean cross-entropy over the labelled pixels, over the sum of their class weights as in torch.
 
     Args:
         logits: (B, classes, H, W).
         masks: (B, H, W) int64, 255 = ignore.
-        class_weights: (classes,), non-negative; the mean is over the sum of the pixels' weights, as in torch.
+        class_weights: (classes,), non-negative.
     """
     # torch's own sum over a mask's pixels has no fixed order on CUDA (pytorch issue 17350).
     reduction = "none" if logits.is_cuda else "sum"

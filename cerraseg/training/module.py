@@ -16,7 +16,6 @@ from cerraseg.core.taxonomy import IGNORE
 from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
 from cerraseg.models import inference, pretrained
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
-from cerraseg.models.inputs import colours
 from cerraseg.training import losses
 from cerraseg.training.batches import EpochBatches, augment
 from cerraseg.training.distributed import ONLY_PROCESS, Share, sum_over_processes
@@ -27,11 +26,7 @@ from cerraseg.training.weightings import WEIGHTINGS
 class TrainingModule(L.LightningModule):
     """The recipe as Lightning hooks; everything random in a step follows from the seed, the epoch and the step.
 
-    Args:
-        plan: what to train.
-        statistics: contents of ``statistics.json``.
-        order: batches of the training part.
-        share: which patches of each batch this process computes.
+    ``statistics`` are the contents of ``statistics.json``, ``order`` has the batches of the training part.
     """
 
     def __init__(
@@ -43,8 +38,8 @@ class TrainingModule(L.LightningModule):
         self.blueprint = make_blueprint(scenario, plan.recipe, plan.settings, statistics, data)
         self.segmenter = Segmenter(self.blueprint).to(memory_format=torch.channels_last)
         if plan.pretrained:
-            bands, sensors = data.bands(scenario.modality), data.sensors_of(scenario.modality)
-            pretrained.load_encoder(self.segmenter.net, bands, plan.pretrained, colours(sensors))
+            bands, colours = data.bands(scenario.modality), data.colours(scenario.modality)
+            pretrained.load_encoder(self.segmenter.net, bands, plan.pretrained, colours)
         if self.share.count > 1 and torch.cuda.is_available():  # torch has it for CUDA alone
             self.segmenter = convert_sync_batchnorm(self.segmenter)  # type: ignore[no-untyped-call]
         if plan.compile:

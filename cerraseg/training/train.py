@@ -58,7 +58,7 @@ def train(
     """Train a scenario and write its checkpoints and history.
 
     Args:
-        plan, store, split, statistics: what to train, packed patches, split table, statistics of the training split.
+        split, statistics: split table, and statistics of the training split.
         outputs: files to write, all at the end.
         resume: folder for the state after each epoch; a start with the same plan and data goes on from there, a
             different one starts anew. It is removed when the training has finished. While a training in another

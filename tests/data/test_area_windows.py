@@ -17,11 +17,10 @@ from scenes import UTM, write_raster
 
 from cerraseg.config.dataset import Dataset
 from cerraseg.core.errors import DataError
-from cerraseg.data.area_windows import area_rows, open_area
+from cerraseg.data.area_windows import Source, area_rows, open_area
 from cerraseg.data.index import write_patch_table
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.pack import pack
-from cerraseg.data.sources import Source
 
 GRID = from_origin(600000, 8300000, 10, 10)
 COARSE = from_origin(599905, 8300095, 30, 30)

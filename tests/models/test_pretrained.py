@@ -13,7 +13,6 @@ from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import parse
 from cerraseg.core.errors import DataError
 from cerraseg.models import checkpoint
-from cerraseg.models.inputs import colours
 from cerraseg.models.pretrained import adapt_bands, load_encoder
 from cerraseg.models.smp import build_smp
 from cerraseg.training import train as training
@@ -72,8 +71,7 @@ def test_first_layer_takes_the_colours_and_the_mean():
 
 
 def test_colours_are_those_of_an_optical_picture():
-    sensors = [CERRADATA.sensors_of(modality) for modality in ("msi", "sar", "concat")]
-    assert [colours(of) for of in sensors] == [COLOURS, (), COLOURS]
+    assert [CERRADATA.colours(modality) for modality in ("msi", "sar", "concat")] == [COLOURS, (), COLOURS]
 
 
 def test_three_bands_take_the_colours_by_name(tmp_path):

@@ -11,8 +11,8 @@ import pytest
 import torch
 from published import from_published
 
+from cerraseg.config.recipes import check_transnuseg_size
 from cerraseg.core.errors import ConfigError, DataError
-from cerraseg.models.inputs import check_transnuseg_size
 from cerraseg.models.transnuseg import TransNuSeg, import_published
 
 SAMPLE = Path(__file__).parents[2] / "reference/transnuseg"  # every 7th pixel of the reference logits

@@ -40,8 +40,7 @@ def write_split(
         table, split: patch table (Parquet), and split table to write.
         scheme: a name in ``SCHEMES``.
         shares: share (0-1) of each of ``train``, ``validation`` and ``test``.
-        seed: of the test split, or of the folds.
-        validation_seed: of the train/validation split.
+        seed, validation_seed: of the test split, or of the folds, and of the train/validation split.
         settings: what else the scheme asks for, by the names of the configuration.
     """
     patches = read_patch_table(table)

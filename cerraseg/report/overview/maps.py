@@ -21,7 +21,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import Legend, position_table
 from cerraseg.evaluation.area_estimates import read_area_table
 from cerraseg.geo.cog import NO_DATA
-from cerraseg.report.map_files import Grid, read_reduced
+from cerraseg.report.map_figures import Grid, read_reduced
 
 BUDGET = 6_000_000
 """Most characters that all maps of a page may take together."""
