@@ -12,7 +12,8 @@ from scenes import CERRADATA
 
 from cerraseg.core import storage
 from cerraseg.core.errors import DataError, StorageError
-from cerraseg.data import index, sources
+from cerraseg.data import index
+from cerraseg.data import pack as packing
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.pack import pack
 from cerraseg.data.packed import Header, open_store
@@ -63,7 +64,7 @@ def test_files_are_those_of_numpy_and_the_digest_that_of_the_pixels(packed, tmp_
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_many_chunks_and_workers_give_the_same(workers, packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "CHUNK", 1)
+    monkeypatch.setattr(packing, "CHUNK", 1)
     pack(packed / "patches.parquet", CERRADATA, *arrays(tmp_path), workers=workers)
     for old, new in zip(arrays(packed), arrays(tmp_path), strict=True):
         assert old.read_bytes() == new.read_bytes()
