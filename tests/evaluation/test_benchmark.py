@@ -8,7 +8,7 @@ import pytest
 from region import REGION
 from scenes import CERRADATA
 
-from cerraseg.config.scenario import parse
+from cerraseg.config.scenario import known_names, parse
 from cerraseg.core.errors import DataError
 from cerraseg.evaluation import benchmark, bootstrap, metrics, score_files
 
@@ -39,7 +39,7 @@ def published(name: str) -> np.ndarray:
 
 def evaluated(folder, name, source, counts=None, ids=None, dataset=CERRADATA, **info):
     """Metrics of scenario ``name`` with ``counts``, else with those published for U-Net, concat, weighted."""
-    scenario = parse(name, {"recipe": ["mine", "w"], "level": ["l3"], "modality": ["dem", "msi+dem"]})
+    scenario = parse(name, known_names(REGION, recipes=["mine", "w"]))
     counts = in_patches(published(f"unet_concat_w_{scenario.level}")) if counts is None else counts
     ids = [f"{patch:02}" for patch in range(len(counts))] if ids is None else ids
     fields = {"scenario": {"id": name, **vars(scenario)}, "source": source, "patches": 3028}
@@ -231,4 +231,4 @@ def test_modalities_and_levels_come_in_the_order_of_the_dataset(tmp_path):
     counts = random.integers(1, 9, (PATCHES, 5, 5))
     files = [evaluated(tmp_path, name, "x", counts, dataset=REGION) for name in names]
     table = benchmark.collect(files, PAPER_SCORES, REGION, comparable=False)
-    assert table["modality"].tolist() == ["msi", "sar", "dem", "concat", "msi+dem"]
+    assert table["modality"].tolist() == ["msi", "sar", "dem", "msi+dem", "concat"]

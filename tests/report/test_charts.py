@@ -92,5 +92,5 @@ def test_each_modality_has_a_colour_of_its_own():
     }
     shown = ["msi+dem", "concat", "dem", "sar+dem", "msi", "sar"]
     colours = charts.modality_colours(REGION, shown)
-    assert list(colours) == ["msi", "sar", "dem", "concat", "msi+dem", "sar+dem"]
+    assert list(colours) == ["msi", "sar", "dem", "msi+dem", "sar+dem", "concat"]
     assert len(set(colours.values())) == len(shown)

@@ -18,7 +18,7 @@ from test_benchmark import evaluated
 from test_train import SMALL
 
 from cerraseg.config.recipes import RECIPES
-from cerraseg.config.scenario import parse
+from cerraseg.config.scenario import known_names, parse
 from cerraseg.core import versions as software
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
@@ -43,7 +43,7 @@ ORIGIN = {"file": "/home/jane.secret/epoch_29.pt", "bytes": 130_200_007, "sha256
 
 
 def configured(name="unet-concat-w-l1-tuned-7", label="my land", **changes):
-    scenario = parse(name)
+    scenario = parse(name, known_names(REGION))
     recipe = RECIPES["paper" if scenario.recipe == "released" else scenario.recipe][scenario.model]
     fields = {"settings": SMALL[scenario.model], "training": {"epochs": 30, "batch_size": 4}, "split": SPLIT}
     return Run(CERRADATA, scenario, recipe, **fields | {"label": label, "train_code": "0123456789ab"} | changes)
