@@ -59,7 +59,7 @@ class Mask:
     """An open raster of one band of whole numbers, such as class ids."""
 
     grid: Grid
-    source: Stored
+    sources: Sequence[Stored]  # several across the antimeridian, whose halves fill each other
 
     def read(self, window: Window | None = None, shape: tuple[int, int] | None = None) -> tuple[NDArray[Any], Bools]:
         """Read the values (H, W) in the file's type, and where they are data; by the nearest pixel in another shape.
@@ -67,7 +67,9 @@ class Mask:
         Raises:
             DataError: if the file is damaged there.
         """
-        values, valid = self.source.read(window, shape)
+        (values, *others), (valid, *where) = zip(*(source.read(window, shape) for source in self.sources), strict=True)
+        for other, there in zip(others, where, strict=True):
+            values, valid = np.where(valid, values, other), valid | there
         return values[0], valid[0]
 
 
@@ -191,8 +193,7 @@ def open_mask(file: Path, what: str, *, grid: Grid | None = None) -> Iterator[Ma
                 "into one band, e.g. by rio calc"
             )
         grid = grid or Grid.of(dataset).north_up()
-        sources = place(stack, Stored.of(dataset, [1], [0], 0.0, scaled=False), grid, "nearest", None, what)
-        yield Mask(grid, sources[0])
+        yield Mask(grid, place(stack, Stored.of(dataset, [1], [0], 0.0, scaled=False), grid, "nearest", None, what))
 
 
 def _unpacked(image: ImageFiles, wanted: Sequence[str], what: str) -> tuple[ImageFiles, dict[Path, float]]:

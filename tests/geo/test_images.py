@@ -307,6 +307,15 @@ class TestAntimeridian:
         grid = Grid(rasterio.CRS.from_epsg(4326), Affine(0.1, 0, 179, 0, -0.1, 1), (20, 20))
         np.testing.assert_array_equal(read(path, ("a",), grid=grid)[0][0, 5], [*range(3590, 3600), *range(10)])
 
+    def test_both_halves_of_a_global_mask(self, tmp_path):
+        world = np.tile(np.arange(3600, dtype="i4") % 250, (1, 20, 1))
+        path = put(tmp_path / "x.tif", world, Affine(0.1, 0, -180, 0, -0.1, 1), crs="EPSG:4326")
+        grid = Grid(rasterio.CRS.from_epsg(4326), Affine(0.1, 0, 179, 0, -0.1, 1), (20, 20))
+        with open_mask(path, "labels", grid=grid) as mask:
+            values, valid = mask.read()
+        assert valid.all()
+        np.testing.assert_array_equal(values[5], [*range(90, 100), *range(10)])
+
     @pytest.mark.parametrize("source", [EAST, WEST])
     @pytest.mark.parametrize("zone", ["EPSG:32660", "EPSG:32601"])
     def test_to_utm(self, tmp_path, source, zone):
