@@ -19,7 +19,8 @@ def edge_scores(truth: Mask, prediction: Mask) -> dict[str, dict[str, float]]:
 
     Precision is the share of predicted edge pixels that have a true one within the tolerance (Euclidean distance,
     inside the patch), recall the share of true ones that have a predicted one: the boundary measure of Csurka et al.
-    (2013, BMVC). All pixels of all patches are counted together; a ratio of nothing is 0.
+    (2013, BMVC). All pixels of all patches are counted together; a ratio of nothing is 0. Truth without any edge, as
+    sparse labels give, has no scores.
 
     Args:
         truth: (N, H, W) of 0, 1 and 255 = ignore: such pixels count on neither side.
@@ -33,7 +34,7 @@ def edge_scores(truth: Mask, prediction: Mask) -> dict[str, dict[str, float]]:
         for tolerance, total in counts.items():
             near_true, near_found = _within(true, tolerance), _within(found, tolerance)
             total += [(found & near_true).sum(), found.sum(), (true & near_found).sum(), true.sum()]
-    return {str(tolerance): _ratios(*total.tolist()) for tolerance, total in counts.items()}
+    return {str(tolerance): _ratios(*total.tolist()) for tolerance, total in counts.items() if total[-1]}
 
 
 def _within(edges: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:

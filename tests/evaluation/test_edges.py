@@ -38,6 +38,7 @@ def test_precision_and_recall_are_told_apart():
     assert edges.edge_scores(truth, both)["1"] == {"precision": 0.5, "recall": 1.0, "f1": 0.666667}
     assert edges.edge_scores(both, truth)["1"] == {"precision": 1.0, "recall": 0.5, "f1": 0.666667}
     assert edges.edge_scores(truth, nothing)["2"] == {"precision": 0, "recall": 0, "f1": 0}
+    assert edges.edge_scores(nothing, truth) == {}
     truth[:, :, 6:] = 255  # ignored pixels count on neither side
     assert edges.edge_scores(truth, both)["0"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
 
