@@ -85,7 +85,7 @@ def main() -> None:
         base, data = Path(name, "base"), Path(name, "cerradata_4mm")
         write_patches(base, min(DISTINCT, patches))
         link_patches(base, data, patches)
-        source = {"source": "local", "roots": str(data), "label": "simulated landscape"}
+        source = {"source": "local", "roots": str(data), "label": "simulated landscape", "split": {"scheme": "paper"}}
         project = Project(Path(name, "project"), source | CONFIG)
         steps(project, patches)
         published = yaml.safe_load((ROOT / "config/benchmark.yaml").read_text())

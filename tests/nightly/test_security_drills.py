@@ -59,7 +59,12 @@ def test_folders_that_a_shell_would_obey(tmp_path):
     (made.folder / "released").rename(made.folder / f"re {here}")
     shutil.rmtree(made.folder / "results")
     (roots,) = {path.parents[1].relative_to(made.folder) for path in (made.folder / here).rglob("*.tif")}
-    local = {"source": "local", "roots": str(roots), "released": {"source": "local", "folder": f"re {here}"}}
+    local = {
+        "source": "local",
+        "roots": str(roots),
+        "split": {"scheme": "paper"},
+        "released": {"source": "local", "folder": f"re {here}"},
+    }
     label = "a label; touch pwned $(touch pwned) %s 'q' \"d\" =1+1 $x_$ $ &"
     made.configure(tiny(**local, label=label, results="re sults é"))
     made.run()
