@@ -59,7 +59,11 @@ def linked(sample: Path, folder: Path, site: str, *, other: bool) -> list[Path]:
 def configured(roots: list[Path], **further) -> dict:
     config = {key: value for key, value in TINY.items() if key not in ("simulate", "predict", "released", "scenes")}
     config |= {"source": "local", "label": "real sample", "roots": [str(root) for root in roots]}
-    config |= {"training": {"epochs": 3, "batch_size": 4}, "scenarios": TINY["scenarios"] | {"extra": []}}
+    config |= {
+        "split": {"scheme": "paper"},
+        "training": {"epochs": 3, "batch_size": 4},
+        "scenarios": TINY["scenarios"] | {"extra": []},
+    }
     return config | further
 
 
