@@ -1,6 +1,7 @@
 """The published test part is known by its pixels of each class, whichever list of files it was drawn from."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,12 @@ def by_position(ids):
     return {id_: "test" if k % 10 == 9 else "train" for k, id_ in enumerate(ids)}
 
 
-def patches(count, **marked):
+@cache
+def patches(count):
+    return marked_patches(count)
+
+
+def marked_patches(count, **marked):
     """A patch table with the published counts in the test part that the split of the unmarked patches has.
 
     ``marked`` has places → value of columns, of patches that the authors' list lacked.
@@ -56,7 +62,7 @@ def test_published_counts_are_3028_patches_of_a_list_of_30280():
     [({"gaps": ([0, 7, 99], 5)}, FINITE), ({"edge_l1": ([0, 7, 99], "")}, WHOLE)],
 )
 def test_lists_are_tried_in_order_and_what_they_lack_is_unused(marked, name):
-    table = patches(30_283, **marked)
+    table = marked_patches(30_283, **marked)
     parts, tried = by_file_list(table, CERRADATA, by_position)
     assert tried == [Tried(ALL, 30_283, 3_028, False), Tried(name, 30_280, 3_028, True)]
     assert [k for k, part in enumerate(parts) if part == "buffer"] == [0, 7, 99]
