@@ -57,7 +57,7 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
     recipes = {scenario: recipe_of(scenario, with_custom(complete["recipes"])) for scenario in scenarios}
     for scenario, recipe in recipes.items():
         check_recipe(scenario, recipe, dataset)
-        check_normalisation(scenario, recipe, dataset)
+        check_normalisation(scenario.recipe, recipe, dataset.bands(scenario.modality))
     for id_, path in complete["checkpoints"].items():
         check_known("checkpoints", id_, [scenario.id for scenario in scenarios])
         complete["checkpoints"][id_] = expand_file(f"checkpoints.{id_}", path, "a checkpoint")

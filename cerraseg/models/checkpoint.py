@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cerraseg.config.dataset import DEFAULT, Dataset
-from cerraseg.config.normalisation import CLIPPED, FORMULAS, LOGARITHMIC, LOWEST, constants
+from cerraseg.config.normalisation import FORMULAS, constants
 from cerraseg.config.recipes import Recipe, model_settings
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.errors import DataError
@@ -123,9 +123,8 @@ class Segmenter(nn.Module):
     def normalise(self, images: Tensor) -> Tensor:
         """Normalise raw pixels as the model expects them, those without data filled."""
         images = torch.where(images.isnan(), self.fill, images)
-        if self.kind in CLIPPED:
-            images = images.clamp(min=LOWEST)
-        images = images.log() if self.kind in LOGARITHMIC else images
+        images = images.clamp(min=1e-6) if self.kind in ("0to1", "1to1") else images
+        images = images.log() if self.kind == "1to1" else images
         return (images - self.mean) / self.std if self.mean.numel() else images
 
     def logits(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -12,11 +12,15 @@ from scenes import CERRADATA
 from cerraseg.core.layout import SOURCE
 from cerraseg.data.splits import file_lists
 from cerraseg.data.splits.assign import paper_split, write_split
-from cerraseg.data.splits.file_lists import Tried, by_file_list
+from cerraseg.data.splits.file_lists import by_file_list, published_test_part
 
 PUBLISHED = pd.read_csv(SOURCE / "reference/classes.csv")["test_pixels"].to_numpy()
 COLUMNS = CERRADATA.levels["l2"].count_columns()
 ALL, FINITE, WHOLE = file_lists.LISTS
+
+
+def tried(name, files, test, published):
+    return {"name": name, "files": files, "test": test, "published": published}
 
 
 def by_position(ids):
@@ -47,14 +51,14 @@ def marked_patches(count, **marked):
 
 def test_published_counts_are_3028_patches_of_a_list_of_30280():
     table = patches(30_280)
-    parts, tried = by_file_list(table, CERRADATA, by_position)
-    assert tried == [Tried(ALL, 30_280, 3_028, True)] and parts.count("test") == 3_028
+    parts, lists = by_file_list(table, CERRADATA, by_position)
+    assert lists == [tried(ALL, 30_280, 3_028, True)] and parts.count("test") == 3_028
     lost = table.copy()
     lost.loc[9, COLUMNS] -= 40 * (lost.loc[9, COLUMNS] > 0)  # pixels that no label reaches, as a band has no data there
-    assert by_file_list(lost, CERRADATA, by_position)[1][0].published
+    assert by_file_list(lost, CERRADATA, by_position)[1][0]["published"]
     other = table.copy()
     other.loc[9, COLUMNS] = np.roll(other.loc[9, COLUMNS], 1)
-    assert not by_file_list(other, CERRADATA, by_position)[1][0].published
+    assert not by_file_list(other, CERRADATA, by_position)[1][0]["published"]
 
 
 @pytest.mark.parametrize(
@@ -63,17 +67,17 @@ def test_published_counts_are_3028_patches_of_a_list_of_30280():
 )
 def test_lists_are_tried_in_order_and_what_they_lack_is_unused(marked, name):
     table = marked_patches(30_283, **marked)
-    parts, tried = by_file_list(table, CERRADATA, by_position)
-    assert tried == [Tried(ALL, 30_283, 3_028, False), Tried(name, 30_280, 3_028, True)]
+    parts, lists = by_file_list(table, CERRADATA, by_position)
+    assert lists == [tried(ALL, 30_283, 3_028, False), tried(name, 30_280, 3_028, True)]
     assert [k for k, part in enumerate(parts) if part == "buffer"] == [0, 7, 99]
 
 
 def test_one_file_more_is_recognised_by_no_list():
     table = patches(30_280)
     more = pd.concat([pd.DataFrame([table.iloc[0].to_dict() | {"id": "0"}]), table], ignore_index=True)
-    parts, tried = by_file_list(more, CERRADATA, by_position)
-    assert [one.published for one in tried] == [False] and "buffer" not in parts
-    assert by_file_list(more, REGION, by_position)[1][0].published is False
+    parts, lists = by_file_list(more, CERRADATA, by_position)
+    assert [one["published"] for one in lists] == [False] and "buffer" not in parts
+    assert by_file_list(more, REGION, by_position)[1][0]["published"] is False
 
 
 def test_rejected_patches_leave_their_part_and_nothing_moves(packed, tmp_path):
@@ -88,7 +92,8 @@ def test_rejected_patches_leave_their_part_and_nothing_moves(packed, tmp_path):
     assert dict(zip(split["id"], split["split"], strict=True)) == {id_: whole[id_] for id_ in table["id"]}
     lists = json.loads(paths[2].read_text())["file_lists"]
     assert [(one["name"], one["files"], one["test"]) for one in lists] == [(ALL, 14, 4), (FINITE, 12, 3)]
-    assert not file_lists.is_published(paths[2]) and "all files (14, of which 4 test)" in file_lists.describe(paths[2])
+    published, said = published_test_part(paths[2])
+    assert not published and "all files (14, of which 4 test)" in said
     blocks = {"scheme": "blocks", "block_km": 1, "buffer_km": 0, "tolerance": 1}
     write_split(*paths[:2], CERRADATA, facts=paths[2], **options | blocks)
-    assert file_lists.describe(paths[2]) == ""
+    assert published_test_part(paths[2]) == (False, "")

@@ -1,5 +1,7 @@
 """Released checkpoints are scored on the published test part, or where the published confusion matrix comes out."""
 
+import json
+
 import numpy as np
 import pytest
 from scenes import NAMES
@@ -7,17 +9,22 @@ from test_benchmark import published
 
 from cerraseg.config.scenario import parse
 from cerraseg.core.errors import DataError
-from cerraseg.data.splits.file_lists import Tried, describe, write_tried
-from cerraseg.evaluation.released import check_released
+from cerraseg.data.splits.file_lists import published_test_part
+from cerraseg.evaluation.evaluate import check_released
 
 UNET = parse("unet-concat-w-l1-released-0", NAMES)
+
+
+def write(path, files, test, published):
+    lists = [{"name": "all files", "files": files, "test": test, "published": published}]
+    path.write_text(json.dumps({"scheme": "paper", "file_lists": lists}))
+    return path
 
 
 @pytest.fixture
 def facts(tmp_path):
     """The file of a split by a wrong list."""
-    write_tried(tmp_path / "split.json", "paper", [Tried("all files", 30_291, 3_030, False)])
-    return tmp_path / "split.json"
+    return write(tmp_path / "split.json", 30_291, 3_030, False)
 
 
 def test_wrong_list_is_refused(facts):
@@ -38,6 +45,7 @@ def test_published_matrix_is_met_up_to_float_error(facts):
 
 
 def test_published_test_part_is_scored(facts):
-    write_tried(facts, "paper", [Tried("all files", 30_280, 3_028, True)])
+    write(facts, 30_280, 3_028, True)
     check_released(UNET, np.ones((7, 7), int), facts)
-    assert describe(facts) == "The test part is the published one, patches and pixels by class, drawn from all files."
+    said = "The test part is the published one, patches and pixels by class, drawn from all files."
+    assert published_test_part(facts) == (True, said)

@@ -1,5 +1,6 @@
 """Which patch trains, validates and tests."""
 
+import json
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -48,7 +49,7 @@ def write_split(
         settings: what else the scheme asks for, by the names of the configuration.
     """
     patches = read_patch_table(table)
-    tried: list[file_lists.Tried] = []
+    tried: list[dict[str, Any]] = []
     if scheme == "paper":
         drawn = partial(paper_split, shares=shares, seed=seed, validation_seed=validation_seed)
         parts, tried = file_lists.by_file_list(patches, dataset, drawn)
@@ -64,7 +65,9 @@ def write_split(
         check_parts(patches, frame["split"].to_numpy(np.str_), published=dataset.name == Dataset.of(DEFAULT).name)
     _write(frame, split, f"split {scheme}")
     if facts:
-        file_lists.write_tried(facts, scheme, tried)
+        content = {"scheme": scheme, "file_lists": tried}
+        with atomic_write(facts) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def write_fold(

@@ -24,7 +24,7 @@ from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import Legend
 from cerraseg.core.versions import commit, versions
-from cerraseg.data.splits import file_lists
+from cerraseg.data.splits.file_lists import published_test_part
 from cerraseg.data.tables import read_split
 from cerraseg.evaluation.benchmark import PAPER_DATA, SCORES
 from cerraseg.report.markdown import load_template, markdown_table
@@ -96,6 +96,7 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
     """
     scenario, trained = run.scenario, sources.history is not None
     metrics, statistics = _read(sources.metrics), _read(sources.statistics)
+    published, test_part = published_test_part(sources.parts)
     origin, header = _read(sources.manifest)["origin"], _read(sources.header)
     text = load_template(Path(__file__).with_name("assets") / "model_card.md.jinja").render(
         table=markdown_table,
@@ -107,8 +108,8 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         metrics=metrics,
         trained=trained,
         published=run.label == PAPER_DATA,
-        test_part=file_lists.describe(sources.parts) if run.label == PAPER_DATA else "",
-        unseen=scenario.recipe == RELEASED and file_lists.is_published(sources.parts),
+        test_part=test_part if run.label == PAPER_DATA else "",
+        unseen=scenario.recipe == RELEASED and published,
         front_matter=_front_matter(run),
         title=_title(run),
         giver="released by the authors of the data set" if scenario.recipe == RELEASED else "given by the user",
