@@ -16,7 +16,7 @@ FORMULAS: dict[str, Callable[[Statistics], tuple[float, float]]] = {
     "1to1": lambda band: (math.log(band["mean"]), math.log(band["std"])),
     "zscore": lambda band: (band["mean"], band["std"] or 1.0),
 }
-"""Name → function from a band's statistics to what is subtracted, in ``1to1`` from logarithms, and what then divides."""
+"""Name → function from a band's statistics to what is subtracted (in ``1to1``, from logarithms) and then divides."""
 
 
 def constants(recipe: Recipe, bands: Mapping[str, Statistics]) -> list[tuple[float, float]]:

@@ -24,6 +24,7 @@ from cerraseg.data.tables import rows_of
 from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
 from cerraseg.mapping import predict
 from cerraseg.models import checkpoint
+from cerraseg.models.transnuseg import TransNuSeg
 from cerraseg.training import losses
 from cerraseg.training.epoch_record import EpochRecord
 from cerraseg.training.module import TrainingModule
@@ -123,6 +124,14 @@ def test_batch_in_parts_is_the_whole_batch(packed, tmp_path, parts):
     pd.testing.assert_frame_equal(two, one, rtol=1e-4)
     first, second = (torch.load(made.last, weights_only=True)["parameters"] for made in (whole, split))
     torch.testing.assert_close(second, first, rtol=0, atol=1e-4)
+
+
+def test_parts_of_a_batch_count_the_patches_before_them(packed, tmp_path, monkeypatch):
+    """For the published sharing: of six patches, two parts of two, then one of two."""
+    noted = []
+    monkeypatch.setattr(TransNuSeg, "skip", lambda _, share: noted.append(share))
+    run(packed, tmp_path, plan("transnuseg-sar-nw-l2-paper-1", epochs=1, accumulate=2))
+    assert noted == [0, 1, 0]
 
 
 class Parameters(L.Callback):
