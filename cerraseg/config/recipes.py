@@ -14,7 +14,11 @@ from cerraseg.core.errors import ConfigError
 class Recipe:
     """How a model is trained; the defaults are the published recipe of the U-Net (reference/README.md)."""
 
-    zscore: bool = False  # feed (x − mean) / std per band of the training split; else the raw values
+    # What the model gets of each band's values x: none, x; zscore, (x − mean) / std; with x at least 1e-6, 0to1,
+    # (x − min) / (max − min), and 1to1, (ln x − ln mean) / ln std.
+    normalise: Literal["none", "0to1", "1to1", "zscore"] = "none"
+    # Whose statistics these are: the training part's, or the published ones (reference/band_statistics.json).
+    normalise_by: Literal["training", "published"] = "training"
     softmax_in_loss: bool = True  # give probabilities to a cross-entropy that expects logits: softmax twice
     cross_entropy: float = 1.0  # factor of the cross-entropy
     dice: float = 0.0  # factor of the Dice loss
@@ -26,7 +30,8 @@ class Recipe:
     hierarchy: float = 0.0
     augment: bool = False  # the eight flips and quarter turns of the square (D4), one at random per patch
     rollback: bool = True  # after every epoch, load back the best parameters so far
-    batch_mean_loss: bool = True  # an epoch's loss is the mean over batches, however few pixels the last one has
+    # An epoch's loss is the mean over its batches' losses, by their labelled patches or pixels, or each alike.
+    epoch_loss: Literal["patches", "batches", "pixels"] = "patches"
     optimizer: Literal["adam", "adamw"] = "adam"  # adam or adamw
     learning_rate: float = 1e-3  # peak value
     weight_decay: float = 0.0  # decoupled decay of adamw
@@ -36,6 +41,7 @@ class Recipe:
     select_on: Literal["val_loss", "val_semantic_loss", "val_macro_f1"] = "val_loss"
     patience: int = 50  # epochs without a better value of `select_on` before training stops
     mixed_precision: bool = False  # bfloat16 autocast on CUDA
+    tf32: bool = False  # matrix products in TF32 on CUDA
     sharing: Literal["published", "heads"] = "published"  # of TransNuSeg's attention, see cerraseg.models.transnuseg
     edge_outputs: int = 0  # outputs of the edge head; 0: as many as classes
     ema: float = 0.0  # decay of the moving mean of the parameters, which is validated and kept; 0: none
@@ -49,13 +55,13 @@ class Recipe:
 _PAPER = Recipe()
 _TUNED = replace(
     _PAPER,
-    zscore=True,
+    normalise="zscore",
     softmax_in_loss=False,
     dice=1.0,
     dice_absent=False,
     augment=True,
     rollback=False,
-    batch_mean_loss=False,
+    epoch_loss="pixels",
     optimizer="adamw",
     learning_rate=2e-3,
     weight_decay=1e-2,
@@ -66,12 +72,18 @@ _TUNED = replace(
     edge_outputs=2,
 )
 _BOTH_TASKS: dict[str, Any] = {"cross_entropy": 0.4, "dice": 0.6, "semantic": 0.3, "edge": 0.35, "patience": 30}
+# The published code counts its best epoch from 1 and the running one from 0, and adds up the losses of batches alike.
+_TRANSNUSEG: dict[str, Any] = {"patience": 31, "epoch_loss": "batches", "tf32": True}
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "paper": {
         "unet": _PAPER,
         "transnuseg": replace(
-            _PAPER, **_BOTH_TASKS, softmax_in_loss=False, rollback=False, select_on="val_semantic_loss"
+            _PAPER,
+            **_BOTH_TASKS | _TRANSNUSEG,
+            softmax_in_loss=False,
+            rollback=False,
+            select_on="val_semantic_loss",
         ),
     },
     "tuned": {

@@ -10,6 +10,7 @@ from cerraseg.config.areas import check_areas, check_scene
 from cerraseg.config.dataset import BUILT_IN, DEFAULT, Dataset
 from cerraseg.config.descriptions import load_dataset
 from cerraseg.config.entries import area_layers
+from cerraseg.config.normalisation import check_normalisation
 from cerraseg.config.recipes import RECIPES, Recipe, check_heads, check_recipe, recipe_of, with_custom
 from cerraseg.config.scenario import AXES, PLURALS, RELEASED, Scenario, expand, known_names
 from cerraseg.config.schema import schema_errors, typed, with_defaults
@@ -56,10 +57,11 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
     recipes = {scenario: recipe_of(scenario, with_custom(complete["recipes"])) for scenario in scenarios}
     for scenario, recipe in recipes.items():
         check_recipe(scenario, recipe, dataset)
+        check_normalisation(scenario.recipe, recipe, dataset.bands(scenario.modality))
     for id_, path in complete["checkpoints"].items():
         check_known("checkpoints", id_, [scenario.id for scenario in scenarios])
         complete["checkpoints"][id_] = expand_file(f"checkpoints.{id_}", path, "a checkpoint")
-    _check_released(complete["released"], scenarios)
+    _check_released(complete, scenarios)
     _check_folds(complete, scenarios)
     complete["tune"] = check_tune(complete, scenarios, schema)
     if complete["source"] == "simulate" and dataset != Dataset.of(DEFAULT):
@@ -139,9 +141,15 @@ def _scenarios(given: Mapping[str, Any], named: Mapping[str, Collection[str]]) -
     return scenarios
 
 
-def _check_released(given: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:
+def _check_released(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> None:
     if not any(scenario.recipe == RELEASED for scenario in scenarios):
         return
+    given, scheme = config["released"], config["split"]["scheme"]
+    if config["source"] == "kaggle" and scheme not in ("paper", "kfold"):
+        raise ConfigError(
+            f"split.scheme: {scheme}, whose test patches the released checkpoints have learned from; expected paper: "
+            "take the scenarios with recipe released out, or split so"
+        )
     if given["source"] == "drive" and not given["drive_id"]:
         raise ConfigError("released.drive_id: missing; source drive needs the id in the file's link")
     if given["source"] == "local" and not Path(given["folder"]).is_dir():

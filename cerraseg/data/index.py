@@ -10,10 +10,14 @@ sensors and levels         paths of the files, for the layers that the data has
 ``a b c d e f``            affine transform of the patch: x = a·column + b·row + c, y = d·column + e·row + f
 ``left … top``             bounds in units of the CRS
 ``<level>_<class id>``     labelled pixels of each class
+``gaps``                   pixels without data in a band
 ``edge_<level>``           path of the edge mask; empty: there is none, and edges are derived from the mask
 ``polygons``               of windows with labels from polygons: numbers of those that it shows
 ``content``                checksum of the pixels, which packing compares
 =========================  =======================================================================================
+
+Its ``attrs["rejected"]`` has id, finite and whole of each rejected patch: whether its pixels are numbers, as far as
+they were read, and whether it has a file in every layer. The published split counts such patches.
 """
 
 from collections import Counter, defaultdict
@@ -46,6 +50,7 @@ class Fault(NamedTuple):
     reason: str
     level: str = ""
     values: Counter[float] = Counter()  # noqa: RUF012 - never changed
+    finite: bool = True
 
 
 def write_patch_table(
@@ -108,7 +113,9 @@ def write_patch_table(
             f"(index.max_nodata) or less than {least:.2%} labelled (tiling.minimum_labelled); lower or raise these, or "
             "look whether images and labels lie on the same ground"
         )
-    frame = pd.DataFrame(good)
+    frame, layers = pd.DataFrame(good), {layer for row in rows for layer in row}
+    whole = {row["id"]: row.keys() >= layers for row in rows}
+    frame.attrs["rejected"] = [{"id": one.id, "finite": one.finite, "whole": whole[one.id]} for one in faults]
     grids(frame, (dataset.patch_size, dataset.patch_size))  # which the mosaic lays them on
     if areas is None:
         report_contradictions(frame, dataset, levels, threads)
@@ -142,8 +149,10 @@ def _inspect_chunk(source: Source, max_nodata: float, least: float, rows: Rows) 
                 raise patch
             if source.areas is not None and (patch.classes[-1] != IGNORE).mean() < least:
                 continue
-            if (share := np.isnan(patch.image).any(0).mean()) > max_nodata and source.areas is None:
-                raise DataError(f"{share:.0%} of its pixels have no data; expected at most {max_nodata:.0%}")
+            share = np.isnan(patch.image).any(0).mean()
+            if share > max_nodata and source.areas is None:
+                reason = f"{share:.0%} of its pixels have no data; expected at most {max_nodata:.0%}"
+                faults.append(Fault(row["id"], reason, finite=False))
             if share <= max_nodata:
                 good.append(_described(row, patch, source))
         except DataError as error:
@@ -162,8 +171,9 @@ def _described(row: Mapping[str, Any], patch: Patch, source: Source) -> dict[str
     kept = {key: value for key, value in row.items() if not key.startswith("edge_")}
     order = [*(key for key in kept if key not in (*source.sensors, *source.levels)), *source.sensors, *source.levels]
     edges = {level.edges: row.get(level.edges, "") for level in levels}
-    further = {"polygons": list(patch.polygons)} if source.areas is not None else {}
-    return {key: kept[key] for key in order} | patch.place | counts | edges | further | {"content": patch.content}
+    further: dict[str, Any] = {"polygons": list(patch.polygons)} if source.areas is not None else {}
+    further |= {"gaps": int(np.isnan(patch.image).any(0).sum()), "content": patch.content}
+    return {key: kept[key] for key in order} | patch.place | counts | edges | further
 
 
 def _is_formula(cell: str) -> bool:

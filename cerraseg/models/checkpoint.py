@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cerraseg.config.dataset import DEFAULT, Dataset
+from cerraseg.config.normalisation import FORMULAS, constants
 from cerraseg.config.recipes import Recipe, model_settings
 from cerraseg.config.scenario import Scenario
 from cerraseg.core.errors import DataError
@@ -35,6 +36,7 @@ class Blueprint:
     std: tuple[float, ...] = ()  # divides each band; empty for raw input
     hierarchical: bool = False  # classes are decided from the coarsest level down, see cerraseg.models.inference.decide
     statistics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # band → STATISTICS
+    normalise: str = "zscore"  # of which values mean and std are, where there are any: see cerraseg.config.recipes
 
     @classmethod
     def from_checkpoint(cls, values: Mapping[str, Any]) -> "Blueprint":
@@ -74,17 +76,18 @@ def make_blueprint(
 ) -> Blueprint:
     """Describe a scenario's model, its data and their ``statistics``, the contents of ``statistics.json``."""
     bands = {band: dict(statistics["bands"][band]) for band in dataset.bands(scenario.modality)}
-    divided = bands.values() if recipe.zscore else ()
+    normalised = constants(recipe, bands)
     return Blueprint(
         scenario.model,
         model_settings(scenario.model, settings, recipe),
         scenario.modality,
         scenario.level,
         describe(dataset, scenario.modality, scenario.level),
-        mean=tuple(band["mean"] for band in divided),
-        std=tuple(band["std"] or 1.0 for band in divided),
+        mean=tuple(mean for mean, _ in normalised),
+        std=tuple(std for _, std in normalised),
         hierarchical=recipe.hierarchical,
         statistics=bands,
+        normalise=recipe.normalise,
     )
 
 
@@ -101,6 +104,7 @@ class Segmenter(nn.Module):
 
     def __init__(self, blueprint: Blueprint) -> None:
         super().__init__()
+        self.kind = blueprint.normalise
         data, level = blueprint.described, blueprint.level
         parts = [len(sensor.bands) for sensor in data.sensors_of(blueprint.modality)]
         self.net = build(blueprint.model, parts, len(data.classes(level)), blueprint.settings, data.patch_size)
@@ -119,6 +123,8 @@ class Segmenter(nn.Module):
     def normalise(self, images: Tensor) -> Tensor:
         """Normalise raw pixels as the model expects them, those without data filled."""
         images = torch.where(images.isnan(), self.fill, images)
+        images = images.clamp(min=1e-6) if self.kind in ("0to1", "1to1") else images
+        images = images.log() if self.kind == "1to1" else images
         return (images - self.mean) / self.std if self.mean.numel() else images
 
     def logits(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -133,6 +139,8 @@ def build_model(blueprint: Blueprint, parameters: Mapping[str, Tensor]) -> Segme
     lengths = {len(blueprint.mean), len(blueprint.std)}
     if lengths not in ({0}, {len(bands)}) or not all(value > 0 for value in blueprint.std):
         raise ValueError(f"its mean or std are not {len(bands)} numbers, those of std above 0")
+    if blueprint.normalise not in ("none", *FORMULAS):
+        raise ValueError(f"its normalisation {blueprint.normalise} is unknown")
     known = [blueprint.statistics[band][name] for band in bands for name in STATISTICS] if blueprint.statistics else []
     if not all(map(math.isfinite, known)):
         raise ValueError(f"its statistics are not finite numbers for {', '.join(bands)}")

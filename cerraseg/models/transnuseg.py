@@ -15,6 +15,9 @@ from cerraseg.config.recipes import PATCH, check_heads, check_transnuseg_size, t
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.models.transnuseg_blocks import Down, Expand, SharedLinear, Stage, TokenMLP, Up
 
+_WINDOWS = 32
+"""Windows of a batch that the published code shares: half the tokens of a window, counted along the wrong axis."""
+
 
 class TransNuSeg(nn.Module):
     """Images (B, channels, H, W) in; semantic (B, classes, H, W) and edge logits (B, edge_outputs, H, W) out.
@@ -22,9 +25,10 @@ class TransNuSeg(nn.Module):
     H and W are multiples of ``step``: of 128 with three stages and windows of 8; of 64 or 32 where it is built for
     images of that size. Two ways of sharing attention:
 
-    ``published``: every head of the edge decoder uses query, key and value of the semantic decoder's projection, as the
-    released checkpoints do at batch size 1 (the published code does so in the first 32 windows of a batch only). Their
-    unused parameters are kept, frozen. In training the encoder runs once for each decoder, as published.
+    ``published``: every head of the edge decoder uses query, key and value of the semantic decoder's projection, in
+    training in the first 32 windows of the batch alone, as the published code does. In evaluation all windows do, as
+    there at batch size 1, so that no patch depends on its batch. Parameters of the released checkpoints that compute
+    nothing are kept. In training the encoder runs once for each decoder, as published.
 
     ``heads``: half of the heads are shared, the rest are the edge decoder's own, as in the paper.
 
@@ -62,7 +66,7 @@ class TransNuSeg(nn.Module):
         self.sharing, self.size = sharing, (image_size, image_size)
         check_transnuseg_size(image_size, heads, window)
         self.step = transnuseg_step(image_size, heads, window)
-        rates = torch.linspace(0, drop_path, 2 * len(heads) + 2).tolist()
+        rates = torch.linspace(0, drop_path, 2 * len(heads) + 2).tolist()  # two for each stage, the deepest too
         stages = [
             Stage(embed_dim << n, (image_size // PATCH >> n,) * 2, count, window, (rates[2 * n], rates[2 * n + 1]))
             for n, count in enumerate(heads)
@@ -71,7 +75,7 @@ class TransNuSeg(nn.Module):
         self.patch_embed = PatchEmbed(
             None, PATCH, channels, embed_dim, norm_layer=nn.LayerNorm, output_fmt="NHWC", strict_img_size=False
         )
-        self.layers = nn.ModuleList([*map(Down, stages), TokenMLP(deepest, rates[-1])])
+        self.layers = nn.ModuleList([*map(Down, stages), TokenMLP(deepest, rates[-2])])
         self.norm = nn.LayerNorm(deepest)
         self.semantic = _Decoder(stages, classes)
         self.edge = _Decoder(stages, edge_outputs or classes)
@@ -80,7 +84,12 @@ class TransNuSeg(nn.Module):
         if sharing == "published":
             joins = [nn.Identity(), *(nn.Linear(2 * stage.dim, stage.dim) for stage in stages[::-1])]
             self.unused = nn.ModuleDict({"norm2": nn.LayerNorm(deepest), "concat_back_dim3": nn.ModuleList(joins)})
-            self.unused.requires_grad_(False)
+            nn.ModuleList(joins[1:-1]).requires_grad_(False)  # there, second names of the edge decoder's
+
+    def skip(self, share: float) -> None:
+        """Set how many patches a batch in parts has before those of the next pass, as a share of the latter."""
+        for attention in self.edge._attention():
+            attention.qkv.before = share  # type: ignore[assignment]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Compute semantic and edge logits; raise :class:`ConfigError` if the windows do not divide the images."""
@@ -138,7 +147,7 @@ class _Decoder(nn.Module):
         """Use ``other``'s projections for all heads, or for half of them."""
         for mine, theirs in zip(self._attention(), other._attention(), strict=True):
             shared = mine.num_heads if whole else max(1, mine.num_heads // 2)
-            mine.qkv = SharedLinear(mine.qkv, theirs.qkv, shared, mine.num_heads)
+            mine.qkv = SharedLinear(mine.qkv, theirs.qkv, shared, mine.num_heads, _WINDOWS if whole else 0)
 
     def _attention(self) -> list[WindowAttention]:
         return [module for module in self.modules() if isinstance(module, WindowAttention)]

@@ -1,5 +1,6 @@
 """Building blocks of TransNuSeg on tokens (B, H, W, C): timm's Swin blocks and the layers between them."""
 
+import math
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -63,7 +64,10 @@ class _ShiftMLP(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, dim)
-        self.dwconv = nn.Sequential(OrderedDict(dwconv=nn.Conv2d(dim, dim, 3, padding=1, groups=dim)))
+        convolution = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+        nn.init.normal_(convolution.weight, std=math.sqrt(2 / 9))  # 9: fan-out of a channel, as published
+        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        self.dwconv = nn.Sequential(OrderedDict(dwconv=convolution))
         self.fc2 = nn.Linear(dim, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -109,20 +113,29 @@ class Up(nn.Module):
 
 
 class SharedLinear(nn.Linear):
-    """A projection to queries, keys and values whose first ``shared`` of ``heads`` heads are another projection's."""
+    """A projection of windows (N, tokens, C) to queries, keys and values, for which another projection stands in.
+
+    In all windows, it does so for the first ``shared`` of ``heads`` heads; with ``windows``, for all heads: in training
+    of the first so many windows of the batch, else of all, as in a batch of one patch.
+    """
 
     taken: Tensor
+    before = 0.0
+    """Share of ``tokens`` that the batch has before them, where it is computed in parts."""
 
-    def __init__(self, own: nn.Linear, other: nn.Linear, shared: int, heads: int) -> None:
+    def __init__(self, own: nn.Linear, other: nn.Linear, shared: int, heads: int, windows: int = 0) -> None:
         super().__init__(own.in_features, own.out_features)
         self.load_state_dict(own.state_dict())
-        self.other = (other,)  # in a tuple, so that its parameters keep one name, the other decoder's
+        self.other, self.windows = (other,), windows  # a tuple, so that its parameters keep the other decoder's name
         taken = torch.zeros(3, heads, own.out_features // (3 * heads), dtype=torch.bool)
         taken[:, :shared] = True
         self.register_buffer("taken", taken.flatten(), persistent=False)
-        self.requires_grad_(shared < heads)
+        self.requires_grad_(shared < heads or windows > 0)
 
     def forward(self, tokens: Tensor) -> Tensor:
         (other,) = self.other
+        if self.windows:
+            left = max(0, self.windows - round(self.before * len(tokens))) if self.training else len(tokens)
+            return torch.cat([other(tokens[:left]), super().forward(tokens[left:])])
         weight = torch.where(self.taken[:, None], other.weight, self.weight)
         return F.linear(tokens, weight, torch.where(self.taken, other.bias, self.bias))

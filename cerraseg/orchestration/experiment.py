@@ -62,9 +62,8 @@ class Experiment:
         # Of a cross-validation, the settings of its folds' groups.
         self.split = {key: value for key, value in split.items() if not (self.folds and key == "buffer_km")}
         self.label = self._label()
-        # Whether scores may stand beside the published ones: the same data, split in the published way. A checked split
-        # has no keys of other schemes.
-        self.comparable = self.label == BENCHMARK and split.items() <= self.defaults("split").items()
+        # Whether the patches are, or may be, those that the released checkpoints learned from.
+        self.published_data = config["source"] == "kaggle" or self.label == BENCHMARK
 
     def _label(self) -> str:
         """Return what tables and figures call the data."""

@@ -16,6 +16,7 @@ from cerraseg.core.taxonomy import IGNORE
 from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
 from cerraseg.models import inference, pretrained
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
+from cerraseg.models.transnuseg import TransNuSeg
 from cerraseg.training import losses
 from cerraseg.training.batches import EpochBatches, augment
 from cerraseg.training.distributed import ONLY_PROCESS, Share, sum_over_processes
@@ -75,7 +76,10 @@ class TrainingModule(L.LightningModule):
         loss: Tensor = self.recipe.semantic * semantic
         if len(logits) > 1:
             loss = loss + self.recipe.edge * self.edge(logits[1], masks[:, 1])
-        amount = 1 if self.recipe.batch_mean_loss else sum_over_processes((masks[:, 0] != IGNORE).sum())[0]
+        amount: Tensor | int = 1
+        if (each := self.recipe.epoch_loss) != "batches":
+            labelled = (masks[:, 0] != IGNORE).flatten(1)
+            amount = sum_over_processes((labelled if each == "pixels" else labelled.any(1)).sum())[0]
         for name, value in ((f"{part}_loss", loss), (f"{part}_semantic_loss", semantic)):
             total, seen = self.losses.get(name, (0, 0))  # on the device, which nobody waits for before the epoch's end
             self.losses[name] = (total + amount * value.detach().double(), seen + amount)
@@ -99,6 +103,10 @@ class TrainingModule(L.LightningModule):
             images, masks = augment(images, masks, self.share.held(patches))
         if self.share.rank:  # else all processes would drop the same paths
             _seed(*place, self.share.rank)
+        if isinstance(net := self.segmenter.net, TransNuSeg):
+            parts, held = self.plan.accumulate, self.share.held(patches)
+            before = index % parts * (self.plan.batch_size // parts) + held.start
+            net.skip(before / (held.stop - held.start))
         loss = self.loss(self.logits(images), self.share.own(masks).long(), "train")
         return loss * self._part(patches, index)
 

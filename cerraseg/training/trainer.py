@@ -83,6 +83,7 @@ def build_trainer(
     warnings.filterwarnings("ignore", "|".join(f".*{text}.*" for text in harmless))
     # Else each new tensor is filled before it is written, 6 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.allow_tf32 = plan.recipe.tf32
     bar, first = sys.stderr.isatty(), share.rank == 0
     own: list[L.Callback] = [TQDMProgressBar() if bar else _EpochProgress()] if first else []
     if plan.recipe.ema:

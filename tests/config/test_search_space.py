@@ -91,7 +91,7 @@ def test_values_are_sorted_by_what_they_change():
 
 def test_values_inside_a_space():
     space = {"dice": {"low": 0.1, "high": 1.0, "log": True}, "edge": {"low": 0.0, "high": 1.0}, "batch_size": [4, 8]}
-    values = {"dice": 0.0, "edge": 0.0, "batch_size": 8, "zscore": True}
+    values = {"dice": 0.0, "edge": 0.0, "batch_size": 8, "normalise": "zscore"}
     assert inside(space, values) == {"edge": 0.0, "batch_size": 8}
 
 

@@ -19,6 +19,8 @@ REPOSITORY = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
 DEMO = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 BOTH, ONE_EDGE = {"from": "tuned", "hierarchy": 1}, {"from": "tuned", "edge_outputs": 1}
+BY_OTHERS = {"from": "tuned", "normalise": "0to1", "normalise_by": "published"}
+OWN = json.loads(json.dumps(CERRADATA.as_dict()).replace('"B12"', '"SWIR"'))
 NOWHERE = {"source": "local", "folder": "/no/such"}
 UNSEEN = DEMO["scenes"][0]
 RADAR = {"name": "a", "sar": "data/simulated/scene/sar.tif"}
@@ -72,9 +74,13 @@ def test_shipped_configurations_are_valid(name, count):
         (changed(scenarios__seeds=[], scenarios__extra=[]), "scenarios: nothing to run"),
         (changed(scenarios__recipes=["papr"]), "scenarios.recipes: 'papr'"),
         (changed(recipes__soft={"from": "papr"}), "recipes.soft.from: 'papr'"),
-        (changed(recipes__soft={"zscore": True}), "recipes.soft.from: missing; The recipe it starts from"),
+        (changed(recipes__soft={"normalise": "zscore"}), "recipes.soft.from: missing; The recipe it starts from"),
         (changed(recipes__soft={"from": "paper", "dise": 1}), "recipes.soft.dise: unknown key"),
         (changed(recipes__tuned={"from": "paper"}), "recipes.tuned: expected a new name"),
+        (
+            changed(recipes__a=BY_OTHERS, scenarios__recipes=["a"], dataset=OWN),
+            "recipes.a.normalise_by: published, which",
+        ),
         (changed(transnuseg={"embed_dim": 24, "heads": [2, 4, 7]}), "transnuseg.heads: stage 2"),
         (changed(recipes__a=ONE_EDGE, scenarios__extra=["transnuseg-sar-nw-l1-a-1"]), "recipes.a.edge_outputs: 1"),
         (changed(scenarios__weightings=["sqrt"], scenarios__recipes=["released"]), "weighting sqrt"),
@@ -85,6 +91,7 @@ def test_shipped_configurations_are_valid(name, count):
         (changed(checkpoints={TRAINED: "/no/such.pt"}), f"checkpoints.{TRAINED}: /no/such.pt: no such file"),
         (changed(scenarios__recipes=["released"], released__source="drive"), "released.drive_id: missing"),
         (changed(scenarios__recipes=["released"], released=NOWHERE), "released.folder: /no/such"),
+        (changed(source="kaggle", scenarios__recipes=["released"], split__scheme="sites"), "split.scheme: sites"),
         (changed(roots="/data"), "roots: /data is set but source is simulate"),
         (changed(source="local"), "roots: missing"),
         (changed(source="local", roots="/no/such"), "roots: /no/such: no such folder"),

@@ -47,6 +47,19 @@ def test_chunks_and_processes_do_not_matter(root, tmp_path, monkeypatch):
     assert len(alone) == len(IDS) - 2
 
 
+def test_rejected_patches_are_known_for_the_published_split(root, tmp_path):
+    patch_file(root, "sar", "7").unlink()
+    for id_, gaps in (("42", 0.6), ("88", 0.1)):
+        with rasterio.open(patch_file(root, "msi", id_), "r+") as file:
+            image = file.read()
+            image[3, : int(gaps * 128)] = np.nan
+            file.write(image)
+    table = index(root, tmp_path, max_rejected=0.2)
+    found = {one["id"]: (one["finite"], one["whole"]) for one in table.attrs["rejected"]}
+    assert found == {"7": (True, False), "42": (False, True)}
+    assert table.set_index("id")["gaps"][["88", "100"]].tolist() == [12 * 128, 0]
+
+
 def test_ignored_pixels_and_a_folder_opt_images_are_allowed(root, tmp_path):
     (root / "msi_images").rename(root / "opt_images")
     mask = np.full((1, 128, 128), 255, np.int32)

@@ -1,7 +1,9 @@
 """A checkpoint knows its data: bands, classes, statistics, and what stands in for pixels without any."""
 
 import dataclasses
+import json
 
+import numpy as np
 import pytest
 import torch
 from scenes import CERRADATA, TRAINED
@@ -11,6 +13,7 @@ from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import known_names, parse
 from cerraseg.core.errors import DataError
+from cerraseg.core.layout import SOURCE
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
 
@@ -52,6 +55,7 @@ def test_earlier_checkpoints_are_cerradatas():
     segmenter = Segmenter(found)
     assert segmenter.ancestors == (CERRADATA.ancestors("l2")["l1"],)
     assert segmenter.fill.flatten().tolist() == [7.0, 8.0]
+    assert segmenter.normalise(torch.full((1, 2, 1, 1), 11.0)).flatten().tolist() == [2.0, 1.5]
 
 
 @pytest.mark.parametrize("recipe", ["tuned", "paper"])
@@ -67,6 +71,34 @@ def test_pixels_without_data_have_the_mean_of_training(recipe):
         assert torch.equal(segmenter.normalise(images), (images - segmenter.mean) / segmenter.std)
     else:
         assert torch.equal(segmenter.normalise(images), images)
+
+
+BY_PUBLISHED = {
+    "0to1": lambda x, low, high, mean, std: (x - low) / (high - low),
+    "1to1": lambda x, low, high, mean, std: (np.log(x) - np.log(mean)) / np.log(std),
+    "zscore": lambda x, low, high, mean, std: (x - mean) / std,
+}
+
+
+@pytest.mark.parametrize("name", BY_PUBLISHED)
+def test_published_normalisations(tmp_path, name):
+    """Worked out in float64 by the formulas of reference/README.md, from the table there."""
+    table = json.loads((SOURCE / "reference/band_statistics.json").read_text())["sar"]
+    changes = {"normalise": name, "normalise_by": "published"}
+    made = blueprint("unet-sar-nw-l1-paper-1", "paper", CERRADATA, {"bands": TRAINED}, **changes)
+    checkpoint.save(tmp_path / "a.pt", made, Segmenter(made).net.state_dict(), {})
+    x = np.random.default_rng(0).uniform(0, 900, (1, 2, 8, 8)).astype(np.float32)
+    x[0, :, 0] = -5
+    found = checkpoint.load(tmp_path / "a.pt")[0].normalise(torch.from_numpy(x))
+    for k in range(2):
+        clipped = x[0, k].astype(float) if name == "zscore" else np.maximum(x[0, k].astype(float), 1e-6)
+        wanted = BY_PUBLISHED[name](clipped, *(table[key][k] for key in ("min", "max", "mean", "std")))
+        np.testing.assert_allclose(found[0, k], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_logarithms_that_do_not_exist_are_refused():
+    with pytest.raises(DataError, match=r"^elevation: mean -4 and deviation 2"):
+        blueprint(normalise="1to1")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None])

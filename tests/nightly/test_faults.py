@@ -70,7 +70,7 @@ def export(folder, packed):
     tiles = np.random.default_rng(0).integers(0, 7, (12, 128, 128), np.uint8)
     table = pd.read_parquet(packed / "patches.parquet")
     classes = CERRADATA.classes("l1")
-    export_geotiffs(table, {"seg": tiles}, folder / "tifs", classes=classes, model="unet", weighting="nw")
+    export_geotiffs(table, {"seg": tiles}, folder / "tifs", classes=classes, stem="unet")
 
 
 def index(folder, packed):

@@ -62,19 +62,19 @@ def test_recipes_and_own_models_are_looked_up(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "label", "comparable"),
+    ("changes", "label", "published"),
     [
         ({}, "simulated landscape", False),
         ({"source": "kaggle"}, "CerraData-4MM", True),
-        ({"source": "kaggle", "split": {"seed": 1}}, "CerraData-4MM", False),
-        ({"source": "kaggle", "kaggle": {"dataset": "a/copy"}}, "a/copy", False),
+        ({"source": "kaggle", "kaggle": {"dataset": "a/copy"}}, "a/copy", True),
+        ({"source": "local", "roots": ".", "label": "CerraData-4MM"}, "CerraData-4MM", True),
         ({"source": "local", "roots": ".", "label": "my patches"}, "my patches", False),
     ],
 )
-def test_data_are_labelled(changes, label, comparable, root, monkeypatch):
+def test_data_are_labelled(changes, label, published, root, monkeypatch):
     monkeypatch.chdir(root)
     run = experiment(**changes)
-    assert (run.label, run.comparable) == (label, comparable)
+    assert (run.label, run.published_data) == (label, published)
 
 
 def test_scenes_are_looked_up(tmp_path):

@@ -58,7 +58,7 @@ def home(tmp_path):
 
 
 def sources(folder, run, *, manifest_origin=None, trained=True, split=("train", "test", "validation", "test", "test"),
-            statistics=STATISTICS, **info):  # fmt: skip
+            statistics=STATISTICS, lists=(), **info):  # fmt: skip
     """Files of a scenario that predicted as the published U-Net did."""
     origin = {"folder": str(folder), "url": folder.as_uri(), **(manifest_origin or {})}
     content = {
@@ -66,6 +66,7 @@ def sources(folder, run, *, manifest_origin=None, trained=True, split=("train", 
         "header.json": {"patches": 12_034, "ids": "1d5" * 5, "pixels": "c0ffee" * 2},
         "manifest.json": {"source": run.label, "origin": origin, "roots": [{"path": str(folder)}]},
         "split.csv": "id,split,group\n" + "".join(f"{k},{part},g\n" for k, part in enumerate(split)),
+        "parts.json": {"scheme": "paper", "file_lists": lists},
         "statistics.json": statistics,
         **({"history.csv": HISTORY} if trained else {"origin.json": ORIGIN}),
     }
@@ -132,7 +133,9 @@ def test_model_and_input(home):
 
 def test_data_and_split(home):
     origin = {"dataset": "cerranet/cerradata-4mm", "version": 3}
-    card = written(home, configured(label="CerraData-4MM"), manifest_origin=origin)
+    lists = [{"name": "all files", "files": 30_291, "test": 3_030, "published": False}]
+    card = written(home, configured(label="CerraData-4MM"), manifest_origin=origin, lists=lists)
+    assert "not the published one, which no list of files gives: all files (30,291, of" in section(card, "Split")
     values = ["CerraData-4MM", "cerranet/cerradata-4mm", "3", "12,034", "1d5" * 5, "c0ffee" * 2]
     assert [value for _, value in rows(card, "Data")] == values
     assert rows(card, "Split") == [["train", "0.72", "1"], ["validation", "0.18", "1"], ["test", "0.1", "3"]]
@@ -156,7 +159,7 @@ def test_training_and_the_whole_recipe(home):
     fields = {row[0]: row[1:] for row in rows(card, "Training", 3)}
     assert fields.keys() >= asdict(run.recipe).keys() and all(row[1] for row in fields.values())
     assert fields["learning_rate"] == ["0.002", "peak value"]
-    assert (fields["zscore"][0], fields["rollback"][0]) == ("yes", "no")
+    assert (fields["normalise"][0], fields["rollback"][0]) == ("zscore", "no")
     assert "digest `0123456789ab`" in section(card, "Software")
     assert dict(rows(card, "Software")) == software.versions()
 
@@ -176,7 +179,10 @@ def test_an_adopted_checkpoint_claims_no_training(home, name):
     assert origin == [["file", "epoch_29.pt"], ["bytes", "130,200,007"], ["SHA-256", "ab" * 32]]
     for claim in ("## Training", "learning_rate", "epochs", "0123456789ab", "16, 16, 8", "1000.25"):
         assert claim not in card
-    assert "blueprint.mean" in section(card, "Input")
+    assert "blueprint.mean" in section(card, "Input") and "may have been trained on test patches" in card
+    lists = [{"name": "all files", "files": 30_280, "test": 3_028, "published": True}]
+    card = written(home, configured(name, label="CerraData-4MM"), trained=False, lists=lists)
+    assert ("may have been trained" in card) == ("tuned" in name) and "is the published one, patches" in card
 
 
 def test_front_matter_is_what_hubs_read_and_labels_are_no_markup(home):

@@ -24,6 +24,7 @@ from cerraseg.data.tables import rows_of
 from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
 from cerraseg.mapping import predict
 from cerraseg.models import checkpoint
+from cerraseg.models.transnuseg import TransNuSeg
 from cerraseg.training import losses
 from cerraseg.training.epoch_record import EpochRecord
 from cerraseg.training.module import TrainingModule
@@ -109,7 +110,7 @@ def test_killed_training_ends_with_the_same_parameters(packed, tmp_path, monkeyp
     assert not (tmp_path / "killed" / "resume").exists()
 
 
-PLAIN = {"dice": 0.0, "augment": False, "softmax_in_loss": False, "batch_mean_loss": False}  # a mean over pixels
+PLAIN = {"dice": 0.0, "augment": False, "softmax_in_loss": False, "epoch_loss": "pixels"}  # a mean over pixels
 
 
 @pytest.mark.parametrize("parts", [2, 4])
@@ -123,6 +124,14 @@ def test_batch_in_parts_is_the_whole_batch(packed, tmp_path, parts):
     pd.testing.assert_frame_equal(two, one, rtol=1e-4)
     first, second = (torch.load(made.last, weights_only=True)["parameters"] for made in (whole, split))
     torch.testing.assert_close(second, first, rtol=0, atol=1e-4)
+
+
+def test_parts_of_a_batch_count_the_patches_before_them(packed, tmp_path, monkeypatch):
+    """For the published sharing: of six patches, two parts of two, then one of two."""
+    noted = []
+    monkeypatch.setattr(TransNuSeg, "skip", lambda _, share: noted.append(share))
+    run(packed, tmp_path, plan("transnuseg-sar-nw-l2-paper-1", epochs=1, accumulate=2))
+    assert noted == [0, 1, 0]
 
 
 class Parameters(L.Callback):
@@ -159,6 +168,12 @@ def test_determinism_of_a_training(tmp_path, level):
     assert torch.are_deterministic_algorithms_enabled() == (level != "off")
     assert torch.is_deterministic_algorithms_warn_only_enabled() == (level == "warn")
     assert torch.backends.cudnn.benchmark == (level == "off")
+
+
+@pytest.mark.parametrize(("name", "tf32"), [("transnuseg-sar-nw-l1-paper-1", True), ("unet-sar-nw-l1-paper-1", False)])
+def test_matrix_products_in_tf32(tmp_path, name, tf32):
+    build_trainer(plan(name), tmp_path)
+    assert torch.backends.cuda.matmul.allow_tf32 == tf32
 
 
 def test_state_cut_off_while_it_is_written_leaves_that_of_the_epoch_before(packed, tmp_path, monkeypatch):
@@ -300,6 +315,11 @@ def test_paper_recipe_goes_back_to_its_best_parameters(packed, tmp_path, monkeyp
 def test_patience_ends_training(packed, tmp_path, monkeypatch):
     monkeypatch.setattr(EpochRecord, "best_epoch", 1)
     assert len(pd.read_csv(run(packed, tmp_path, plan(epochs=9, recipe={"patience": 1})).history)) == 2
+    record = EpochRecord(plan("transnuseg-sar-nw-l2-paper-1", epochs=99), None, tmp_path)
+    record.history = [{}] * 31
+    assert not record.finished
+    record.history.append({})  # the 31st after the first
+    assert record.finished
 
 
 @pytest.fixture
@@ -310,19 +330,22 @@ def bare():
     return module
 
 
-def test_mean_of_batches_or_of_pixels(bare):
-    masks = torch.zeros(1, 1, 2, 2, dtype=torch.int64)
-    half = masks.clone()
-    half[:, :, 1] = 255
-    for recipe, expected in (("paper", (0.5 * (1 + 3), 2)), ("tuned", ((4 * 1 + 2 * 3) / 6, 6))):
-        bare.recipe = dataclasses.replace(recipes.RECIPES[recipe]["unet"], dice=0.0, softmax_in_loss=False)
+def test_mean_of_patches_batches_or_pixels(bare):
+    """Two patches without a gap, then half a patch beside one without a label."""
+    masks, empty = torch.zeros(2, 1, 2, 2, dtype=torch.int64), torch.full((1, 1, 2, 2), 255)
+    half = torch.cat([masks[:1], empty])
+    half[0, :, 1] = 255
+    expected = {"unet": ((2 * 1 + 3) / 3, 3), "transnuseg": ((1 + 3) / 2, 2), "tuned": ((8 * 1 + 2 * 3) / 10, 10)}
+    for recipe, mean_and_amount in expected.items():
+        of = recipes.RECIPES["tuned"]["unet"] if recipe == "tuned" else recipes.RECIPES["paper"][recipe]
+        bare.recipe = dataclasses.replace(of, dice=0.0, softmax_in_loss=False, cross_entropy=1.0, semantic=1.0)
         bare.losses, bare.semantic = {}, losses.SemanticLoss(bare.recipe)
         for mask, value in ((masks, 1.0), (half, 3.0)):
             # Two classes with logits 0 and log(e^value − 1): the loss of class 0 is `value` at every pixel.
-            logits = torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), float(np.log(np.expm1(value))))], 1)
+            logits = torch.stack([torch.zeros(2, 2, 2), torch.full((2, 2, 2), float(np.log(np.expm1(value))))], 1)
             bare.loss([logits], mask, "train")
         total, seen = bare.losses["train_loss"]
-        assert (total / seen, seen) == pytest.approx(expected)
+        assert (total / seen, seen) == pytest.approx(mean_and_amount)
 
 
 def test_two_tasks_are_weighed_as_published(bare):

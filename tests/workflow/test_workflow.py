@@ -40,7 +40,8 @@ def test_everything_is_there(finished):
             assert found.tags()["SCENARIO"] == name
         table = pd.read_parquet(results / "patches.parquet")
         model, _, weighting, *_ = name.split("-")
-        names = {f"parrot_beak_{model}_{weighting}_{id_}.tif" for id_ in table["id"]}
+        stem = f"parrot_beak_{model}" + f"_{weighting}" * (model == "unet")
+        names = {f"{stem}_{id_}.tif" for id_ in table["id"]}
         folders = ("seg", "edg") if model == "transnuseg" else (".",)
         for patches in folders:
             assert {path.name for path in (folder / "patches" / patches).glob("*.tif")} == names

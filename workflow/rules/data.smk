@@ -130,6 +130,7 @@ rule split:
         table=results("patches.parquet"),
     output:
         split=results("split.csv"),
+        facts=results("split.json"),
     log:
         logs("split"),
     benchmark:

@@ -10,6 +10,7 @@ rule evaluate:
         history=where(RUN.trained, HISTORY),
         split=of_split("split.csv"),
         distances=results("distances.csv"),
+        parts=where(RUN.released if RUN.published_data else [], results("split.json")),
     output:
         metrics=scores("metrics.json"),
         summary=SUMMARY,
@@ -56,6 +57,7 @@ rule benchmark:
         metrics=each_scenario(scores("metrics.json")),
         patches=each_scenario(scores("patches.npz")),
         paper=os.path.relpath(SOURCE / "reference/paper_scores.csv"),
+        parts=results("split.json"),
     output:
         csv=report(
             results("benchmark.csv"),
@@ -89,7 +91,6 @@ rule benchmark:
         code=package_digest("benchmark"),
         dataset=RUN.looks,
         scenarios=list(RUN.scenarios),
-        comparable=RUN.comparable,
         label=RUN.label,
     script:
         "../scripts/benchmark.py"

@@ -103,6 +103,7 @@ rule model_card:
         header=PACKED["header"],
         manifest=results("manifest.json"),
         split=of_split("split.csv"),
+        parts=results("split.json"),
         statistics=of_split("statistics.json"),
         history=where(RUN.trained, HISTORY),
         origin=where(RUN.adopted, of_model("origin.json")),
@@ -187,6 +188,7 @@ rule overview:
         header=PACKED["header"],
         manifest=results("manifest.json"),
         split=results("split.csv"),
+        parts=results("split.json"),
     output:
         page=report(
             results("overview.html"),

@@ -27,5 +27,6 @@ with step(snakemake):
             "source": snakemake.params.label,
             "training": {"epochs": len(pd.read_csv(history))} if history else {},
         },
+        Path(parts) if (parts := snakemake.input.get("parts")) else None,
     )
     score_files.write_headlines(Path(snakemake.output.summary), scores)

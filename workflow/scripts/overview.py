@@ -8,8 +8,9 @@ import yaml
 from cerraseg.config.dataset import Dataset
 from cerraseg.core import versions
 from cerraseg.core.layout import SOURCE
+from cerraseg.data.splits.file_lists import published_test_part
 from cerraseg.data.tables import read_split
-from cerraseg.evaluation import area_estimates
+from cerraseg.evaluation import area_estimates, benchmark
 from cerraseg.orchestration.step import step
 from cerraseg.report.overview.maps import find_views
 from cerraseg.report.overview.page import write_overview
@@ -29,6 +30,7 @@ with step(snakemake):
         facts={
             "Data": params.label,
             "Patches": Counter(read_split(read.split)["split"]),
+            **({"Test part": published_test_part(read.parts)[1]} if params.label == benchmark.PAPER_DATA else {}),
             "Packed data": Path(read.header).read_text(),
             "Manifest": Path(read.manifest).read_text(),
             "Configuration": yaml.safe_dump(params.configuration, sort_keys=False),

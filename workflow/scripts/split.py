@@ -8,4 +8,5 @@ with step(snakemake):
     settings = dict(snakemake.params.settings)
     shares = {part: settings.pop(part) for part in assign.PARTS}
     dataset = Dataset.of(snakemake.config["dataset"])
-    assign.write_split(snakemake.input.table, snakemake.output.split, dataset, shares=shares, **settings)
+    read, out = snakemake.input, snakemake.output
+    assign.write_split(read.table, out.split, dataset, facts=out.facts, shares=shares, **settings)

@@ -1,7 +1,9 @@
 """Which patch trains, validates and tests."""
 
+import json
 import tempfile
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from cerraseg.config.dataset import DEFAULT, Dataset
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
+from cerraseg.data.splits import file_lists
 from cerraseg.data.splits.conflicts import check_parts
 from cerraseg.data.splits.spatial import BUFFER, Columns, Patches, by_blocks, by_folds, by_sites, in_groups
 from cerraseg.data.tables import digest, read_patch_table, read_split
@@ -25,6 +28,7 @@ def write_split(
     split: str | Path,
     dataset: Dataset,
     *,
+    facts: str | Path | None = None,
     scheme: str,
     shares: dict[str, float],
     seed: int,
@@ -38,13 +42,20 @@ def write_split(
 
     Args:
         table, split: patch table (Parquet), and split table to write.
-        scheme: a name in ``SCHEMES``.
+        facts: JSON to write with the scheme and the lists of files that it tried, see :mod:`.file_lists`.
+        scheme: ``paper`` or a name in ``SCHEMES``.
         shares: share (0-1) of each of ``train``, ``validation`` and ``test``.
         seed, validation_seed: of the test split, or of the folds, and of the train/validation split.
         settings: what else the scheme asks for, by the names of the configuration.
     """
     patches = read_patch_table(table)
-    columns = SCHEMES[scheme](patches, dataset, shares, seed, validation_seed, **settings)
+    tried: list[dict[str, Any]] = []
+    if scheme == "paper":
+        drawn = partial(paper_split, shares=shares, seed=seed, validation_seed=validation_seed)
+        parts, tried = file_lists.by_file_list(patches, dataset, drawn)
+        columns: Columns = {"split": parts}
+    else:
+        columns = SCHEMES[scheme](patches, dataset, shares, seed, validation_seed, **settings)
     frame = pd.DataFrame({"id": patches["id"], **columns})
     if scheme != "kfold" and (empty := [part for part in PARTS if part not in frame["split"].to_numpy()]):
         raise DataError(
@@ -53,6 +64,10 @@ def write_split(
     if scheme == "paper":
         check_parts(patches, frame["split"].to_numpy(np.str_), published=dataset.name == Dataset.of(DEFAULT).name)
     _write(frame, split, f"split {scheme}")
+    if facts:
+        content = {"scheme": scheme, "file_lists": tried}
+        with atomic_write(facts) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def write_fold(
@@ -94,7 +109,7 @@ def _write(frame: pd.DataFrame, path: str | Path, what: str) -> None:
     log.info("%s: %s%s", what, listed, f", {frame['group'].nunique()} groups" if "group" in frame else "")
 
 
-def paper_split(table: pd.DataFrame, _: Dataset, shares: dict[str, float], seed: int, validation_seed: int) -> Columns:
+def paper_split(ids: Iterable[str], shares: dict[str, float], seed: int, validation_seed: int) -> dict[str, str]:
     """The published split: ``splitfolders.ratio`` takes the test patches, torch's ``random_split`` the validation.
 
     Both libraries get what they got in the published code: files sorted by name, here empty ones named by id.
@@ -106,7 +121,7 @@ def paper_split(table: pd.DataFrame, _: Dataset, shares: dict[str, float], seed:
     with tempfile.TemporaryDirectory() as folder:
         files, out = Path(folder, "in", "patches"), Path(folder, "out")
         files.mkdir(parents=True)
-        for id_ in table["id"]:
+        for id_ in ids:
             (files / f"{id_}.tif").touch()
         splitfolders.ratio(files.parent, out, seed, (learn, 0.0, round(1 - learn, 9)), move=True)
         learning, test = (
@@ -117,12 +132,10 @@ def paper_split(table: pd.DataFrame, _: Dataset, shares: dict[str, float], seed:
     generator = torch.Generator().manual_seed(validation_seed)
     halves: Iterable[Iterable[str]] = random_split(learning, [size, len(learning) - size], generator)  # type: ignore
     assigned = zip(PARTS, [*halves, test], strict=True)
-    part_of = {name.removesuffix(".tif"): part for part, chosen in assigned for name in chosen}
-    return {"split": [part_of[id_] for id_ in table["id"]]}
+    return {name.removesuffix(".tif"): part for part, chosen in assigned for name in chosen}
 
 
 SCHEMES: dict[str, Callable[..., Columns]] = {
-    "paper": paper_split,
     "blocks": by_blocks,
     "sites": by_sites,
     "kfold": by_folds,

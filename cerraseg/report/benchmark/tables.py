@@ -65,8 +65,11 @@ def write_markdown(
     *,
     title: str,
     source: str,
+    note: str = "",
 ) -> None:
     """Write the tables of :mod:`cerraseg.evaluation.benchmark` as a Markdown page, whose sections name the ``source``.
+
+    A ``note`` on the test part stands above the first.
 
     The paper's values stand beside the run's only where both are comparable, else in a table of their own. Scenarios
     with several seeds get a table of mean ± standard deviation. Of the pairs, those of the best scenario of each level
@@ -77,6 +80,7 @@ def write_markdown(
     text = load_template(_ASSETS / "benchmark.md.jinja").render(
         title=title,
         source=source,
+        note=note,
         patches=_patches(table),
         paper_data=PAPER_DATA,
         comparable=comparable,

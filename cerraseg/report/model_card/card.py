@@ -17,12 +17,14 @@ import pandas as pd
 from huggingface_hub import ModelCardData
 
 from cerraseg.config.dataset import Dataset
+from cerraseg.config.normalisation import constants
 from cerraseg.config.recipes import Recipe, model_settings
 from cerraseg.config.scenario import RELEASED, Scenario
 from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import Legend
 from cerraseg.core.versions import commit, versions
+from cerraseg.data.splits.file_lists import published_test_part
 from cerraseg.data.tables import read_split
 from cerraseg.evaluation.benchmark import PAPER_DATA, SCORES
 from cerraseg.report.markdown import load_template, markdown_table
@@ -50,6 +52,7 @@ class Sources:
     header: Path
     manifest: Path
     split: Path
+    parts: Path
     statistics: Path
     history: Path | None = None
     origin: Path | None = None
@@ -93,6 +96,7 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
     """
     scenario, trained = run.scenario, sources.history is not None
     metrics, statistics = _read(sources.metrics), _read(sources.statistics)
+    published, test_part = published_test_part(sources.parts)
     origin, header = _read(sources.manifest)["origin"], _read(sources.header)
     text = load_template(Path(__file__).with_name("assets") / "model_card.md.jinja").render(
         table=markdown_table,
@@ -104,6 +108,8 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         metrics=metrics,
         trained=trained,
         published=run.label == PAPER_DATA,
+        test_part=test_part if run.label == PAPER_DATA else "",
+        unseen=scenario.recipe == RELEASED and published,
         front_matter=_front_matter(run),
         title=_title(run),
         giver="released by the authors of the data set" if scenario.recipe == RELEASED else "given by the user",
@@ -112,7 +118,7 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         published_bands=run.dataset.name == PAPER_DATA,
         coarser=[level.upper() for level in run.dataset.ancestors(scenario.level)] if run.recipe.hierarchical else [],
         settings=model_settings(scenario.model, run.settings, run.recipe),
-        bands=list(_bands(run, statistics if trained and run.recipe.zscore else None)),
+        bands=list(_bands(run, statistics["bands"] if trained else {})),
         found="ids" if [entry.id for entry in run.classes] == list(range(len(run.classes))) else "places in the legend",
         classes=[(entry.id, entry.abbreviation, entry.name) for entry in run.classes],
         origin=[(title, origin[name]) for name, title in _ORIGIN.items() if name in origin],
@@ -162,13 +168,13 @@ def _title(run: Run) -> str:
     return f"{run.settings['architecture']} with the encoder {run.settings['encoder']}{late}"
 
 
-def _bands(run: Run, statistics: Mapping[str, Any] | None) -> Iterator[tuple[object, ...]]:
+def _bands(run: Run, statistics: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
     """Give channel, name and sensor of each band, and what it is normalised by if it is."""
     sensors = run.dataset.sensors_of(run.scenario.modality)
-    for channel, (name, title) in enumerate((band, sensor.title) for sensor in sensors for band in sensor.bands):
-        row = (channel, name, title)
-        band = statistics["bands"][name] if statistics else None
-        yield (*row, f"{band['mean']:.6g}", f"{band['std'] or 1:.6g}") if band else row
+    bands = [(band, sensor.title) for sensor in sensors for band in sensor.bands]
+    used = constants(run.recipe, {name: statistics[name] for name, _ in bands}) if statistics else []
+    for channel, band in enumerate(bands):
+        yield (channel, *band, *(f"{value:.6g}" for value in (used[channel] if used else ())))
 
 
 def _training(run: Run, statistics: Mapping[str, Any], history: pd.DataFrame) -> dict[str, object]:
