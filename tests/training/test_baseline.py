@@ -42,7 +42,7 @@ def fitted(request, tmp_path_factory):
 
 
 def quicken(patched):
-    patched.setattr(baseline, "_STEPS", 20)
+    patched.setattr(baseline, "_STEPS", 80)
     patched.setattr(baseline, "_BATCH", 256)
 
 
