@@ -25,10 +25,11 @@ START, END = "<!-- table: make splits -->\n", "<!-- end of table -->"
 
 
 class Study(NamedTuple):
-    """What a scenario's folds say together: its metrics, and the counts (patches, classes, classes)."""
+    """What a scenario's folds say together: metrics, counts (patches, classes, classes), the baseline's metrics."""
 
     metrics: dict[str, Any]
     confusions: NDArray[np.integer]
+    baseline: dict[str, Any]
 
     @property
     def macro_f1(self) -> float:
@@ -56,15 +57,17 @@ def configured(base: dict[str, Any], seed: int, split: str) -> dict[str, Any]:
 
 
 def studied(config: dict[str, Any]) -> Study:
-    """Run the workflow on a configuration, and read the scores of its one scenario."""
+    """Run the workflow on a configuration, and read the scores of its one scenario and of its baseline."""
     results = Path(config["results"])
     results.mkdir(parents=True, exist_ok=True)
     file = results / "config.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False))
     command = [sys.executable, "-m", "snakemake", "--cores", "all", "--configfile", str(file)]
     subprocess.run(command, check=True)
-    (metrics,) = results.glob("scores/*/metrics.json")
-    return Study(json.loads(metrics.read_text()), score_files.read_patches(metrics.with_name("patches.npz"))[1])
+    files = {file.parent.name.partition("-")[0]: file for file in results.glob("scores/*/metrics.json")}
+    scenario, baseline = (files[model] for model in (config["scenarios"]["models"][0], "pixel"))
+    scores, of_baseline = (json.loads(file.read_text()) for file in (scenario, baseline))
+    return Study(scores, score_files.read_patches(scenario.with_name("patches.npz"))[1], of_baseline)
 
 
 def gaps(studies: Studies) -> list[Comparison]:
@@ -81,9 +84,9 @@ def table(studies: Studies, epochs: int) -> str:
         f"{epochs} epochs, {first['patches']} patches, each tested by the one of four models that "
         "has not seen its fold. Macro F1 in percent.",
         "",
-        "| landscape | folds of | touch a training patch | median distance | macro F1 [95 %] | of the nearest patches "
-        "| of the farthest | random − blocks [95 %], paired |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
+        "| landscape | folds of | touch a training patch | median distance | macro F1 [95 %] | of the baseline "
+        "| of the nearest patches | of the farthest | random − blocks [95 %], paired |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     compared = dict(zip(SEEDS, gaps(studies), strict=True))
     for (seed, split), study in studies.items():
@@ -93,7 +96,8 @@ def table(studies: Studies, epochs: int) -> str:
         gap = f"{difference:+.2f} [{least:+.2f}, {most:+.2f}]" if split == "random" else ""
         lines.append(
             f"| {seed} | {split} | {100 * leakage['touching']:.0f} % | {leakage['median_metres']:,.0f} m | "
-            f"{study.macro_f1:.2f} [{low:.2f}, {high:.2f}] | {f1[0]:.2f} | {f1[-1]:.2f} | {gap} |"
+            f"{study.macro_f1:.2f} [{low:.2f}, {high:.2f}] | {100 * study.baseline['scores']['macro_f1']:.2f} | "
+            f"{f1[0]:.2f} | {f1[-1]:.2f} | {gap} |"
         )
     differences = [100 * gap.difference for gap in compared.values()]
     lines += [

@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).parents[1]
 TUNED, RELEASED = "unet-concat-nw-l1-tuned-1", "transnuseg-sar-nw-l2-released-0"
 TINY = {
     "source": "simulate",
+    "baselines": [],
     "simulate": {"patches": 24, "scene": {"width": 230, "height": 150}},
     "scenarios": {
         "models": ["unet"], "modalities": ["concat"], "weightings": ["nw"], "levels": ["l1"], "recipes": ["tuned"],

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cerraseg.config.dataset import Dataset
-from cerraseg.config.scenario import PUBLISHED_WEIGHTINGS, RELEASED, Scenario
+from cerraseg.config.scenario import BASELINE, BASELINES, PUBLISHED_WEIGHTINGS, RELEASED, Scenario
 from cerraseg.core.errors import ConfigError
 
 
@@ -91,8 +91,19 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "transnuseg": replace(_TUNED, **_BOTH_TASKS, learning_rate=1e-3),
     },
 }
-"""Recipe → model → how it is trained."""
+"""Recipe → model → how it is trained. Recipes of one's own start from these."""
 
+_BASELINE = Recipe(
+    softmax_in_loss=False,
+    rollback=False,
+    optimizer="adamw",
+    learning_rate=1e-2,
+    weight_decay=1e-2,
+    schedule="cosine",
+    select_on="val_macro_f1",
+)
+_WINDOWS = {"windows": (3, 7)}  # sides in pixels
+_OF_BASELINES: dict[str, dict[str, Any]] = {"pixel": _WINDOWS | {"hidden": (96, 96)}, "gaussian": _WINDOWS}
 
 PATCH = 4
 """Side in pixels of the squares that become the tokens of TransNuSeg's first stage."""
@@ -101,7 +112,7 @@ PATCH = 4
 def model_settings(model: str, settings: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
     """Return all settings that ``model`` is built with, its own and the recipe's, in alphabetical order."""
     of_recipe = {"sharing": recipe.sharing, "edge_outputs": recipe.edge_outputs} if model == "transnuseg" else {}
-    return dict(sorted({**settings, **of_recipe}.items()))
+    return dict(sorted({**_OF_BASELINES.get(model, {}), **settings, **of_recipe}.items()))
 
 
 def check_heads(embed_dim: int, heads: Sequence[int]) -> None:
@@ -138,6 +149,8 @@ def transnuseg_step(size: int, heads: Sequence[int], window: int) -> int:
 
 def recipe_of(scenario: Scenario, recipes: Mapping[str, Mapping[str, Recipe]]) -> Recipe:
     """Return a scenario's recipe for its model: released models have the paper's, custom models the U-Net's."""
+    if scenario.recipe == BASELINE:
+        return _BASELINE
     by_model = recipes["paper" if scenario.recipe == RELEASED else scenario.recipe]
     return by_model.get(scenario.model, by_model["unet"])
 
@@ -145,6 +158,12 @@ def recipe_of(scenario: Scenario, recipes: Mapping[str, Mapping[str, Recipe]]) -
 def check_recipe(scenario: Scenario, recipe: Recipe, dataset: Dataset) -> None:
     """Raise :class:`ConfigError` unless a recipe makes sense, in itself and with its scenario's level and weighting."""
     where, name = f"scenarios: {scenario.id}", scenario.recipe
+    ours = scenario.model in BASELINES, scenario.weighting == "nw"
+    if (name == BASELINE or ours[0]) and not (name == BASELINE and all(ours)):
+        raise ConfigError(
+            f"{where}: recipe {BASELINE} is for {' and '.join(BASELINES)} with weighting nw alone, and they have no "
+            f"other; take it out: baselines: [{', '.join(BASELINES)}] adds them to each modality and level"
+        )
     if name == RELEASED and scenario.weighting not in PUBLISHED_WEIGHTINGS:
         raise ConfigError(
             f"{where}: the authors released no model with weighting {scenario.weighting}; expected one of "

@@ -8,12 +8,17 @@ from itertools import product
 from cerraseg.config.dataset import Dataset
 from cerraseg.core.errors import ConfigError
 
+BASELINES = ("pixel", "gaussian")
+"""Models that classify each pixel from its surroundings; they have the recipe :data:`BASELINE`, and no other has."""
+
+BASELINE = "baseline"
+
 AXES: dict[str, tuple[str, ...]] = {
-    "model": ("unet", "transnuseg"),
+    "model": (*BASELINES, "unet", "transnuseg"),
     "modality": (),
     "weighting": ("nw", "w", "sqrt", "effective", "logit", "focal", "rare"),
     "level": (),
-    "recipe": ("paper", "tuned", "released"),
+    "recipe": ("paper", "tuned", "released", BASELINE),
 }
 """Axis → its built-in values, in the order of a scenario's id. A configuration may add models and recipes; modalities
 and levels are those of the dataset: see :func:`known_names`."""
@@ -23,6 +28,9 @@ PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recip
 
 RELEASED = "released"
 """Recipe of a scenario that is not trained: it takes the checkpoint that the data set's authors released."""
+
+PUBLISHED_MODELS = ("unet", "transnuseg")
+"""Models of the published and the released trainings."""
 
 PUBLISHED_WEIGHTINGS = ("nw", "w")
 """Weightings of the published and the released trainings."""
@@ -86,3 +94,10 @@ def expand(
     names = ("-".join(map(str, values)) for values in product(*(crossed[axis] for axis in AXES), seeds))
     found = (parse(name, named) for name in [*names, *extra])
     return list(dict.fromkeys(replace(one, seed=0) if one.recipe == RELEASED else one for one in found))
+
+
+def with_baselines(scenarios: Sequence[Scenario], models: Iterable[str], seeds: Sequence[int]) -> list[Scenario]:
+    """Add these models as baselines of each modality and level of the scenarios, with the first of the seeds."""
+    seed = [*seeds, scenarios[0].seed][0]
+    added = (Scenario(model, one.modality, "nw", one.level, BASELINE, seed) for model in models for one in scenarios)
+    return list(dict.fromkeys([*scenarios, *added]))

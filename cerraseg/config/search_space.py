@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from cerraseg.config.recipes import check_heads
-from cerraseg.config.scenario import RELEASED, Scenario
+from cerraseg.config.scenario import BASELINE, RELEASED, Scenario
 from cerraseg.config.schema import schema_errors, typed
 from cerraseg.config.suggestions import check_known
 from cerraseg.core.errors import ConfigError
@@ -59,10 +59,10 @@ def check_tune(config: Mapping[str, Any], scenarios: Iterable[Scenario], schema:
     by_id = {scenario.id: scenario for scenario in scenarios}
     check_known("tune.scenario", id_ := tune["scenario"], by_id)
     scenario = by_id[id_]
-    if scenario.recipe == RELEASED or id_ in config["checkpoints"]:
+    if scenario.recipe in (RELEASED, BASELINE) or id_ in config["checkpoints"]:
+        why = "is a baseline" if scenario.recipe == BASELINE else "takes a checkpoint and is not trained"
         raise ConfigError(
-            f"tune.scenario: {id_} takes a checkpoint and is not trained, so that nothing can be searched; expected a "
-            "scenario that is trained"
+            f"tune.scenario: {id_} {why}, so that nothing can be searched; expected another scenario, that is trained"
         )
     known = _parameters(scenario.model, schema["properties"])
     if not tune["space"]:

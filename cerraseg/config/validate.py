@@ -12,7 +12,7 @@ from cerraseg.config.descriptions import load_dataset
 from cerraseg.config.entries import area_layers
 from cerraseg.config.normalisation import check_normalisation
 from cerraseg.config.recipes import RECIPES, Recipe, check_heads, check_recipe, recipe_of, with_custom
-from cerraseg.config.scenario import AXES, PLURALS, RELEASED, Scenario, expand, known_names
+from cerraseg.config.scenario import AXES, PLURALS, RELEASED, Scenario, expand, known_names, with_baselines
 from cerraseg.config.schema import schema_errors, typed, with_defaults
 from cerraseg.config.search_space import check_tune
 from cerraseg.config.strict_yaml import check_values
@@ -53,6 +53,7 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
     complete["models"] = custom_models.complete_models(complete, own)
     named = known_names(dataset, complete["models"], _recipes(complete))
     scenarios = _scenarios(complete["scenarios"], named)
+    scenarios = with_baselines(scenarios, complete["baselines"], complete["scenarios"]["seeds"])
     custom_models.check_scenarios(complete["models"], scenarios, complete["checkpoints"], dataset)
     recipes = {scenario: recipe_of(scenario, with_custom(complete["recipes"])) for scenario in scenarios}
     for scenario, recipe in recipes.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import Recipe
-from cerraseg.config.scenario import AXES, Scenario
+from cerraseg.config.scenario import AXES, PUBLISHED_MODELS, Scenario
 from cerraseg.core.content import content
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
@@ -51,7 +51,7 @@ def adopt(
             _check_fit(file, scenario, blueprint)
             _check_data(file, blueprint, dataset)
         else:
-            if scenario.model not in AXES["model"]:
+            if scenario.model not in PUBLISHED_MODELS:
                 raise DataError(f"{file}: a bare state dict; expected a CerraSeg checkpoint for {scenario.id}")
             blueprint, parameters = make_blueprint(scenario, recipe, settings, statistics, dataset), found
             if scenario.model == "transnuseg":

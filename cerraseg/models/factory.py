@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from cerraseg.core.errors import ConfigError
+from cerraseg.models.baselines import BASELINES
 from cerraseg.models.smp import build_smp
 from cerraseg.models.transnuseg import TransNuSeg
 
@@ -26,6 +27,8 @@ def build(name: str, channels: Sequence[int], classes: int, settings: Mapping[st
     Raises:
         ConfigError: if no such model can be built; the message begins with the key at fault.
     """
+    if name in BASELINES:
+        return BASELINES[name](sum(channels), classes, **settings)
     if name == "transnuseg":
         return TransNuSeg(sum(channels), classes, **{"image_size": size, **settings})
     section, given = ("unet", _as_smp(**settings)) if name == "unet" else (f"models.{name}", settings)

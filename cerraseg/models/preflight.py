@@ -14,7 +14,7 @@ from typing import Any
 from cerraseg.config import custom_models
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import check_transnuseg_size
-from cerraseg.config.scenario import Scenario
+from cerraseg.config.scenario import BASELINE, Scenario
 from cerraseg.config.search_space import OF_MODEL
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
@@ -34,7 +34,7 @@ Trial = Mapping[str, Any]  # arguments of model_error
 def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario], dataset: Dataset) -> None:
     """Raise :class:`ConfigError` if a model of the scenarios or the search cannot be built, trained or initialised."""
     errors, trials = [], []
-    for scenario, settings in _wanted(config, scenarios):
+    for scenario, settings in _wanted(config, [one for one in scenarios if one.recipe != BASELINE]):
         if scenario.model == "transnuseg":
             try:
                 check_transnuseg_size(dataset.patch_size, settings["heads"], settings["window"])

@@ -10,7 +10,7 @@ from cerraseg.config import custom_models
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.entries import files_of, image_files
 from cerraseg.config.recipes import recipe_of, with_custom
-from cerraseg.config.scenario import RELEASED, Scenario
+from cerraseg.config.scenario import BASELINE, RELEASED, Scenario
 from cerraseg.config.validate import areas_of, scenes_of, simulated_scene
 from cerraseg.core.content import content
 from cerraseg.geo.images import raster_sources
@@ -48,6 +48,8 @@ class Experiment:
         self.released = [id_ for id_ in self.adopted if id_ not in checkpoints]
         # Ids of the models that are trained here.
         self.trained = [id_ for id_ in self.models if id_ not in self.adopted]
+        # Of these, the baselines, which take seconds and no GPU.
+        self.baselines = [id_ for id_ in self.trained if self.models[id_].recipe == BASELINE]
         self.scenes: dict[str, Mapping[str, Any]] = {
             scene["name"]: scene for scene in scenes_of(config, scenarios, dataset)
         }
@@ -112,7 +114,7 @@ class Experiment:
             return custom_models.build_settings(self.config["models"][scenario.model])
         if scenario.recipe == RELEASED:
             return self.defaults(scenario.model)
-        return dict(self.config[scenario.model])
+        return dict(self.config.get(scenario.model, {}))  # of baselines, none
 
     def pretrained(self, id_: str) -> str:
         """Return the file of encoder parameters that the scenario's training starts from, or an empty text."""

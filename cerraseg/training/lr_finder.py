@@ -11,7 +11,8 @@ import pandas as pd
 from lightning.pytorch.tuner.tuning import Tuner
 from numpy.typing import NDArray
 
-from cerraseg.core.errors import DataError
+from cerraseg.config.scenario import BASELINE
+from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.core.memory import explain_out_of_memory
@@ -31,10 +32,13 @@ def find_learning_rate(plan: Plan, store: Store, split: Path, statistics: Path, 
     One device computes them. ``table`` (CSV: learning_rate, loss, a running mean) and ``suggestion`` (JSON) are made.
 
     Raises:
+        ConfigError: if the scenario is a baseline.
         DataError: if the loss never falls.
         MemoryShortage: if a batch is too large for the memory.
         StepStopped: on SIGTERM or SIGINT.
     """
+    if plan.scenario.recipe == BASELINE:
+        raise ConfigError(f"{plan.scenario.id}: a baseline has a fixed learning rate; expected another scenario")
     try:
         with stoppable(), explain_out_of_memory(fewer_at_once(plan)), TemporaryDirectory() as folder:
             module, trained, _ = prepare(store, plan, split, statistics)

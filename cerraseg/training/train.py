@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cerraseg.config.scenario import AXES
+from cerraseg.config.scenario import AXES, BASELINE
 from cerraseg.core.content import content
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
@@ -26,7 +26,7 @@ from cerraseg.data.packed import Header, Store, batches, open_array
 from cerraseg.data.tables import rows_of
 from cerraseg.models import checkpoint
 from cerraseg.models.inference import device
-from cerraseg.training import distributed
+from cerraseg.training import baseline, distributed
 from cerraseg.training.batches import EpochBatches, PackedPatches, Streamed, loaders
 from cerraseg.training.distributed import ONLY_PROCESS, Share
 from cerraseg.training.epoch_record import EpochRecord
@@ -55,7 +55,7 @@ def train(
     resume: Path,
     callbacks: Sequence[L.Callback] = (),
 ) -> None:
-    """Train a scenario and write its checkpoints and history.
+    """Train a scenario and write its checkpoints and history. A baseline is fitted, from the start each time.
 
     Args:
         split, statistics: split table, and statistics of the training split.
@@ -77,7 +77,9 @@ def train(
     try:
         with stoppable(), _alone(resume):
             job = (plan, split, statistics, outputs, resume, _resume_state(resume, what), callbacks)
-            if (count := plan.nodes * plan.devices) > 1:
+            if plan.scenario.recipe == BASELINE:
+                _write(outputs, baseline.fit(plan, store, split, statistics, resume))
+            elif (count := plan.nodes * plan.devices) > 1:
                 where = f" of {plan.nodes} nodes" if plan.nodes > 1 else ""
                 log.info("training on %d devices%s, which share each batch", count, where)
                 arrays = [array.filename for array in (store.images, store.masks)]  # type: ignore[union-attr]
@@ -87,7 +89,8 @@ def train(
             ignore_signals()
             shutil.rmtree(resume)
     except StopSignal as stop:
-        raise StepStopped(f"stopped by {stop}; the next start goes on from the last finished epoch") from None
+        where = "starts again" if plan.scenario.recipe == BASELINE else "goes on from the last finished epoch"
+        raise StepStopped(f"stopped by {stop}; the next start {where}") from None
 
 
 def described(plan: Plan, store: Store, split: Path, statistics: Path) -> str:

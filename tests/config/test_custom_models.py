@@ -15,7 +15,7 @@ LATE = {"architecture": "Unet", "encoder": "resnet18", "fusion": "late"}
 
 
 def with_models(*chosen, extra=(), **models):
-    return changed(models=models, scenarios__models=list(chosen), scenarios__extra=list(extra))
+    return changed(models=models, baselines=[], scenarios__models=list(chosen), scenarios__extra=list(extra))
 
 
 def test_schema_offers_exactly_the_architectures_of_the_library():

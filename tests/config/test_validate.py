@@ -48,7 +48,7 @@ def fault(config):
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("config", 6), ("benchmark", 24), ("matrix", 24), ("ablation", 18), ("recipes", 30), ("splits", 1)],
+    [("config", 10), ("benchmark", 30), ("matrix", 30), ("ablation", 19), ("recipes", 32), ("splits", 2)],
 )
 def test_shipped_configurations_are_valid(name, count):
     config, scenarios = check_config(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()), SCHEMA)
@@ -73,6 +73,12 @@ def test_shipped_configurations_are_valid(name, count):
         (changed(scenarios__extra=["unet"]), "model-modality-weighting-level-recipe-seed"),
         (changed(scenarios__seeds=[], scenarios__extra=[]), "scenarios: nothing to run"),
         (changed(scenarios__recipes=["papr"]), "scenarios.recipes: 'papr'"),
+        (changed(scenarios__models=["pixel"]), "scenarios: pixel-msi-nw-l1-tuned-666: recipe baseline is for pixel"),
+        (changed(scenarios__recipes=["baseline"]), "scenarios: unet-msi-nw-l1-baseline-666"),
+        (changed(scenarios__extra=["pixel-msi-w-l1-baseline-1"]), "scenarios: pixel-msi-w-l1-baseline-1"),
+        (changed(recipes__a={"from": "baseline"}), "recipes.a.from: 'baseline' is not allowed"),
+        (changed(baselines=["forest"]), "baselines.0: 'forest' is not allowed"),
+        (changed(tune={"scenario": "pixel-msi-nw-l1-baseline-666"}), "is a baseline"),
         (changed(recipes__soft={"from": "papr"}), "recipes.soft.from: 'papr'"),
         (changed(recipes__soft={"normalise": "zscore"}), "recipes.soft.from: missing; The recipe it starts from"),
         (changed(recipes__soft={"from": "paper", "dise": 1}), "recipes.soft.dise: unknown key"),
@@ -133,9 +139,22 @@ def test_recipes_of_ones_own_build_on_each_other_and_suit_weightings_and_both_le
 
 
 def test_scenarios_count_once_and_released_ones_whatever_the_seeds():
-    config = changed(scenarios__recipes=["released", "tuned"], scenarios__seeds=[1, 666], scenarios__extra=[TRAINED])
+    lists = {"scenarios__seeds": [1, 666], "scenarios__extra": [TRAINED], "baselines": []}
+    config = changed(scenarios__recipes=["released", "tuned"], **lists)
     ids = [scenario.id for scenario in check_config(config, SCHEMA)[1]]
     assert ids.count("unet-msi-nw-l1-released-0") == ids.count(TRAINED) == 1 and len(ids) == 3 + 6
+
+
+def test_each_modality_and_level_has_its_baselines_once():
+    config = changed(baselines=["pixel", "gaussian"], scenarios__extra=["unet-concat-w-l2-paper-7"])
+    config["scenarios"]["seeds"] = [3, 666]
+    added = [one.id for one in check_config(config, SCHEMA)[1] if one.recipe == "baseline"]
+    data = ("msi-nw-l1", "sar-nw-l1", "concat-nw-l1", "concat-nw-l2")
+    assert added == [f"{model}-{one}-baseline-3" for model in ("pixel", "gaussian") for one in data]
+    config["scenarios"] |= {"models": [], "seeds": []}
+    assert [one.id for one in check_config(config | {"scenes": []}, SCHEMA)[1]][1:] == [
+        "pixel-concat-nw-l2-baseline-7", "gaussian-concat-nw-l2-baseline-7"
+    ]  # fmt: skip
 
 
 def test_schema_is_closed():
@@ -175,7 +194,7 @@ def test_scenes_are_mapped_by_the_scenarios_whose_bands_they_have(tmp_path, monk
     (tmp_path / "a.tif").touch()
     complete, all_ = check_config(changed(scenes=[{"name": "a", "sar": "$SCENES/a.tif"}, *DEMO["scenes"]]), SCHEMA)
     radar, unseen = scenes_of(complete, all_, CERRADATA)
-    assert radar["scenarios"] == ["unet-sar-nw-l1-tuned-666"]
+    assert radar["scenarios"] == ["unet-sar-nw-l1-tuned-666", "pixel-sar-nw-l1-baseline-666"]
     assert radar["images"] == {"sar": {"files": [str(tmp_path / "a.tif")], "bands": [], "nodata": None, "mask": None}}
     assert unseen["scenarios"] == [scenario.id for scenario in all_]
     complete, all_ = check_config(changed(scenes=[UNSEEN | {"scenarios": [TRAINED]}]), SCHEMA)

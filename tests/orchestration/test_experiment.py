@@ -18,7 +18,7 @@ SCENE = {"name": "unseen", "msi": "data/simulated/scene/msi.tif", "sar": "data/s
 
 def experiment(**changes) -> Experiment:
     lists = {"models": ["unet"], "modalities": ["concat"], "weightings": ["nw"], "levels": ["l1"], "recipes": ["tuned"]}
-    given = {"source": "simulate", "scenarios": lists | {"seeds": [1]}, **changes}
+    given = {"source": "simulate", "baselines": [], "scenarios": lists | {"seeds": [1]}, **changes}
     config, scenarios = check_config(given, SCHEMA)
     return Experiment(config, SCHEMA, scenarios, Dataset.of(config["dataset"]))
 
@@ -94,3 +94,9 @@ def test_scenes_are_looked_up(tmp_path):
     raster.unlink()  # as in a clone that has its maps from DVC
     assert run.scene_images("given") == []
     assert not run.map_settings.keys() & {"patches", "geotiffs"} and "overlap" in run.map_settings
+
+
+def test_baselines_are_trained_without_settings_of_the_configuration():
+    run, pixel = experiment(baselines=["pixel"]), "pixel-concat-nw-l1-baseline-1"
+    assert run.trained == [TUNED, pixel] and run.baselines == [pixel] and run.model_settings(pixel) == {}
+    assert experiment().baselines == []

@@ -50,14 +50,16 @@ def test_search_is_written(tmp_path):
     best = rows.loc[rows["value"].idxmax()]
     assert f"# Trial {best['number']} of study study" in text and "on: simulated landscape" in text
     complete, scenarios = check_config(yaml.safe_load(text), SCHEMA)
-    assert [scenario.id for scenario in scenarios] == ["unet-concat-nw-l1-searched-666"]
+    assert [scenario.id for scenario in scenarios] == [
+        "unet-concat-nw-l1-searched-666", "pixel-concat-nw-l1-baseline-666"
+    ]  # fmt: skip
     assert complete["recipes"] == {
         "searched": {"from": "tuned", "dice": pytest.approx(best["params_dice"]), "patience": best["params_patience"]}
     }
     assert complete["training"]["batch_size"] == best["params_batch_size"]
     assert str(complete["unet"]["decoder_channels"]) == best["params_model.decoder_channels"]
     (scene,) = scenes_of(complete, scenarios, CERRADATA)
-    assert (complete["results"], scene["scenarios"]) == ("results-searched", [scenarios[0].id])
+    assert (complete["results"], scene["scenarios"]) == ("results-searched", [one.id for one in scenarios])
 
 
 def test_nothing_finished(tmp_path):
@@ -87,7 +89,8 @@ def test_second_search_starts_from_what_the_first_found():
     config, name = check_config(given, SCHEMA)[0], "unet-sar-nw-l1-searched-666"
     found = best_configuration(config, CERRADATA, name, change({"edge": 1.0}))
     assert found["recipes"]["searched1"] == {"from": "searched", "edge": 1.0} and found["scenes"] == []
-    assert [scenario.id for scenario in check_config(found, SCHEMA)[1]] == ["unet-sar-nw-l1-searched1-666"]
+    ids = [scenario.id for scenario in check_config(found, SCHEMA)[1]]
+    assert ids == ["unet-sar-nw-l1-searched1-666", "pixel-sar-nw-l1-baseline-666"]
 
 
 @pytest.mark.parametrize("url", ["postgresql://ana:$SECRET@localhost:1/tune", "sqlite:////proc/no/study.db",

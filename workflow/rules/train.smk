@@ -19,9 +19,10 @@ rule train:
         scenario=only(RUN.trained),
     conda:
         CONDA_TORCH
-    threads: share_of_cores(len(RUN.models))
+    threads: share_of_cores(len(RUN.models) - len(RUN.baselines))
     resources:
-        gpu=GPU,  # of each node; profiles/slurm may give it several: nodes
+        # Of each node; profiles/slurm may give it several: nodes. A baseline is fitted on the CPU.
+        gpu=lambda wildcards: GPU * (wildcards.scenario not in RUN.baselines),
     params:
         code=package_digest("train"),
         dataset=RUN.pixels,
@@ -54,7 +55,7 @@ rule learning_rate:  # on demand: snakemake results/learning_rate/<id>.svg
         scenario=only(RUN.trained),
     conda:
         CONDA_TORCH
-    threads: share_of_cores(len(RUN.models))
+    threads: share_of_cores(len(RUN.models) - len(RUN.baselines))
     resources:
         gpu=GPU,
     params:

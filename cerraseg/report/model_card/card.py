@@ -19,7 +19,7 @@ from huggingface_hub import ModelCardData
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.normalisation import constants
 from cerraseg.config.recipes import Recipe, model_settings
-from cerraseg.config.scenario import RELEASED, Scenario
+from cerraseg.config.scenario import BASELINE, RELEASED, Scenario
 from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import Legend
@@ -40,7 +40,12 @@ _ORIGIN = {  # of a manifest: anything else in it might name this machine
     "scenes": "simulated scenes",
     "seed": "seed of the simulation",
 }
-_MODELS = {"unet": "U-Net", "transnuseg": "TransNuSeg"}
+_MODELS = {
+    "unet": "U-Net",
+    "transnuseg": "TransNuSeg",
+    "pixel": "Pixel-wise network",
+    "gaussian": "Gaussian maximum likelihood",
+}
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         scenario=scenario,
         metrics=metrics,
         trained=trained,
+        baseline=scenario.recipe == BASELINE,
         published=run.label == PAPER_DATA,
         test_part=test_part if run.label == PAPER_DATA else "",
         unseen=scenario.recipe == RELEASED and published,
