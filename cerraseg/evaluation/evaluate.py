@@ -30,7 +30,8 @@ def evaluate(
     ``edge_prediction``, all test patches among them; ``info`` goes into the metrics beside the scenario and the scores.
     """
     test = rows_of(split, "test", store.header.ids)
-    ids = read_split(split)["id"].iloc[test].tolist()
+    parts = read_split(split).iloc[test]
+    ids, groups = parts["id"].tolist(), parts["group"].tolist() if "group" in parts else None
     among = read_ids(predicted)
     places = find_ids(among, ids, predicted)
     level = dataset.levels[scenario.level]
@@ -42,9 +43,9 @@ def evaluate(
         "scenario": {"id": scenario.id, **vars(scenario)},
         "patches": len(test),
         "edges": edges.edge_scores(edge_truth, open_array(edge_prediction, len(among))[places]),
-        "leakage": leakage.leakage_summary(confusions, ids, distances),
+        "leakage": leakage.leakage_summary(confusions, ids, distances, groups),
         **info,
     }
-    scores = score_files.write_scores(folder, confusions, ids, level.classes, facts)
+    scores = score_files.write_scores(folder, confusions, ids, level.classes, facts, groups)
     log.info("%d test patches: macro F1 %.2f %%, mIoU %.2f %%", len(test), 100 * scores.macro_f1, 100 * scores.miou)
     return scores
