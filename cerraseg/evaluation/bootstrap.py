@@ -208,19 +208,17 @@ def compare_all(
     """
     if not matches:
         return []
-    named = [name for pair in matches for name in pair]
-    parts = [[margins(seed) for seed in entrants[name]] for name in dict.fromkeys(named)]
-    stacked = np.concatenate([seed for entrant in parts for seed in entrant], axis=1)
-    totals, ends = stacked.sum(axis=0), np.cumsum([seed.shape[1] for entrant in parts for seed in entrant])[:-1]
+    parts = [margins(seed) for entrant in entrants.values() for seed in entrant]
+    stacked, ends = np.concatenate(parts, axis=1), np.cumsum([part.shape[1] for part in parts])[:-1]
 
     def macro_f1(sums: Vector) -> dict[Name, Vector]:
         """Compute each entrant's mean macro F1 over its seeds from sums ``(n, all margins)``."""
-        of_seeds = iter([scores(part)[:, 0] for part in np.split(sums, ends, axis=1)])
+        of_seeds = iter(np.split(sums, ends, axis=1))
         return {
-            name: np.mean([next(of_seeds) for _ in entrant], axis=0)
-            for name, entrant in zip(dict.fromkeys(named), parts, strict=True)
+            name: np.mean([scores(next(of_seeds))[:, 0] for _ in entrant], axis=0) for name, entrant in entrants.items()
         }
 
+    totals = stacked.sum(axis=0)
     value, left_out = macro_f1(totals[None]), macro_f1(totals - stacked)
     blocks = [macro_f1(times @ stacked) for times in times_drawn(len(stacked), draws_for(len(matches)))]
     drawn = {name: np.concatenate([block[name] for block in blocks]) for name in value}

@@ -61,7 +61,8 @@ def test_files_are_those_of_the_modalitys_sensors(tmp_path):
 
 def test_example_of_the_readme_is_valid(tmp_path, monkeypatch):
     monkeypatch.setenv("ENCODERS", str(tmp_path))
-    (tmp_path / "resnet18.safetensors").touch()
+    for name in ("resnet18.safetensors", "sentinel1.pth", "sentinel2.pth"):
+        (tmp_path / name).touch()
     text = (REPOSITORY / "config/README.md").read_text()
     given = yaml.safe_load(re.search("## Models of your own.*?```yaml\n(.*?)```", text, re.DOTALL)[1])
     models, extra = (given["scenarios"][key] for key in ("models", "extra"))

@@ -124,7 +124,8 @@ rule model_card:
         recipe=by_scenario(RUN.recipe),
         settings=by_scenario(RUN.model_settings),
         pretrained=lambda wildcards: ", ".join(
-            os.path.basename(source.file) for source in RUN.pretrained(wildcards.scenario)
+            os.path.basename(source.file)
+            for source in RUN.pretrained(wildcards.scenario)
         ),
         training=config["training"],
         split=config["split"],

@@ -57,7 +57,7 @@ def by_scenario(table: pd.DataFrame, score: str) -> pd.DataFrame:
     result["mark"] = np.where(marked.groupby([table[axis] for axis in GROUP], sort=False).any(), MARK, "")
     result["paper"] = groups[paper_column(score)].first() if published else np.nan
     rows, ground = result.drop(columns="spread").reset_index(), ["level", "modality"]
-    baselines = rows[(rows[["model", "recipe"]] == BASELINE).all(axis=1)].groupby(ground)["value"].first()
+    baselines = rows[(rows[["model", "recipe"]] == list(BASELINE)).all(axis=1)].groupby(ground)["value"].first()
     return rows.merge(baselines.rename("baseline"), "left", ground)
 
 

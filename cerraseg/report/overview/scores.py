@@ -87,7 +87,7 @@ def benchmark_rows(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, list
     for column in set(ABOVE) & set(names):
         for (_, cells), marked in zip(rows, not_above_baseline(table), strict=True):
             value, interval = cells[place := list(names).index(column)]
-            cells[place] = value, f"{interval} {MARK}" if marked else interval
+            cells[place] = value, f"{interval} {MARK * marked}"
     return ["Scenario", *names.values()], rows
 
 
