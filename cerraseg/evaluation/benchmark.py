@@ -107,11 +107,8 @@ def _read(path: Path) -> _Run:
 
 
 def _score_columns(content: dict[str, Any]) -> dict[str, Any]:
-    row = {
-        "patches": content["patches"],
-        "drawn": content["resampled"]["units"],
-        "units": content["resampled"]["count"],
-    }
+    resampled = content["resampled"]
+    row = {"patches": content["patches"], "drawn": resampled["units"], "units": resampled["count"]}
     for score in SCORES:
         row[score] = round(100 * content["scores"][score], 2)
         if score in PAPER_SCORES:
@@ -198,20 +195,18 @@ def _as_coarser(run: _Run, dataset: Dataset) -> dict[str, float]:
 def _above_baseline(runs: Sequence[_Run]) -> dict[str, list[float]]:
     """Compare each run with the baseline of its modality and level; NaN where there is none on the same patches."""
     columns = [ABOVE_BASELINE, f"{ABOVE_BASELINE}_low", f"{ABOVE_BASELINE}_high"]
-    first = {_ground(run): run for run in reversed(runs) if (run.fields["model"], run.fields["recipe"]) == BASELINE}
-    rows = []
-    for run in runs if first else ():
-        baseline, row = first.get(_ground(run), run), [math.nan] * 3
-        (names, counts), (expected, others) = run.units(), baseline.units()
-        if baseline is not run and names == expected:
+    grounds = [(run.fields["modality"], run.fields["level"]) for run in runs]
+    of_all = [(run.fields["model"], run.fields["recipe"]) == BASELINE for run in runs]
+    first = {grounds[place]: place for place in reversed(np.flatnonzero(of_all).tolist())}
+    rows, units = [], [run.units() for run in runs] if first else []
+    for place, (names, counts) in enumerate(units):
+        baseline, row = first.get(grounds[place], place), [math.nan] * 3
+        expected, others = units[baseline]
+        if baseline != place and names == expected:
             (found,) = bootstrap.compare_all({"run": [counts], "baseline": [others]}, [("run", "baseline")])
             row = [round(100 * value, 2) for value in found[:3]]
         rows.append(row)
     return dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
-
-
-def _ground(run: _Run) -> tuple[str, str]:
-    return run.fields["modality"], run.fields["level"]
 
 
 def beside_baseline(table: pd.DataFrame) -> str:

@@ -71,7 +71,7 @@ def coverage(drawn: str, units: int) -> float:
     simulated numbers of units, their logarithm counts.
     """
     table = pd.read_csv(COVERAGE, index_col="drawn").loc[[drawn]]
-    return float(np.interp(math.log(units), np.log(table["units"]), table["macro_f1"]))
+    return round(float(np.interp(math.log(units), np.log(table["units"]), table["macro_f1"])), 3)
 
 
 def note(drawn: str, units: int) -> str:

@@ -65,11 +65,7 @@ def write_scores(
         "rule": RULE,
         "scores": result.summary(),
         "intervals": bootstrap.score_intervals(units),
-        "resampled": {
-            "units": drawn,
-            "count": len(units),
-            "coverage": round(bootstrap.coverage(drawn, len(units)), 3),
-        },
+        "resampled": {"units": drawn, "count": len(units), "coverage": bootstrap.coverage(drawn, len(units))},
         "classes": result.by_class(classes),
     }
     text = json.dumps(facts, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"

@@ -26,6 +26,7 @@ _LABEL: dict[str, Any] = {"ha": "center", "fontsize": 7}
 _BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 _OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1.3}
 _LINE: dict[str, Any] = {"color": "#B2182B", "linewidth": 1.6}
+_CLEAR = 10  # points above a bar that its number takes
 _PUBLISHED = {"msi": "MSI", "sar": "SAR", "concat": "Concat"}  # modalities in the notation of the published chart
 _CLUSTER = ["model", "weighting", "recipe"]
 
@@ -55,7 +56,7 @@ def benchmark_bars(table: pd.DataFrame, path: str | Path, dataset: Dataset, *, t
     modalities = list(colours)
     with drawn(path, title, source, (max(9, 1 + 0.4 * most * len(modalities)), 0.9 + 2.6 * len(levels))) as figure:
         panels = figure.subplots(len(levels), 1, sharey=True, squeeze=False)[:, 0]
-        top = np.nanmax(bars[["value", "high", "paper"]].to_numpy(dtype=float))
+        top = np.nanmax(bars[["value", "high", "paper", "baseline"]].to_numpy(dtype=float))
         for axes, level in zip(panels, levels, strict=True):
             _bars_of_level(axes, bars[bars["level"] == level], colours)
             axes.set(ylim=(0, 1.18 * max(top, 1)), ylabel=f"{SCORES['macro_f1']} (%)", title=f"level {level}")
@@ -98,14 +99,17 @@ def _bars_of_level(axes: Axes, bars: pd.DataFrame, colours: Mapping[str, str]) -
             axes.errorbar(place, value, ends, color=INK, linewidth=1, capsize=2)
         if np.isfinite(bar["baseline"]):
             axes.hlines(bar["baseline"], place - width / 2, place + width / 2, **_LINE)
-        top = (place, np.nanmax([value, high]))
-        axes.annotate(f"{value:.2f}{bar['mark']}", top, (0, 3), textcoords="offset points", bbox=_BACKED, **_LABEL)
+        top = np.nanmax([value, high])
+        top = bar["baseline"] if 0 < bar["baseline"] - top < _CLEAR else top
+        axes.annotate(
+            f"{value:.2f}{bar['mark']}", (place, top), (0, 3), textcoords="offset points", bbox=_BACKED, **_LABEL
+        )
     axes.set_xticks(range(len(clusters)), [f"{model}\n{weighting} · {recipe}" for model, weighting, recipe in clusters])
     if "name" in bars:
         axes.xaxis.remove_overlapping_locs = False  # a bar may stand in the middle of its cluster
         axes.set_xticks(places, bars["name"], minor=True, rotation=90, fontsize=6)
         axes.tick_params(axis="x", which="minor", length=0)
-        axes.tick_params(axis="x", pad=44)
+        axes.tick_params(axis="x", pad=50)
     middle, half = (len(clusters) - 1) / 2, max(len(clusters), 3) / 2  # a lone cluster gets no giant bars
     axes.set_xlim(middle - half - 0.1, middle + half + 0.1)
     axes.tick_params(axis="x", length=0)

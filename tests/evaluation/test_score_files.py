@@ -75,7 +75,7 @@ def test_intervals_are_over_groups_where_the_split_has_them(tmp_path):
     found = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     units = np.stack([counts[place::4].sum(axis=0) for place in range(4)])
     assert found["intervals"] == bootstrap.score_intervals(units)
-    coverage = round(bootstrap.coverage("groups", 4), 3)
+    coverage = bootstrap.coverage("groups", 4)
     assert found["resampled"] == {"units": "groups", "count": 4, "coverage": coverage}
     names, read = score_files.read_units(tmp_path / "patches.npz")
     assert np.array_equal(read, units) and names.tolist() == [
