@@ -124,8 +124,10 @@ rule model_card:
         recipe=by_scenario(RUN.recipe),
         settings=by_scenario(RUN.model_settings),
         pretrained=lambda wildcards: ", ".join(
-            os.path.basename(source.file)
-            for source in RUN.pretrained(wildcards.scenario)
+            dict.fromkeys(
+                os.path.basename(source.file)
+                for source in RUN.pretrained(wildcards.scenario)
+            )
         ),
         training=config["training"],
         split=config["split"],
