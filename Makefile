@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test nightly fuzz lint audit format record restore repro provenance reproduce hooks slurm-recover pictures ablation recipes splits performance lock clean
+.PHONY: help demo test nightly fuzz lint audit format record restore repro provenance reproduce hooks slurm-recover pictures ablation recipes splits intervals performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -88,6 +88,9 @@ recipes: $(READY) ## Compare weightings, fusion and the hierarchical head, and w
 
 splits: $(READY) ## Compare random folds with folds of blocks, and write docs/splits.md
 	@PYTHONPATH=. $(BIN)/python docs/split_study.py config/splits.yaml docs/splits.md
+
+intervals: $(READY) ## Simulate what the intervals cover, and write docs/intervals.md and what tables say of it
+	@PYTHONPATH=. $(BIN)/python docs/interval_study.py docs/intervals.md
 
 # The users' .venv never gets the peers; uv links both environments to the same files.
 .venv-peers/ready: $(READY) requirements-peers.txt

@@ -4,6 +4,7 @@ A score on other data than the paper's is never compared with the paper's.
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
@@ -39,6 +40,15 @@ PAPER_KEY = ["model", "modality", "weighting", "level"]
 GROUP = ["level", "model", "modality", "weighting", "recipe"]
 """What a scenario is apart from its seed, in the order of the tables."""
 
+BASELINE = ("pixel", "baseline")
+"""Model and recipe of the scenario that every other one of its modality and level is to beat."""
+
+ABOVE_BASELINE = "baseline_difference"
+"""Column with the macro F1 of a scenario minus that of its baseline, in points; with ``_low`` and ``_high``."""
+
+MARK = "†"
+"""Of scores that are not shown to be above the baseline's."""
+
 _POINTS = ["difference", "low", "high"]
 _PAIR_COLUMNS = ["first", "second", "level", "source", *_POINTS, "p", "p_holm", "draws"]
 _Entrants = dict[tuple[str, str], list[NDArray[np.integer]]]
@@ -61,11 +71,10 @@ class _Run(NamedTuple):
     scores: dict[str, Any]
     classes: list[dict[str, Any]]
 
-    def patches(self) -> tuple[NDArray[np.str_], NDArray[np.integer]]:
-        """Read ids and counts of the patches, sorted by id."""
-        ids, confusions = score_files.read_patches(self.path.with_name("patches.npz"))
-        order = np.argsort(ids)
-        return ids[order], confusions[order]
+    def units(self) -> tuple[tuple[str, ...], NDArray[np.integer]]:
+        """Read names and counts of what intervals are drawn over, see :func:`score_files.read_units`."""
+        names, counts = score_files.read_units(self.path.with_name("patches.npz"))
+        return tuple(names.ravel().tolist()), counts
 
 
 def _runs(metrics_files: Iterable[str | Path], dataset: Dataset) -> list[_Run]:
@@ -79,7 +88,8 @@ def _runs(metrics_files: Iterable[str | Path], dataset: Dataset) -> list[_Run]:
     values = {axis: [*(AXES | known)[axis], *(run.fields[axis] for run in runs)] for axis in GROUP}
 
     def key(run: _Run) -> list[int]:
-        return [*(values[axis].index(run.fields[axis]) for axis in GROUP), run.fields["seed"]]
+        level, *others = (values[axis].index(run.fields[axis]) for axis in GROUP)
+        return [level, run.fields["recipe"] != BASELINE[1], *others, run.fields["seed"]]
 
     return sorted(runs, key=key)
 
@@ -97,11 +107,12 @@ def _read(path: Path) -> _Run:
 
 
 def _score_columns(content: dict[str, Any]) -> dict[str, Any]:
-    row = {"patches": content["patches"]}
+    resampled = content["resampled"]
+    row = {"patches": content["patches"], "drawn": resampled["units"], "units": resampled["count"]}
     for score in SCORES:
         row[score] = round(100 * content["scores"][score], 2)
         if score in PAPER_SCORES:
-            low, high = content["intervals"][score]
+            low, high = content["intervals"][score] or (math.nan, math.nan)
             row |= {f"{score}_low": round(100 * low, 2), f"{score}_high": round(100 * high, 2)}
     for tolerance, scores in (content.get("edges") or {}).items():
         row[f"edge_f1_{tolerance}"] = round(100 * scores["f1"], 2)
@@ -119,9 +130,11 @@ def collect(
         comparable: whether the data *and* the split are the paper's; otherwise the differences stay empty.
 
     Returns:
-        The columns id, the scenario's fields, source, comparable, patches, :data:`SCORES` (percent, two decimals;
-        macro_f1 and miou with the ends ``_low`` and ``_high`` of their 95 % interval), :func:`further_scores`, epochs,
-        then the published values (:func:`paper_column`) and the differences to them (:func:`difference_column`).
+        The columns id, the scenario's fields, source, comparable, patches, drawn and units (patches or groups, over
+        which intervals are, and how many), :data:`SCORES` (percent, two decimals; macro_f1 and miou with the ends
+        ``_low`` and ``_high`` of their 95 % interval), :func:`further_scores`, epochs, where a :data:`BASELINE` is
+        among the scenarios the columns of :data:`ABOVE_BASELINE` by paired draws, then the published values
+        (:func:`paper_column`) and the differences to them (:func:`difference_column`).
 
     Raises:
         DataError: if a scenario comes twice, the data sources differ, or ``comparable`` is claimed for other data.
@@ -138,6 +151,7 @@ def collect(
     table = pd.DataFrame(rows).astype({"epochs": "Int64"})
     last = [*further_scores(table), "epochs"]
     table = table[[*(column for column in table if column not in last), *last]]
+    table = table.join(pd.DataFrame(_above_baseline(runs), index=table.index))
     names = {score: paper_column(score) for score in PAPER_SCORES}
     paper = pd.read_csv(paper_scores)[[*PAPER_KEY, *PAPER_SCORES]].rename(columns=names)
     table = table.merge(paper if dataset.name == PAPER_DATA else paper[:0], how="left", on=PAPER_KEY)
@@ -170,12 +184,45 @@ def _rolled_up(confusions: NDArray[np.integer], level: str, dataset: Dataset) ->
 def _as_coarser(run: _Run, dataset: Dataset) -> dict[str, float]:
     if not dataset.ancestors(run.fields["level"]):
         return {}
-    counts = _rolled_up(run.patches()[1].sum(axis=0), run.fields["level"], dataset)
+    counts = _rolled_up(run.units()[1].sum(axis=0), run.fields["level"], dataset)
     return {
         f"{score}_as_{level}": round(100 * getattr(metrics.compute_scores(counts[level]), score), 2)
         for level in counts
         for score in PAPER_SCORES
     }
+
+
+def _above_baseline(runs: Sequence[_Run]) -> dict[str, list[float]]:
+    """Compare each run with the baseline of its modality and level; NaN where there is none on the same patches."""
+    columns = [ABOVE_BASELINE, f"{ABOVE_BASELINE}_low", f"{ABOVE_BASELINE}_high"]
+    grounds = [(run.fields["modality"], run.fields["level"]) for run in runs]
+    of_all = [(run.fields["model"], run.fields["recipe"]) == BASELINE for run in runs]
+    first = {grounds[place]: place for place in reversed(np.flatnonzero(of_all).tolist())}
+    rows, units = [], [run.units() for run in runs] if first else []
+    for place, (names, counts) in enumerate(units):
+        baseline, row = first.get(grounds[place], place), [math.nan] * 3
+        expected, others = units[baseline]
+        if baseline != place and names == expected:
+            (found,) = bootstrap.compare_all({"run": [counts], "baseline": [others]}, [("run", "baseline")])
+            row = [round(100 * value, 2) for value in found[:3]]
+        rows.append(row)
+    return dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
+
+
+def beside_baseline(table: pd.DataFrame) -> str:
+    """Tell, of a table of :func:`collect`, which scenarios do not beat their baseline, or that none was run."""
+    if ABOVE_BASELINE not in table:
+        return "No pixel-wise baseline was run beside these scenarios: what a score is worth cannot be said."
+    rows, beaten = table.dropna(subset=ABOVE_BASELINE), not_above_baseline(table)
+    return (
+        f"Above baseline: macro F1 minus that of the pixel-wise baseline ({'-'.join(BASELINE)}) of the same bands and "
+        f"level, in points, with its paired interval; {MARK}, {beaten.sum()} of {len(rows)}: it does not lie above 0."
+    )
+
+
+def not_above_baseline(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Tell of each row whether its paired interval does not lie above 0, so that the baseline may be as good."""
+    return ~(table[f"{ABOVE_BASELINE}_low"] > 0) & table[ABOVE_BASELINE].notna()
 
 
 def per_class(metrics_files: Sequence[str | Path], dataset: Dataset) -> pd.DataFrame:
@@ -216,8 +263,8 @@ def _entrants(runs: Sequence[_Run], dataset: Dataset) -> Iterable[_Entrants]:
     levels = {run.fields["level"] for run in runs}
     seeds = Counter(run.fields["id"].rpartition("-")[0] for run in runs)
     for run in runs:
-        ids, confusions = run.patches()
-        entrants = found.setdefault(tuple(ids), {})
+        names, confusions = run.units()
+        entrants = found.setdefault(names, {})
         name, level = run.fields["id"], run.fields["level"]
         name = stem if seeds[stem := name.rpartition("-")[0]] > 1 else name
         entrants.setdefault((name, level), []).append(confusions)

@@ -40,7 +40,8 @@ def evaluate(
     With ``split_facts``, the file ``split.json``, see :func:`check_released`.
     """
     test = rows_of(split, "test", store.header.ids)
-    ids = read_split(split)["id"].iloc[test].tolist()
+    parts = read_split(split).iloc[test]
+    ids, groups = parts["id"].tolist(), parts["group"].tolist() if "group" in parts else None
     among = read_ids(predicted)
     places = find_ids(among, ids, predicted)
     level = dataset.levels[scenario.level]
@@ -54,10 +55,10 @@ def evaluate(
         "scenario": {"id": scenario.id, **vars(scenario)},
         "patches": len(test),
         "edges": edges.edge_scores(edge_truth, open_array(edge_prediction, len(among))[places]),
-        "leakage": leakage.leakage_summary(confusions, ids, distances),
+        "leakage": leakage.leakage_summary(confusions, ids, distances, groups),
         **info,
     }
-    scores = score_files.write_scores(folder, confusions, ids, level.classes, facts)
+    scores = score_files.write_scores(folder, confusions, ids, level.classes, facts, groups)
     log.info("%d test patches: macro F1 %.2f %%, mIoU %.2f %%", len(test), 100 * scores.macro_f1, 100 * scores.miou)
     return scores
 

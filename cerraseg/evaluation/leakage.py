@@ -1,6 +1,6 @@
 """Leakage of a split: distances between test and training patches, and scores by that distance."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ _BINS = 5  # of distances at most, beside that of the patches that touch a train
 _PATCHES_PER_BIN = 20  # at least, on average
 
 
-def leakage_summary(confusions: NDArray[np.integer], ids: list[str], distances: str | Path) -> dict[str, Any]:
+def leakage_summary(
+    confusions: NDArray[np.integer], ids: list[str], distances: str | Path, groups: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Compute the section ``leakage`` of a scenario's metrics.
 
     Args:
         confusions: counts of the scored patches, (N, classes, classes).
         ids: their ids.
         distances: table of :func:`cerraseg.data.splits.distances.write_distances`, which has them all.
+        groups: the split's group of each patch, over which intervals are drawn; None: over patches.
 
     Returns:
         ``touching``, the share of the test patches that touch or overlap a training patch; where there are any,
@@ -29,7 +32,8 @@ def leakage_summary(confusions: NDArray[np.integer], ids: list[str], distances: 
         ``median_centre_metres``, the medians of the gaps to the nearest training patch and of the distances between
         centres; ``by_distance``, one row per bin: ``from`` and ``to`` (smallest and largest gap in m), ``touches``, for
         the bin of those that overlap ``overlaps``,
-        ``patches``, ``accuracy``, ``macro_f1_present`` and its 95 % ``interval`` (0 to 1; None for a single patch).
+        ``patches``, ``accuracy``, ``macro_f1_present`` and its 95 % ``interval`` (0 to 1; None for a single patch or
+        group).
         Patches without a labelled pixel are in no bin.
     """
     table = pd.read_csv(distances, dtype={"id": str}, keep_default_na=False).set_index("id")
@@ -37,6 +41,7 @@ def leakage_summary(confusions: NDArray[np.integer], ids: list[str], distances: 
     gaps, touches = table["metres"].to_numpy(np.float64), table["touches"].to_numpy(bool)
     overlaps = table["overlaps"].to_numpy(bool) if "overlaps" in table else np.zeros(len(ids), bool)
     overlapping = {"overlapping": round(float(overlaps.mean()), DECIMALS)} if overlaps.any() else {}
+    names = np.asarray(ids if groups is None else groups)
     labelled = confusions.reshape(len(ids), -1).max(axis=1) > 0
     return {
         "touching": round(float(touches.mean()), DECIMALS),
@@ -44,7 +49,7 @@ def leakage_summary(confusions: NDArray[np.integer], ids: list[str], distances: 
         "median_metres": round(float(np.median(gaps)), 1),
         "median_centre_metres": round(float(table["centre_metres"].median()), 1),
         "by_distance": [
-            _row(confusions[rows], gaps[rows], bool(touches[rows[0]]))
+            _row(confusions[rows], gaps[rows], bool(touches[rows[0]]), names[rows])
             | ({"overlaps": True} if overlaps[rows[0]] else {})
             for rows in _bins(gaps, touches, overlaps, labelled)
         ],
@@ -67,8 +72,8 @@ def _bins(
     yield from (apart[number == k] for k in np.unique(number))
 
 
-def _row(confusions: NDArray[np.integer], gaps: Vector, touches: bool) -> dict[str, Any]:
-    found = compute_scores(confusions.sum(axis=0, dtype=np.int64))
+def _row(confusions: NDArray[np.integer], gaps: Vector, touches: bool, names: NDArray[np.str_]) -> dict[str, Any]:
+    found, units = compute_scores(confusions.sum(axis=0, dtype=np.int64)), bootstrap.by_group(confusions, names)
     return {
         "from": float(gaps.min()),
         "to": float(gaps.max()),
@@ -76,14 +81,17 @@ def _row(confusions: NDArray[np.integer], gaps: Vector, touches: bool) -> dict[s
         "patches": len(gaps),
         "accuracy": round(found.accuracy, DECIMALS),
         "macro_f1_present": round(found.macro_f1_present, DECIMALS),
-        "interval": np.round(bootstrap.interval(_drawn(confusions)), DECIMALS).tolist() if len(gaps) > 1 else None,
+        "interval": np.round(_interval(units), DECIMALS).tolist() if len(units) > 1 else None,
     }
 
 
-def _drawn(confusions: NDArray[np.integer]) -> Vector:
-    """Compute macro F1 over the classes present in the truth of each bootstrap draw, (draws,)."""
-    hits, truth = confusions.diagonal(axis1=1, axis2=2), confusions.sum(axis=2, dtype=np.int64)
-    margins = np.concatenate([hits, truth, truth + confusions.sum(axis=1, dtype=np.int64)], axis=1).astype(np.float64)
-    hits_drawn, truth_drawn, pixels = np.split(bootstrap.draw_sums(margins), 3, axis=1)
-    f1, present = class_scores(hits_drawn, pixels)[0], truth_drawn > 0
-    return np.asarray((f1 * present).sum(axis=1) / present.sum(axis=1))
+def _interval(units: NDArray[np.integer]) -> Vector:
+    """Compute the interval of macro F1 over the classes present in the truth."""
+    truth = units.sum(axis=2, dtype=np.int64).astype(np.float64)
+    return bootstrap.intervals(np.concatenate([bootstrap.margins(units), truth], axis=1), _macro_f1_present)[:, 0]
+
+
+def _macro_f1_present(sums: Vector) -> Vector:
+    hits, pixels, truth = np.split(sums, 3, axis=1)
+    f1, present = class_scores(hits, pixels)[0], truth > 0
+    return np.asarray((f1 * present).sum(axis=1, keepdims=True) / present.sum(axis=1, keepdims=True))

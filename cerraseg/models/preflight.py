@@ -50,7 +50,7 @@ def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario], datas
 
 def _failed(trials: Sequence[Trial]) -> list[str]:
     """Run trials, unless these have passed before; return what is wrong."""
-    files = [Path(trial["pretrained"]).stat() for trial in trials if trial["pretrained"]]
+    files = [Path(source[0]).stat() for trial in trials for source in trial["pretrained"]]
     states = [(file.st_size, file.st_mtime_ns) for file in files]
     digest = hashlib.sha256(json.dumps([trials, states, versions()]).encode()).hexdigest()[:16]
     if not trials or (passed := PASSED / digest).exists():
@@ -90,7 +90,9 @@ def _trial(config: Mapping[str, Any], scenario: Scenario, settings: Mapping[str,
         "classes": len(dataset.classes(scenario.level)),
         "size": dataset.patch_size,
         "settings": settings,
-        "pretrained": config["models"].get(scenario.model, {}).get("pretrained"),
+        "pretrained": custom_models.pretrained_of(
+            config["models"].get(scenario.model, {}), [sensor.name for sensor in sensors]
+        ),
         "colours": dataset.colours(scenario.modality),
         "patches": min(2, config["training"]["batch_size"] // config["training"]["accumulate"]),
     }
@@ -112,7 +114,7 @@ def model_error(
     classes: int,
     size: int,
     settings: Mapping[str, Any],
-    pretrained: str | None,
+    pretrained: Sequence[Sequence[Any]],
     colours: Sequence[str],
     patches: int,
 ) -> str:
@@ -129,8 +131,7 @@ def model_error(
     expected = (patches, classes, size, size)
     try:
         built = build(model, parts, classes, settings, size).train()
-        if pretrained:
-            load_encoder(built, bands, Path(pretrained), colours)
+        load_encoder(built, bands, [custom_models.Pretrained(*source) for source in pretrained], colours)
     except ConfigError as error:
         return str(error)
     except DataError as error:

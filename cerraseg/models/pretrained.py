@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from itertools import islice
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cerraseg.config.custom_models import Pretrained
 from cerraseg.core.errors import DataError
 from cerraseg.core.logs import log
+from cerraseg.geo.band_names import standard_name
 from cerraseg.models.smp import LateFusion
 from cerraseg.models.state_dict import read_parameters
 
@@ -20,44 +22,55 @@ MINIMUM_SHARE = 0.9
 _PREFIXES = ("module.", "net.", "encoder.", "model.")
 
 
-def load_encoder(model: nn.Module, bands: Sequence[str], file: Path, colours: Sequence[str]) -> None:
-    """Load the encoder's parameters from a file; of late fusion, those of each encoder.
+def load_encoder(model: nn.Module, bands: Sequence[str], sources: Sequence[Pretrained], colours: Sequence[str]) -> None:
+    """Load parameters of encoders from files: of the one of all bands, or of those of late fusion.
 
     Args:
-        model: of :func:`cerraseg.models.smp.build_smp`, changed in place. What the file lacks stays as it is.
-        bands: names of the model's bands. The first layer is adapted to them by :func:`adapt_bands`.
-        file: a CerraSeg checkpoint, or a state dict of segmentation-models-pytorch (encoder or whole model), timm or
-            torchvision.
+        model: of :func:`cerraseg.models.smp.build_smp`, changed in place. What a file lacks stays as it is.
+        bands: names of the model's bands. The first layer is fitted to them by :func:`fit_bands`.
+        sources: files with their encoders: CerraSeg checkpoints, or state dicts of segmentation-models-pytorch
+            (encoder or whole model), timm or torchvision.
         colours: those of the bands that are red, green and blue; empty: none.
 
     Raises:
-        DataError: if the file is unsafe or holds less than :data:`MINIMUM_SHARE` of the encoder's tensors.
+        DataError: if a file is unsafe, holds less than :data:`MINIMUM_SHARE` of the encoder's tensors, or its first
+            layer does not fit the bands.
     """
-    content = read_parameters(file)
-    given = {_bare(name): tensor for name, tensor in content.get("parameters", content).items()}
     encoder: Any = model.encoder
-    parts = zip(encoder.encoders, encoder.bands, strict=True) if isinstance(encoder, LateFusion) else [(encoder, None)]
-    left = iter(bands)
-    for part, count in parts:
-        own, its_bands = part.state_dict(), list(islice(left, count))
-        taken = {}
-        for name, tensor in own.items():
-            fitted = _fitted(tensor, given.get(_bare(name)), its_bands, colours, own_file="blueprint" in content)
-            if fitted is not None:
-                taken[name] = fitted
-        wanted = [name for name in own if not name.endswith("num_batches_tracked")]  # older files have no such counts
-        lacking = [name for name in wanted if name not in taken]
-        if len(lacking) > (1 - MINIMUM_SHARE) * len(wanted):
-            raise DataError(
-                f"{file}: holds {len(wanted) - len(lacking)} of the encoder's {len(wanted)} tensors by name and shape, "
-                f"not {', '.join(lacking[:3])}, ...; its own names are {', '.join(list(given)[:3])}, ... Expected a "
-                "state dict of the same encoder: change encoder, or the file"
-            )
-        with torch.no_grad():
-            for name, tensor in taken.items():
-                own[name].copy_(tensor)
-        without = f", not {', '.join(lacking)}" if lacking else ""
-        log.info("encoder of %d bands: %d tensors from %s%s", len(its_bands), len(taken), file.name, without)
+    late = isinstance(encoder, LateFusion)
+    parts = list(encoder.encoders) if late else [encoder]
+    ends = pairwise(accumulate(encoder.bands if late else [len(bands)], initial=0))
+    of_parts = [bands[start:end] for start, end in ends]
+    for source in sources:
+        _load(parts[source.encoder], of_parts[source.encoder], source, colours)
+
+
+def _load(encoder: nn.Module, bands: Sequence[str], source: Pretrained, colours: Sequence[str]) -> None:
+    content, own = read_parameters(Path(source.file)), encoder.state_dict()
+    given = {_bare(name): tensor for name, tensor in content.get("parameters", content).items()}
+    found = {name: given[_bare(name)] for name in own if _bare(name) in given}
+    stem = next(name for name, tensor in own.items() if tensor.ndim == 4)
+    taken = {name: tensor for name, tensor in found.items() if tensor.shape == own[name].shape or name == stem}
+    if stem in taken and (taken[stem].ndim != 4 or taken[stem][:, 0].shape != own[stem][:, 0].shape):
+        del taken[stem]
+    wanted = [name for name in own if not name.endswith("num_batches_tracked")]  # older files have no such counts
+    lacking = [name for name in wanted if name not in taken]
+    if len(lacking) > (1 - MINIMUM_SHARE) * len(wanted):
+        raise DataError(
+            f"{source.file}: holds {len(wanted) - len(lacking)} of the encoder's {len(wanted)} tensors by name and "
+            f"shape, not {', '.join(lacking[:3])}, ...; its own names are {', '.join(list(given)[:3])}, ... Expected a "
+            "state dict of the same encoder: change encoder, or the file"
+        )
+    if stem in taken and not ("blueprint" in content and not source.bands and taken[stem].shape == own[stem].shape):
+        try:
+            taken[stem] = fit_bands(taken[stem], bands, source.bands, colours)
+        except ValueError as error:
+            raise DataError(f"{source.file}: {error}") from None
+    with torch.no_grad():
+        for name, tensor in taken.items():
+            own[name].copy_(tensor)
+    without = f", not {', '.join(lacking)}" if lacking else ""
+    log.info("encoder of %d bands: %d tensors from %s%s", len(bands), len(taken), Path(source.file).name, without)
 
 
 def _bare(name: str) -> str:
@@ -67,21 +80,40 @@ def _bare(name: str) -> str:
     return re.sub(r"\.(\d+)", r"_\1", name)
 
 
-def _fitted(
-    own: Tensor, found: Tensor | None, bands: Sequence[str], colours: Sequence[str], own_file: bool
-) -> Tensor | None:
-    """Return the file's tensor in the shape of the encoder's, adapted to the bands if need be; None if it differs.
+def fit_bands(kernels: Tensor, bands: Sequence[str], of_file: Sequence[str], colours: Sequence[str]) -> Tensor:
+    """Fit the kernels of a file's first layer (out, inputs, h, w) to the model's bands: (out, bands, h, w).
 
-    Three bands are adapted, too, unless the file is CerraSeg's own: its red, green and blue may stand for others.
+    Where the file's bands are known, each band takes its own kernels, and one that the file lacks starts at 0: the
+    features are those of the file's encoder, its further bands being 0. Else three inputs are red, green and blue
+    (:func:`adapt_bands`), and as many inputs as bands are these bands in their order.
+
+    Args:
+        of_file: names of the file's bands in its order; empty: unknown.
+        colours: those of the bands that are red, green and blue; empty: none.
+
+    Raises:
+        ValueError: if the bands do not fit.
     """
-    if found is None:
-        return None
-    first = own.ndim == found.ndim == 4 and own.shape[1] == len(bands)
-    of_colours = first and len(bands) == found.shape[1] == 3 and not own_file
-    if found.shape == own.shape and not of_colours:
-        return found
-    alike = first and (own.shape[0], *own.shape[2:]) == (found.shape[0], *found.shape[2:])
-    return adapt_bands(found, bands, colours) if alike else None
+    inputs, named = kernels.shape[1], [standard_name(band) for band in of_file]
+    if not named:
+        if inputs == 3:
+            return adapt_bands(kernels, bands, colours)
+        if inputs == len(bands):
+            return kernels
+        raise ValueError(
+            f"its first layer takes {inputs} bands of unknown names, the model has {len(bands)} ({', '.join(bands)}); "
+            "expected as many, or three colours: name them, pretrained: {file: ..., bands: [B01, ...]}"
+        )
+    lacking = [band for band in bands if standard_name(band) not in named]
+    if len(named) != inputs or len(lacking) == len(bands):
+        raise ValueError(
+            f"its first layer takes {inputs} bands, named are {len(named)}: {', '.join(of_file)}; expected a name for "
+            f"each, and some of the model's among them, {', '.join(bands)}: correct bands, or the file"
+        )
+    if lacking:
+        log.info("the file lacks %s, whose kernels start at 0", ", ".join(lacking))
+    padded = torch.cat([kernels, torch.zeros_like(kernels[:, :1])], 1)
+    return padded[:, [named.index(name) if (name := standard_name(band)) in named else inputs for band in bands]]
 
 
 def adapt_bands(kernels: Tensor, bands: Sequence[str], colours: Sequence[str]) -> Tensor:

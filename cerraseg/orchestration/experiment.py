@@ -116,14 +116,15 @@ class Experiment:
             return self.defaults(scenario.model)
         return dict(self.config.get(scenario.model, {}))  # of baselines, none
 
-    def pretrained(self, id_: str) -> str:
-        """Return the file of encoder parameters that the scenario's training starts from, or an empty text."""
-        return str(self.config["models"].get(self.scenario(id_).model, {}).get("pretrained") or "")
+    def pretrained(self, id_: str) -> list[custom_models.Pretrained]:
+        """Return the files of encoder parameters that the scenario's training starts from."""
+        scenario = self.scenario(id_)
+        sensors = [sensor.name for sensor in self.dataset.sensors_of(scenario.modality)]
+        return custom_models.pretrained_of(self.config["models"].get(scenario.model, {}), sensors)
 
-    def pretrained_digest(self, id_: str) -> str:
-        """Return the SHA-256 of that file, or an empty text."""
-        file = self.pretrained(id_)
-        return _sha256(file) if file else ""
+    def pretrained_digest(self, id_: str) -> list[tuple[str, list[str], int]] | str:
+        """Return SHA-256, bands and encoder of each of those files; an empty text where there is none."""
+        return [(_sha256(file), list(bands), encoder) for file, bands, encoder in self.pretrained(id_)] or ""
 
     @property
     def finest_level(self) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from cerraseg.config.dataset import CONCAT, Dataset
-from cerraseg.evaluation.benchmark import PAPER_DATA, SCORES
+from cerraseg.config.scenario import PUBLISHED_WEIGHTINGS
+from cerraseg.evaluation.benchmark import MARK, PAPER_DATA, SCORES
 from cerraseg.report.benchmark.tables import by_scenario
 from cerraseg.report.figures import EDGE, GRID, INK, drawn
 from cerraseg.training.weightings import WEIGHTINGS
@@ -23,6 +25,9 @@ _TOUCHING, _APART = "#D55E00", "#0072B2"
 _LABEL: dict[str, Any] = {"ha": "center", "fontsize": 7}
 _BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 _OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1.3}
+_LINE: dict[str, Any] = {"color": "#B2182B", "linewidth": 1.6}
+_CLEAR = 10  # points above a bar that its number takes
+_PUBLISHED = {"msi": "MSI", "sar": "SAR", "concat": "Concat"}  # modalities in the notation of the published chart
 _CLUSTER = ["model", "weighting", "recipe"]
 
 
@@ -38,30 +43,41 @@ def benchmark_bars(table: pd.DataFrame, path: str | Path, dataset: Dataset, *, t
     """Draw bars of macro F1 by model, weighting and recipe, one bar per modality, one row of axes per level.
 
     Whiskers are ± one standard deviation over a scenario's seeds or, where it has one seed, the 95 % bootstrap
-    interval. The paper's value is outlined only if every row of ``table``, which is that of
-    :func:`cerraseg.evaluation.benchmark.collect`, is comparable.
+    interval. A line over a bar is the pixel-wise baseline of its bands and level, a sign marks what is not shown to be
+    above it. The paper's axes are labelled in its notation, ``MSI-NW-L1``; its value is outlined only if every row of
+    ``table``, which is that of :func:`cerraseg.evaluation.benchmark.collect`, is comparable.
     """
     bars = by_scenario(table, "macro_f1")
+    if dataset.name == PAPER_DATA:
+        bars["name"] = [_published(*axes) for axes in bars[["modality", "weighting", "level"]].itertuples(index=False)]
     levels = list(bars["level"].unique())
     most = max(len(rows.drop_duplicates(_CLUSTER)) for _, rows in bars.groupby("level"))
     colours = modality_colours(dataset, bars["modality"])
     modalities = list(colours)
     with drawn(path, title, source, (max(9, 1 + 0.4 * most * len(modalities)), 0.9 + 2.6 * len(levels))) as figure:
         panels = figure.subplots(len(levels), 1, sharey=True, squeeze=False)[:, 0]
-        top = np.nanmax(bars[["value", "high", "paper"]].to_numpy(dtype=float))
+        top = np.nanmax(bars[["value", "high", "paper", "baseline"]].to_numpy(dtype=float))
         for axes, level in zip(panels, levels, strict=True):
             _bars_of_level(axes, bars[bars["level"] == level], colours)
             axes.set(ylim=(0, 1.18 * max(top, 1)), ylabel=f"{SCORES['macro_f1']} (%)", title=f"level {level}")
-        handles = [Patch(facecolor=colours[name], edgecolor=EDGE, label=name) for name in modalities]
+        handles: list[Any] = [Patch(facecolor=colours[name], edgecolor=EDGE, label=name) for name in modalities]
+        if bars["baseline"].notna().any():
+            handles.append(Line2D([], [], **_LINE, label=f"pixel-wise baseline; {MARK}: not shown to be above"))
         if bars["paper"].notna().any():
             handles.append(Patch(label=f"paper ({PAPER_DATA})", **_OUTLINE))
         panels[0].legend(handles=handles, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
         shown = [name for name in WEIGHTINGS if name in set(bars["weighting"])]
         meanings = "; ".join(f"{name}: {WEIGHTINGS[name].description}" for name in shown)
         whiskers = ["± one standard deviation over seeds"] * bool((bars["seeds"] > 1).any())
-        whiskers += ["95 % bootstrap interval over patches"] * bool(bars["low"][bars["seeds"] == 1].notna().any())
+        whiskers += ["95 % bootstrap interval"] * bool(bars["low"][bars["seeds"] == 1].notna().any())
         note = f"\nwhiskers: {'; of one seed: '.join(whiskers)}" if whiskers else ""
         panels[-1].set_xlabel(textwrap.fill(f"model, weighting ({meanings}) and recipe", 120) + note)
+
+
+def _published(modality: str, weighting: str, level: str) -> str:
+    """Return the published name of a scenario's data, ``Concat-NW-L2``; empty where the paper has no such axis."""
+    known = modality in _PUBLISHED and weighting in PUBLISHED_WEIGHTINGS
+    return "-".join((_PUBLISHED[modality], weighting.upper(), level.upper())) if known else ""
 
 
 def _bars_of_level(axes: Axes, bars: pd.DataFrame, colours: Mapping[str, str]) -> None:
@@ -69,19 +85,31 @@ def _bars_of_level(axes: Axes, bars: pd.DataFrame, colours: Mapping[str, str]) -
     modalities = list(colours)
     clusters = list(dict.fromkeys(bars[_CLUSTER].itertuples(index=False, name=None)))
     width = 0.8 / len(modalities)
+    places = []
     for bar in bars.to_dict("records"):
         value, low, high, paper = (float(bar[name]) for name in ("value", "low", "high", "paper"))
         shift = (modalities.index(bar["modality"]) - (len(modalities) - 1) / 2) * width
         place = clusters.index(tuple(bar[axis] for axis in _CLUSTER)) + shift
+        places.append(place)
         axes.bar(place, value, 0.74 * width, color=colours[bar["modality"]], edgecolor=EDGE, linewidth=0.6)
         if np.isfinite(paper):
             axes.bar(place, paper, 0.94 * width, **_OUTLINE)
         if np.isfinite(low):
             ends = [[max(0, value - low)], [max(0, high - value)]]
             axes.errorbar(place, value, ends, color=INK, linewidth=1, capsize=2)
-        top = (place, np.nanmax([value, high]))
-        axes.annotate(f"{value:.2f}", top, (0, 3), textcoords="offset points", bbox=_BACKED, **_LABEL)
+        if np.isfinite(bar["baseline"]):
+            axes.hlines(bar["baseline"], place - width / 2, place + width / 2, **_LINE)
+        top = np.nanmax([value, high])
+        top = bar["baseline"] if 0 < bar["baseline"] - top < _CLEAR else top
+        axes.annotate(
+            f"{value:.2f}{bar['mark']}", (place, top), (0, 3), textcoords="offset points", bbox=_BACKED, **_LABEL
+        )
     axes.set_xticks(range(len(clusters)), [f"{model}\n{weighting} · {recipe}" for model, weighting, recipe in clusters])
+    if "name" in bars:
+        axes.xaxis.remove_overlapping_locs = False  # a bar may stand in the middle of its cluster
+        axes.set_xticks(places, bars["name"], minor=True, rotation=90, fontsize=6)
+        axes.tick_params(axis="x", which="minor", length=0)
+        axes.tick_params(axis="x", pad=50)
     middle, half = (len(clusters) - 1) / 2, max(len(clusters), 3) / 2  # a lone cluster gets no giant bars
     axes.set_xlim(middle - half - 0.1, middle + half + 0.1)
     axes.tick_params(axis="x", length=0)

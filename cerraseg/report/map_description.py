@@ -8,7 +8,7 @@ from cerraseg.config.dataset import Dataset
 from cerraseg.core.taxonomy import Legend
 from cerraseg.evaluation import area_estimates
 from cerraseg.evaluation.areas import confusion_blocks
-from cerraseg.evaluation.score_files import read_patches
+from cerraseg.evaluation.score_files import read_units
 from cerraseg.mapping.stac import write_item
 from cerraseg.report.map_figures import map_panel
 
@@ -42,7 +42,7 @@ def write_areas(made: SceneMap, patches: Path, file: Path) -> None:
     """Tabulate the area of each class, adjusted by the scene's reference or else by the counts of the test patches."""
     mapped, side = made.folder / "classes.tif", made.dataset.patch_size
     known = made.reference
-    counts = confusion_blocks(mapped, known, made.classes, side) if known else read_patches(patches)[1]
+    counts = confusion_blocks(mapped, known, made.classes, side) if known else read_units(patches)[1]
     basis = area_estimates.REFERENCE_MASK if known else area_estimates.TEST_PATCHES
     area_estimates.write_area_table(file, area_estimates.area_table([mapped], counts, made.classes, basis))
 

@@ -1,10 +1,10 @@
 """The plan of a training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
+from cerraseg.config.custom_models import Pretrained
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import Recipe
 from cerraseg.config.scenario import Scenario
@@ -30,7 +30,9 @@ class Plan:
     devices: int = field(default=1, repr=False)  # GPUs of a node, or processes on its CPU, that share batch and threads
     nodes: int = field(default=1, repr=False)  # of a SLURM job, which share each batch
     loading: Loading = field(default="auto", repr=False)  # see batches.loaders; batches are the same either way
-    pretrained: Path | None = field(default=None, repr=False)  # encoder to start from, of a model of one's own
+    pretrained: tuple[Pretrained, ...] = field(
+        default=(), repr=False
+    )  # what encoders start from, of models of one's own
     determinism: Determinism = field(default="warn", repr=False)  # take deterministic forms; strict: refuse other ones
     code: str = ""  # digest of the code, so that a resumed training never mixes two versions
 
@@ -40,11 +42,14 @@ class Plan:
         return self.dataset.ancestors(self.scenario.level) if self.recipe.hierarchical else {}
 
 
-def plan_of(told: Mapping[str, Any], dataset: Dataset, pretrained: str | None, **further: Any) -> Plan:
-    """Return the plan of a step's parameters ``scenario``, ``recipe``, ``settings`` and ``training``."""
+def plan_of(told: Mapping[str, Any], dataset: Dataset, files: Sequence[str] | None, **further: Any) -> Plan:
+    """Return the plan of a step's parameters ``scenario``, ``recipe``, ``settings``, ``training`` and ``pretrained``.
+
+    ``files`` are those of the encoders' parameters.
+    """
     scenario, recipe = Scenario(**told["scenario"]), Recipe(**told["recipe"])
-    file = Path(pretrained) if pretrained else None
-    return Plan(scenario, recipe, told["settings"], dataset, **told["training"], pretrained=file, **further)
+    sources = tuple(Pretrained(file, *of[1:]) for file, of in zip(files or (), told["pretrained"], strict=True))
+    return Plan(scenario, recipe, told["settings"], dataset, **told["training"], pretrained=sources, **further)
 
 
 def fewer_at_once(plan: Plan) -> str:

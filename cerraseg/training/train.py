@@ -97,7 +97,7 @@ def described(plan: Plan, store: Store, split: Path, statistics: Path) -> str:
     """Return all that decides a training's result as text; arguments as in :func:`train`."""
     text = f"{plan}\n{store.header}\n{split.read_text(encoding='utf-8')}\n{statistics.read_text(encoding='utf-8')}"
     text += f"\n{json.dumps(plan.dataset.without_looks(), sort_keys=True)}"
-    return f"{text}\n{content(plan.pretrained).sha256}" if plan.pretrained else text
+    return "\n".join([text, *(f"{content(Path(source.file)).sha256} {source[1:]}" for source in plan.pretrained)])
 
 
 @contextmanager

@@ -37,13 +37,13 @@ def published(name: str) -> np.ndarray:
     return score_files.read_confusion(REFERENCE / "confusion_matrices" / f"{name}.csv")
 
 
-def evaluated(folder, name, source, counts=None, ids=None, dataset=CERRADATA, **info):
+def evaluated(folder, name, source, counts=None, ids=None, dataset=CERRADATA, groups=None, **info):
     """Metrics of scenario ``name`` with ``counts``, else with those published for U-Net, concat, weighted."""
-    scenario = parse(name, known_names(REGION, recipes=["mine", "w"]))
+    scenario = parse(name, known_names(REGION, ["pixel"], ["mine", "w", "baseline"]))
     counts = in_patches(published(f"unet_concat_w_{scenario.level}")) if counts is None else counts
     ids = [f"{patch:02}" for patch in range(len(counts))] if ids is None else ids
     fields = {"scenario": {"id": name, **vars(scenario)}, "source": source, "patches": 3028}
-    score_files.write_scores(folder / name, counts, ids, dataset.classes(scenario.level), {**fields, **info})
+    score_files.write_scores(folder / name, counts, ids, dataset.classes(scenario.level), {**fields, **info}, groups)
     return folder / name / "metrics.json"
 
 
@@ -65,10 +65,10 @@ def test_rows_are_sorted_and_hold_percentages(tmp_path):
     assert row["macro_f1"] == pytest.approx(45.24, abs=0.02)
     assert row["miou"] == pytest.approx(34.83, abs=0.02)
     assert row["macro_f1"] == round(row["macro_f1"], 2)
-    drawn = bootstrap.draws(in_patches(published("unet_concat_w_l1")))
+    expected = bootstrap.score_intervals(in_patches(published("unet_concat_w_l1")))
     for score in ("macro_f1", "miou"):
-        expected = bootstrap.interval(100 * drawn[score])
-        assert (row[f"{score}_low"], row[f"{score}_high"]) == pytest.approx(expected, abs=0.0051)
+        ends = 100 * np.array(expected[score])
+        assert (row[f"{score}_low"], row[f"{score}_high"]) == pytest.approx(ends, abs=0.0051)
     assert (row["modality"], row["seed"], row["patches"], row["epochs"]) == ("concat", 9, 3028, 7)
     assert not table["comparable"].any()  # the paper's scores are shown, but never a difference to other data
     assert list(table[PAPER_MIOU]) == [31.74, 34.83, 34.83, 34.83, 8.26]
@@ -125,6 +125,36 @@ def test_the_five_published_matrices_give_the_papers_rows(tmp_path):
         assert table[f"{score}_difference"].abs().max() <= 0.02
 
 
+def test_each_scenario_is_compared_with_the_baseline_of_its_bands_and_level(tmp_path):
+    """By paired draws of the split's groups; baselines come first, and others than the first are compared, too."""
+    unet, transnuseg = (in_patches(published(f"{model}_concat_w_l1")) for model in ("unet", "transnuseg"))
+    groups = [f"block {patch % 8}" for patch in range(PATCHES)]
+    of = {
+        "unet-msi-nw-l1-paper-1": transnuseg,
+        "unet-concat-nw-l1-paper-1": unet,
+        "pixel-concat-nw-l1-baseline-2": unet,
+        "pixel-concat-nw-l1-baseline-1": transnuseg,
+        "unet-concat-nw-l1-mine-1": transnuseg,
+    }
+    files = [evaluated(tmp_path, name, "x", counts, groups=groups) for name, counts in of.items()]
+    table = benchmark.collect(files, PAPER_SCORES, CERRADATA, comparable=False).set_index("id")
+    order = [3, 2, 0, 1, 4]
+    assert table.index.tolist() == [list(of)[place] for place in order]
+    assert (table["drawn"] == "groups").all() and (table["units"] == 8).all()
+    unit = [bootstrap.by_group(counts, groups) for counts in (unet, transnuseg)]
+    (expected,) = bootstrap.compare_all({"a": [unit[0]], "b": [unit[1]]}, [("a", "b")])
+    columns = [benchmark.ABOVE_BASELINE + end for end in ("", "_low", "_high")]
+    for name in ("unet-concat-nw-l1-paper-1", "pixel-concat-nw-l1-baseline-2"):
+        assert table.loc[name, columns].tolist() == pytest.approx([100 * each for each in expected[:3]], abs=0.0051)
+    assert table.loc["unet-concat-nw-l1-mine-1", columns].tolist() == [0, 0, 0]
+    assert table.loc[["pixel-concat-nw-l1-baseline-1", "unet-msi-nw-l1-paper-1"], columns].isna().all(axis=None)
+    marked = benchmark.not_above_baseline(table)
+    assert marked.tolist() == [False, expected.low <= 0, False, expected.low <= 0, True]
+    assert f", {marked.sum()} of 3: it does not lie above 0" in benchmark.beside_baseline(table)
+    alone = benchmark.collect(files[:2], PAPER_SCORES, CERRADATA, comparable=False)
+    assert benchmark.ABOVE_BASELINE not in alone and "No pixel-wise baseline" in benchmark.beside_baseline(alone)
+
+
 def test_classes_are_listed_by_scenario(tmp_path):
     files = [evaluated(tmp_path, name, "x") for name in IDS[:2]]
     classes = benchmark.per_class(files, CERRADATA)
@@ -173,9 +203,8 @@ def test_seeds_are_one_entrant(tmp_path):
     assert (pair.first, pair.second, pair.level) == ("transnuseg-msi-w-l1-released-0", "unet-msi-w-l1-paper", "l1")
     scores = [100 * metrics.compute_scores(each.sum(axis=0)).macro_f1 for each in counts]
     assert pair.difference == pytest.approx(scores[2] - (scores[0] + scores[1]) / 2, abs=0.0051)
-    drawn = [100 * bootstrap.draws(each)["macro_f1"] for each in counts]
-    expected = bootstrap.compare(1, drawn[2], (drawn[0] + drawn[1]) / 2)
-    assert (pair.low, pair.high) == pytest.approx((expected.low, expected.high), abs=0.0051)
+    (expected,) = bootstrap.compare_all({"a": counts[2:], "b": counts[:2]}, [("a", "b")])
+    assert (pair.low, pair.high) == pytest.approx((100 * expected.low, 100 * expected.high), abs=0.0051)
     assert pair.p == pytest.approx(expected.p, abs=1e-6) and pair.draws == 1000
 
 

@@ -49,10 +49,14 @@ def test_intervals_are_over_the_classes_that_a_draw_holds(tmp_path):
     counts = random.integers(1, 40, (12, 3, 3)).astype(np.uint16)
     counts[1:, 2] = 0  # class 2 is in one patch alone
     low, high = leakage.leakage_summary(counts, *tabled(tmp_path, np.zeros(12)))["by_distance"][0]["interval"]
-    drawn = []
+    drawn, left_out = [], []
     for weights in np.concatenate(list(bootstrap.times_drawn(12))):
         drawn.append(metrics.compute_scores((counts * weights[:, None, None].astype(int)).sum(axis=0)).macro_f1_present)
-    assert (low, high) == pytest.approx(bootstrap.interval(np.array(drawn)), abs=1e-6)
+    for place in range(12):
+        left_out.append(metrics.compute_scores(np.delete(counts, place, axis=0).sum(axis=0)).macro_f1_present)
+    value = metrics.compute_scores(counts.sum(axis=0)).macro_f1_present
+    expected = bootstrap.compare(value, np.array(drawn), np.array(left_out))
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
 def test_few_patches_and_patches_without_labels(tmp_path):

@@ -64,9 +64,26 @@ def test_write_sums_the_patches_and_keeps_them(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "headlines.json").read_text()) == headlines
     intervals = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["intervals"]
     assert list(intervals) == ["accuracy", "macro_f1", "miou"]
-    for score, ends in intervals.items():
-        expected = bootstrap.interval(bootstrap.draws(counts)[score])
-        assert ends == pytest.approx(expected, abs=5e-7) and ends == [round(end, 6) for end in ends]
+    assert intervals == bootstrap.score_intervals(counts)
+    assert all(end == round(end, 6) for ends in intervals.values() for end in ends)
+
+
+def test_intervals_are_over_groups_where_the_split_has_them(tmp_path):
+    counts, ids = patches()
+    groups = [f"block {place % 4}" for place in range(20)]
+    score_files.write_scores(tmp_path, counts, ids, CERRADATA.classes("l1"), INFO, groups)
+    found = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    units = np.stack([counts[place::4].sum(axis=0) for place in range(4)])
+    assert found["intervals"] == bootstrap.score_intervals(units)
+    coverage = bootstrap.coverage("groups", 4)
+    assert found["resampled"] == {"units": "groups", "count": 4, "coverage": coverage}
+    names, read = score_files.read_units(tmp_path / "patches.npz")
+    assert np.array_equal(read, units) and names.tolist() == [
+        list(pair) for pair in sorted(zip(ids, groups, strict=True))
+    ]
+    one = score_files.write_scores(tmp_path, counts, ids, CERRADATA.classes("l1"), INFO, ["site 1"] * 20)
+    found = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert found["intervals"]["macro_f1"] is None and found["scores"] == one.summary()
 
 
 def test_classes_go_by_their_ids(tmp_path):

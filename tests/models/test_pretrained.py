@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from scenes import CERRADATA, NAMES
 from test_train import outputs
 
+from cerraseg.config.custom_models import Pretrained
 from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import parse
 from cerraseg.core.errors import DataError
@@ -51,7 +52,7 @@ WRAPPED = {
 def test_every_tensor_of_the_encoder_is_the_files(tmp_path, wrap):
     state, net = resnet().state_dict(), linknet()
     torch.save(WRAPPED[wrap](state), tmp_path / "resnet18.pth")
-    load_encoder(net, MSI, tmp_path / "resnet18.pth", COLOURS)
+    load_encoder(net, MSI, [Pretrained(tmp_path / "resnet18.pth")], COLOURS)
     exact = {"rtol": 1e-3, "atol": 1e-3} if "half" in wrap else {"rtol": 0, "atol": 0}
     for name, tensor in net.encoder.state_dict().items():
         expected = adapt_bands(state[name], MSI, COLOURS) if name == "conv1.weight" else state[name]
@@ -86,7 +87,7 @@ def test_three_bands_take_the_colours_by_name(tmp_path):
         ("own.pt", COLOURS, kernels),
     ):
         net = linknet(3)
-        load_encoder(net, bands, tmp_path / name, given)
+        load_encoder(net, bands, [Pretrained(tmp_path / name)], given)
         torch.testing.assert_close(net.encoder.conv1.weight.detach(), expected)
 
 
@@ -96,7 +97,7 @@ def test_timms_own_names_are_understood(tmp_path, encoder):
     whole = timm.create_model(encoder, in_chans=12)
     save_file(whole.state_dict(), tmp_path / "timm.safetensors")
     net = build_smp([12], 7, architecture="FPN", encoder=f"tu-{encoder}")
-    load_encoder(net, MSI, tmp_path / "timm.safetensors", COLOURS)
+    load_encoder(net, MSI, [Pretrained(tmp_path / "timm.safetensors")], COLOURS)
     images = torch.randn(1, 12, 64, 64)
     with torch.no_grad():
         expected = whole.eval().forward_intermediates(images, intermediates_only=True)
@@ -108,18 +109,71 @@ def test_timms_own_names_are_understood(tmp_path, encoder):
 def test_late_fusion_starts_both_encoders(tmp_path):
     save_file(resnet().state_dict(), tmp_path / "resnet18.safetensors")
     net, kernels = linknet(12, 2, fusion="late"), resnet().conv1.weight
-    load_encoder(net, CERRADATA.bands(), tmp_path / "resnet18.safetensors", COLOURS)
+    load_encoder(
+        net, CERRADATA.bands(), [Pretrained(tmp_path / "resnet18.safetensors", (), n) for n in (0, 1)], COLOURS
+    )
     msi, sar = net.encoder.encoders
     assert torch.equal(msi.conv1.weight, adapt_bands(kernels, MSI, COLOURS))
     assert torch.equal(sar.conv1.weight, adapt_bands(kernels, ("VV", "VH"), COLOURS))
     assert torch.equal(msi.layer3[0].conv1.weight, sar.layer3[0].conv1.weight)
 
 
+S2 = (*(f"B{band:02}" for band in range(1, 9)), "B8A", "B09", "B10", "B11", "B12")
+"""The 13 bands of Sentinel-2 in their order."""
+
+
+def test_thirteen_bands_give_twelve_the_same_features_as_with_b10_at_0(tmp_path):
+    """By name, though the dataset's order is another; of radar beside them, kernels start at 0."""
+    torch.manual_seed(3)
+    whole = smp.encoders.get_encoder("resnet18", in_channels=13, weights=None).eval()
+    torch.save(whole.state_dict(), tmp_path / "s2.pth")
+    images = torch.randn(1, 14, 64, 64)
+    thirteen = torch.zeros(1, 13, 64, 64)
+    for place, band in enumerate(MSI):
+        thirteen[:, S2.index(band)] = images[:, place]
+    source = Pretrained(tmp_path / "s2.pth", ("b1", *S2[1:]))
+    for bands, seen in ((MSI, images[:, :12]), (CERRADATA.bands(), images)):
+        net = linknet(len(bands))
+        load_encoder(net, bands, [source], COLOURS)
+        with torch.no_grad():
+            for found, expected in zip(net.encoder.eval()(seen)[1:], whole(thirteen)[1:], strict=True):
+                torch.testing.assert_close(found, expected)
+
+
+def test_each_sensor_starts_from_a_file_of_its_own(tmp_path):
+    for name, channels in (("s2", 13), ("s1", 2)):
+        torch.save(
+            smp.encoders.get_encoder("resnet18", in_channels=channels, weights=None).state_dict(), tmp_path / name
+        )
+    s2, s1 = (torch.load(tmp_path / name)["conv1.weight"] for name in ("s2", "s1"))
+    net = linknet(12, 2, fusion="late")
+    sources = [Pretrained(tmp_path / "s2", S2), Pretrained(tmp_path / "s1", ("VH", "VV"), 1)]
+    load_encoder(net, CERRADATA.bands(), sources, COLOURS)
+    msi, sar = (encoder.conv1.weight for encoder in net.encoder.encoders)
+    assert torch.equal(msi, s2[:, [S2.index(band) for band in MSI]]) and torch.equal(sar, s1.flip(1))
+
+
+@pytest.mark.parametrize(
+    ("named", "bands", "words"),
+    [
+        ((), MSI, "takes 13 bands of unknown names, the model has 12"),
+        (S2[:12], MSI, "takes 13 bands, named are 12"),
+        (S2, ("VV", "VH"), "some of the model's among them, VV, VH"),
+    ],
+)
+def test_bands_that_do_not_fit_are_refused(named, bands, words, tmp_path):
+    torch.save(smp.encoders.get_encoder("resnet18", in_channels=13, weights=None).state_dict(), tmp_path / "s2.pt")
+    net, before = linknet(len(bands)), linknet(len(bands)).state_dict()
+    with pytest.raises(DataError, match=words):
+        load_encoder(net, bands, [Pretrained(tmp_path / "s2.pt", named)], COLOURS)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
 def test_another_encoders_file_is_refused_and_changes_nothing(tmp_path):
     torch.save(smp.encoders.get_encoder("mobilenet_v2", weights=None).state_dict(), tmp_path / "other.pt")
     net, before = linknet(), linknet().state_dict()
     with pytest.raises(DataError, match=r"other.pt: holds 0 of the encoder's 100 tensors by name and shape, not conv1"):
-        load_encoder(net, MSI, tmp_path / "other.pt", COLOURS)
+        load_encoder(net, MSI, [Pretrained(tmp_path / "other.pt")], COLOURS)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
@@ -130,7 +184,7 @@ def test_a_training_starts_there_and_its_checkpoint_stands_alone(packed, tmp_pat
     settings = {"architecture": "Linknet", "encoder": "resnet18", "options": {}, "fusion": "early"}
     recipe = RECIPES["tuned"]["unet"]
     scenario = parse("mine-sar-nw-l1-tuned-1", NAMES | {"model": ["mine"]})
-    plan = Plan(scenario, recipe, settings, CERRADATA, 1, 4, pretrained=file)
+    plan = Plan(scenario, recipe, settings, CERRADATA, 1, 4, pretrained=(Pretrained(str(file)),))
 
     def train(name):
         made = outputs(tmp_path / name)

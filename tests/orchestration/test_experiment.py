@@ -57,8 +57,8 @@ def test_recipes_and_own_models_are_looked_up(tmp_path):
     run = with_extra(TUNED, name, models={"late": model}, recipes=recipes)
     assert run.hierarchical(name) and not run.hierarchical(TUNED)
     assert run.model_settings(name)["encoder"] == "resnet18" and "pretrained" not in run.model_settings(name)
-    assert (run.pretrained(name), run.pretrained(TUNED), run.pretrained_digest(TUNED)) == (str(file), "", "")
-    assert run.pretrained_digest(name) == hashlib.sha256(b"parameters").hexdigest()
+    assert (run.pretrained(name), run.pretrained(TUNED), run.pretrained_digest(TUNED)) == ([(str(file), (), 0)], [], "")
+    assert run.pretrained_digest(name) == [(hashlib.sha256(b"parameters").hexdigest(), [], 0)]
 
 
 @pytest.mark.parametrize(

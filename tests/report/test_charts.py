@@ -66,6 +66,31 @@ def test_legend_and_axis_name_what_is_drawn(data, paper, deviation, bootstrap, t
     assert ("bootstrap interval" in text) == bootstrap
 
 
+def test_the_baseline_is_a_line_over_the_bars_of_its_bands(tmp_path):
+    data = pd.concat([table(False), table(False).assign(model="pixel", recipe="baseline", macro_f1=30.0)])
+    data[["baseline_difference", "baseline_difference_low"]] = [[11.25, 3.0]] * 3 + [[11.25, -1.0]] + [[None, None]] * 4
+    axes, rows = Figure().subplots(), by_scenario(data, "macro_f1")
+    charts._bars_of_level(axes, rows[rows["level"] == "l2"], {"msi": "#0072B2", "sar": "#E69F00"})
+    segments = [part.get_segments()[0] for part in axes.collections]
+    lines = [segment for segment in segments if (segment[:, 1] == 30).all()]
+    assert [sorted(line[:, 0]) for line in lines] == [
+        pytest.approx(ends) for ends in ((-0.4, 0), (0, 0.4), (0.6, 1), (1, 1.4))
+    ]
+    assert [text.get_text() for text in axes.texts] == ["42.25", "42.25†", "30.00", "30.00"]
+    text = svg(charts.benchmark_bars, data, tmp_path, CERRADATA)
+    assert "pixel-wise baseline" in text
+    assert "pixel-wise" not in svg(charts.benchmark_bars, table(False), tmp_path, CERRADATA)
+
+
+def test_the_papers_axes_have_its_notation(tmp_path):
+    concat = table(False).query("modality == 'msi'").assign(modality="concat", weighting="w")
+    text = svg(charts.benchmark_bars, pd.concat([table(False), concat]), tmp_path, CERRADATA)
+    for name in ("MSI-NW-L1", "SAR-NW-L2", "Concat-W-L2"):
+        assert f">{name}<" in text
+    assert "-NW-" not in svg(charts.benchmark_bars, table(False), tmp_path, REGION)
+    assert "-RARE-" not in svg(charts.benchmark_bars, table(False).assign(weighting="rare"), tmp_path, CERRADATA)
+
+
 def distance_bin(start: float, end: float, value: float, patches: int, interval: Any = None) -> dict[str, Any]:
     ends = {"from": start, "to": end, "touches": end == 0, "patches": patches}
     return ends | {"accuracy": 0.5, "macro_f1_present": value, "interval": interval}

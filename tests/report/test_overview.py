@@ -29,7 +29,7 @@ from cerraseg.report.benchmark import tables
 from cerraseg.report.overview.figures import figure_document
 from cerraseg.report.overview.maps import SIDES, View, find_views, pack_maps
 from cerraseg.report.overview.page import ASSETS, write_overview
-from cerraseg.report.overview.scores import Scored
+from cerraseg.report.overview.scores import Scored, benchmark_rows
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +74,26 @@ def test_the_page_holds_the_values_of_the_files(run):
     assert history["selected"] == [2] and data["scenarios"][L2]["history"] is None
     matrix = score_files.read_confusion(run / "scores" / L1 / "confusion.csv")
     assert data["scenarios"][L1]["confusion"] == matrix.tolist()
-    f1, iou = bootstrap.class_draws(score_files.read_patches(run / "scores" / L1 / "patches.npz")[1])
-    for score, draws in {"f1": f1, "iou": iou}.items():
-        for row, drawn in zip(data["scenarios"][L1]["classes"], draws.T, strict=True):
-            assert row[f"{score}_interval"] == pytest.approx(100 * np.array(bootstrap.interval(drawn)), abs=0.005)
+    f1, iou = bootstrap.class_intervals(score_files.read_units(run / "scores" / L1 / "patches.npz")[1])
+    for score, ends in {"f1": f1, "iou": iou}.items():
+        for row, pair in zip(data["scenarios"][L1]["classes"], ends.T, strict=True):
+            assert row[f"{score}_interval"] == pytest.approx(100 * pair, abs=0.0051)
+    assert "No pixel-wise baseline was run" in page.text and bootstrap.note("patches", 24) in page.text
     assert "43" in page.text and "a: 1\nb: 2" in page.text
     assert page.text.count(SIMULATED) >= 10
     assert len(content) < 1_700_000
     written(run, facts=facts)
     assert content == (run / "overview.html").read_bytes()
+
+
+def test_scores_that_do_not_beat_the_baseline_are_marked(run):
+    table = pd.read_csv(run / "benchmark.csv")
+    table[["baseline_difference", "baseline_difference_low", "baseline_difference_high"]] = [[5, 1, 9], [2, -1, 5]]
+    headings, rows = benchmark_rows(table)
+    place = headings.index("Above baseline") - 1
+    assert [cells[place] for _, cells in rows] == [("+5.00", "[1.0, 9.0] "), ("+2.00", "[-1.0, 5.0] †")]
+    table.to_csv(run / "benchmark.csv", index=False)
+    assert "†, 1 of 2: it does not lie above 0" in written(run).text
 
 
 def test_maps_are_unpacked_as_they_were(run):

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from region import REGION
@@ -12,6 +13,7 @@ from test_benchmark import (
     PAPER_F1,
     PAPER_MIOU,
     PAPER_SCORES,
+    PATCHES,
     collected,
     evaluated,
     in_patches,
@@ -20,11 +22,13 @@ from test_benchmark import (
 )
 
 from cerraseg.config.dataset import Dataset
-from cerraseg.evaluation import benchmark
+from cerraseg.evaluation import benchmark, bootstrap
 from cerraseg.report.benchmark import tables
 
 SIMULATED = "simulated landscape"
 U_NET = published("unet_concat_w_l1")
+BETTER = np.diag(U_NET.sum(axis=1))
+ABOVE = ["baseline_difference", "baseline_difference_low", "baseline_difference_high"]
 
 
 def gathered(
@@ -63,6 +67,27 @@ def test_csv_is_read_back_as_it_was(tmp_path):
         tables.write_csv(table.assign(comparable=comparable), tmp_path / "t.csv")
         read = pd.read_csv(tmp_path / "t.csv")
         assert list(read) == list(columns) and read["macro_f1"].equals(table["macro_f1"])
+
+
+def test_scenarios_that_do_not_beat_the_baseline_are_marked(tmp_path):
+    """The baseline first; without one, a sentence says so."""
+    of = {"pixel-msi-w-l1-baseline-1": U_NET, "unet-msi-w-l1-paper-1": U_NET, "transnuseg-msi-w-l1-paper-1": BETTER}
+    files = [evaluated(tmp_path, name, SIMULATED, in_patches(matrix)) for name, matrix in of.items()]
+    text, (table, *_) = markdown(tmp_path, files), gathered(files)
+    shown = ["–", "0.00 [0.0, 0.0] †", "{:.2f} [{:.1f}, {:.1f}]".format(*table.iloc[2][ABOVE])]
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ") and len(line.split(" | ")) == 9]
+    assert [(row[0], row[7]) for row in rows[2:5]] == [
+        (f"| {name}", cell) for name, cell in zip(of, shown, strict=True)
+    ]
+    assert "†, 1 of 2: it does not lie above 0." in text and bootstrap.note("patches", PATCHES) in text
+    assert [row[-1] for row in rows_of(latex(tmp_path, table))] == [
+        "Above baseline", "--", r"0.00 [0.0, 0.0] \dag{}", "{:.2f} [{:.1f}, {:.1f}]".format(*table.iloc[2][ABOVE])
+    ]  # fmt: skip
+    rows = tables.by_scenario(table, "macro_f1")
+    assert rows["mark"].tolist() == ["", "†", ""] and rows["baseline"].nunique() == 1
+    assert rows["baseline"][0] == rows["value"][0] == table["macro_f1"][0]
+    alone = markdown(tmp_path, files[1:])
+    assert "Above baseline" not in alone and "No pixel-wise baseline was run" in alone
 
 
 def test_a_lone_scenario_has_no_pairs(tmp_path):

@@ -17,6 +17,7 @@ from scenes import CERRADATA
 from scenes import NAMES as KNOWN
 from test_train import plan
 
+from cerraseg.config.custom_models import Pretrained
 from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import parse
 from cerraseg.config.validate import check_config
@@ -144,7 +145,8 @@ def test_code_in_a_checkpoint_is_not_run(here, packed, how):
     net = build("mine", [12], 7, {"architecture": "Linknet", "encoder": "resnet18"}, 128)
     for suffix in (".pt", ".pth", ".safetensors"):
         with pytest.raises(DataError, match=r"could run code when it is read|not a checkpoint"):
-            load_encoder(net, [f"B{band}" for band in range(12)], file.rename(file.with_suffix(suffix)), ())
+            source = Pretrained(file.rename(file.with_suffix(suffix)))
+            load_encoder(net, [f"B{band}" for band in range(12)], [source], ())
         file = file.with_suffix(suffix)
     with pytest.raises(DataError, match="not a checkpoint that CerraSeg wrote"):
         checkpoint.load(file.rename("checkpoint.pt"))

@@ -191,9 +191,9 @@ def where(ids, path):
 
 
 def pretrained(id_):
-    """The file that the training starts from, where there is one: a digest says whether it is another, not its time."""
-    file = RUN.pretrained(id_)
-    return {"pretrained": ancient(file)} if file else {}
+    """The files that the training starts from, where there are some: digests say whether they are others, not times."""
+    files = [ancient(source.file) for source in RUN.pretrained(id_)]
+    return {"pretrained": files} if files else {}
 
 
 SIMULATED_SCENE = config["simulate"]["scene"] | {"drift": config["simulate"]["drift"]}

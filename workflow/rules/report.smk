@@ -124,8 +124,11 @@ rule model_card:
         scenario=by_scenario(RUN.fields),
         recipe=by_scenario(RUN.recipe),
         settings=by_scenario(RUN.model_settings),
-        pretrained=lambda wildcards: os.path.basename(
-            RUN.pretrained(wildcards.scenario)
+        pretrained=lambda wildcards: ", ".join(
+            dict.fromkeys(
+                os.path.basename(source.file)
+                for source in RUN.pretrained(wildcards.scenario)
+            )
         ),
         training=config["training"],
         split=config["split"],

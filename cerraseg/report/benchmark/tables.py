@@ -8,14 +8,20 @@ import pandas as pd
 
 from cerraseg.config.dataset import Dataset
 from cerraseg.core.files import atomic_write
+from cerraseg.evaluation import bootstrap
 from cerraseg.evaluation.benchmark import (
+    ABOVE_BASELINE,
+    BASELINE,
     GROUP,
+    MARK,
     PAPER_DATA,
     PAPER_KEY,
     PAPER_SCORES,
     SCORES,
+    beside_baseline,
     difference_column,
     further_scores,
+    not_above_baseline,
     paper_column,
 )
 from cerraseg.report.markdown import load_template, markdown_table
@@ -23,17 +29,20 @@ from cerraseg.report.markdown import load_template, markdown_table
 # Columns and their headings.
 PAPER = {paper_column(score): f"Paper's {SCORES[score]}" for score in PAPER_SCORES}
 DIFFERENCE = {difference_column(score): f"Δ {SCORES[score]}" for score in PAPER_SCORES}
+ABOVE = {ABOVE_BASELINE: "Above baseline"}
 _ASSETS = Path(__file__).with_name("assets")
 _TEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--"}
+    | {MARK: r"\dag{}"}
 )
 
 
 def by_scenario(table: pd.DataFrame, score: str) -> pd.DataFrame:
     """Summarise a score column of :func:`cerraseg.evaluation.benchmark.collect` over the seeds of each scenario.
 
-    One row per scenario: its fields without the seed, seeds (how many), value, low, high and paper (percent). With
+    One row per scenario: its fields without the seed, seeds (how many), value, low, high, paper and baseline (percent;
+    of the pixel-wise one of its bands and level), and mark, the sign of those not shown to be above it. With
     several seeds, ``value`` is their mean and ``low`` and ``high`` lie one standard deviation off; with one, they are
     the ends of the 95 % bootstrap interval (NaN where the score has none). ``paper`` is NaN unless all rows are
     comparable.
@@ -44,8 +53,12 @@ def by_scenario(table: pd.DataFrame, score: str) -> pd.DataFrame:
         of_patches = groups[f"{score}_{end}"].first() if f"{score}_{end}" in table else np.nan
         result[end] = (result["value"] + sign * result["spread"]).where(result["seeds"] > 1, of_patches)
     published = table["comparable"].all() and paper_column(score) in table
+    marked = not_above_baseline(table) if ABOVE_BASELINE in table else pd.Series(False, table.index)
+    result["mark"] = np.where(marked.groupby([table[axis] for axis in GROUP], sort=False).any(), MARK, "")
     result["paper"] = groups[paper_column(score)].first() if published else np.nan
-    return result.drop(columns="spread").reset_index()
+    rows, ground = result.drop(columns="spread").reset_index(), ["level", "modality"]
+    baselines = rows[(rows[["model", "recipe"]] == list(BASELINE)).all(axis=1)].groupby(ground)["value"].first()
+    return rows.merge(baselines.rename("baseline"), "left", ground)
 
 
 def write_csv(table: pd.DataFrame, path: str | Path) -> None:
@@ -82,6 +95,8 @@ def write_markdown(
         source=source,
         note=note,
         patches=_patches(table),
+        intervals=describe_intervals(table),
+        baseline=beside_baseline(table),
         paper_data=PAPER_DATA,
         comparable=comparable,
         table=lambda shown: markdown_table(list(shown.columns), _cells(shown)),
@@ -100,15 +115,24 @@ def write_markdown(
         part.write_text(text, encoding="utf-8")
 
 
+def describe_intervals(table: pd.DataFrame) -> str:
+    """Tell what the intervals of a table of scores are over, and what such intervals cover in simulation."""
+    kinds = table[["drawn", "units"]].drop_duplicates().itertuples(index=False, name=None)
+    return "; ".join(bootstrap.note(drawn, units) for drawn, units in kinds)
+
+
 def _patches(table: pd.DataFrame) -> str:
     return " or ".join(f"{count:,}" for count in sorted(table["patches"].unique()))
 
 
 def _score_table(table: pd.DataFrame, comparable: bool) -> pd.DataFrame:
-    headings = {"id": "Scenario", **SCORES, "epochs": "Epochs"} | (PAPER | DIFFERENCE if comparable else {})
+    beside = ABOVE if ABOVE_BASELINE in table else {}
+    headings = {"id": "Scenario", **SCORES, **beside, "epochs": "Epochs"} | (PAPER | DIFFERENCE if comparable else {})
     shown = table[list(headings)].copy()
-    for score in PAPER_SCORES:
+    for score in (*PAPER_SCORES, *beside):
         shown[score] = _texts(1, table[score], table[f"{score}_low"], table[f"{score}_high"])
+    for column in beside:
+        shown.loc[not_above_baseline(table), column] += f" {MARK}"
     for column in set(DIFFERENCE) & set(headings):
         shown[column] = [f"{value:+.2f}" if pd.notna(value) else None for value in shown[column]]
     return _named(shown, headings)
@@ -215,6 +239,11 @@ def write_latex(table: pd.DataFrame, path: str | Path, *, title: str, source: st
     comparable = bool(table["comparable"].all())
     headings = {axis: axis.capitalize() for axis in GROUP} | {score: f"{SCORES[score]} (%)" for score in PAPER_SCORES}
     shown = _summary(table, PAPER_SCORES)
+    if ABOVE_BASELINE in table:
+        headings |= ABOVE
+        above = _summary(table, ABOVE)[ABOVE_BASELINE]
+        mark = by_scenario(table, ABOVE_BASELINE)["mark"]
+        shown[ABOVE_BASELINE] = above.where(mark == "", above + " " + mark)
     if comparable:
         headings |= PAPER
         for score in PAPER_SCORES:
@@ -223,6 +252,8 @@ def write_latex(table: pd.DataFrame, path: str | Path, *, title: str, source: st
         title=title,
         source=source,
         patches=_patches(table),
+        intervals=_tex(describe_intervals(table)),
+        baseline=_tex(beside_baseline(table)),
         paper_data=PAPER_DATA,
         comparable=comparable,
         columns="l" * len(GROUP) + "r" * (len(headings) - len(GROUP)),

@@ -26,6 +26,7 @@ from cerraseg.core.taxonomy import Legend
 from cerraseg.core.versions import commit, versions
 from cerraseg.data.splits.file_lists import published_test_part
 from cerraseg.data.tables import read_split
+from cerraseg.evaluation import bootstrap
 from cerraseg.evaluation.benchmark import PAPER_DATA, SCORES
 from cerraseg.report.markdown import load_template, markdown_table
 from cerraseg.training.weightings import WEIGHTINGS
@@ -75,7 +76,7 @@ class Run:
     split: Mapping[str, Any]  # ``scheme``, shares by part, ``seed`` and ``validation_seed``
     label: str  # of the data source; data whose label has "simulated" in it is marked as such
     train_code: str  # digest of the training code
-    pretrained: str = ""  # name of the file that the encoder started from
+    pretrained: str = ""  # names of the files that encoders started from
 
     @property
     def simulated(self) -> bool:
@@ -134,6 +135,7 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         recipe=_recipe(run.recipe),
         adopted=_read(sources.origin) if sources.origin else {},
         scores=[(title, *_score(metrics, name)) for name, title in SCORES.items()],
+        intervals=bootstrap.note(metrics["resampled"]["units"], metrics["resampled"]["count"]),
         class_scores=[
             (entry["name"], *_percent(entry, "f1", "iou", "precision", "recall"), f"{entry['support']:,}")
             for entry in metrics["classes"]

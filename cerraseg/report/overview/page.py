@@ -16,7 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cerraseg.config.dataset import Dataset
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import Legend
-from cerraseg.evaluation.benchmark import PAPER_DATA
+from cerraseg.evaluation.benchmark import PAPER_DATA, beside_baseline
+from cerraseg.report.benchmark.tables import describe_intervals
 from cerraseg.report.charts import modality_colours
 from cerraseg.report.figures import hex_colour
 from cerraseg.report.overview.figures import figure_document
@@ -67,6 +68,8 @@ def write_overview(
         areas_note=areas_note,
         modalities=list(colours.items()),
         paper=PAPER_DATA if table["comparable"].all() else "",
+        intervals=describe_intervals(table),
+        baseline=beside_baseline(table),
         headings=headings,
         rows=rows,
         maps=maps,

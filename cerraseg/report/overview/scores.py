@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from cerraseg.evaluation import bootstrap, score_files
-from cerraseg.evaluation.benchmark import SCORES, further_scores, paper_column
-from cerraseg.report.benchmark.tables import DIFFERENCE, PAPER
+from cerraseg.evaluation.benchmark import MARK, SCORES, further_scores, not_above_baseline, paper_column
+from cerraseg.report.benchmark.tables import ABOVE, DIFFERENCE, PAPER
 
 HISTORY_LINES = {
     "train_loss": "training loss",
@@ -32,20 +32,20 @@ class Scored(NamedTuple):
 def scenario_scores(files: Scored) -> dict[str, Any]:
     """Read a scenario's level, history (or None), confusion counts and scores by class, ready for JSON.
 
-    Scores are in percent with two decimals; F1 and IoU come with their 95 % bootstrap interval over patches.
+    Scores are in percent with two decimals; F1 and IoU come with their 95 % bootstrap interval.
     """
     content = json.loads((files.scores / "metrics.json").read_text(encoding="utf-8"))
-    confusions = score_files.read_patches(files.scores / "patches.npz")[1]
+    units = score_files.read_units(files.scores / "patches.npz")[1]
     rows: list[dict[str, Any]] = [
         {name: _percent(row[name]) for name in ("precision", "recall", "f1", "iou")} for row in content["classes"]
     ]
-    for score, draws in zip(("f1", "iou"), bootstrap.class_draws(confusions), strict=True):
-        for row, drawn in zip(rows, draws.T, strict=True):
-            row[f"{score}_interval"] = [_percent(end) for end in bootstrap.interval(drawn)]
+    for score, ends in zip(("f1", "iou"), bootstrap.class_intervals(units), strict=True):
+        for row, pair in zip(rows, ends.T, strict=True):
+            row[f"{score}_interval"] = [None if np.isnan(end) else _percent(end) for end in pair]
     return {
         "level": content["scenario"]["level"],
         "history": _history(files.history) if files.history else None,
-        "confusion": confusions.sum(axis=0, dtype=np.int64).tolist(),
+        "confusion": units.sum(axis=0, dtype=np.int64).tolist(),
         "classes": rows,
     }
 
@@ -82,8 +82,12 @@ def benchmark_columns(table: pd.DataFrame, colours: Mapping[str, str]) -> dict[s
 def benchmark_rows(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[tuple[str, str]]]]]:
     """Give the headings of the benchmark's table, and per scenario its id and each column's value and interval."""
     names = {**_headings(table), "epochs": "Epochs", "patches": "Test patches"}
-    names |= {column: heading for column, heading in (PAPER | DIFFERENCE).items() if column in table}
+    names |= {column: heading for column, heading in (ABOVE | PAPER | DIFFERENCE).items() if column in table}
     rows = [(row["id"], [_cell(row, name) for name in names]) for row in table.to_dict("records")]
+    for column in set(ABOVE) & set(names):
+        for (_, cells), marked in zip(rows, not_above_baseline(table), strict=True):
+            value, interval = cells[place := list(names).index(column)]
+            cells[place] = value, f"{interval} {MARK * marked}"
     return ["Scenario", *names.values()], rows
 
 
@@ -94,7 +98,7 @@ def _cell(row: Mapping[Any, Any], name: str) -> tuple[str, str]:
     if name in ("epochs", "patches"):
         return f"{int(value):,}", ""
     interval = f"[{low:.1f}, {high:.1f}]" if low is not None and pd.notna(low) else ""
-    return f"{value:{'+' if name in DIFFERENCE else ''}.2f}", interval
+    return f"{value:{'+' if name in DIFFERENCE | ABOVE else ''}.2f}", interval
 
 
 def _headings(table: pd.DataFrame) -> dict[str, str]:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from safetensors.torch import save_file
 from scenes import CERRADATA, NAMES, TRAINED
 
+from cerraseg.config.custom_models import Pretrained
 from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import parse
 from cerraseg.models import adopt, checkpoint, pretrained
@@ -53,7 +54,7 @@ def adopted(path):
 
 
 def started(path):
-    pretrained.load_encoder(build("mine", [2], 7, ENCODER, 128), ("VV", "VH"), path, ())
+    pretrained.load_encoder(build("mine", [2], 7, ENCODER, 128), ("VV", "VH"), [Pretrained(path)], ())
 
 
 def kinds(cell, path, *ways):

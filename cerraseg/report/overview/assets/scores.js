@@ -87,7 +87,7 @@ function showConfusion(counts, classes) {
 }
 function showClasses({ classes: scores, confusion }, classes) {
   const column = (name) => scores.map((row) => row[name]);
-  const end = (name, place) => scores.map((row) => row[`${name}_interval`][place]);
+  const end = (name, place) => nan(scores.map((row) => row[`${name}_interval`][place]));
   const text = (name) => scores.map((row) => within(row[name], ...row[`${name}_interval`]));
   const support = confusion.map((row) => number(row.reduce((sum, count) => sum + count, 0), 0));
   const names = classes.map((entry) => (narrow.matches ? entry.abbreviation : entry.name));
