@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from cerraseg.config.dataset import Dataset
-from cerraseg.config.scenario import AXES, RELEASED, Scenario
+from cerraseg.config.scenario import AXES, PUBLISHED_MODELS, RELEASED, Scenario
 from cerraseg.config.schema import with_defaults
 from cerraseg.config.suggestions import check_name, expand_file
 from cerraseg.core.errors import ConfigError
@@ -72,7 +72,7 @@ def check_scenarios(
         if scenario.recipe == RELEASED and scenario.id not in adopted:
             raise ConfigError(
                 f"scenarios: {scenario.id}: no checkpoint of models.{name} was released, only of "
-                f"{' and '.join(AXES['model'])}; {remedy}"
+                f"{' and '.join(PUBLISHED_MODELS)}; {remedy}"
             )
 
 

@@ -9,7 +9,7 @@ from cerraseg.config.dataset import Dataset
 from cerraseg.core.errors import ConfigError
 
 AXES: dict[str, tuple[str, ...]] = {
-    "model": ("unet", "transnuseg"),
+    "model": ("unet", "fullres", "transnuseg"),
     "modality": (),
     "weighting": ("nw", "w", "sqrt", "effective", "logit", "focal", "rare"),
     "level": (),
@@ -24,8 +24,9 @@ PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recip
 RELEASED = "released"
 """Recipe of a scenario that is not trained: it takes the checkpoint that the data set's authors released."""
 
+PUBLISHED_MODELS = ("unet", "transnuseg")
 PUBLISHED_WEIGHTINGS = ("nw", "w")
-"""Weightings of the published and the released trainings."""
+"""Of the published and the released trainings."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from cerraseg.config.scenario import AXES, Scenario
+from cerraseg.config.scenario import PUBLISHED_MODELS, Scenario
 from cerraseg.core.content import content
 from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
@@ -88,7 +88,7 @@ def _parse(file: Path, folder: Path) -> tuple[str, int] | None:
     home = next((name.lower() for name in folders if name.lower() in _MODALITIES), "")
     weightings = [word.lstrip("0123456789") for word in words]  # 2nonW
     axes = (
-        {word for word in words if word in AXES["model"]},
+        {word for word in words if word in PUBLISHED_MODELS},
         {_MODALITIES[word] for word in (*words, home) if word in _MODALITIES},
         {_WEIGHTINGS[word] for word in weightings if word in _WEIGHTINGS},
         {_LEVELS[word] for word in words if word in _LEVELS},

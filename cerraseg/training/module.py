@@ -17,8 +17,9 @@ from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
 from cerraseg.models import inference, pretrained
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
 from cerraseg.training import losses
-from cerraseg.training.batches import EpochBatches, augment
+from cerraseg.training.augmentation import Radiometry, augment, paste
 from cerraseg.training.distributed import ONLY_PROCESS, Share, sum_over_processes
+from cerraseg.training.order import EpochBatches
 from cerraseg.training.plan import Plan
 from cerraseg.training.weightings import WEIGHTINGS
 
@@ -40,6 +41,9 @@ class TrainingModule(L.LightningModule):
         if plan.pretrained:
             bands, colours = data.bands(scenario.modality), data.colours(scenario.modality)
             pretrained.load_encoder(self.segmenter.net, bands, plan.pretrained, colours)
+        recipe = plan.recipe
+        changes = recipe.gain or recipe.offset or recipe.drop_band or recipe.drop_sensor
+        self.radiometry = Radiometry(recipe, self.blueprint, self.segmenter) if changes else None
         if self.share.count > 1 and torch.cuda.is_available():  # torch has it for CUDA alone
             self.segmenter = convert_sync_batchnorm(self.segmenter)  # type: ignore[no-untyped-call]
         if plan.compile:
@@ -60,7 +64,7 @@ class TrainingModule(L.LightningModule):
             decay = recipe.weight_decay
             optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=decay, fused=True)
         steps = self.plan.epochs * -(-len(self.order) // self.plan.accumulate)
-        shape = _warmup_cosine(steps) if recipe.schedule == "cosine" else lambda step: 1.0
+        shape = _SCHEDULES[recipe.schedule](steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, shape), "interval": "step"}}
 
     def loss(self, logits: Sequence[Tensor], masks: Tensor, part: str) -> Tensor:
@@ -78,7 +82,10 @@ class TrainingModule(L.LightningModule):
         amount = 1 if self.recipe.batch_mean_loss else sum_over_processes((masks[:, 0] != IGNORE).sum())[0]
         for name, value in ((f"{part}_loss", loss), (f"{part}_semantic_loss", semantic)):
             total, seen = self.losses.get(name, (0, 0))  # on the device, which nobody waits for before the epoch's end
-            self.losses[name] = (total + amount * value.detach().double(), seen + amount)
+            value = value.detach().to(
+                torch.float32 if value.device.type == "mps" else torch.float64
+            )  # mps has no other
+            self.losses[name] = (total + amount * value, seen + amount)
         return loss
 
     def logits(self, images: Tensor) -> Sequence[Tensor]:
@@ -97,6 +104,10 @@ class TrainingModule(L.LightningModule):
         _seed(*place)
         if self.recipe.augment:  # drawn for the whole batch, as one process would
             images, masks = augment(images, masks, self.share.held(patches))
+        if self.recipe.paste:
+            images, masks = paste(images, masks, self.recipe.paste)
+        if self.radiometry:
+            images = self.radiometry(images, patches, self.share.held(patches))
         if self.share.rank:  # else all processes would drop the same paths
             _seed(*place, self.share.rank)
         loss = self.loss(self.logits(images), self.share.own(masks).long(), "train")
@@ -104,7 +115,7 @@ class TrainingModule(L.LightningModule):
 
     def _part(self, patches: int, index: int) -> float:
         """The share of these patches in their batch, times ``accumulate``, by which Lightning then divides."""
-        parts, size = self.plan.accumulate, self.plan.batch_size
+        parts, size = self.plan.accumulate, self.plan.batch
         return parts * patches / min(size, self.order.length - index // parts * size)
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
@@ -153,3 +164,25 @@ def _warmup_cosine(steps: int) -> Callable[[int], float]:
     return lambda step: min(
         (step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * max(0, step - warmup) / (steps - warmup or 1))
     )
+
+
+def _one_cycle(steps: int) -> Callable[[int], float]:
+    """Factor of the learning rate by step: half a cosine from 0.04 to 1 over the first quarter, then another to zero.
+
+    L. N. Smith & N. Topin 2019, SPIE, "Super-convergence", with cosines, and momentum as it is.
+    """
+    rise = max(1, steps // 4)
+
+    def factor(step: int) -> float:
+        falling = step >= rise
+        done = (step - rise) / (steps - rise or 1) if falling else 1 - step / rise
+        return (0.0 if falling else 0.04) + (1.0 if falling else 0.96) * (0.5 + 0.5 * math.cos(math.pi * done))
+
+    return factor
+
+
+_SCHEDULES: dict[str, Callable[[int], Callable[[int], float]]] = {
+    "constant": lambda steps: lambda step: 1.0,
+    "cosine": _warmup_cosine,
+    "onecycle": _one_cycle,
+}

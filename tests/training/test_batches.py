@@ -10,7 +10,9 @@ from scenes import CERRADATA
 
 from cerraseg.core.errors import ConfigError
 from cerraseg.training import batches as dataset
-from cerraseg.training.batches import EpochBatches, PackedPatches, Resident, Streamed, augment, loaders
+from cerraseg.training.augmentation import augment
+from cerraseg.training.batches import PackedPatches, Resident, Streamed, loaders
+from cerraseg.training.order import EpochBatches
 
 CPU = torch.device("cpu")
 ROWS = np.array([1, 3, 8, 9, 11])

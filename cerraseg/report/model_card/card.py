@@ -38,7 +38,7 @@ _ORIGIN = {  # of a manifest: anything else in it might name this machine
     "scenes": "simulated scenes",
     "seed": "seed of the simulation",
 }
-_MODELS = {"unet": "U-Net", "transnuseg": "TransNuSeg"}
+_MODELS = {"unet": "U-Net", "fullres": "Full-resolution U-Net", "transnuseg": "TransNuSeg"}
 
 
 @dataclass(frozen=True)
