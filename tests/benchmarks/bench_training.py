@@ -28,8 +28,8 @@ from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import known_names, parse
 from cerraseg.models.factory import build
 from cerraseg.training.batches import PackedPatches, loaders
-from cerraseg.training.order import EpochBatches
 from cerraseg.training.module import TrainingModule
+from cerraseg.training.order import EpochBatches
 from cerraseg.training.plan import Plan
 from cerraseg.training.trainer import build_trainer, mixed
 
