@@ -51,7 +51,7 @@ def fault(config):
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("config", 6), ("benchmark", 24), ("matrix", 24), ("ablation", 18), ("recipes", 30), ("splits", 1)],
+    [("config", 6), ("benchmark", 24), ("matrix", 24), ("ablation", 60), ("recipes", 30), ("splits", 1)],
 )
 def test_shipped_configurations_are_valid(name, count):
     config, scenarios = check_config(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()), SCHEMA)
@@ -59,7 +59,7 @@ def test_shipped_configurations_are_valid(name, count):
     blocks = paper | {"scheme": "blocks", "block_km": 5, "buffer_km": 0, "tolerance": 0.1}
     quarter = blocks | {"train": 0.6, "validation": 0.15, "test": 0.25}
     folds = blocks | {"scheme": "kfold", "block_km": 12.8, "unit": "blocks", "folds": 4}
-    assert config["split"] == {"recipes": quarter, "splits": folds}.get(name, paper)
+    assert config["split"] == {"recipes": quarter, "ablation": quarter, "splits": folds}.get(name, paper)
     assert len(scenarios) == count
 
 
