@@ -155,7 +155,9 @@ class TrainingModule(L.LightningModule):
 
 
 def _seed(*place: int) -> None:
-    torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+    seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+    # Without a GPU, torch.manual_seed notes a stack trace for each kind of one, 5 % of a step of small crops.
+    (torch.default_generator if inference.device().type == "cpu" else torch).manual_seed(seed)
 
 
 def _warmup_cosine(steps: int) -> Callable[[int], float]:
