@@ -182,28 +182,28 @@ def check_recipe(scenario: Scenario, recipe: Recipe, dataset: Dataset) -> None:
             f"{where}: weighting focal turns to pixels that are not yet sure, but with softmax_in_loss (recipe {name}) "
             "none gets surer than about a third; expected another weighting, or a recipe without softmax_in_loss"
         )
-    if scenario.weighting == "focal" and recipe.label_smoothing:
-        raise ConfigError(
-            f"{where}: weighting focal needs the probability of one true class, and recipe {name} has label_smoothing "
-            f"{recipe.label_smoothing:g}; expected one of them: set recipes.{name}.label_smoothing to 0"
-        )
 
 
 def _check_crops(where: str, scenario: Scenario, recipe: Recipe, dataset: Dataset) -> None:
-    """Raise :class:`ConfigError` unless a recipe's crops and draws make sense with patches, model and weighting."""
+    """Raise :class:`ConfigError` unless a recipe's crops, draws and labels suit patches, model and weighting."""
     key, size = f"recipes.{scenario.recipe}", dataset.patch_size
-    if recipe.crop and not 16 <= recipe.crop <= size:
-        raise ConfigError(f"{key}.crop: {recipe.crop} pixels; expected 16 to the patch size, {size}, or 0 for patches")
-    if scenario.model == "transnuseg" and recipe.crop not in (0, size):
-        raise ConfigError(
-            f"{where}: {key}.crop is {recipe.crop}, but transnuseg is trained on images of the size that it is built "
-            f"for, {size}; expected 0, whole patches, with which balance draws patches: take it a recipe of its own"
-        )
-    if scenario.weighting == "rare" and recipe.balance != 1:
-        raise ConfigError(
-            f"{where}: weighting rare draws patches by their classes, as balance {recipe.balance:g} of recipe "
-            f"{scenario.recipe} does; expected one of them: another weighting, or {key}.balance: 1"
-        )
+    faults = {
+        f"{key}.crop: {recipe.crop} pixels; expected 16 to the patch size, {size}, or 0 for whole patches": (
+            recipe.crop and not 16 <= recipe.crop <= size
+        ),
+        f"{where}: {key}.crop is {recipe.crop}, but transnuseg is trained on images of the size that it is built for, "
+        f"{size}; expected 0, with which balance draws whole patches: give it a recipe of its own": (
+            scenario.model == "transnuseg" and recipe.crop not in (0, size)
+        ),
+        f"{where}: weighting rare draws patches by their classes, as {key}.balance {recipe.balance:g} does; expected "
+        "one of them: another weighting, or balance: 1": scenario.weighting == "rare" and recipe.balance != 1,
+        f"{where}: weighting focal needs one true class a pixel, and {key}.label_smoothing is "
+        f"{recipe.label_smoothing:g}; expected one of them: another weighting, or label_smoothing: 0": (
+            scenario.weighting == "focal" and recipe.label_smoothing
+        ),
+    }
+    for words in (words for words, found in faults.items() if found):
+        raise ConfigError(words)
 
 
 def with_custom(custom: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Recipe]]:

@@ -87,6 +87,7 @@ class Radiometry(nn.Module):
         for name, values in (("sensor", sensor), ("zero", zero), ("unit", one - zero), ("lost", lost)):
             self.register_buffer(name, values, persistent=False)
         self.sensors = len(parts)
+        self.needed = any((recipe.gain, recipe.offset, recipe.drop_band, recipe.drop_sensor))
 
     def forward(self, images: Tensor, patches: int, held: slice = slice(None)) -> Tensor:
         """Return changed images (C, H, W) each, those of ``held`` in a batch of so many patches."""

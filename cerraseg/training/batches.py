@@ -38,13 +38,7 @@ class PackedPatches:
         return len(self.rows)
 
     def allocate(
-        self,
-        patches: int,
-        dtype: torch.dtype,
-        device: torch.device | None = None,
-        *,
-        side: int = 0,
-        pinned: bool = False,
+        self, patches: int, dtype: torch.dtype, device: torch.device | None = None, side: int = 0, pinned: bool = False
     ) -> Batch:
         """Return uninitialised memory for so many patches, or crops of a side: images of ``dtype``, masks of uint8."""
         side = side or self.size

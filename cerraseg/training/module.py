@@ -41,9 +41,7 @@ class TrainingModule(L.LightningModule):
         if plan.pretrained:
             bands, colours = data.bands(scenario.modality), data.colours(scenario.modality)
             pretrained.load_encoder(self.segmenter.net, bands, plan.pretrained, colours)
-        recipe = plan.recipe
-        changes = recipe.gain or recipe.offset or recipe.drop_band or recipe.drop_sensor
-        self.radiometry = Radiometry(recipe, self.blueprint, self.segmenter) if changes else None
+        self.radiometry = Radiometry(plan.recipe, self.blueprint, self.segmenter)
         if self.share.count > 1 and torch.cuda.is_available():  # torch has it for CUDA alone
             self.segmenter = convert_sync_batchnorm(self.segmenter)  # type: ignore[no-untyped-call]
         if plan.compile:
@@ -106,7 +104,7 @@ class TrainingModule(L.LightningModule):
             images, masks = augment(images, masks, self.share.held(patches))
         if self.recipe.paste:
             images, masks = paste(images, masks, self.recipe.paste)
-        if self.radiometry:
+        if self.radiometry.needed:
             images = self.radiometry(images, patches, self.share.held(patches))
         if self.share.rank:  # else all processes would drop the same paths
             _seed(*place, self.share.rank)
@@ -176,9 +174,9 @@ def _one_cycle(steps: int) -> Callable[[int], float]:
     rise = max(1, steps // 4)
 
     def factor(step: int) -> float:
-        falling = step >= rise
-        done = (step - rise) / (steps - rise or 1) if falling else 1 - step / rise
-        return (0.0 if falling else 0.04) + (1.0 if falling else 0.96) * (0.5 + 0.5 * math.cos(math.pi * done))
+        if step < rise:
+            return 0.52 - 0.48 * math.cos(math.pi * step / rise)
+        return 0.5 + 0.5 * math.cos(math.pi * (step - rise) / (steps - rise or 1))
 
     return factor
 

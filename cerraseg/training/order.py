@@ -30,18 +30,14 @@ class Pixels:
         return found[:, 0], found[:, 1]
 
 
-def find_pixels(masks: NDArray[np.uint8], rows: Rows, classes: int, balance: float, rng: np.random.Generator) -> Pixels:
+def find_pixels(masks: NDArray[np.uint8], rows: Rows, classes: int, balance: float, seed: int) -> Pixels:
     """Find up to 64 pixels of each class in each patch, every one as likely, and how often to draw a class.
 
-    Args:
-        masks: of one level, (N, H, W).
-        rows: of the training patches.
-        classes: of the level.
-        balance: exponent of a class's share of the pixels: 1 draws classes as often as they are, 0 all alike.
-        rng: of the choice of pixels.
+    Masks are those of one level, (N, H, W), of which ``rows`` are the training patches'. ``balance`` is the exponent of
+    a class's share of the pixels: 1 draws classes as often as they are, 0 all alike.
     """
     found: list[list[NDArray[np.int32]]] = [[] for _ in range(classes)]
-    counts = np.zeros(classes)
+    counts, rng = np.zeros(classes), np.random.default_rng(seed)
     for position, row in enumerate(rows):
         mask = masks[row].ravel()
         pixels = np.bincount(mask, minlength=256)[:classes]
@@ -66,16 +62,19 @@ class EpochBatches:
     shares: NDArray[np.float64] | None = None  # chances of a draw with replacement; else each comes once a pass
     smallest: int = 1  # a last batch with fewer is left out
     epoch: int = 0  # of the next pass
-    draws: int = 0  # patches or crops per epoch; 0: as many as there are patches
+    draws: int = 0  # patches or crops per epoch; 0: as many as have the pixels of all patches
     crop: tuple[int, int] | None = None  # sides of patch and crop; None: whole patches
     pixels: Pixels | None = None  # what is drawn instead of patches: a crop or patch holds the drawn one
+
+    def __post_init__(self) -> None:
+        size, side = self.crop or (1, 1)
+        self.draws = self.draws or -(-self.positions * size**2 // side**2)
 
     @property
     def length(self) -> int:
         """How many patches or crops the batches of an epoch hold."""
-        draws = self.draws or self.positions
-        rest = draws % self.batch_size
-        return draws - rest if rest < min(self.smallest, draws) else draws
+        rest = self.draws % self.batch_size
+        return self.draws - rest if rest < min(self.smallest, self.draws) else self.draws
 
     def __len__(self) -> int:
         return -(-self.length // self.batch_size)
@@ -87,7 +86,7 @@ class EpochBatches:
 
     def _drawn(self, rng: np.random.Generator) -> Rows:
         """Draw the patches or crops of an epoch, in the order of its batches."""
-        draws, pixel = self.draws or self.positions, None
+        draws, pixel = self.draws, None
         if self.pixels:
             order, pixel = self.pixels.draw(draws, rng)
         elif self.shares is not None:
@@ -108,8 +107,3 @@ class EpochBatches:
 def patches_of(batch: Rows) -> Rows:
     """Return the positions of the patches of a batch, (n,)."""
     return batch if batch.ndim == 1 else batch[:, 0]
-
-
-def draws_of_pass(patches: int, size: int, crop: int) -> int:
-    """Return how many crops have as many pixels as the patches, of side ``size``; 0 for whole patches."""
-    return -(-patches * size**2 // crop**2) if crop else patches

@@ -32,7 +32,7 @@ from cerraseg.training.distributed import ONLY_PROCESS, Share
 from cerraseg.training.epoch_record import EpochRecord
 from cerraseg.training.module import TrainingModule
 from cerraseg.training.nan_guard import NanGuard
-from cerraseg.training.order import EpochBatches, draws_of_pass, find_pixels
+from cerraseg.training.order import EpochBatches, find_pixels
 from cerraseg.training.plan import Plan, fewer_at_once
 from cerraseg.training.trainer import build_trainer, mixed
 from cerraseg.training.weightings import draw_shares
@@ -74,17 +74,16 @@ def train(
         StorageError: if the disk is full or cannot be written; the state after the last epoch is kept.
         StepStopped: on SIGTERM or SIGINT.
     """
-    what, recipe = described(plan, store, split, statistics), plan.recipe
-    if recipe.paste and plan.nodes * plan.devices > 1:
+    what, count = described(plan, store, split, statistics), plan.nodes * plan.devices
+    if plan.recipe.paste and count > 1:
         raise ConfigError(
-            f"recipes.{plan.scenario.recipe}.paste: {recipe.paste:g} joins patches of a batch, of which each of "
-            f"{plan.nodes * plan.devices} devices holds a part; expected one device: --set-resources train:gpu=1, or "
-            "paste: 0"
+            f"recipes.{plan.scenario.recipe}.paste: {plan.recipe.paste:g} joins patches of a batch, of which each of "
+            f"{count} devices holds a part; expected one device: --set-resources train:gpu=1, or paste: 0"
         )
     try:
         with stoppable(), _alone(resume):
             job = (plan, split, statistics, outputs, resume, _resume_state(resume, what), callbacks)
-            if (count := plan.nodes * plan.devices) > 1:
+            if count > 1:
                 where = f" of {plan.nodes} nodes" if plan.nodes > 1 else ""
                 log.info("training on %d devices%s, which share each batch", count, where)
                 arrays = [array.filename for array in (store.images, store.masks)]  # type: ignore[union-attr]
@@ -186,19 +185,18 @@ def prepare(
 
 def _order(plan: Plan, store: Store, train: PackedPatches, smallest: int) -> EpochBatches:
     """Return what the batches of an epoch hold, as recipe and weighting say."""
-    scenario, recipe, size = plan.scenario, plan.recipe, store.size
+    scenario, recipe = plan.scenario, plan.recipe
     classes, pixels = len(plan.dataset.classes(scenario.level)), None
     if recipe.balance != 1:
-        rng = np.random.default_rng(scenario.seed)
-        pixels = find_pixels(train.masks[0], train.rows, classes, recipe.balance, rng)
+        pixels = find_pixels(train.masks[0], train.rows, classes, recipe.balance, scenario.seed)
     return EpochBatches(
         len(train),
         plan.batch // plan.accumulate,
         scenario.seed,
         draw_shares(scenario.weighting, store, train.rows, scenario.level, classes),
         smallest,
-        draws=plan.epoch_steps * plan.batch or draws_of_pass(len(train), size, recipe.crop),
-        crop=(size, recipe.crop) if recipe.crop else None,
+        draws=plan.epoch_steps * plan.batch,
+        crop=(store.size, recipe.crop) if recipe.crop else None,
         pixels=pixels,
     )
 
