@@ -77,9 +77,9 @@ pictures: demo ## Draw the README's pictures again, from the demo
 	@cp results/scenes/unseen/unet-concat-nw-l1-tuned-666/map.png docs/images/scene.png
 	@$(BIN)/python docs/screenshots.py results/overview.html docs/images
 
-ablation: $(READY) ## Compare the steps from the published recipe to tuned, and write docs/recipes.md
+ablation: $(READY) ## Compare the arms of the tuned recipe, and write docs/recipes.md
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/ablation.yaml
-	@PYTHONPATH=. $(BIN)/python docs/comparisons.py ablation results-ablation docs/recipes.md
+	@for table in ablation arms transnuseg; do PYTHONPATH=. $(BIN)/python docs/comparisons.py $$table results-ablation docs/recipes.md; done
 
 recipes: $(READY) ## Compare weightings, fusion and the hierarchical head, and write docs/recipes.md
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/recipes.yaml

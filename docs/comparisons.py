@@ -14,13 +14,31 @@ from cerraseg.geo.cog import NO_DATA
 
 TABLES = {
     "ablation": {
-        "unet-concat-nw-l1-paper": "the published recipe",
-        "unet-concat-nw-l1-logits": "logits into the cross-entropy, softmax once",
-        "unet-concat-nw-l1-zscore": "+ z-score per band",
-        "unet-concat-nw-l1-d4": "+ flips and quarter turns (D4)",
-        "unet-concat-nw-l1-schedule": "+ warm-up and cosine schedule",
-        "unet-concat-nw-l1-tuned": "`tuned`: + AdamW at 2e-3, Dice, no rollback, selection on macro F1, pixel mean",
-        "pixel-concat-nw-l1-baseline": "the baseline, a pixel-wise network, one seed",
+        "plain-concat-nw-l2-tuned": "`tuned`, U-Net with an ImageNet encoder, whole patches",
+        "unet-concat-nw-l2-tuned": "+ a stem of full resolution beside it",
+        "fullres-concat-nw-l2-tuned": "`fullres` in its place",
+        "fullres-concat-nw-l2-crops": "+ 16 crops of 32 pixels a step",
+        "fullres-concat-nw-l2-balance": "+ crops drawn by class, share to the power of 0.3",
+        "fullres-concat-nw-l2-onecycle": "+ one cycle to 5e-3",
+    },
+    "arms": {
+        "fullres-concat-nw-l2-onecycle": "the last row above",
+        "fullres-concat-nw-l2-nod4": "without flips and quarter turns (D4)",
+        "fullres-concat-nw-l2-nodice": "without Dice",
+        "fullres-concat-nw-l2-ema": "with the mean of the parameters, decay 0.99",
+        "fullres-concat-nw-l2-smooth": "with label smoothing, 0.1",
+        "fullres-concat-nw-l2-radiometry": "with gain and offset by sensor, 0.1 each",
+        "fullres-concat-nw-l2-drop": "with bands and sensors lost, 5 % each",
+        "fullres-concat-nw-l2-paste": "with ClassMix, every second crop",
+        "fullres-concat-nw-l2-together": "with all five",
+    },
+    "transnuseg": {
+        "transnuseg-concat-nw-l2-tuned": "`tuned`, TransNuSeg, whole patches",
+        "transnuseg-concat-nw-l2-wholebalance": "patches drawn by class, share to the power of 0.3",
+        "transnuseg-concat-nw-l2-wholecycle": "drawn so, one cycle to 1e-3",
+        "transnuseg-concat-nw-l2-wholeema": "drawn so, the mean of the parameters, decay 0.99",
+        "transnuseg-concat-nw-l2-wholeradiometry": "drawn so, gain and offset by sensor, 0.1 each",
+        "transnuseg-concat-nw-l2-wholepaste": "drawn so, ClassMix, every second patch",
     },
     "recipes": {
         "unet-concat-nw-l2-tuned": "`nw`: no weighting, bands stacked, 14 classes alone",

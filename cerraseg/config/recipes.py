@@ -6,7 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cerraseg.config.dataset import Dataset
-from cerraseg.config.scenario import BASELINE, BASELINES, PUBLISHED_WEIGHTINGS, RELEASED, Scenario
+from cerraseg.config.scenario import (
+    AXES,
+    BASELINE,
+    BASELINES,
+    PUBLISHED_MODELS,
+    PUBLISHED_WEIGHTINGS,
+    RELEASED,
+    Scenario,
+)
 from cerraseg.core.errors import ConfigError
 
 
@@ -28,15 +36,27 @@ class Recipe:
     # Factor of the loss at each coarser level, which is added to that of the model's own before `semantic` multiplies
     # all. Such a model serves all levels and decides from the top, see cerraseg.models.inference.decide. 0: its own.
     hierarchy: float = 0.0
-    augment: bool = False  # the eight flips and quarter turns of the square (D4), one at random per patch
+    crop: int = 0  # side in pixels of the squares cut at random from patches to train on; 0: whole patches
+    crops: int = 0  # crops (or, with crop 0, patches) per step of the optimiser; 0: training.batch_size
+    # Exponent of how often a class is drawn: by its share of the pixels to this power. Then one of its pixels is drawn,
+    # and a crop (or, with crop 0, a patch) that holds it. 0: all classes alike; 1: patches and places, not classes.
+    balance: float = 1.0
+    augment: bool = False  # the eight flips and quarter turns of the square (D4), one at random per patch or crop
+    gain: float = 0.0  # deviation of the logarithm of a factor per sensor and patch or crop
+    offset: float = 0.0  # deviation of a number added per sensor and patch or crop, in standard deviations of each band
+    drop_band: float = 0.0  # chance that a band of a patch or crop has the value of pixels without data
+    drop_sensor: float = 0.0  # chance that all bands of a sensor have
+    paste: float = 0.0  # chance that half of the classes of another patch or crop of the batch are pasted (ClassMix)
+    label_smoothing: float = 0.0  # share of a pixel's label spread evenly over all classes, in the cross-entropy
     rollback: bool = True  # after every epoch, load back the best parameters so far
     # An epoch's loss is the mean over its batches' losses, by their labelled patches or pixels, or each alike.
     epoch_loss: Literal["patches", "batches", "pixels"] = "patches"
     optimizer: Literal["adam", "adamw"] = "adam"  # adam or adamw
     learning_rate: float = 1e-3  # peak value
     weight_decay: float = 0.0  # decoupled decay of adamw
-    # Constant, or to zero by a cosine after a linear warm-up over the first tenth of the steps.
-    schedule: Literal["constant", "cosine"] = "constant"
+    # Constant; cosine: to zero by a cosine after a linear warm-up over the first tenth of the steps; onecycle: from 4 %
+    # to the peak by half a cosine over the first quarter, to zero by another.
+    schedule: Literal["constant", "cosine", "onecycle"] = "constant"
     # History column that names the best epoch; a loss is minimised, a score maximised.
     select_on: Literal["val_loss", "val_semantic_loss", "val_macro_f1"] = "val_loss"
     patience: int = 50  # epochs without a better value of `select_on` before training stops
@@ -169,6 +189,12 @@ def check_recipe(scenario: Scenario, recipe: Recipe, dataset: Dataset) -> None:
             f"{where}: the authors released no model with weighting {scenario.weighting}; expected one of "
             f"{', '.join(PUBLISHED_WEIGHTINGS)}: take the scenario out, or train it with another recipe"
         )
+    if name == RELEASED and scenario.model in set(AXES["model"]) - {*PUBLISHED_MODELS}:
+        raise ConfigError(
+            f"{where}: the authors released no model {scenario.model}; expected {' or '.join(PUBLISHED_MODELS)}: take "
+            "the scenario out, or train it with another recipe"
+        )
+    _check_crops(where, scenario, recipe, dataset)
     if recipe.hierarchical and not dataset.ancestors(scenario.level):
         able = [level for level in dataset.levels if dataset.ancestors(level)]
         raise ConfigError(
@@ -195,6 +221,28 @@ def check_recipe(scenario: Scenario, recipe: Recipe, dataset: Dataset) -> None:
             f"{where}: weighting focal turns to pixels that are not yet sure, but with softmax_in_loss (recipe {name}) "
             "none gets surer than about a third; expected another weighting, or a recipe without softmax_in_loss"
         )
+
+
+def _check_crops(where: str, scenario: Scenario, recipe: Recipe, dataset: Dataset) -> None:
+    """Raise :class:`ConfigError` unless a recipe's crops, draws and labels suit patches, model and weighting."""
+    key, size = f"recipes.{scenario.recipe}", dataset.patch_size
+    faults = {
+        f"{key}.crop: {recipe.crop} pixels; expected 16 to the patch size, {size}, or 0 for whole patches": (
+            recipe.crop and not 16 <= recipe.crop <= size
+        ),
+        f"{where}: {key}.crop is {recipe.crop}, but transnuseg is trained on images of the size that it is built for, "
+        f"{size}; expected 0, with which balance draws whole patches: give it a recipe of its own": (
+            scenario.model == "transnuseg" and recipe.crop not in (0, size)
+        ),
+        f"{where}: weighting rare draws patches by their classes, as {key}.balance {recipe.balance:g} does; expected "
+        "one of them: another weighting, or balance: 1": scenario.weighting == "rare" and recipe.balance != 1,
+        f"{where}: weighting focal needs one true class a pixel, and {key}.label_smoothing is "
+        f"{recipe.label_smoothing:g}; expected one of them: another weighting, or label_smoothing: 0": (
+            scenario.weighting == "focal" and recipe.label_smoothing
+        ),
+    }
+    for words in (words for words, found in faults.items() if found):
+        raise ConfigError(words)
 
 
 def with_custom(custom: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Recipe]]:

@@ -14,7 +14,7 @@ BASELINES = ("pixel", "gaussian")
 BASELINE = "baseline"
 
 AXES: dict[str, tuple[str, ...]] = {
-    "model": (*BASELINES, "unet", "transnuseg"),
+    "model": (*BASELINES, "unet", "fullres", "transnuseg"),
     "modality": (),
     "weighting": ("nw", "w", "sqrt", "effective", "logit", "focal", "rare"),
     "level": (),
@@ -30,10 +30,8 @@ RELEASED = "released"
 """Recipe of a scenario that is not trained: it takes the checkpoint that the data set's authors released."""
 
 PUBLISHED_MODELS = ("unet", "transnuseg")
-"""Models of the published and the released trainings."""
-
 PUBLISHED_WEIGHTINGS = ("nw", "w")
-"""Weightings of the published and the released trainings."""
+"""Of the published and the released trainings."""
 
 
 @dataclass(frozen=True)

@@ -43,11 +43,6 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
     complete["dataset"] = complete["dataset"] if complete["dataset"] in [*BUILT_IN] else dataset.as_dict()
     complete["split"] = _split({"scheme": _SCHEMES.get(complete["source"], "blocks")} | complete["split"])
     training = complete["training"]
-    if training["batch_size"] % training["accumulate"]:
-        raise ConfigError(
-            f"training.accumulate: {training['accumulate']} does not divide batch_size {training['batch_size']}; "
-            "expected equal parts: change one of them"
-        )
     check_heads(complete["transnuseg"]["embed_dim"], complete["transnuseg"]["heads"])
     own = schema["properties"]["models"]["additionalProperties"]
     complete["models"] = custom_models.complete_models(complete, own)
@@ -59,6 +54,13 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
     for scenario, recipe in recipes.items():
         check_recipe(scenario, recipe, dataset)
         check_normalisation(scenario.recipe, recipe, dataset.bands(scenario.modality))
+    steps = {f"recipes.{scenario.recipe}.crops": recipe.crops for scenario, recipe in recipes.items()}
+    for key, batch in (steps | {"batch_size": training["batch_size"]}).items():
+        if batch % training["accumulate"]:
+            raise ConfigError(
+                f"training.accumulate: {training['accumulate']} does not divide {key} {batch}; expected equal parts: "
+                "change one of them"
+            )
     for id_, path in complete["checkpoints"].items():
         check_known("checkpoints", id_, [scenario.id for scenario in scenarios])
         complete["checkpoints"][id_] = expand_file(f"checkpoints.{id_}", path, "a checkpoint")

@@ -7,6 +7,7 @@ from torch import nn
 
 from cerraseg.core.errors import ConfigError
 from cerraseg.models.baselines import BASELINES
+from cerraseg.models.fullres import FullRes, Stemmed
 from cerraseg.models.smp import build_smp
 from cerraseg.models.transnuseg import TransNuSeg
 
@@ -18,7 +19,7 @@ def build(name: str, channels: Sequence[int], classes: int, settings: Mapping[st
     of interior and edge.
 
     Args:
-        name: ``unet`` (Ronneberger et al. 2015, MICCAI), ``transnuseg`` or a model of the configuration's ``models``.
+        name: ``unet`` (Ronneberger et al. 2015, MICCAI), ``fullres``, ``transnuseg`` or one of the section ``models``.
         channels: input bands of each sensor, in the order of the stacked bands.
         classes: output classes.
         settings: the model's settings, as the configuration's sections describe them.
@@ -31,13 +32,23 @@ def build(name: str, channels: Sequence[int], classes: int, settings: Mapping[st
         return BASELINES[name](sum(channels), classes, **settings)
     if name == "transnuseg":
         return TransNuSeg(sum(channels), classes, **{"image_size": size, **settings})
-    section, given = ("unet", _as_smp(**settings)) if name == "unet" else (f"models.{name}", settings)
+    if name == "fullres":
+        return FullRes(sum(channels), classes, **settings)
+    section, build_net = ("unet", _unet) if name == "unet" else (f"models.{name}", build_smp)
     try:
-        return build_smp(channels, classes, **given)
+        return build_net(channels, classes, **settings)
     except ConfigError as error:
         raise ConfigError(f"{section}.{error}") from None
 
 
-def _as_smp(encoder: str = "resnet50", decoder_channels: Sequence[int] = (256, 128, 64, 32, 16)) -> dict[str, Any]:
-    options = {"decoder_channels": tuple(decoder_channels)}
-    return {"architecture": "Unet", "encoder": encoder, "depth": len(decoder_channels), "options": options}
+def _unet(
+    channels: Sequence[int],
+    classes: int,
+    encoder: str = "resnet50",
+    decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+    stem: int = 0,
+) -> nn.Module:
+    features = decoder_channels[-1] if stem else classes
+    depth, options = len(decoder_channels), {"decoder_channels": tuple(decoder_channels)}
+    net = build_smp(channels, features, architecture="Unet", encoder=encoder, depth=depth, options=options)
+    return Stemmed(net, sum(channels), features, stem, classes) if stem else net

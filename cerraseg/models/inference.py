@@ -10,8 +10,10 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def device() -> torch.device:
-    """Return this process's GPU where there is one, else the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    """Return this process's GPU where there is one, of NVIDIA or AMD, or Apple's; else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def probabilities(logits: Tensor) -> Tensor:

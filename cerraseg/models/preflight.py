@@ -13,8 +13,8 @@ from typing import Any
 
 from cerraseg.config import custom_models
 from cerraseg.config.dataset import Dataset
-from cerraseg.config.recipes import check_transnuseg_size
-from cerraseg.config.scenario import BASELINE, Scenario
+from cerraseg.config.recipes import Recipe, check_transnuseg_size, recipe_of, with_custom
+from cerraseg.config.scenario import AXES, BASELINE, Scenario
 from cerraseg.config.search_space import OF_MODEL
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
@@ -33,16 +33,19 @@ Trial = Mapping[str, Any]  # arguments of model_error
 
 def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario], dataset: Dataset) -> None:
     """Raise :class:`ConfigError` if a model of the scenarios or the search cannot be built, trained or initialised."""
-    errors, trials = [], []
+    errors, trials, recipes = [], [], with_custom(config["recipes"])
     for scenario, settings in _wanted(config, [one for one in scenarios if one.recipe != BASELINE]):
+        recipe = recipe_of(scenario, recipes)
         if scenario.model == "transnuseg":
             try:
                 check_transnuseg_size(dataset.patch_size, settings["heads"], settings["window"])
             except ConfigError as error:
                 errors.append(str(error))
+        elif scenario.model == "fullres" and not settings["widths"]:
+            continue  # of four levels, for which no patch is too small
         elif scenario.model != "unet" or settings["encoder"] not in USUAL_ENCODERS:
-            trials.append(_trial(config, scenario, settings, dataset))
-    errors += _failed(trials)
+            trials.append(_trial(config, scenario, settings, dataset, recipe))
+    errors += _failed([one for k, one in enumerate(trials) if one not in trials[:k]])
     if errors:
         listed = "\n".join(f"  - {error}" for error in dict.fromkeys(errors))
         raise ConfigError(f"the models have faults:\n{listed}")
@@ -66,35 +69,37 @@ def _failed(trials: Sequence[Trial]) -> list[str]:
 
 
 def _wanted(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> Iterator[tuple[Scenario, Mapping[str, Any]]]:
-    """Yield the settings of each model and modality, and each combination of settings in a search."""
+    """Yield the settings of each model, modality and recipe, and each combination of settings in a search."""
     tune = config["tune"]
     space = {key.removeprefix(OF_MODEL): of for key, of in tune["space"].items() if key.startswith(OF_MODEL)}
     tried = set()
     for scenario in scenarios:
         custom = config["models"].get(scenario.model)
         given = config[scenario.model] if custom is None else custom_models.build_settings(custom)
-        if (scenario.model, scenario.modality) not in tried:
-            tried.add((scenario.model, scenario.modality))
+        if (kind := (scenario.model, scenario.modality, scenario.recipe)) not in tried:
+            tried.add(kind)
             yield scenario, given
         if space and scenario.id == tune["scenario"]:
             for values in product(*space.values()):
                 yield scenario, {**given, **dict(zip(space, values, strict=True))}
 
 
-def _trial(config: Mapping[str, Any], scenario: Scenario, settings: Mapping[str, Any], dataset: Dataset) -> Trial:
-    sensors = dataset.sensors_of(scenario.modality)
+def _trial(
+    config: Mapping[str, Any], scenario: Scenario, settings: Mapping[str, Any], dataset: Dataset, recipe: Recipe
+) -> Trial:
+    sensors, batch = dataset.sensors_of(scenario.modality), recipe.crops or config["training"]["batch_size"]
     return {
         "model": scenario.model,
         "bands": dataset.bands(scenario.modality),
         "parts": [len(sensor.bands) for sensor in sensors],
         "classes": len(dataset.classes(scenario.level)),
-        "size": dataset.patch_size,
+        "size": recipe.crop or dataset.patch_size,
         "settings": settings,
         "pretrained": custom_models.pretrained_of(
             config["models"].get(scenario.model, {}), [sensor.name for sensor in sensors]
         ),
         "colours": dataset.colours(scenario.modality),
-        "patches": min(2, config["training"]["batch_size"] // config["training"]["accumulate"]),
+        "patches": min(2, batch // config["training"]["accumulate"]),
     }
 
 
@@ -127,7 +132,7 @@ def model_error(
     from cerraseg.models.factory import build
     from cerraseg.models.pretrained import load_encoder
 
-    section = "unet" if model == "unet" else f"models.{model}"
+    section = model if model in AXES["model"] else f"models.{model}"
     expected = (patches, classes, size, size)
     try:
         built = build(model, parts, classes, settings, size).train()
@@ -136,7 +141,7 @@ def model_error(
         return str(error)
     except DataError as error:
         return f"{section}.pretrained: {error}"
-    remedy = f"change its options, or the dataset's patch_size {size}"
+    remedy = f"change its options, or the dataset's patch_size {size} (or the crop of its recipe)"
     try:
         with torch.no_grad():
             found = tuple(built(torch.zeros(patches, len(bands), size, size)).shape)

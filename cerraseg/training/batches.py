@@ -1,64 +1,36 @@
-"""Batches of the packed store for training, read ahead by threads or held in a GPU's memory; their augmentation."""
+"""Batches of the packed store for training, read ahead by threads or held in a GPU's memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from queue import SimpleQueue
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from cerraseg.core.errors import ConfigError
 from cerraseg.core.logs import log
 from cerraseg.data.packed import Store, batches
+from cerraseg.training.order import Rows, patches_of
 
 Loading = Literal["auto", "resident", "streamed"]
 Batch = tuple[Tensor, Tensor]
-Rows = NDArray[np.int64]
 
 _MOST_RESIDENT = 0.6  # of a GPU's free memory; the rest is for parameters, activations and gradients
 
 
-@dataclass
-class EpochBatches:
-    """Shuffled batches whose members depend on seed and epoch alone, so that a resumed training sees the same ones."""
-
-    positions: int  # how many to draw from
-    batch_size: int  # positions per batch; the last batch of an epoch may have fewer
-    seed: int
-    shares: NDArray[np.float64] | None = None  # chances of a draw with replacement; else each comes once
-    smallest: int = 1  # a last batch with fewer is left out
-    epoch: int = 0  # of the next pass
-
-    @property
-    def length(self) -> int:
-        """How many positions the batches of an epoch hold."""
-        rest = self.positions % self.batch_size
-        return self.positions - rest if rest < min(self.smallest, self.positions) else self.positions
-
-    def __len__(self) -> int:
-        return -(-self.length // self.batch_size)
-
-    def __iter__(self) -> Iterator[Rows]:
-        rng = np.random.default_rng((self.seed, self.epoch))
-        if self.shares is None:
-            order = rng.permutation(self.positions)
-        else:
-            order = rng.choice(self.positions, self.positions, p=self.shares)
-        yield from map(np.sort, batches(order[: self.length], self.batch_size))  # file order is kind to disks
-
-
 class PackedPatches:
-    """A part of the split in the store: its rows, and which bands and mask layers of them."""
+    """A part of the split in the store: its rows, and which bands and mask layers of them.
 
-    def __init__(self, store: Store, rows: Rows, bands: Sequence[str], layers: Sequence[str]) -> None:
-        self.rows, self.bands, self.size = rows, len(bands), store.size
+    ``crop`` is the side of the squares that batches of crops name by their corners.
+    """
+
+    def __init__(self, store: Store, rows: Rows, bands: Sequence[str], layers: Sequence[str], crop: int = 0) -> None:
+        self.rows, self.bands, self.size, self.crop = rows, len(bands), store.size, crop
         self.images, self.channels = np.asarray(store.images), store.channels(bands)
         self.masks = [np.asarray(store.masks)[:, store.layer(layer)] for layer in layers]
 
@@ -66,25 +38,27 @@ class PackedPatches:
         return len(self.rows)
 
     def allocate(
-        self, patches: int, dtype: torch.dtype, device: torch.device | None = None, pinned: bool = False
+        self, patches: int, dtype: torch.dtype, device: torch.device | None = None, side: int = 0, pinned: bool = False
     ) -> Batch:
-        """Return uninitialised memory for so many patches: images of ``dtype`` and masks of uint8."""
+        """Return uninitialised memory for so many patches, or crops of a side: images of ``dtype``, masks of uint8."""
+        side = side or self.size
         images, masks = (
-            torch.empty((patches, depth, self.size, self.size), dtype=of, device=device, pin_memory=pinned)
+            torch.empty((patches, depth, side, side), dtype=of, device=device, pin_memory=pinned)
             for depth, of in ((self.bands, dtype), (len(self.masks), torch.uint8))
         )
         return images, masks
 
     def read(self, batch: Rows, into: Batch, held: slice = slice(None)) -> Batch:
         """Copy a batch's masks, and the images in ``held``, to the front of ``into`` and return that front."""
-        rows = self.rows[batch]
-        of_images = rows[held]
-        images, masks = into[0][: len(of_images)], into[1][: len(rows)]
-        for target, row in zip(images.numpy(), of_images, strict=True):
-            target[...] = self.images[row][self.channels]
-        for target, row in zip(masks.numpy(), rows, strict=True):
+        rows, side = self.rows[patches_of(batch)], into[0].shape[-1]
+        corners = np.zeros((len(rows), 2), np.int64) if batch.ndim == 1 else batch[:, 1:]
+        squares = [(slice(top, top + side), slice(left, left + side)) for top, left in corners.tolist()]
+        images, masks = into[0][: len(rows[held])], into[1][: len(rows)]
+        for target, row, square in zip(images.numpy(), rows[held], squares[held], strict=True):
+            target[...] = self.images[(row, slice(None), *square)][self.channels]
+        for target, row, square in zip(masks.numpy(), rows, squares, strict=True):
             for layer, source in zip(target, self.masks, strict=True):
-                layer[...] = source[row]
+                layer[...] = source[(row, *square)]
         return images, masks
 
 
@@ -108,16 +82,16 @@ class Streamed:
 
     def __iter__(self) -> Iterator[Batch]:
         todo = list(self.order)
-        most = max(map(len, todo), default=0)
+        most, side = max(map(len, todo), default=0), self.patches.crop if todo and todo[0].ndim > 1 else 0
         free: SimpleQueue[Batch] = SimpleQueue()
         for _ in range(self.readers + 2):
-            free.put(self.patches.allocate(most, torch.float32, pinned=self.device.type == "cuda"))
+            free.put(self.patches.allocate(most, torch.float32, side=side, pinned=self.device.type == "cuda"))
         copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
         def load(batch: Rows) -> tuple[Batch, Batch]:
             memory = free.get()
             read = self.patches.read(batch, memory, self.held(len(batch)))
-            return (_copied(read, copies) if copies else read), memory
+            return (_copied(read, copies) if copies else (read[0].to(self.device), read[1].to(self.device))), memory
 
         pool = ThreadPoolExecutor(self.readers)
         try:
@@ -161,7 +135,14 @@ class Resident(Streamed):
         todo = list(self.order)
         places = torch.from_numpy(np.concatenate(todo)).to(self.device)
         for batch in torch.split(places, [len(batch) for batch in todo]):
-            yield self.images[batch[self.held(len(batch))]], self.masks[batch]
+            yield self._cut(self.images, batch[self.held(len(batch))]), self._cut(self.masks, batch)
+
+    def _cut(self, squares: Tensor, batch: Tensor) -> Tensor:
+        if batch.ndim == 1:
+            return squares[batch]
+        patches, top, left = batch.T[..., None, None]
+        steps = torch.arange(self.patches.crop, device=batch.device)
+        return squares[patches, :, top + steps[:, None], left + steps].movedim(-1, 1)
 
 
 def loaders(
@@ -200,26 +181,3 @@ def loaders(
         return [Streamed(*part, device, prepare, readers, held) for part in parts]
     log.info("%s: held there", told)
     return [Resident(*part, device, prepare, readers, held, dtype) for part in parts]
-
-
-def augment(images: Tensor, masks: Tensor, held: slice = slice(None)) -> tuple[Tensor, Tensor]:
-    """Turn each patch by one of the eight symmetries of the square (D4), drawn from torch's generator of the CPU.
-
-    Masks are (B, layers, S, S), images (C, S, S) each those of ``held``.
-    """
-    drawn = torch.randint(8, (len(masks),), pin_memory=masks.is_cuda).to(masks.device, non_blocking=True)
-    places = _places(masks.shape[-1], masks.device)[drawn]
-    return _taken(images, places[held]), _taken(masks, places)
-
-
-@lru_cache(maxsize=4)
-def _places(size: int, device: torch.device) -> Tensor:
-    """Return which pixel each one becomes under each symmetry: (8, size · size) int64, row-major."""
-    square = torch.arange(size * size, device=device).view(size, size)
-    turned = [torch.rot90(square, k) for k in range(4)]
-    return torch.stack([*turned, *(one.flip(-1) for one in turned)]).flatten(1)
-
-
-def _taken(squares: Tensor, places: Tensor) -> Tensor:
-    index = places[:, None].expand(-1, squares.shape[1], -1)
-    return squares.flatten(2).gather(2, index).view(squares.shape)

@@ -4,6 +4,7 @@ Each is a function of sums over pixels, which are summed over all processes. Not
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -17,17 +18,19 @@ from cerraseg.training.weightings import UNWEIGHTED, Balance
 _SMOOTH = 1e-5  # of Dice, as published
 
 
-def cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = None) -> Tensor:
+def cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
     """Return the mean cross-entropy over the labelled pixels, over the sum of their class weights as in torch.
 
     Args:
         logits: (B, classes, H, W).
         masks: (B, H, W) int64, 255 = ignore.
         class_weights: (classes,), non-negative.
+        smoothing: share of each label spread evenly over the classes (Szegedy et al. 2016, CVPR).
     """
     # torch's own sum over a mask's pixels has no fixed order on CUDA (pytorch issue 17350).
     reduction = "none" if logits.is_cuda else "sum"
-    total = F.cross_entropy(logits, masks, class_weights, ignore_index=IGNORE, reduction=reduction).sum()
+    how = {"ignore_index": IGNORE, "reduction": reduction, "label_smoothing": smoothing}
+    total = F.cross_entropy(logits, masks, class_weights, **how).sum()  # type: ignore[arg-type]
     labelled = masks != IGNORE
     amount = labelled.sum() if class_weights is None else (class_weights[masks.where(labelled, 0)] * labelled).sum()
     total, amount = sum_over_processes(total, amount)
@@ -103,7 +106,10 @@ class TaskLoss(nn.Module):
         """Return the loss of logits for the cross-entropy, logits for Dice, and masks."""
         recipe = self.recipe
         fed = adjusted.softmax(1) if recipe.softmax_in_loss else adjusted
-        entropy = focal(fed, masks, self.gamma) if self.gamma else cross_entropy(fed, masks, self.class_weights)
+        if self.gamma:
+            entropy = focal(fed, masks, self.gamma)
+        else:
+            entropy = cross_entropy(fed, masks, self.class_weights, recipe.label_smoothing)
         loss = recipe.cross_entropy * entropy
         if recipe.dice:
             loss = loss + recipe.dice * dice(logits, masks, recipe.dice_absent)
@@ -114,12 +120,12 @@ class CoarserLoss(nn.Module):
     """The loss at a coarser level: of rolled-up probabilities on its masks, by the recipe's losses.
 
     ``parents`` are the positions there of the ancestors of the model's classes. A class without a finer one cannot be
-    predicted, so its pixels are ignored.
+    predicted, so its pixels are ignored, and no label is smoothed, which would give some to it.
     """
 
     def __init__(self, recipe: Recipe, parents: Sequence[int], classes: int, balance: Balance = UNWEIGHTED) -> None:
         super().__init__()
-        self.task, self.parents, self.classes = TaskLoss(recipe, balance), parents, classes
+        self.task, self.parents, self.classes = TaskLoss(replace(recipe, label_smoothing=0), balance), parents, classes
         self.childless = [k for k in range(classes) if k not in parents]
 
     def forward(self, adjusted: Tensor, logits: Tensor, masks: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ from cerraseg.models import inference, pretrained
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
 from cerraseg.models.transnuseg import TransNuSeg
 from cerraseg.training import losses
-from cerraseg.training.batches import EpochBatches, augment
+from cerraseg.training.augmentation import Radiometry, augment, paste
 from cerraseg.training.distributed import ONLY_PROCESS, Share, sum_over_processes
+from cerraseg.training.order import EpochBatches
 from cerraseg.training.plan import Plan
 from cerraseg.training.weightings import WEIGHTINGS
 
@@ -41,6 +42,7 @@ class TrainingModule(L.LightningModule):
         if plan.pretrained:
             bands, colours = data.bands(scenario.modality), data.colours(scenario.modality)
             pretrained.load_encoder(self.segmenter.net, bands, plan.pretrained, colours)
+        self.radiometry = Radiometry(plan.recipe, self.blueprint, self.segmenter)
         if self.share.count > 1 and torch.cuda.is_available():  # torch has it for CUDA alone
             self.segmenter = convert_sync_batchnorm(self.segmenter)  # type: ignore[no-untyped-call]
         if plan.compile:
@@ -61,7 +63,7 @@ class TrainingModule(L.LightningModule):
             decay = recipe.weight_decay
             optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=decay, fused=True)
         steps = self.plan.epochs * -(-len(self.order) // self.plan.accumulate)
-        shape = _warmup_cosine(steps) if recipe.schedule == "cosine" else lambda step: 1.0
+        shape = _SCHEDULES[recipe.schedule](steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, shape), "interval": "step"}}
 
     def loss(self, logits: Sequence[Tensor], masks: Tensor, part: str) -> Tensor:
@@ -82,7 +84,10 @@ class TrainingModule(L.LightningModule):
             amount = sum_over_processes((labelled if each == "pixels" else labelled.any(1)).sum())[0]
         for name, value in ((f"{part}_loss", loss), (f"{part}_semantic_loss", semantic)):
             total, seen = self.losses.get(name, (0, 0))  # on the device, which nobody waits for before the epoch's end
-            self.losses[name] = (total + amount * value.detach().double(), seen + amount)
+            value = value.detach().to(
+                torch.float32 if value.device.type == "mps" else torch.float64
+            )  # mps has no other
+            self.losses[name] = (total + amount * value, seen + amount)
         return loss
 
     def logits(self, images: Tensor) -> Sequence[Tensor]:
@@ -101,6 +106,10 @@ class TrainingModule(L.LightningModule):
         _seed(*place)
         if self.recipe.augment:  # drawn for the whole batch, as one process would
             images, masks = augment(images, masks, self.share.held(patches))
+        if self.recipe.paste:
+            images, masks = paste(images, masks, self.recipe.paste)
+        if self.radiometry.needed:
+            images = self.radiometry(images, patches, self.share.held(patches))
         if self.share.rank:  # else all processes would drop the same paths
             _seed(*place, self.share.rank)
         if isinstance(net := self.segmenter.net, TransNuSeg):
@@ -112,7 +121,7 @@ class TrainingModule(L.LightningModule):
 
     def _part(self, patches: int, index: int) -> float:
         """The share of these patches in their batch, times ``accumulate``, by which Lightning then divides."""
-        parts, size = self.plan.accumulate, self.plan.batch_size
+        parts, size = self.plan.accumulate, self.plan.batch
         return parts * patches / min(size, self.order.length - index // parts * size)
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
@@ -152,7 +161,9 @@ class TrainingModule(L.LightningModule):
 
 
 def _seed(*place: int) -> None:
-    torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+    seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+    # Without a GPU, torch.manual_seed notes a stack trace for each kind of one, 5 % of a step of small crops.
+    (torch.default_generator if inference.device().type == "cpu" else torch).manual_seed(seed)
 
 
 def _warmup_cosine(steps: int) -> Callable[[int], float]:
@@ -161,3 +172,25 @@ def _warmup_cosine(steps: int) -> Callable[[int], float]:
     return lambda step: min(
         (step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * max(0, step - warmup) / (steps - warmup or 1))
     )
+
+
+def _one_cycle(steps: int) -> Callable[[int], float]:
+    """Factor of the learning rate by step: half a cosine from 0.04 to 1 over the first quarter, then another to zero.
+
+    L. N. Smith & N. Topin 2019, SPIE, "Super-convergence", with cosines, and momentum as it is.
+    """
+    rise = max(1, steps // 4)
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return 0.52 - 0.48 * math.cos(math.pi * step / rise)
+        return 0.5 + 0.5 * math.cos(math.pi * (step - rise) / (steps - rise or 1))
+
+    return factor
+
+
+_SCHEDULES: dict[str, Callable[[int], Callable[[int], float]]] = {
+    "constant": lambda steps: lambda step: 1.0,
+    "cosine": _warmup_cosine,
+    "onecycle": _one_cycle,
+}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cerraseg.core.errors import DataError
 from cerraseg.data.tables import read_split
-from cerraseg.training.batches import Rows
+from cerraseg.training.order import Rows, patches_of
 from cerraseg.training.plan import Plan
 
 _CHECK_EVERY = 50  # steps of the optimiser between two checks, which wait for the device
@@ -66,7 +66,8 @@ class NanGuard(L.Callback):
             return
         accumulate, order = self.plan.accumulate, list(self.order)
         first = part if what == _LOSS else part // accumulate * accumulate  # all that its gradient is of
-        ids = read_split(self.split)["id"].iloc[self.rows[np.concatenate(order[first : part + 1])]].tolist()
+        rows = self.rows[np.concatenate([patches_of(batch) for batch in order[first : part + 1]])]
+        ids = [*dict.fromkeys(read_split(self.split)["id"].iloc[rows])]
         kept = (
             f"The state after epoch {epochs} is kept in {self.resume}." if epochs else "No epoch was finished before."
         )

@@ -22,7 +22,8 @@ class Plan:
     settings: Mapping[str, Any]  # the model's own
     dataset: Dataset = field(repr=False)  # a training depends on it but for names and colours, see train.described
     epochs: int  # at most
-    batch_size: int  # patches per step of the optimiser
+    batch_size: int  # patches per step of the optimiser, where the recipe does not say, and of validation
+    epoch_steps: int = 0  # steps of the optimiser per epoch; 0: as many as see the pixels of the training part once
     accumulate: int = 1  # parts of it that are computed one after the other; batch norm and Dice see a part
     compile: bool = False  # let torch.compile fuse the model's operations; needs a C++ compiler
     # The next six: nothing that a resumed training must agree with, but for what the file of parameters holds.
@@ -35,6 +36,11 @@ class Plan:
     )  # what encoders start from, of models of one's own
     determinism: Determinism = field(default="warn", repr=False)  # take deterministic forms; strict: refuse other ones
     code: str = ""  # digest of the code, so that a resumed training never mixes two versions
+
+    @property
+    def batch(self) -> int:
+        """How many patches or crops a step of the optimiser sees."""
+        return self.recipe.crops or self.batch_size
 
     @property
     def coarser(self) -> dict[str, tuple[int, ...]]:
@@ -54,10 +60,11 @@ def plan_of(told: Mapping[str, Any], dataset: Dataset, files: Sequence[str] | No
 
 def fewer_at_once(plan: Plan) -> str:
     """Return what to change where a training has too little memory."""
-    size, parts = plan.batch_size, plan.accumulate
+    size, parts = plan.batch, plan.accumulate
+    key, what = ("recipes.<name>.crops", "crops") if plan.recipe.crops else ("training.batch_size", "patches")
     resident = ", or training.loading to streamed" if plan.loading == "resident" else ""
     return (
-        f"training.batch_size is {size} and training.accumulate {parts}, so {size // parts} patches are computed at a "
+        f"{key} is {size} and training.accumulate {parts}, so {size // parts} {what} are computed at a "
         "time; expected as many as fit: set training.accumulate to a larger divisor, which leaves the optimiser its "
-        f"batch, or training.batch_size to fewer{resident}; either begins the training anew"
+        f"batch, or {key} to fewer{resident}; either begins the training anew"
     )

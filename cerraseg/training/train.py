@@ -16,7 +16,7 @@ import torch
 
 from cerraseg.config.scenario import AXES, BASELINE
 from cerraseg.core.content import content
-from cerraseg.core.errors import DataError
+from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.logs import log
 from cerraseg.core.memory import explain_out_of_memory
@@ -27,11 +27,12 @@ from cerraseg.data.tables import rows_of
 from cerraseg.models import checkpoint
 from cerraseg.models.inference import device
 from cerraseg.training import baseline, distributed
-from cerraseg.training.batches import EpochBatches, PackedPatches, Streamed, loaders
+from cerraseg.training.batches import PackedPatches, Streamed, loaders
 from cerraseg.training.distributed import ONLY_PROCESS, Share
 from cerraseg.training.epoch_record import EpochRecord
 from cerraseg.training.module import TrainingModule
 from cerraseg.training.nan_guard import NanGuard
+from cerraseg.training.order import EpochBatches, find_pixels
 from cerraseg.training.plan import Plan, fewer_at_once
 from cerraseg.training.trainer import build_trainer, mixed
 from cerraseg.training.weightings import draw_shares
@@ -73,13 +74,18 @@ def train(
         StorageError: if the disk is full or cannot be written; the state after the last epoch is kept.
         StepStopped: on SIGTERM or SIGINT.
     """
-    what = described(plan, store, split, statistics)
+    what, count = described(plan, store, split, statistics), plan.nodes * plan.devices
+    if plan.recipe.paste and count > 1:
+        raise ConfigError(
+            f"recipes.{plan.scenario.recipe}.paste: {plan.recipe.paste:g} joins patches of a batch, of which each of "
+            f"{count} devices holds a part; expected one device: --set-resources train:gpu=1, or paste: 0"
+        )
     try:
         with stoppable(), _alone(resume):
             job = (plan, split, statistics, outputs, resume, _resume_state(resume, what), callbacks)
             if plan.scenario.recipe == BASELINE:
                 _write(outputs, baseline.fit(plan, store, split, statistics, resume))
-            elif (count := plan.nodes * plan.devices) > 1:
+            elif count > 1:
                 where = f" of {plan.nodes} nodes" if plan.nodes > 1 else ""
                 log.info("training on %d devices%s, which share each batch", count, where)
                 arrays = [array.filename for array in (store.images, store.masks)]  # type: ignore[union-attr]
@@ -157,15 +163,16 @@ def prepare(
     L.seed_everything(plan.scenario.seed, verbose=False)
     data, level = plan.dataset, plan.scenario.level
     layers = [level, *[data.levels[level].edges] * plan.scenario.edges, *plan.coarser]
+    crop = plan.recipe.crop
     train, validation = (
-        PackedPatches(store, rows_of(split, part, store.header.ids), data.bands(plan.scenario.modality), layers)
+        PackedPatches(store, rows_of(split, part, store.header.ids), data.bands(plan.scenario.modality), layers, crop)
         for part in ("train", "validation")
     )
-    # Batch norm behind global pooling needs two patches; over GPUs, an idle process's patch would enter its statistics.
-    smallest = 1 if plan.scenario.model in AXES["model"] else 2
+    # Batch norm behind global pooling, or of the last pixel of a crop, needs two; over GPUs, an idle process's patch
+    # would enter its statistics.
+    smallest = 1 if plan.scenario.model in AXES["model"] and not crop else 2
     smallest = max(smallest, share.count) if torch.cuda.is_available() else smallest
-    shares = draw_shares(plan.scenario.weighting, store, train.rows, level, len(data.classes(level)))
-    order = EpochBatches(len(train), plan.batch_size // plan.accumulate, plan.scenario.seed, shares, smallest)
+    order = _order(plan, store, train, smallest)
     module = TrainingModule(plan, json.loads(statistics.read_text()), order, share)
     trained, validated = loaders(
         [(train, order), (validation, batches(np.arange(len(validation)), plan.batch_size))],
@@ -177,6 +184,24 @@ def prepare(
         held=share.held,
     )
     return module, trained, validated
+
+
+def _order(plan: Plan, store: Store, train: PackedPatches, smallest: int) -> EpochBatches:
+    """Return what the batches of an epoch hold, as recipe and weighting say."""
+    scenario, recipe = plan.scenario, plan.recipe
+    classes, pixels = len(plan.dataset.classes(scenario.level)), None
+    if recipe.balance != 1:
+        pixels = find_pixels(train.masks[0], train.rows, classes, recipe.balance, scenario.seed)
+    return EpochBatches(
+        len(train),
+        plan.batch // plan.accumulate,
+        scenario.seed,
+        draw_shares(scenario.weighting, store, train.rows, scenario.level, classes),
+        smallest,
+        draws=plan.epoch_steps * plan.batch,
+        crop=(store.size, recipe.crop) if recipe.crop else None,
+        pixels=pixels,
+    )
 
 
 def _resume_state(resume: Path, described: str) -> Path | None:

@@ -28,7 +28,8 @@ BATCH, READERS, LAYERS = 32, 2, ("l1", "edge_l1")
 def packed(folder: Path, _: int):
     import torch
 
-    from cerraseg.training.batches import EpochBatches, PackedPatches, Streamed
+    from cerraseg.training.batches import PackedPatches, Streamed
+    from cerraseg.training.order import EpochBatches
 
     store = open_packed(folder)
     patches = PackedPatches(store, np.arange(store.header.patches), CERRADATA.bands(), LAYERS)

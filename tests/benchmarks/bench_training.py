@@ -27,8 +27,9 @@ from torch.nn import functional as F
 from cerraseg.config.recipes import RECIPES
 from cerraseg.config.scenario import known_names, parse
 from cerraseg.models.factory import build
-from cerraseg.training.batches import EpochBatches, PackedPatches, loaders
+from cerraseg.training.batches import PackedPatches, loaders
 from cerraseg.training.module import TrainingModule
+from cerraseg.training.order import EpochBatches
 from cerraseg.training.plan import Plan
 from cerraseg.training.trainer import build_trainer, mixed
 

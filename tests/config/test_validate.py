@@ -40,6 +40,11 @@ def changed(**changes):
     return config
 
 
+def crops(recipe, scenario="unet-msi-nw-l1-mine-1"):
+    """The demo with batches in four parts and a scenario of a recipe of its own."""
+    return changed(recipes={"mine": {"from": "tuned"} | recipe}, scenarios__extra=[scenario], training__accumulate=4)
+
+
 def fault(config):
     with pytest.raises(ConfigError) as caught:
         check_config(config, SCHEMA)
@@ -48,7 +53,7 @@ def fault(config):
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("config", 10), ("benchmark", 30), ("matrix", 30), ("ablation", 19), ("recipes", 32), ("splits", 2)],
+    [("config", 10), ("benchmark", 30), ("matrix", 30), ("ablation", 61), ("recipes", 32), ("splits", 2)],
 )
 def test_shipped_configurations_are_valid(name, count):
     config, scenarios = check_config(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()), SCHEMA)
@@ -56,7 +61,7 @@ def test_shipped_configurations_are_valid(name, count):
     blocks = paper | {"scheme": "blocks", "block_km": 5, "buffer_km": 0, "tolerance": 0.1}
     quarter = blocks | {"train": 0.6, "validation": 0.15, "test": 0.25}
     folds = blocks | {"scheme": "kfold", "block_km": 12.8, "unit": "blocks", "folds": 4}
-    assert config["split"] == {"recipes": quarter, "splits": folds}.get(name, paper)
+    assert config["split"] == {"recipes": quarter, "ablation": quarter, "splits": folds}.get(name, paper)
     assert len(scenarios) == count
 
 
@@ -68,6 +73,13 @@ def test_shipped_configurations_are_valid(name, count):
         (changed(split__test=0.2), "split: train 0.72 + validation 0.18 + test 0.2 = 1.1"),
         (changed(training__epochs="ten"), "training.epochs: 'ten'"),
         (changed(training__accumulate=5, training__batch_size=8), "training.accumulate: 5"),
+        (crops({"crops": 6}), "training.accumulate: 4 does not divide recipes.mine.crops 6"),
+        (crops({"crop": 200}), "recipes.mine.crop: 200"),
+        (crops({"crop": 8}), "recipes.mine.crop: 8"),
+        (crops({"crop": 64}, "transnuseg-msi-nw-l1-mine-1"), "recipes.mine.crop is 64, but transnuseg"),
+        (crops({"balance": 0.3}, "unet-msi-rare-l1-mine-1"), "weighting rare"),
+        (crops({"label_smoothing": 0.1}, "unet-msi-focal-l1-mine-1"), "label_smoothing"),
+        (changed(scenarios__extra=["fullres-msi-nw-l1-released-0"]), "released no model fullres"),
         (changed(recipes__mean={"from": "paper", "ema": 0.99}, scenarios__recipes=["mean"]), "recipes.mean: ema 0.99"),
         (changed(scenarios__extra=["unet-msi-nw-l3-paper-1"]), "scenarios.extra: scenario 'unet-msi-nw-l3-paper-1'"),
         (changed(scenarios__extra=["unet"]), "model-modality-weighting-level-recipe-seed"),

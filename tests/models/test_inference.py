@@ -5,9 +5,17 @@ import pytest
 import torch
 from scenes import CERRADATA
 
-from cerraseg.models.inference import decide
+from cerraseg.models.inference import decide, device
 
 PARENTS = CERRADATA.ancestors("l2")["l1"]
+
+
+@pytest.mark.parametrize(("cuda", "mps", "kind"), [(False, True, "mps"), (False, False, "cpu"), (True, True, "cuda")])
+def test_device_is_the_best_there_is(monkeypatch, cuda, mps, kind):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert device().type == kind
 
 
 def test_parents_are_the_taxonomy():

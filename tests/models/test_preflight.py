@@ -111,3 +111,17 @@ def test_without_the_library_it_is_left_to_the_training(monkeypatch, caplog, tri
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     check(custom(a=PASSES | {"encoder": "resnett18"}))
     assert "not checked before the run" in caplog.text and trials == []
+
+
+def test_crops_are_what_a_model_is_tried_on(trials):
+    check(with_models("fullres") | {"unet": {"stem": 32}})
+    assert trials == []
+    recipes = {"cut": {"from": "tuned", "crop": 40, "crops": 1}}
+    config = custom(a={"architecture": "FPN", "encoder": "resnet18"})
+    config |= {"recipes": recipes, "fullres": {"widths": [4] * 7}, "training": {"epochs": 1, "batch_size": 4}}
+    config["scenarios"]["extra"] = ["a-concat-nw-l1-cut-1", "fullres-sar-nw-l1-cut-1"]
+    with pytest.raises(ConfigError) as caught:
+        check(config)
+    one, other = str(caught.value).splitlines()[1:]
+    assert "models.a: fails on 1 x 14 x 40 x 40" in one and "crop of its recipe" in one
+    assert "fullres: fails on 1 x 2 x 40 x 40" in other

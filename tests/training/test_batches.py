@@ -10,7 +10,8 @@ from scenes import CERRADATA
 
 from cerraseg.core.errors import ConfigError
 from cerraseg.training import batches as dataset
-from cerraseg.training.batches import EpochBatches, PackedPatches, Resident, Streamed, augment, loaders
+from cerraseg.training.batches import PackedPatches, Resident, Streamed, loaders
+from cerraseg.training.order import EpochBatches
 
 CPU = torch.device("cpu")
 ROWS = np.array([1, 3, 8, 9, 11])
@@ -104,15 +105,18 @@ def test_order_depends_on_seed_and_epoch_alone_and_follows_the_shares(shares):
     np.testing.assert_allclose(found, 0.25 if shares is None else shares, atol=0.02)
 
 
-def test_augment_gives_each_symmetry_and_keeps_image_and_mask_together():
-    square = torch.arange(9.0).view(1, 1, 3, 3).expand(400, 2, 3, 3)
-    torch.manual_seed(0)
-    images, masks = augment(square, square[:, :1].byte())
-    sides = square[0, 0], square[0, 0].flip(-1)
-    expected = {tuple(torch.rot90(side, k).flatten().tolist()) for side in sides for k in range(4)}
-    assert {tuple(image[0].flatten().tolist()) for image in images} == expected and len(expected) == 8
-    assert torch.equal(images[:, 1].byte(), masks[:, 0])
-    assert torch.equal(square[0, 0], torch.arange(9.0).view(3, 3))
-    torch.manual_seed(0)
-    held, _ = augment(square[100:250], square[:, :1].byte(), slice(100, 250))
-    assert torch.equal(held, images[100:250])
+@pytest.mark.parametrize("loading", [Streamed, Resident])
+@pytest.mark.parametrize("bands", [("VV", "VH"), ("B02", "VH")])
+def test_crops_are_cut_where_their_corners_say(packed, loading, bands):
+    store = opened(packed)
+    batches = [np.array([[0, 0, 0], [2, 5, 7], [2, 96, 96]]), np.array([[4, 33, 1]])]
+    patches = PackedPatches(store, ROWS, bands, ["l2", "edge_l2"], 32)
+    places = [store.header.bands.index(band) for band in bands]
+    for batch, (images, masks) in zip(batches, loading(patches, batches, CPU, doubled, readers=2), strict=True):
+        for (position, top, left), image, mask in zip(batch, images, masks, strict=True):
+            square = ..., slice(top, top + 32), slice(left, left + 32)
+            np.testing.assert_array_equal(image, 2 * store.images[ROWS[position], places][square])
+            np.testing.assert_array_equal(mask, store.masks[ROWS[position], [1, 3]][square])
+    ((images, masks),) = loading(patches, batches[:1], CPU, doubled, held=lambda n: slice(1, n))
+    assert len(images) == 2 and len(masks) == 3
+    np.testing.assert_array_equal(images[0], 2 * store.images[ROWS[2], places, 5:37, 7:39])

@@ -35,7 +35,23 @@ def test_cross_entropy_is_torchs_mean(masks, class_weights):
         torch.testing.assert_close(focal(LOGITS, masks, 0.0), expected)
 
 
-@pytest.mark.parametrize("loss", [cross_entropy, dice, FOCUSED, TaskLoss(PLAIN, ADJUSTED), TaskLoss(TWICE, ADJUSTED)])
+def test_smoothed_labels():
+    """Of a share s, each of n classes gets s / n; in a coarser loss labels stay as they are."""
+    truth = F.one_hot(MASKS, 3).movedim(-1, 1) * 0.8 + 0.2 / 3
+    expected = -(truth * LOGITS.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(cross_entropy(LOGITS, MASKS, smoothing=0.2), expected)
+    torch.testing.assert_close(TaskLoss(replace(PLAIN, label_smoothing=0.2))(LOGITS, MASKS), expected)
+    smooth, plain = (CoarserLoss(replace(PLAIN, label_smoothing=s), [0, 0, 2], 3) for s in (0.2, 0.0))
+    masks = MASKS.where(MASKS != 1, 2)
+    assert torch.equal(smooth(LOGITS, LOGITS, masks), plain(LOGITS, LOGITS, masks))
+
+
+SMOOTHED = functools.partial(cross_entropy, smoothing=0.1)
+
+
+@pytest.mark.parametrize(
+    "loss", [cross_entropy, SMOOTHED, dice, FOCUSED, TaskLoss(PLAIN, ADJUSTED), TaskLoss(TWICE, ADJUSTED)]
+)
 def test_ignored_pixels_reach_neither_value_nor_gradient(loss):
     logits = LOGITS.clone().requires_grad_()
     value = loss(logits, IGNORED)

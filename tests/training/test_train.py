@@ -19,6 +19,7 @@ from scenes import CERRADATA, NAMES
 from cerraseg.config import recipes
 from cerraseg.config.scenario import parse
 from cerraseg.core import logs
+from cerraseg.core.errors import ConfigError
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.tables import rows_of
 from cerraseg.evaluation.metrics import compute_scores, confusion_matrix
@@ -37,6 +38,7 @@ PARENTS = np.array(CERRADATA.ancestors("l2")["l1"])
 L2 = "unet-concat-sqrt-l2-tuned-1"
 SMALL = {
     "unet": {"encoder": "tu-mobilenetv3_small_100", "decoder_channels": (16, 16, 8)},
+    "fullres": {"widths": (4, 8)},
     "transnuseg": {"embed_dim": 12, "heads": (1, 2, 4)},
 }
 
@@ -44,7 +46,7 @@ SMALL = {
 def plan(name="unet-concat-w-l1-tuned-1", epochs=3, recipe=None, **changes):
     """A plan of a small model; ``recipe`` changes the scenario's."""
     scenario = parse(name, NAMES)
-    recipe = dataclasses.replace(recipes.RECIPES[scenario.recipe][scenario.model], **recipe or {})
+    recipe = dataclasses.replace(recipes.recipe_of(scenario, recipes.RECIPES), **recipe or {})
     fields = {"recipe": recipe, "settings": SMALL[scenario.model], "epochs": epochs, "batch_size": 4}
     return Plan(scenario, dataset=CERRADATA, **fields | changes)
 
@@ -81,6 +83,8 @@ def kill():
 
 
 AVERAGED = {"recipe": {"ema": 0.9}, "accumulate": 2}
+CROPS = {"crop": 32, "crops": 6, "balance": 0.3, "label_smoothing": 0.1, "schedule": "onecycle"}
+CHANGED = {"gain": 0.1, "offset": 0.1, "drop_band": 0.1, "drop_sensor": 0.1, "paste": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -94,6 +98,9 @@ AVERAGED = {"recipe": {"ema": 0.9}, "accumulate": 2}
         ("unet-sar-rare-l1-tuned-1", "training_step", {}),
         ("unet-concat-w-l1-tuned-1", "training_step", AVERAGED),
         ("unet-concat-w-l1-tuned-1", "_log", AVERAGED),
+        ("fullres-concat-nw-l2-tuned-1", "training_step", {"recipe": CROPS | CHANGED, "epoch_steps": 3}),
+        ("fullres-sar-rare-l1-tuned-1", "_log", {"recipe": {"crop": 64, "ema": 0.9}, "accumulate": 2}),
+        ("transnuseg-concat-nw-l2-tuned-1", "training_step", {"recipe": CHANGED | {"crops": 2, "balance": 0.0}}),
     ],
 )
 def test_killed_training_ends_with_the_same_parameters(packed, tmp_path, monkeypatch, scenario, hook, changes):
@@ -132,6 +139,49 @@ def test_parts_of_a_batch_count_the_patches_before_them(packed, tmp_path, monkey
     monkeypatch.setattr(TransNuSeg, "skip", lambda _, share: noted.append(share))
     run(packed, tmp_path, plan("transnuseg-sar-nw-l2-paper-1", epochs=1, accumulate=2))
     assert noted == [0, 1, 0]
+
+
+class Batches(L.Callback):
+    """Notes the batches and learning rate of each step."""
+
+    def __init__(self):
+        self.shapes, self.rates = [], []
+
+    def on_train_batch_start(self, trainer, module, batch, _):
+        self.shapes.append([tuple(part.shape) for part in batch])
+        self.rates.append(module.optimizers().param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "changes", "sizes", "side"),
+    [
+        ("fullres", CROPS, {}, ([6] * 16) * 2, 32),  # 6 patches of 128, in crops of 32
+        ("fullres", CROPS, {"accumulate": 3, "epoch_steps": 2}, [2] * 12, 32),
+        ("fullres", {"crop": 64}, {}, [4] * 12, 64),
+        ("fullres", {}, {"epoch_steps": 5}, [4] * 10, 128),
+        ("transnuseg", {"balance": 0.5}, {}, [4, 2] * 2, 128),
+    ],
+)
+def test_epochs_of_crops_and_of_steps(packed, tmp_path, model, recipe, changes, sizes, side):
+    noted = Batches()
+    what = plan(f"{model}-concat-nw-l2-tuned-1", epochs=2, recipe=recipe, **changes)
+    made = run(packed, tmp_path, what, callbacks=[noted])
+    layers = 1 + (model == "transnuseg")
+    assert noted.shapes == [[(n, 14, side, side), (n, layers, side, side)] for n in sizes]
+    assert len(pd.read_csv(made.history)) == 2
+
+
+def test_one_cycle(packed, tmp_path):
+    noted = Batches()
+    recipe = {"schedule": "onecycle", "learning_rate": 1.0}
+    run(packed, tmp_path, plan("fullres-sar-nw-l1-tuned-1", epochs=2, recipe=recipe, epoch_steps=4), callbacks=[noted])
+    rise, fall = np.cos(np.pi * np.arange(2) / 2), np.cos(np.pi * np.arange(6) / 6)
+    np.testing.assert_allclose(noted.rates, [*(0.04 + 0.48 * (1 - rise)), *(0.5 + 0.5 * fall)], atol=1e-6)
+
+
+def test_pasting_over_devices_is_refused(packed, tmp_path):
+    with pytest.raises(ConfigError, match=r"recipes\.tuned\.paste"):
+        run(packed, tmp_path, plan(recipe={"paste": 0.5}, devices=2))
 
 
 class Parameters(L.Callback):

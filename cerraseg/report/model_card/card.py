@@ -43,6 +43,7 @@ _ORIGIN = {  # of a manifest: anything else in it might name this machine
 }
 _MODELS = {
     "unet": "U-Net",
+    "fullres": "Full-resolution U-Net",
     "transnuseg": "TransNuSeg",
     "pixel": "Pixel-wise network",
     "gaussian": "Gaussian maximum likelihood",
