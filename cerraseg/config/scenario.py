@@ -24,6 +24,9 @@ PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recip
 RELEASED = "released"
 """Recipe of a scenario that is not trained: it takes the checkpoint that the data set's authors released."""
 
+ENSEMBLE = "ensemble"
+"""Recipe of a scenario that averages others; its model is the ensemble's name."""
+
 PUBLISHED_WEIGHTINGS = ("nw", "w")
 """Weightings of the published and the released trainings."""
 

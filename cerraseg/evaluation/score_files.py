@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,6 +76,11 @@ def write_headlines(path: Path, result: Scores) -> None:
     summary = {name: value for name, value in result.summary().items() if name in HEADLINES}
     with atomic_write(path) as part:
         part.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read the ``metrics.json`` of a folder of scores."""
+    return dict(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
 
 
 def read_patches(path: str | Path) -> tuple[NDArray[np.str_], NDArray[np.integer]]:

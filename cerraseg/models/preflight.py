@@ -14,7 +14,7 @@ from typing import Any
 from cerraseg.config import custom_models
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import check_transnuseg_size
-from cerraseg.config.scenario import Scenario
+from cerraseg.config.scenario import ENSEMBLE, Scenario
 from cerraseg.config.search_space import OF_MODEL
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
@@ -70,7 +70,7 @@ def _wanted(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> Iterato
     tune = config["tune"]
     space = {key.removeprefix(OF_MODEL): of for key, of in tune["space"].items() if key.startswith(OF_MODEL)}
     tried = set()
-    for scenario in scenarios:
+    for scenario in (scenario for scenario in scenarios if scenario.recipe != ENSEMBLE):
         custom = config["models"].get(scenario.model)
         given = config[scenario.model] if custom is None else custom_models.build_settings(custom)
         if (scenario.model, scenario.modality) not in tried:
