@@ -29,6 +29,9 @@ PLURALS = dict(zip(AXES, ("models", "modalities", "weightings", "levels", "recip
 RELEASED = "released"
 """Recipe of a scenario that is not trained: it takes the checkpoint that the data set's authors released."""
 
+ENSEMBLE = "ensemble"
+"""Recipe of a scenario that averages others; its model is the ensemble's name."""
+
 PUBLISHED_MODELS = ("unet", "transnuseg")
 PUBLISHED_WEIGHTINGS = ("nw", "w")
 """Of the published and the released trainings."""

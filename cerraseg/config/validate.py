@@ -9,10 +9,20 @@ from cerraseg.config import custom_models
 from cerraseg.config.areas import check_areas, check_scene
 from cerraseg.config.dataset import BUILT_IN, DEFAULT, Dataset
 from cerraseg.config.descriptions import load_dataset
+from cerraseg.config.ensembles import ensemble_of, members_of
 from cerraseg.config.entries import area_layers
 from cerraseg.config.normalisation import check_normalisation
 from cerraseg.config.recipes import RECIPES, Recipe, check_heads, check_recipe, recipe_of, with_custom
-from cerraseg.config.scenario import AXES, PLURALS, RELEASED, Scenario, expand, known_names, with_baselines
+from cerraseg.config.scenario import (
+    AXES,
+    ENSEMBLE,
+    PLURALS,
+    RELEASED,
+    Scenario,
+    expand,
+    known_names,
+    with_baselines,
+)
 from cerraseg.config.schema import schema_errors, typed, with_defaults
 from cerraseg.config.search_space import check_tune
 from cerraseg.config.strict_yaml import check_values
@@ -67,6 +77,10 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
     _check_released(complete, scenarios)
     _check_folds(complete, scenarios)
     complete["tune"] = check_tune(complete, scenarios, schema)
+    fewest = 1 if complete["split"]["scheme"] == "kfold" else 2
+    members = members_of(complete["ensembles"], scenarios, complete["models"], fewest)
+    complete["ensembles"] = {name: [member.id for member in several] for name, several in members.items()}
+    scenarios += [ensemble_of(name, several, dataset) for name, several in members.items()]
     if complete["source"] == "simulate" and dataset != Dataset.of(DEFAULT):
         raise ConfigError(
             f"dataset: source simulate makes patches of {DEFAULT} alone; expected that, or another source"
@@ -111,7 +125,7 @@ def _check_folds(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> No
     for found, remedy in (
         (taken, "a checkpoint was trained on another split: take checkpoints and released scenarios out"),
         (config["tune"]["scenario"], "a search compares one: take tune.scenario out"),
-        (config["scenes"], "a scene is mapped by one: take the scenes out"),
+        (config["scenes"] and not config["ensembles"], "a scene needs one: give an ensemble, or take the scenes out"),
     ):
         if found:
             raise ConfigError(
@@ -124,7 +138,7 @@ def _recipes(config: Mapping[str, Any]) -> list[str]:
     """Check the custom recipes, of which each starts from one before it, and return their names."""
     own: list[str] = []
     for name, changes in config["recipes"].items():
-        check_name(f"recipes.{name}", name, AXES["recipe"])
+        check_name(f"recipes.{name}", name, [*AXES["recipe"], ENSEMBLE])
         check_known(f"recipes.{name}.from", changes["from"], [*RECIPES, *own])
         own.append(name)
     return own
@@ -168,8 +182,10 @@ def areas_of(config: Mapping[str, Any], dataset: Dataset) -> list[dict[str, Any]
 def scenes_of(config: Mapping[str, Any], scenarios: Iterable[Scenario], dataset: Dataset) -> list[dict[str, Any]]:
     """Return the scenes of a configuration in the form of :func:`cerraseg.config.areas.check_scene`.
 
-    Each has its ``scenarios``. The run itself makes the simulated one.
+    Each has its ``scenarios``, in a cross-validation ensembles of folds. The run itself makes the simulated one.
     """
+    folds = config["split"]["scheme"] == "kfold"
+    scenarios = [scenario for scenario in scenarios if scenario.recipe == ENSEMBLE or not folds]
     made = simulated_scene(config).values() if config["source"] == "simulate" else ()
     scenes: list[dict[str, Any]] = []
     for given in config["scenes"]:

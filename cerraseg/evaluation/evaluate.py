@@ -14,7 +14,7 @@ from cerraseg.core.logs import log
 from cerraseg.data.packed import Store, open_array
 from cerraseg.data.splits.file_lists import published_test_part
 from cerraseg.data.tables import find_ids, read_ids, read_split, rows_of
-from cerraseg.evaluation import edges, leakage, metrics, score_files
+from cerraseg.evaluation import calibration, edges, leakage, metrics, score_files
 from cerraseg.evaluation.metrics import Scores
 
 _MOVED = 0.001  # largest share of the pixels that float error may move to other cells of a confusion matrix
@@ -28,6 +28,7 @@ def evaluate(
     predicted: Path,
     prediction: Path,
     edge_prediction: Path,
+    tally: Path,
     distances: Path,
     folder: Path,
     info: Mapping[str, object],
@@ -36,8 +37,9 @@ def evaluate(
     """Write the scores of the test patches by :func:`cerraseg.evaluation.score_files.write_scores`; return them.
 
     ``predicted`` has the ids of the patches of the arrays ``prediction`` (positions in the legend) and
-    ``edge_prediction``, all test patches among them; ``info`` goes into the metrics beside the scenario and the scores.
-    With ``split_facts``, the file ``split.json``, see :func:`check_released`.
+    ``edge_prediction``, all test patches among them; ``tally`` has their probabilities' counts. ``info`` goes into the
+    metrics beside the scenario and the scores. With ``split_facts``, the file ``split.json``, see
+    :func:`check_released`.
     """
     test = rows_of(split, "test", store.header.ids)
     parts = read_split(split).iloc[test]
@@ -56,6 +58,7 @@ def evaluate(
         "patches": len(test),
         "edges": edges.edge_scores(edge_truth, open_array(edge_prediction, len(among))[places]),
         "leakage": leakage.leakage_summary(confusions, ids, distances, groups),
+        "calibration": calibration.measures(calibration.read_tally(tally), level.classes),
         **info,
     }
     scores = score_files.write_scores(folder, confusions, ids, level.classes, facts, groups)

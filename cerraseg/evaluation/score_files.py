@@ -90,6 +90,11 @@ def write_headlines(path: Path, result: Scores) -> None:
         part.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read the ``metrics.json`` of a folder of scores."""
+    return dict(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+
+
 def read_patches(path: str | Path) -> tuple[NDArray[np.str_], NDArray[np.integer]]:
     """Read the ids ``(N,)`` and counts ``(N, classes, classes)`` of a ``patches.npz``."""
     with np.load(path) as file:

@@ -61,6 +61,7 @@ def new_map(
     bands: Sequence[str] = ("confidence",),
     tags: Mapping[str, str] | None = None,
     threads: int | None = None,
+    unit: str = "%",
 ) -> Iterator[MapDraft]:
     """Yield a draft to fill; when the block ends without an error, ``target`` is a complete Cloud-Optimized GeoTIFF.
 
@@ -74,10 +75,11 @@ def new_map(
         transform: affine transform of the pixels.
         classes: legend of a class map of one band, which gets a colour table, tags ``CLASS_<id>``, overviews by
             majority and a sidecar ``<target>.aux.xml`` with class names and pixel counts as GDAL and QGIS read them.
-            None: the bands are percentages, with overviews by mean.
-        bands: name of each band of a percentage map.
+            None: the bands are numbers, with overviews by mean.
+        bands: name of each band of a map of numbers.
         tags: further metadata of the file.
         threads: threads that compress; None: one per core.
+        unit: of numbers.
 
     Raises:
         StorageError: if the disk is full, also where GDAL reports nothing.
@@ -92,7 +94,7 @@ def new_map(
         with explain_disk_errors(work), rasterio.Env(GDAL_CACHEMAX=64):
             work.mkdir(parents=True)
             with rasterio.open(base, "w", **profile) as dataset:
-                _describe(dataset, classes, bands, tags or {})
+                _describe(dataset, classes, bands, tags or {}, unit)
                 draft = MapDraft(dataset, classes)
                 yield draft
             _copy_to_cog(base, result, of_classes=classes is not None, threads=threads)
@@ -108,12 +110,14 @@ def new_map(
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _describe(dataset: Any, classes: Sequence[LandCover] | None, bands: Sequence[str], tags: Mapping[str, str]) -> None:
+def _describe(
+    dataset: Any, classes: Sequence[LandCover] | None, bands: Sequence[str], tags: Mapping[str, str], unit: str
+) -> None:
     dataset.update_tags(**{**tags, "AREA_OR_POINT": "Area"})
     if classes is None:
         for place, name in enumerate(bands, 1):
-            dataset.set_band_description(place, f"{name} (%)")
-            dataset.set_band_unit(place, "%")
+            dataset.set_band_description(place, f"{name} ({unit})" if unit else name)
+            dataset.set_band_unit(place, unit)
         return
     dataset.set_band_description(1, "land cover")
     dataset.write_colormap(1, {c.id: (*c.colour, 255) for c in classes})

@@ -27,8 +27,10 @@ from cerraseg.mapping.map_files import MapRows, Raster, write_coarser, write_map
 from cerraseg.mapping.scene import Scene, SceneFiles
 from cerraseg.models import checkpoint, inference
 
-LAYERS = ("probabilities", "margin", "entropy")
-"""Optional layers in percent: each class's probability; the first's less the second's; entropy, of the largest."""
+LAYERS = ("probabilities", "margin", "entropy", "set", "disagreement")
+"""Optional layers. In percent: each class's probability; the first's less the second's; entropy, of the largest; the
+members' disagreement, of an ensemble (:meth:`cerraseg.models.checkpoint.Ensemble.with_disagreement`). Of a calibrated
+model, its conformal class set: how many classes, then 1 or 0 for each. A model that lacks a layer is mapped without."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,13 @@ def map_scene(
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
     classes = dataset.classes(blueprint.level)
     bands = {name: [name] for name in ("classes", "confidence", *settings.layers)}
-    if "probabilities" in bands:
-        bands["probabilities"] = [c.name for c in classes]
+    if not blueprint.members:
+        bands.pop("disagreement", None)
+    if not blueprint.calibration:
+        bands.pop("set", None)
+    for name, first in (("probabilities", []), ("set", ["number of classes"])):
+        if name in bands:
+            bands[name] = first + [c.name for c in classes]
     sensors = dataset.sensors_of(blueprint.modality)
     if settings.check_scale:
         trained, resampling = blueprint.statistics, settings.resampling
@@ -91,14 +98,14 @@ def map_scene(
         remedy = batch_size_hint("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
         mixed = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
         with torch.inference_mode(), explain_out_of_memory(remedy), mixed:
-            _map_rows(segmenter, image, rows, dataset.patch_size, len(classes), settings, device)
+            _map_rows(segmenter, image, rows, len(classes), tuple(bands), settings, device)
     made = {"OVERLAP": f"{settings.overlap:g}", "AUGMENT": str(settings.augment).lower()}
     made["RESAMPLING"] = settings.resampling if image.warped else "none"
     common: dict[str, Any] = {"tags": {**tags, **made}, "threads": settings.threads}
     with atomic_write(folder) as part:
         for name, names in bands.items():
-            legend = classes if name == "classes" else None
-            write_map(part / f"{name}.tif", grid, partial(rows.read, name), classes=legend, bands=names, **common)
+            kind = {"classes": classes if name == "classes" else None, "unit": "" if name == "set" else "%"}
+            write_map(part / f"{name}.tif", grid, partial(rows.read, name), bands=names, **kind, **common)
         if blueprint.hierarchical:
             target = lambda level: part / f"classes_{level}.tif"  # noqa: E731
             write_coarser(part / "classes.tif", blueprint.level, dataset, target, **common)
@@ -109,11 +116,12 @@ def _map_rows(
     segmenter: checkpoint.Segmenter,
     image: Scene,
     rows: MapRows,
-    size: int,
     classes: int,
+    names: Sequence[str],
     settings: Settings,
     device: torch.device,
 ) -> None:
+    size, disagreement = segmenter.blueprint.described.patch_size, "disagreement" in names
     height, width = image.grid.shape
     tops, lefts = (tile_starts(length, size, settings.overlap) for length in (height, width))
     down, across = (torch.from_numpy(tile_weights(firsts, size)).to(device) for firsts in (tops, lefts))
@@ -121,19 +129,19 @@ def _map_rows(
     todo = [k for k, top in enumerate(tops) if min(top + size, height) > rows.done]
     log.info("%d x %d pixels, %d of %d rows of tiles to do, on %s", width, height, len(todo), len(tops), device)
     ends = [*tops[1:], tops[-1] + size]
-    sums = torch.zeros(classes, size, lefts[-1] + size, device=device)
+    sums = torch.zeros(classes + disagreement, size, lefts[-1] + size, device=device)
     # Closed after an error too: reading from a closed dataset would crash the process.
     with closing(_strips(segmenter, image, [tops[k] for k in todo], size, device)) as strips:
         for k, (strip, valid) in progress(zip(todo, strips, strict=True), "map", len(todo)):
             inside = [n for n, left in enumerate(lefts) if valid[:, left : left + size].any()]
             for batch in (inside[n : n + settings.batch_size] for n in range(0, len(inside), settings.batch_size)):
                 tiles = torch.stack([strip[:, lefts[n] : lefts[n] + size] for n in batch]).permute(0, 3, 1, 2)
-                for n, tile in zip(batch, _probabilities(segmenter, tiles, settings.augment), strict=True):
+                for n, tile in zip(batch, _shares(segmenter, tiles, settings.augment, disagreement), strict=True):
                     sums[:, :, lefts[n] : lefts[n] + size].addcmul_(tile, down[k][:, None] * across[n])
             first, finished = max(rows.done - tops[k], 0), min(ends[k], height) - tops[k]
             if finished > first:
-                probabilities, seen = sums[:, first:finished, :width], valid[first:finished, :width]
-                rows.append(_layers(probabilities, seen, settings.layers, segmenter.ancestors))
+                shares, seen = sums[:, first:finished, :width], valid[first:finished, :width]
+                rows.append(_layers(shares, classes, seen, names, segmenter))
             kept = sums[:, ends[k] - tops[k] :].clone()
             sums[:, : kept.shape[1]], sums[:, kept.shape[1] :] = kept, 0
 
@@ -166,24 +174,27 @@ def _read(image: Scene, top: int, bottom: int, size: int) -> tuple[NDArray[np.fl
     return np.pad(pixels, [(0, 0), *missing], "symmetric"), np.pad(valid, missing, "symmetric")
 
 
-def _probabilities(segmenter: checkpoint.Segmenter, images: Tensor, augment: bool) -> Tensor:
-    """Probabilities (B, classes, H, W) of normalised tiles; with ``augment`` their mean over all flips and turns."""
-    if not augment:
-        return inference.probabilities(segmenter.logits(images)[0])
-    found = []
-    for turns in range(4):
-        turned = images.rot90(turns, (2, 3))
-        straight = inference.probabilities(segmenter.logits(turned)[0])
-        flipped = inference.probabilities(segmenter.logits(turned.flip(3))[0]).flip(3)
-        found.append((straight + flipped).rot90(-turns, (2, 3)))
-    return torch.stack(found).sum(0) / 8
+def _shares(segmenter: checkpoint.Segmenter, images: Tensor, augment: bool, disagreement: bool) -> Tensor:
+    """Probabilities (B, classes, H, W) of normalised tiles, and with ``disagreement`` the members' as one class more.
+
+    With ``augment``, their mean over all flips and turns.
+    """
+
+    def predict(images: Tensor) -> list[Tensor]:
+        if not (disagreement and isinstance(segmenter, checkpoint.Ensemble)):
+            return [inference.probabilities(segmenter.logits(images)[0])]
+        logits, differ = segmenter.with_disagreement(images)
+        return [torch.cat([inference.probabilities(segmenter.calibrated(logits)), differ], 1)]
+
+    return (inference.flipped_mean(predict, images) if augment else predict(images))[0]
 
 
 def _layers(
-    probabilities: Tensor, valid: NDArray[np.bool_], names: Sequence[str], ancestors: Sequence[Sequence[int]]
+    shares: Tensor, count: int, valid: NDArray[np.bool_], names: Sequence[str], segmenter: checkpoint.Segmenter
 ) -> dict[str, Raster]:
-    """Layers by name, (H, bands, W), of probabilities (classes, H, W); 255 where ``valid`` (H, W) is false."""
-    classes, confidence = inference.decide(probabilities[None], ancestors)
+    """Layers by name, (H, bands, W), of what :func:`_shares` gives; 255 where ``valid`` (H, W) is false."""
+    probabilities = shares[:count]
+    classes, confidence = inference.decide(probabilities[None], segmenter.ancestors)
     layers = {"classes": classes, "confidence": confidence}
     if "probabilities" in names:
         layers["probabilities"] = inference.percent(probabilities)
@@ -193,6 +204,12 @@ def _layers(
     if "entropy" in names:
         nats = torch.special.entr(probabilities).sum(0)
         layers["entropy"] = inference.percent(nats / np.log(len(probabilities)))[None]
+    if "set" in names:
+        least = torch.tensor(segmenter.blueprint.calibration["least"], device=probabilities.device)
+        possible = (probabilities >= least[:, None, None]).to(torch.uint8)
+        layers["set"] = torch.cat([possible.sum(0, keepdim=True, dtype=torch.uint8), possible])
+    if "disagreement" in names:
+        layers["disagreement"] = inference.percent(shares[count:])
     return {name: np.where(valid, layer.cpu().numpy(), NO_DATA).transpose(1, 0, 2) for name, layer in layers.items()}
 
 

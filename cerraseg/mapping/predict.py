@@ -14,8 +14,11 @@ from cerraseg.core.storage import need_room
 from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.masks import derive_edges
 from cerraseg.data.packed import Store, batches, new_array
+from cerraseg.evaluation.calibration import Tally, pooled, tally, write_tally
 from cerraseg.models import checkpoint, inference
 from cerraseg.training.batches import PackedPatches, Streamed
+
+Bytes = NDArray[np.uint8]
 
 
 def predict(
@@ -26,7 +29,10 @@ def predict(
     confidence: str | Path,
     edges: str | Path,
     *,
+    scored: NDArray[np.int64] | None = None,
+    calibration: str | Path | None = None,
     batch_size: int = 32,
+    augment: bool = False,
     precision: inference.Precision = "float32",
     threads: int = 1,
 ) -> None:
@@ -39,7 +45,10 @@ def predict(
         confidence: ``.npy`` to write: probability of the predicted class in percent (rows, H, W) uint8.
         edges: ``.npy`` to write: 1 on edges, else 0 (rows, H, W) uint8; from the model's edge decoder or, where it
             has none, those of the predicted classes.
+        scored: which of ``rows`` are test patches.
+        calibration: ``.npz`` to write on these: a :data:`cerraseg.evaluation.calibration.Tally`.
         batch_size: patches at a time.
+        augment: whether to average the probabilities over the eight flips and quarter turns of each patch.
         precision: ``bfloat16`` runs the forward pass under autocast; softmax is in float32 either way.
         threads: CPU threads of torch.
 
@@ -54,8 +63,9 @@ def predict(
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
     shape = len(rows), store.size, store.size
     need_room(Path(prediction).parent, 3 * len(rows) * store.size**2, "prediction")
-    patches = PackedPatches(store, rows, blueprint.described.bands(blueprint.modality), [])
-    order = batches(np.arange(len(rows)), batch_size)
+    wanted = np.isin(rows, scored) if calibration is not None and scored is not None else np.zeros(len(rows), bool)
+    patches = PackedPatches(store, rows, blueprint.described.bands(blueprint.modality), [blueprint.level])
+    order, tallies = batches(np.arange(len(rows)), batch_size), []
     with (
         explain_out_of_memory(batch_size_hint("predict.batch_size", batch_size)),
         ExitStack() as stack,
@@ -63,9 +73,20 @@ def predict(
         torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
     ):
         files = [stack.enter_context(new_array(path, shape)) for path in (prediction, confidence, edges)]
-        for images, _ in progress(Streamed(patches, order, device, _unchanged), "predict", len(order)):
-            for file, tiles in zip(files, _tiles(segmenter, images), strict=True):
-                file.write(tiles.data)
+        streamed = progress(Streamed(patches, order, device, _unchanged), "predict", len(order))
+        for batch, (images, masks) in zip(order, streamed, strict=True):
+            tiles, counts = _tiles(segmenter, images, masks[:, 0], wanted[batch], augment)
+            tallies += counts
+            for file, tile in zip(files, tiles, strict=True):
+                file.write(tile.data)
+    if tallies:
+        given = blueprint.calibration
+        known = {
+            "rows": rows[wanted],
+            "method": np.array([given["method"] if given else "none"]),
+            "temperature": np.array([1 / np.mean(given["scale"]) if given else 1.0]),
+        }
+        write_tally(calibration or "", pooled(tallies) | known)
     log.info("predicted %d patches on %s in %s", len(rows), device, precision)
 
 
@@ -73,12 +94,33 @@ def _unchanged(images: Tensor) -> Tensor:
     return images
 
 
-def _tiles(segmenter: checkpoint.Segmenter, images: Tensor) -> tuple[NDArray[np.uint8], ...]:
-    """Classes, confidence in percent and edges, (B, H, W) each, of raw images (B, bands, H, W)."""
-    missing = images.isnan().any(1)
-    semantic, *edge = segmenter(images)
-    parts = list(inference.decide(inference.probabilities(semantic), segmenter.ancestors))
-    parts += [((e[:, 1] > e[:, 0]) & (e[:, 1] == e.amax(1))).to(torch.uint8) for e in edge]
-    found = torch.stack(parts).masked_fill(missing, IGNORE)
-    classes, percent, *edges = found.cpu().numpy()  # one copy from the GPU, so one wait
-    return classes, percent, edges[0] if edges else derive_edges(classes)
+def _tiles(
+    segmenter: checkpoint.Segmenter, images: Tensor, truth: Tensor, scored: NDArray[np.bool_], augment: bool
+) -> tuple[list[Bytes], list[Tally]]:
+    """Classes, confidence in percent and edges, (B, H, W) each, of raw images; a tally of those patches to score.
+
+    Images are (B, bands, H, W), ``truth`` (B, H, W).
+    """
+    missing, least = images.isnan().any(1), segmenter.blueprint.calibration.get("least", ())
+    both = bool(len(least) and scored.any())
+
+    def shares(images: Tensor) -> list[Tensor]:
+        raw, *edges = segmenter.raw(images)
+        tasks = [segmenter.calibrated(raw), *([raw] * both), *edges]
+        return [inference.probabilities(logits) for logits in tasks]
+
+    seen = segmenter.normalise(images)
+    found = inference.flipped_mean(shares, seen) if augment else shares(seen)
+    stages, edges = found[: 1 + both][::-1], found[1 + both :]
+    decided = [inference.decide(stage, segmenter.ancestors) for stage in stages]
+    parts = [*decided[-1], *(((e[:, 1] > e[:, 0]) & (e[:, 1] == e.amax(1))).to(torch.uint8) for e in edges)]
+    classes, percent, *drawn = torch.stack(parts).masked_fill(missing, IGNORE).cpu().numpy()  # so one wait for the GPU
+    counts = []
+    if scored.any():
+        kept = torch.from_numpy(scored).to(images.device)
+        values = [
+            [part[kept].cpu().numpy() for part in (stage, one)] for stage, (one, _) in zip(stages, decided, strict=True)
+        ]
+        (*probabilities,), (*chosen,) = zip(*values, strict=True)
+        counts.append(tally(probabilities, truth.cpu().numpy()[scored], chosen, least))
+    return [classes, percent, drawn[0] if drawn else derive_edges(classes)], counts

@@ -30,6 +30,8 @@ ASSETS = {
     "probabilities": ("Class probabilities", "Probability of each class, a band a class.", "data"),
     "margin": ("Margin", "Probability of the likeliest class less that of the second.", "data"),
     "entropy": ("Entropy", "Entropy of the class probabilities.", "data"),
+    "set": ("Class set", "Classes that are possible at the pixel: how many, then 1 or 0 for each.", "data"),
+    "disagreement": ("Disagreement", "Mutual information of class and member of an ensemble, in percent.", "data"),
     "areas": ("Areas", "Area of each class.", "metadata"),
     "figure": ("Quick-look", "The map in class colours.", "overview"),
     "sieved": ("Land cover, sieved", "Class id of each pixel without areas below the unit.", "data"),

@@ -1,7 +1,7 @@
 """A trained model as one file: parameters, and all that is needed to use them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.files import atomic_write
 from cerraseg.core.signals import delay_signals
 from cerraseg.models.factory import build
+from cerraseg.models.inference import probabilities
 
 STATISTICS = ("mean", "std", "min", "max")
 """Of a band, over the pixels of training."""
@@ -37,6 +38,8 @@ class Blueprint:
     hierarchical: bool = False  # classes are decided from the coarsest level down, see cerraseg.models.inference.decide
     statistics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # band → STATISTICS
     normalise: str = "zscore"  # of which values mean and std are, where there are any: see cerraseg.config.recipes
+    calibration: Mapping[str, Any] = field(default_factory=dict)  # see cerraseg.training.calibrate; empty: none
+    members: Sequence[Mapping[str, Any]] = ()  # blueprints of an ensemble's
 
     @classmethod
     def from_checkpoint(cls, values: Mapping[str, Any]) -> "Blueprint":
@@ -101,13 +104,14 @@ class Segmenter(nn.Module):
     mean: Tensor
     std: Tensor
     fill: Tensor
+    scale: Tensor
+    bias: Tensor
 
     def __init__(self, blueprint: Blueprint) -> None:
         super().__init__()
         self.kind = blueprint.normalise
         data, level = blueprint.described, blueprint.level
-        parts = [len(sensor.bands) for sensor in data.sensors_of(blueprint.modality)]
-        self.net = build(blueprint.model, parts, len(data.classes(level)), blueprint.settings, data.patch_size)
+        self.blueprint, self.net = blueprint, self._build(blueprint)
         self.ancestors = tuple(data.ancestors(level).values()) if blueprint.hierarchical else ()
         """What :func:`cerraseg.models.inference.decide` takes; empty where a model decides at its own level alone."""
         bands, statistics = data.bands(blueprint.modality), blueprint.statistics
@@ -115,6 +119,14 @@ class Segmenter(nn.Module):
         fill = means or [0.0] * len(bands)
         for name, values in (("mean", blueprint.mean), ("std", blueprint.std), ("fill", fill)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+        for name in ("scale", "bias"):
+            values = blueprint.calibration.get(name, ())
+            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+
+    def _build(self, blueprint: Blueprint) -> nn.Module:
+        data = blueprint.described
+        parts, classes = [len(s.bands) for s in data.sensors_of(blueprint.modality)], len(data.classes(blueprint.level))
+        return build(blueprint.model, parts, classes, blueprint.settings, data.patch_size)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Compute the logits of raw pixels, one tensor per task."""
@@ -128,9 +140,52 @@ class Segmenter(nn.Module):
         return (images - self.mean) / self.std if self.mean.numel() else images
 
     def logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Compute the logits of normalised pixels, one tensor per task."""
+        """Compute the logits of normalised pixels, one tensor per task, those of the classes calibrated."""
+        classes, *edges = self.raw(images)
+        return self.calibrated(classes), *edges
+
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """Calibrate the raw logits of the classes, where the checkpoint has a calibration."""
+        return logits.float() * self.scale + self.bias if self.scale.numel() else logits
+
+    def raw(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Compute the logits of normalised pixels as the network gives them."""
         logits: Tensor | tuple[Tensor, ...] = self.net(images.contiguous(memory_format=torch.channels_last))
         return logits if isinstance(logits, tuple) else (logits,)
+
+
+class Ensemble(Segmenter):
+    """Models of one level whose calibrated probabilities are averaged; raw logits are the logarithms of the means."""
+
+    def _build(self, blueprint: Blueprint) -> nn.Module:
+        data = blueprint.described
+        members = [Segmenter(Blueprint.from_checkpoint(member)) for member in blueprint.members]
+        bands, modalities = data.bands(blueprint.modality), [member.blueprint.modality for member in members]
+        self.members = nn.ModuleList(members)
+        self.channels = [[bands.index(band) for band in data.bands(modality)] for modality in modalities]
+        return nn.ModuleList(member.net for member in members)  # whose parameters the checkpoint holds
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return the pixels as they are: each member normalises by its own statistics."""
+        return images
+
+    def raw(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Compute the logits of the classes; an ensemble has no edge decoder."""
+        return self.with_disagreement(images)[:1]
+
+    def with_disagreement(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the raw logits and the members' disagreement, (B, 1, H, W), from 0 to 1.
+
+        It is the mutual information of class and member, the entropy of the mean less the mean of the entropies (N.
+        Houlsby et al. 2011), which is the members' mean divergence from the ensemble (B. Lakshminarayanan et al. 2017),
+        as a share of the largest that so many members and classes can have.
+        """
+        pairs = zip(self.members, self.channels, strict=True)
+        shares = torch.stack([probabilities(member(images[:, channels])[0]) for member, channels in pairs])
+        mean, entropy = shares.mean(0), torch.special.entr
+        gained = entropy(mean).sum(1, keepdim=True) - entropy(shares).sum(2, keepdim=True).mean(0)
+        most = math.log(max(2, min(shares.shape[0], shares.shape[2])))
+        return mean.clamp_min(1e-12).log(), (gained / most).clamp(0, 1)
 
 
 def build_model(blueprint: Blueprint, parameters: Mapping[str, Tensor]) -> Segmenter:
@@ -144,7 +199,11 @@ def build_model(blueprint: Blueprint, parameters: Mapping[str, Tensor]) -> Segme
     known = [blueprint.statistics[band][name] for band in bands for name in STATISTICS] if blueprint.statistics else []
     if not all(map(math.isfinite, known)):
         raise ValueError(f"its statistics are not finite numbers for {', '.join(bands)}")
-    segmenter = Segmenter(blueprint)
+    given, classes = blueprint.calibration, len(blueprint.described.classes(blueprint.level))
+    lines = [given[name] for name in ("scale", "bias", "least")] if given else []
+    if any(len(line) != classes or not all(map(math.isfinite, line)) for line in lines):
+        raise ValueError(f"its calibration is not {classes} finite numbers each for scale, bias and least")
+    segmenter = (Ensemble if blueprint.members else Segmenter)(blueprint)
     segmenter.net.load_state_dict(parameters)
     return segmenter
 

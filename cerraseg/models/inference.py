@@ -1,6 +1,6 @@
 """The device of predictions, and the decision from probabilities to a class."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -19,6 +19,19 @@ def device() -> torch.device:
 def probabilities(logits: Tensor) -> Tensor:
     """Compute the softmax of logits (B, classes, H, W), in float32."""
     return logits.float().contiguous().softmax(1)
+
+
+def flipped_mean(predict: Callable[[Tensor], Sequence[Tensor]], images: Tensor) -> list[Tensor]:
+    """Average over the eight flips and quarter turns of the square (D4) what ``predict`` makes of images (B, C, S, S).
+
+    It makes any number of tensors (B, …, S, S), such as the probabilities of several tasks.
+    """
+    found = []
+    for turns in range(4):
+        turned = images.rot90(turns, (2, 3))
+        both = zip(predict(turned), predict(turned.flip(3)), strict=True)
+        found.append([(straight + flipped.flip(3)).rot90(-turns, (2, 3)) for straight, flipped in both])
+    return [torch.stack(parts).sum(0) / 8 for parts in zip(*found, strict=True)]
 
 
 def decide(probabilities: Tensor, ancestors: Sequence[Sequence[int]] = ()) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from typing import Any
 from cerraseg.config import custom_models
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.recipes import Recipe, check_transnuseg_size, recipe_of, with_custom
-from cerraseg.config.scenario import AXES, BASELINE, Scenario
+from cerraseg.config.scenario import AXES, BASELINE, ENSEMBLE, Scenario
 from cerraseg.config.search_space import OF_MODEL
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
@@ -73,7 +73,7 @@ def _wanted(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> Iterato
     tune = config["tune"]
     space = {key.removeprefix(OF_MODEL): of for key, of in tune["space"].items() if key.startswith(OF_MODEL)}
     tried = set()
-    for scenario in scenarios:
+    for scenario in (scenario for scenario in scenarios if scenario.recipe != ENSEMBLE):
         custom = config["models"].get(scenario.model)
         given = config[scenario.model] if custom is None else custom_models.build_settings(custom)
         if (kind := (scenario.model, scenario.modality, scenario.recipe)) not in tried:

@@ -10,7 +10,7 @@ from cerraseg.config import custom_models
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.entries import files_of, image_files
 from cerraseg.config.recipes import recipe_of, with_custom
-from cerraseg.config.scenario import BASELINE, RELEASED, Scenario
+from cerraseg.config.scenario import BASELINE, ENSEMBLE, RELEASED, Scenario
 from cerraseg.config.validate import areas_of, scenes_of, simulated_scene
 from cerraseg.core.content import content
 from cerraseg.geo.images import raster_sources
@@ -46,8 +46,15 @@ class Experiment:
         taken = (scenario for scenario in scenarios if scenario.recipe == RELEASED or scenario.id in checkpoints)
         self.adopted = [scenario.id for scenario in taken]
         self.released = [id_ for id_ in self.adopted if id_ not in checkpoints]
+        # Ensemble, or a fold of one → ids of the models that it averages. In a cross-validation the ensemble itself, of
+        # all folds, maps scenes; its scores are those of its folds.
+        self.ensembles: dict[str, list[str]] = {}
+        for one in (scenario for scenario in scenarios if scenario.recipe == ENSEMBLE):
+            members = [self.scenarios[id_] for id_ in config["ensembles"][one.model]]
+            for whole, folds in [(one, self.folds or [0]), *((replace(one, fold=fold), [fold]) for fold in self.folds)]:
+                self.ensembles[whole.id] = [replace(member, fold=fold).id for fold in folds for member in members]
         # Ids of the models that are trained here.
-        self.trained = [id_ for id_ in self.models if id_ not in self.adopted]
+        self.trained = [id_ for id_ in self.models if id_ not in self.adopted and id_ not in self.ensembles]
         # Of these, the baselines, which take seconds and no GPU.
         self.baselines = [id_ for id_ in self.trained if self.models[id_].recipe == BASELINE]
         self.scenes: dict[str, Mapping[str, Any]] = {
@@ -100,7 +107,10 @@ class Experiment:
         return "test" if self.scenario(id_).fold else self.patches
 
     def recipe(self, id_: str) -> dict[str, Any]:
-        """Return the scenario's recipe as plain values."""
+        """Return the scenario's recipe as plain values; of an ensemble, a member's, if possible without hierarchy."""
+        if id_ in self.ensembles:
+            recipes = list(map(self.recipe, self.ensembles[id_]))
+            return min(recipes, key=lambda recipe: bool(recipe["hierarchy"]))
         return asdict(recipe_of(self.scenario(id_), with_custom(self.config["recipes"])))
 
     def hierarchical(self, id_: str) -> bool:
@@ -112,9 +122,15 @@ class Experiment:
         scenario = self.scenario(id_)
         if scenario.model in self.config["models"]:
             return custom_models.build_settings(self.config["models"][scenario.model])
+        if scenario.recipe == ENSEMBLE:
+            return {}
         if scenario.recipe == RELEASED:
             return self.defaults(scenario.model)
         return dict(self.config.get(scenario.model, {}))  # of baselines, none
+
+    def folds_of(self, id_: str) -> list[int]:
+        """Return the folds whose models an ensemble averages; 0 where there are none."""
+        return [self.scenario(id_).fold] if self.scenario(id_).fold else self.folds or [0]
 
     def pretrained(self, id_: str) -> list[custom_models.Pretrained]:
         """Return the files of encoder parameters that the scenario's training starts from."""

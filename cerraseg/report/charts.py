@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 from cerraseg.config.dataset import CONCAT, Dataset
 from cerraseg.config.scenario import PUBLISHED_WEIGHTINGS
 from cerraseg.evaluation.benchmark import MARK, PAPER_DATA, SCORES
+from cerraseg.evaluation.calibration import STAGES
 from cerraseg.report.benchmark.tables import by_scenario
 from cerraseg.report.figures import EDGE, GRID, INK, drawn
 from cerraseg.training.weightings import WEIGHTINGS
@@ -137,6 +138,23 @@ def scores_by_distance(leakage: Mapping[str, Any], path: str | Path, *, title: s
         axes.set(xlim=(-0.6, len(bins) - 0.4), ylim=(0, 108), ylabel="macro F1, classes present (%)")
         axes.set_xlabel(f"gap to the nearest training patch; {100 * leakage['touching']:.1f} % touch one")
         axes.grid(axis="y", color=GRID, linewidth=0.6)
+
+
+def reliability(calibration: Mapping[str, Any], path: str | Path, *, title: str, source: str) -> None:
+    """Draw the share of test pixels that is right by the probability of their class, before and after calibration.
+
+    ``calibration`` is that section of a scenario's metrics (:mod:`cerraseg.evaluation.calibration`).
+    """
+    with drawn(path, title, source, (4.4, 4.2)) as figure:
+        axes = figure.subplots()
+        axes.plot([0, 100], [0, 100], color=GRID, linewidth=1.2)
+        for stage, colour in zip(STAGES, (_TOUCHING, _APART), strict=True):
+            if values := calibration.get(stage):
+                pixels, *percent = np.array(values["reliability"]).T
+                mean, right = (100 * part[pixels > 0] for part in percent)
+                axes.plot(mean, right, "o-", ms=4, color=colour, label=f"{stage}: ECE {100 * values['ece']:.1f} %")
+        axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="probability of the predicted class (%)", ylabel="right (%)")
+        axes.legend(title="calibration", fontsize=8)
 
 
 def _distance(row: Mapping[str, Any]) -> str:

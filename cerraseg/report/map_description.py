@@ -12,7 +12,7 @@ from cerraseg.evaluation.score_files import read_units
 from cerraseg.mapping.stac import write_item
 from cerraseg.report.map_figures import map_panel
 
-_RASTERS = ("classes", "confidence", "probabilities", "margin", "entropy")
+_RASTERS = ("classes", "confidence", "probabilities", "margin", "entropy", "set", "disagreement")
 
 
 class SceneMap(NamedTuple):

@@ -28,6 +28,7 @@ from cerraseg.models import checkpoint
 from cerraseg.models.inference import device
 from cerraseg.training import baseline, distributed
 from cerraseg.training.batches import PackedPatches, Streamed, loaders
+from cerraseg.training.calibrate import save_calibrated
 from cerraseg.training.distributed import ONLY_PROCESS, Share
 from cerraseg.training.epoch_record import EpochRecord
 from cerraseg.training.module import TrainingModule
@@ -84,7 +85,7 @@ def train(
         with stoppable(), _alone(resume):
             job = (plan, split, statistics, outputs, resume, _resume_state(resume, what), callbacks)
             if plan.scenario.recipe == BASELINE:
-                _write(outputs, baseline.fit(plan, store, split, statistics, resume))
+                _write(outputs, baseline.fit(plan, store, split, statistics, resume), store, split)
             elif count > 1:
                 where = f" of {plan.nodes} nodes" if plan.nodes > 1 else ""
                 log.info("training on %d devices%s, which share each batch", count, where)
@@ -152,7 +153,7 @@ def _fit(
             "expected numbers: look for extreme pixel values in the validation patches, or lower the learning rate"
         )
     if share.rank == 0:
-        _write(outputs, record)
+        _write(outputs, record, store, split)
 
 
 def prepare(
@@ -226,13 +227,15 @@ def _resume_state(resume: Path, described: str) -> Path | None:
     return None
 
 
-def _write(outputs: Outputs, record: EpochRecord) -> None:
+def _write(outputs: Outputs, record: EpochRecord, store: Store, split: Path) -> None:
     history = pd.DataFrame(record.history)
     history["selected"] = history["epoch"] == record.best_epoch
     with atomic_write(outputs.history) as temporary:
         history.to_csv(temporary, index=False, float_format="%.6g")
-    with atomic_write(outputs.best) as temporary:
-        shutil.copyfile(record.resume / "best.pt", temporary)
+    segmenter, blueprint, training = checkpoint.load(record.resume / "best.pt")
+    rows, kept = rows_of(split, "validation", store.header.ids), segmenter.net.state_dict()
+    own_classes = record.plan.scenario.recipe != "paper"  # whose classes are the published training's
+    save_calibrated(outputs.best, blueprint, kept, training, store, rows, vector=own_classes)
     record.save(outputs.last)
     best = record.history[record.best_epoch - 1]
     log.info(

@@ -1,6 +1,7 @@
 """Maps of scenes: exact where they can be checked, whole or absent, resumable, and without seams."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -134,13 +135,34 @@ def test_no_data_stays_no_data_and_tiles_see_the_training_mean_there(model, tmp_
 
 def test_every_layer_lies_on_the_scene_and_names_its_bands(model, tmp_path):
     files = write_scene(tmp_path, 130, 140)
-    run(model, files, tmp_path, layers=LAYERS, overlap=0)
-    bands = {name: (f"{name} (%)",) for name in ("confidence", *LAYERS)} | {"classes": ("land cover",)}
+    run(model, files, tmp_path, layers=LAYERS, overlap=0)  # set and disagreement are of others
+    bands = {name: (f"{name} (%)",) for name in ("confidence", *LAYERS[:3])} | {"classes": ("land cover",)}
+    assert {path.stem for path in (tmp_path / "map").glob("*.tif")} == {*bands}
     bands["probabilities"] = tuple(f"{entry.name} (%)" for entry in CERRADATA.classes("l1"))
     for name, names in bands.items():
         with rasterio.open(tmp_path / f"map/{name}.tif") as file, rasterio.open(files.images["msi"].files[0]) as source:
             assert (file.crs, file.transform, file.shape) == (source.crs, source.transform, source.shape)
             assert (file.tags()["SCENE"], file.tags()["OVERLAP"], file.descriptions) == ("somewhere", "0", names)
+
+
+def test_class_sets_and_disagreement_are_mapped(tmp_path):
+    """Two members, the second of the same parameters with another temperature."""
+    segmenter, blueprint, _ = checkpoint.load(write_model(tmp_path / "one.pt"))
+    given = {"method": "temperature", "scale": [9.0] * 7, "bias": [0.0] * 7, "least": [0.05 * k for k in range(7)]}
+    members = tuple(vars(replace(blueprint, calibration=found)) for found in ({}, given))
+    whole = replace(blueprint, settings={}, mean=(), std=(), calibration=given | {"scale": [1.0] * 7}, members=members)
+    state = segmenter.net.state_dict()
+    checkpoint.save(tmp_path / "m.pt", whole, {f"{k}.{name}": v for k in (0, 1) for name, v in state.items()}, {})
+    files = write_scene(tmp_path, 200, 140)
+    layers = run(tmp_path / "m.pt", files, tmp_path, layers=LAYERS)
+    wanted = blended(tmp_path / "m.pt", image_of(files), 0.5)
+    np.testing.assert_allclose(layers["probabilities"], 100 * wanted, atol=0.51)
+    possible = wanted >= np.array(given["least"])[:, None, None]
+    assert (layers["set"][1:] != possible).mean() < 1e-3 and layers["set"][1].all()
+    np.testing.assert_array_equal(layers["set"][0], layers["set"][1:].sum(0))
+    with rasterio.open(tmp_path / "map/set.tif") as file:
+        assert file.descriptions == ("number of classes", *(entry.name for entry in CERRADATA.classes("l1")))
+    assert 0 < layers["disagreement"].max() <= 100
 
 
 def record_rows(monkeypatch, stop_after=99):
@@ -206,7 +228,7 @@ def test_nothing_reads_on_when_the_scene_is_closed_at_an_error(model, tmp_path, 
         raise RuntimeError("at the first tiles")
 
     monkeypatch.setattr(scene.Scene, "read", slow)
-    monkeypatch.setattr("cerraseg.mapping.map_scene._probabilities", fail)
+    monkeypatch.setattr("cerraseg.mapping.map_scene._shares", fail)
     with pytest.raises(RuntimeError, match="first tiles"):
         run(model, write_scene(tmp_path / "scene", 300, 150), tmp_path)
     assert ended[-2:] == [0, 128]  # before them, samples

@@ -10,6 +10,7 @@ from scenes import CERRADATA
 from test_train import SMALL
 
 from cerraseg.data.masks import derive_edges
+from cerraseg.evaluation.calibration import read_tally
 from cerraseg.mapping.predict import predict
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, Segmenter, describe
@@ -77,6 +78,34 @@ def test_batch_size_does_not_matter_and_bfloat16_little(model_file, packed, tmp_
     assert (parts != exact).mean() < 1e-4  # rounding may turn a tie
     rough, _ = run(model_file, packed, np.arange(12), tmp_path, precision="bfloat16")
     assert 0 < (rough != exact).mean() < 0.05  # else it was not bfloat16, or not this model
+
+
+def test_flips_are_averaged_and_test_pixels_counted(model_file, packed, tmp_path):
+    rows, scored, store = np.arange(5), np.array([1, 4, 9]), opened(packed)
+    segmenter, blueprint, training = checkpoint.load(model_file)
+    given = {"method": "temperature", "scale": [3.0] * 14, "bias": [0.0] * 14, "least": [0.1] * 14}
+    checkpoint.save(model_file, replace(blueprint, calibration=given), segmenter.net.state_dict(), training)
+    further = {"scored": scored, "calibration": tmp_path / "t.npz", "augment": True, "batch_size": 2}
+    classes, confidence = run(model_file, packed, rows, tmp_path, **further)
+    with torch.inference_mode():
+        images = torch.from_numpy(store.images[rows, 12:])
+        for scale in (1, 3):
+            parts = []
+            for turns in range(8):
+                turned = images.rot90(turns % 4, (2, 3))
+                shares = (scale * segmenter(turned.flip(3) if turns > 3 else turned)[0]).softmax(1)
+                parts.append((shares.flip(3) if turns > 3 else shares).rot90(-(turns % 4), (2, 3)))
+            shares = torch.stack(parts).mean(0)
+            if scale == 1:
+                before = shares
+    assert (classes != shares.argmax(1).numpy()).mean() < 1e-3
+    np.testing.assert_allclose(confidence, 100 * shares.amax(1), atol=0.51)
+    found = read_tally(tmp_path / "t.npz")
+    assert found["rows"].tolist() == [1, 4] and found["temperature"] == 1 / 3
+    truth = torch.from_numpy(store.masks[rows][:, store.layer("l2")].astype(np.int64))[[1, 4]]
+    for stage, values in enumerate((before, shares)):
+        nll = torch.nn.functional.nll_loss(values[[1, 4]].log(), truth, ignore_index=255, reduction="none")
+        np.testing.assert_allclose(found["patches"][:, stage, 0], nll.sum((1, 2)), rtol=1e-4)
 
 
 def test_no_data_is_neither_predicted_nor_an_edge(model_file, packed, tmp_path):

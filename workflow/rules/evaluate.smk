@@ -7,6 +7,7 @@ rule evaluate:
         ids=of_scenario("prediction_ids.csv"),
         prediction=of_scenario("prediction.npy"),
         edges=of_scenario("edges.npy"),
+        calibration=of_scenario("calibration.npz"),
         history=where(RUN.trained, HISTORY),
         split=of_split("split.csv"),
         distances=results("distances.csv"),

@@ -11,6 +11,7 @@ rule predict:
         prediction=of_scenario("prediction.npy"),
         confidence=of_scenario("confidence.npy"),
         edges=of_scenario("edges.npy"),
+        calibration=of_scenario("calibration.npz"),
     log:
         logs("predict/{scenario}"),
     benchmark:
@@ -26,6 +27,7 @@ rule predict:
         code=package_digest("predict"),
         patches=by_scenario(RUN.predicted),
         batch_size=config["predict"]["batch_size"],
+        augment=config["predict"]["augment"],
         precision=config["predict"]["precision"],
     script:
         "../scripts/predict.py"
@@ -40,11 +42,13 @@ if RUN.folds:
             predictions=each_fold(of_scenario("fold{fold}/prediction.npy")),
             confidences=each_fold(of_scenario("fold{fold}/confidence.npy")),
             edges=each_fold(of_scenario("fold{fold}/edges.npy")),
+            tallies=each_fold(of_scenario("fold{fold}/calibration.npz")),
         output:
             ids=of_scenario("prediction_ids.csv"),
             prediction=of_scenario("prediction.npy"),
             confidence=of_scenario("confidence.npy"),
             edges=of_scenario("edges.npy"),
+            calibration=of_scenario("calibration.npz"),
         log:
             logs("pool/{scenario}"),
         benchmark:
@@ -150,7 +154,7 @@ rule scene:
     input:
         images=by_scene(RUN.scene_images),
         reference=by_scene(RUN.scene_reference),
-        statistics=results("statistics.json"),
+        statistics=results(f"{FOLD}statistics.json").format(fold=1),
     output:
         facts=of_scene("scene.json"),
         truth=directory(of_scene("truth")),

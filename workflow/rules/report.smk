@@ -75,6 +75,12 @@ rule scenario_figures:
             labels={"scenario": "{scenario}"},
             caption="../report/distance.rst",
         ),
+        reliability=report(
+            of_figures("reliability.svg"),
+            category="Scores",
+            labels={"scenario": "{scenario}"},
+            caption="../report/reliability.rst",
+        ),
         map=report(
             of_figures("map.png"),
             category="Maps",
@@ -106,7 +112,7 @@ rule model_card:
         parts=results("split.json"),
         statistics=of_split("statistics.json"),
         history=where(RUN.trained, HISTORY),
-        origin=where(RUN.adopted, of_model("origin.json")),
+        origin=where([*RUN.adopted, *RUN.ensembles], of_model("origin.json")),
     output:
         card=of_scenario("model_card.md"),
     log:

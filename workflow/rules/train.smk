@@ -112,6 +112,37 @@ rule adopt:
         "../scripts/adopt.py"
 
 
+rule ensemble:
+    input:
+        **AS_PACKED,
+        checkpoints=by_scenario(
+            lambda id_: expand(of_model("checkpoint.pt"), scenario=RUN.ensembles[id_])
+        ),
+        splits=by_scenario(
+            lambda id_: expand(results(f"{FOLD}split.csv"), fold=RUN.folds_of(id_))
+        ),
+    output:
+        best=of_model("checkpoint.pt"),
+        origin=of_model("origin.json"),
+    log:
+        logs("ensemble/{scenario}"),
+    benchmark:
+        timings("ensemble/{scenario}")
+    wildcard_constraints:
+        scenario=only(RUN.ensembles),
+    conda:
+        CONDA_TORCH
+    threads: share_of_cores(len(RUN.models))
+    resources:
+        gpu=GPU,
+    params:
+        code=package_digest("ensemble"),
+        dataset=RUN.pixels,
+        scenario=by_scenario(RUN.fields),
+    script:
+        "../scripts/ensemble.py"
+
+
 WORKERS = expand(
     results("tune/worker_{worker}.json"), worker=range(1, TUNE["workers"] + 1)
 )

@@ -21,6 +21,7 @@ with step(snakemake):
         Path(snakemake.input.ids),
         snakemake.input.prediction,
         snakemake.input.edges,
+        Path(snakemake.input.calibration),
         Path(snakemake.input.distances),
         Path(snakemake.output.metrics).parent,
         {

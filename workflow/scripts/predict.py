@@ -14,7 +14,10 @@ with step(snakemake):
         snakemake.output.prediction,
         snakemake.output.confidence,
         snakemake.output.edges,
+        scored=tables.rows_of(snakemake.input.split, "test"),
+        calibration=snakemake.output.calibration,
         batch_size=snakemake.params.batch_size,
+        augment=snakemake.params.augment,
         precision=snakemake.params.precision,
         threads=snakemake.threads,
     )

@@ -15,8 +15,9 @@ with step(snakemake):
     figures.confusion(
         score_files.read_confusion(snakemake.input.confusion), classes, snakemake.output.confusion, **named
     )
-    leakage = json.loads(Path(snakemake.input.metrics).read_text(encoding="utf-8"))["leakage"]
-    charts.scores_by_distance(leakage, snakemake.output.distance, **named)
+    metrics = json.loads(Path(snakemake.input.metrics).read_text(encoding="utf-8"))
+    charts.scores_by_distance(metrics["leakage"], snakemake.output.distance, **named)
+    charts.reliability(metrics["calibration"], snakemake.output.reliability, **named)
     mosaic, truth = Path(snakemake.input.mosaic), Path(snakemake.input.truth)
     largest = max(mosaic.glob("prediction_*.tif"), key=lambda path: path.stat().st_size).name
     map_figures.map_panel(

@@ -19,7 +19,7 @@ from huggingface_hub import ModelCardData
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.normalisation import constants
 from cerraseg.config.recipes import Recipe, model_settings
-from cerraseg.config.scenario import BASELINE, RELEASED, Scenario
+from cerraseg.config.scenario import BASELINE, ENSEMBLE, RELEASED, Scenario
 from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import Legend
@@ -41,6 +41,8 @@ _ORIGIN = {  # of a manifest: anything else in it might name this machine
     "scenes": "simulated scenes",
     "seed": "seed of the simulation",
 }
+_CONFIDENCE = ("ece_before", "ece_after", "coverage")
+_GIVERS = {RELEASED: "released by the authors of the data set", ENSEMBLE: "made of the members below"}
 _MODELS = {
     "unet": "U-Net",
     "fullres": "Full-resolution U-Net",
@@ -105,6 +107,7 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
     metrics, statistics = _read(sources.metrics), _read(sources.statistics)
     published, test_part = published_test_part(sources.parts)
     origin, header = _read(sources.manifest)["origin"], _read(sources.header)
+    adopted = _read(sources.origin) if sources.origin else {}
     text = load_template(Path(__file__).with_name("assets") / "model_card.md.jinja").render(
         table=markdown_table,
         run=run,
@@ -120,7 +123,7 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         unseen=scenario.recipe == RELEASED and published,
         front_matter=_front_matter(run),
         title=_title(run),
-        giver="released by the authors of the data set" if scenario.recipe == RELEASED else "given by the user",
+        giver=_GIVERS.get(scenario.recipe, "given by the user"),
         sensors=_listed(run.sensors),
         size=run.dataset.patch_size,
         published_bands=run.dataset.name == PAPER_DATA,
@@ -134,12 +137,17 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
         counts=Counter(read_split(sources.split)["split"]),
         training=_training(run, statistics, pd.read_csv(sources.history)) if sources.history else {},
         recipe=_recipe(run.recipe),
-        adopted=_read(sources.origin) if sources.origin else {},
+        adopted=adopted,
+        members=[(id_, f"{one['bytes']:,}", one["sha256"]) for id_, one in adopted.get("members", {}).items()],
         scores=[(title, *_score(metrics, name)) for name, title in SCORES.items()],
         intervals=bootstrap.note(metrics["resampled"]["units"], metrics["resampled"]["count"]),
         class_scores=[
             (entry["name"], *_percent(entry, "f1", "iou", "precision", "recall"), f"{entry['support']:,}")
             for entry in metrics["classes"]
+        ],
+        confidence=[
+            (row["name"], *(f"{100 * row[name]:.2f}" if row.get(name) is not None else "–" for name in _CONFIDENCE))
+            for row in metrics["calibration"]["by_class"]
         ],
         edges=[
             (pixels, *_percent(ratios, "precision", "recall", "f1"))
@@ -172,7 +180,7 @@ def _front_matter(run: Run) -> str:
 def _title(run: Run) -> str:
     """Name of the model; of a user's own model, its parts."""
     if "architecture" not in run.settings:
-        return _MODELS[run.scenario.model]
+        return "Ensemble" if run.scenario.recipe == ENSEMBLE else _MODELS[run.scenario.model]
     late = " for each modality" if run.settings.get("fusion") == "late" else ""
     return f"{run.settings['architecture']} with the encoder {run.settings['encoder']}{late}"
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cerraseg.config.dataset import Dataset
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import Legend
+from cerraseg.evaluation import score_files
 from cerraseg.evaluation.benchmark import PAPER_DATA, beside_baseline
 from cerraseg.report.benchmark.tables import describe_intervals
 from cerraseg.report.charts import modality_colours
@@ -72,6 +73,7 @@ def write_overview(
         baseline=beside_baseline(table),
         headings=headings,
         rows=rows,
+        calibrations={id_: score_files.read_metrics(scenarios[id_].scores)["calibration"] for id_ in table["id"]},
         maps=maps,
         reduced=any(max(view["full"]) > maps["side"] for view in maps["views"]),
         facts=facts or {},

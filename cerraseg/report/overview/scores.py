@@ -1,6 +1,5 @@
 """Scores for the overview page: history, counts and classes of each scenario, and the benchmark."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +33,7 @@ def scenario_scores(files: Scored) -> dict[str, Any]:
 
     Scores are in percent with two decimals; F1 and IoU come with their 95 % bootstrap interval.
     """
-    content = json.loads((files.scores / "metrics.json").read_text(encoding="utf-8"))
+    content = score_files.read_metrics(files.scores)
     units = score_files.read_units(files.scores / "patches.npz")[1]
     rows: list[dict[str, Any]] = [
         {name: _percent(row[name]) for name in ("precision", "recall", "f1", "iou")} for row in content["classes"]
