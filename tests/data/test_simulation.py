@@ -187,7 +187,7 @@ def test_knobs_change_what_they_are_named_for():
 
     assert spread() < 0.01 < spread(spectral=0.3)
     plain, bright = (render(Land(2, haze=haze), (0, 0, 128, 128))[0][:12].mean(axis=(1, 2)) for haze in (0, 0.1))
-    assert (np.diff(bright - plain) < 0).all() and bright[0] > plain[0]
+    assert (np.diff(bright - plain) < 1).all() and bright[0] > plain[0] + 500  # air scatters blue most
     means = [
         np.std([render(Land(2, gain=gain), (top, 0, 16, 16))[0][7].mean() for top in range(0, 6400, 640)])
         for gain in (0, 0.5)

@@ -1,7 +1,6 @@
 """The files of a simulated land, which need no download: patches in the layout of CerraData-4MM, and a scene to map."""
 
 import json
-from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from math import ceil, sqrt
@@ -21,7 +20,7 @@ from cerraseg.core.logs import log, progress
 from cerraseg.core.processes import process_map
 from cerraseg.core.taxonomy import IGNORE
 from cerraseg.data.masks import derive_edges, roll_up
-from cerraseg.data.simulation.ceiling import Sample, ceilings, draw_sample
+from cerraseg.data.simulation.ceiling import ceilings, draw_sample
 from cerraseg.data.simulation.images import render
 from cerraseg.data.simulation.land import CERRADATA, PARENTS, Land, Window
 from cerraseg.geo.cog import new_map
@@ -41,8 +40,6 @@ _PATTERNS = {  # of file names, by folder
 }
 _UTM = CRS.from_epsg(32722)
 _MARGIN = 32  # px of ground around the scene to map: what the radar's turned grid sees more
-_TILE = 256  # px
-_STORAGE: dict[str, Any] = {"nodata": 0, "compress": "deflate", "predictor": 3, "tiled": True}
 
 
 def simulate(
@@ -57,33 +54,26 @@ def simulate(
     """
     if scenes > patches:
         raise ConfigError(f"simulate: {scenes} scenes for {patches} patches, expected at least one patch per scene")
-    land = Land(seed, **settings)
+    drawn = np.random.default_rng((seed, patches)).choice(max(43_000, patches * 7 // 5), patches, replace=False)
+    ids = [7, 13, *sorted(50 + drawn)][:patches]  # their order as text differs from that as numbers
+    grid, jobs = Affine(_PIXEL, 0, _ORIGIN[0], 0, -_PIXEL, _ORIGIN[1]), []
+    for scene, part in enumerate(np.array_split(ids, scenes)):
+        land, columns = Land(seed, scene, **settings), ceil(sqrt(len(part)))
+        for place, id_ in enumerate(part.tolist()):
+            top, left = size * (place // columns), size * (place % columns)
+            jobs.append((land, id_, (top, left, size, size), grid * Affine.translation(left, top)))
+        grid *= Affine.translation(columns * size + 557, 0)  # 5 km apart
     with atomic_write(folder) as unfinished:
         for name in _PATTERNS:
             if land.label_noise or not name.startswith("truth"):
                 (unfinished / name).mkdir(parents=True)
-        written = process_map(partial(_write_patch, unfinished), [*_lay_out(land, patches, scenes, size)], workers)
+        written = process_map(partial(_write_patch, unfinished), jobs, workers)
         highest = ceilings([*progress(written, "simulate", patches)])
         (unfinished / "ceiling.json").write_text(json.dumps(highest) + "\n")
     log.info("simulated %d patches in %d scene(s) under %s; ceilings of macro F1: %s", patches, scenes, folder, highest)
 
 
-def _lay_out(land: Land, patches: int, scenes: int, size: int) -> Iterator[tuple[Land, int, Window, Affine]]:
-    """Yield land, id, window and grid of each patch: scenes side by side, ids as patches are cut."""
-    rng = np.random.default_rng((land.seed, patches))
-    # The first two ids (one digit, then two) make the order as text differ from the order as numbers.
-    ids = np.sort(rng.choice(max(43_000, patches * 7 // 5), patches, replace=False)) + 50
-    ids[:2] = [rng.integers(5, 10), rng.integers(12, 50)][:patches]
-    grid = Affine(_PIXEL, 0, _ORIGIN[0], 0, -_PIXEL, _ORIGIN[1])
-    for scene, part in enumerate(np.array_split(ids, scenes)):
-        columns = ceil(sqrt(len(part)))
-        for place, id_ in enumerate(part):
-            top, left = size * (place // columns), size * (place % columns)
-            yield land._replace(scene=scene), int(id_), (top, left, size, size), grid * Affine.translation(left, top)
-        grid *= Affine.translation(columns * size + 557, 0)  # 5 km apart
-
-
-def _write_patch(folder: Path, place: tuple[Land, int, Window, Affine]) -> Sample:
+def _write_patch(folder: Path, place: tuple[Land, int, Window, Affine]) -> tuple[NDArray[Any], ...]:
     land, id_, window, grid = place
     images, ground = render(land, window)
     layers: dict[str, NDArray[Any]] = {"msi_images": images[:-2], "sar_images": images[-2:]}
@@ -101,27 +91,25 @@ def _write_patch(folder: Path, place: tuple[Land, int, Window, Affine]) -> Sampl
 def _write_tif(path: Path, image: NDArray[Any], crs: CRS, grid: Affine, **profile: Any) -> None:
     """Write a GeoTIFF (bands, height, width) by way of memory, as GDAL may not report a full disk."""
     count, height, width = image.shape
-    bands = {12: CERRADATA.bands("msi"), 2: CERRADATA.bands("sar")}.get(count, ("class",))
     profile |= {"count": count, "height": height, "width": width, "dtype": image.dtype, "crs": crs, "transform": grid}
     with MemoryFile() as memory:
         with memory.open(driver="GTiff", interleave="band", **profile) as file:
-            file.descriptions = bands
+            file.descriptions = {12: CERRADATA.bands("msi"), 2: CERRADATA.bands("sar")}.get(count, ("class",))
             file.write(image)
         path.write_bytes(memory.read())
 
 
 def simulate_scene(folder: Path, *, width: int, height: int, seed: int, **settings: Any) -> None:
-    """Write one simulated scene of ``width`` × ``height`` px of 10 m under ``folder``, replacing what is there.
+    """Write one simulated scene of px of 10 m, north of all patches, under ``folder``, replacing what is there.
 
-    It shows ground as the patches of the same ``settings`` do, north of all of them: ``msi.tif`` (as patches, but in
-    UTM zone 22 south, and no data, 0, in its north-western corner), ``sar.tif`` (as patches, 0 around it),
-    ``truth_l1.tif`` and ``truth_l2.tif`` (classes on the grid of ``msi.tif``, 255 where that has no data).
+    ``msi.tif`` is as patches are, but in UTM zone 22 south and no data, 0, in its north-western corner; ``sar.tif`` as
+    patches are, 0 around it; ``truth_l1.tif`` and ``truth_l2.tif`` are classes without label noise, 255 for no data.
     """
     land = Land(seed, 2**32 - 1, **settings)  # no data set has as many scenes
     shape, own = (height + 2 * _MARGIN, width + 2 * _MARGIN), slice(_MARGIN, -_MARGIN)
     images, l2 = np.empty((len(CERRADATA.bands()), *shape), np.float32), np.empty(shape, np.uint8)
-    for top, left in product(range(0, shape[0], _TILE), range(0, shape[1], _TILE)):
-        tile = slice(top, top + _TILE), slice(left, left + _TILE)
+    for top, left in product(range(0, shape[0], 256), range(0, shape[1], 256)):
+        tile = slice(top, top + 256), slice(left, left + 256)
         images[:, *tile], ground = render(land, (top, left, *l2[tile].shape))
         l2[tile] = ground.l2[1:-1, 1:-1]
     # The swath ends in a corner of 0.6 of the height and 0.25 of the width.
@@ -130,12 +118,12 @@ def simulate_scene(folder: Path, *, width: int, height: int, seed: int, **settin
     (east,), (north,) = transform(WGS84, _UTM, [_ORIGIN[0]], [_ORIGIN[1] + 0.02])
     grid = Affine(10, 0, round(east, -1), 0, -10, round(north, -1) + 10 * height)
     source = {"src_crs": _UTM, "src_transform": grid * Affine.translation(-_MARGIN, -_MARGIN), "dst_crs": WGS84}
+    storage: dict[str, Any] = {"nodata": 0, "compress": "deflate", "predictor": 3, "tiled": True}
     sar, sar_grid = reproject(images[-2:], **source, dst_resolution=(_PIXEL, _PIXEL), dst_nodata=0)
     with atomic_write(folder) as unfinished:
         unfinished.mkdir(parents=True)
-        msi = np.where(beyond, np.float32(0), images[:-2, own, own])
-        _write_tif(unfinished / "msi.tif", msi, _UTM, grid, **_STORAGE)
-        _write_tif(unfinished / "sar.tif", sar, WGS84, sar_grid, **_STORAGE)
+        _write_tif(unfinished / "msi.tif", images[:-2, own, own] * ~beyond, _UTM, grid, **storage)
+        _write_tif(unfinished / "sar.tif", sar, WGS84, sar_grid, **storage)
         for level, classes in (("l1", roll_up(l2, PARENTS)), ("l2", l2)):
             path, legend = unfinished / f"truth_{level}.tif", CERRADATA.classes(level)
             with new_map(path, shape=beyond.shape, crs=_UTM, transform=grid, classes=legend) as draft:

@@ -23,7 +23,6 @@ _SPECTRA = np.array([
 _GROUPS = {"V1": 0, "V2": 0, "Ft": 0, "PR": 0, "Pa": 1, "SP": 1, "T1": 1, "T1+": 1, "Wt": 3}  # all others: 2
 _GROUP = np.array([_GROUPS.get(name, 2) for name in ID])
 _HAZE = np.array((1, 0.98, 0.95, 0.9, 0.85, 0.8, 0.78, 0.75, 0.7, 0.7, 0.45, 0.35), np.float32) * 10_000
-_OFFSET = 1000  # of the published reflectances
 _BANDS, _OPTICAL = len(CERRADATA.bands()), len(CERRADATA.bands("msi"))
 _DATE = 640  # px, side of the ground that is seen at one date
 _REGION = 1000  # px, lattice of the drift: places 10 km apart look alike by chance alone
@@ -52,8 +51,8 @@ def render(land: Land, window: Window) -> tuple[Floats, Ground]:
         low, high = _SPECTRA[..., band].T
         signal = (low[group] + (high - low)[group] * stage) * factors[band]
         if band < _OPTICAL:
-            noise = (28 + 3.5 * band) * rng.standard_normal(image.shape, np.float32)
-            image[:] = _blur(signal * light) * gain[band] + offset[band] + air * _HAZE[band] + noise + _OFFSET
+            noise = (28 + 3.5 * band) * rng.standard_normal(image.shape, np.float32) + 1000  # offset as published
+            image[:] = _blur(signal * light) * gain[band] + offset[band] + air * _HAZE[band] + noise
         else:  # the blur makes neighbours alike; it leaves 0.14 of the variance
             speckle = _blur(rng.standard_gamma(0.14 * land.looks, signal.shape, np.float32)) / (0.14 * land.looks)
             image[:] = _blur(signal * (1 + 0.6 * texture)) * gain[band] * speckle

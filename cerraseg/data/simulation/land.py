@@ -41,26 +41,18 @@ class Land(NamedTuple):
         return (bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
 
     def noise(self, name: str, y: Floats, x: Floats, *steps: float) -> Floats:
-        """Make value noise of about N(0, 1) at places (broadcast): an octave for each lattice of ``steps`` px.
-
-        Each octave has 0.6 of the amplitude of the one before; one alone has the variance 0.046.
-        """
+        """Make value noise of about N(0, 1) at places: an octave, 0.6 of the last, for each lattice (``steps``, px)."""
         total = np.zeros(np.broadcast_shapes(y.shape, x.shape), np.float32)
         for octave, step in enumerate(steps):
-            (i, fy), (j, fx) = _lattice(y, step), _lattice(x, step)
+            places = [at.astype(np.float64) / step for at in (y, x)]
+            i, j = (np.floor(place).astype(np.int64) for place in places)
+            fy, fx = ((3 * f**2 - 2 * f**3).astype(np.float32) for f in (place % 1 for place in places))
             rows, columns = np.arange(i.min(), i.max() + 2), np.arange(j.min(), j.max() + 2)
             nodes = self.uniform(f"{name} {octave}", rows[:, None], columns) - 0.5
             at = (i - rows[0]) * columns.size + j - columns[0]
             near, far = (nodes.take(at + k) * (1 - fx) + nodes.take(at + k + 1) * fx for k in (0, columns.size))
             total += 0.6**octave * (near + fy * (far - near))
-        return total * float((0.046 * sum(0.36**k for k in range(len(steps)))) ** -0.5)
-
-
-def _lattice(at: Floats, step: float) -> tuple[NDArray[np.int64], Floats]:
-    """Lattice cell of every coordinate, and the smoothstep position inside it, 0-1."""
-    cell = np.floor(position := at.astype(np.float64) / step)
-    inside = position - cell
-    return cell.astype(np.int64), (inside * inside * (3 - 2 * inside)).astype(np.float32)
+        return total * float((0.046 * sum(0.36**k for k in range(len(steps)))) ** -0.5)  # one alone has variance 0.046
 
 
 def axes(window: Window, pad: int = 0) -> tuple[Floats, Floats]:
