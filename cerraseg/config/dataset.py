@@ -49,6 +49,7 @@ class Level:
     classes: Legend
     folders: tuple[str, ...] = ()
     edge_folders: tuple[str, ...] = ()
+    truth_folders: tuple[str, ...] = ()  # of better masks, which nobody trains on: test patches are scored by them
     ignore: tuple[int, ...] = ()  # mask values without a label, beside 255
 
     @property
@@ -79,6 +80,11 @@ class Level:
     def edges(self) -> str:
         """The mask layer with the level's edges."""
         return f"edge_{self.name}"
+
+    @property
+    def truth(self) -> str:
+        """The mask layer that scores are made by where there is one."""
+        return f"truth_{self.name}"
 
 
 @dataclass(frozen=True)
@@ -177,10 +183,11 @@ class Dataset:
 
     @property
     def folders(self) -> dict[str, tuple[str, ...]]:
-        """Return layer → names that its folder of patches goes by: sensors, levels, then the edges of levels."""
+        """Return layer → names that its folder of patches goes by: sensors, levels, then levels' edges and truths."""
         sensors = {sensor.name: sensor.folders for sensor in self.sensors.values()}
         levels = {level.name: level.folders for level in self.levels.values()}
-        return sensors | levels | {level.edges: level.edge_folders for level in self.levels.values()}
+        further = {level.edges: level.edge_folders for level in self.levels.values()}
+        return sensors | levels | further | {level.truth: level.truth_folders for level in self.levels.values()}
 
 
 def legend_of(classes: Sequence[Mapping[str, Any]]) -> Legend:

@@ -96,8 +96,8 @@ def _check_names(values: Mapping[str, Any]) -> None:
     for group, reserved in (("sensors", ENTRY_KEYS), ("levels", ())):
         for name in values[group]:
             check_name(f"dataset.{group}.{name}", name, [*taken, *reserved])
-            if name.startswith("edge_"):
-                raise ConfigError(f"dataset.{group}.{name}: names with edge_ are those of edge masks; rename it")
+            if name.startswith(("edge_", "truth_")):
+                raise ConfigError(f"dataset.{group}.{name}: names with edge_ and truth_ are those of masks; rename it")
             taken.append(name)
 
 

@@ -56,7 +56,7 @@ class Area:
         classes[:, gaps] = IGNORE
         edges = derive_edges(classes)
         here = Grid(self.grid.crs, self.grid.transform * self.grid.transform.translation(column, row), (size, size))
-        return Patch(image, classes, edges, content, place_of(here), tuple(sorted(polygons)))
+        return Patch(image, classes, edges, content, place_of(here), (), tuple(sorted(polygons)))
 
 
 @contextmanager

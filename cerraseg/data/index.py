@@ -11,6 +11,7 @@ sensors and levels         paths of the files, for the layers that the data has
 ``left … top``             bounds in units of the CRS
 ``<level>_<class id>``     labelled pixels of each class
 ``gaps``                   pixels without data in a band
+``truth_<level>``          where there are any: path of the mask to score by; empty: the mask is scored by
 ``edge_<level>``           path of the edge mask; empty: there is none, and edges are derived from the mask
 ``polygons``               of windows with labels from polygons: numbers of those that it shows
 ``content``                checksum of the pixels, which packing compares
@@ -131,7 +132,8 @@ def _file_rows(roots: Sequence[str | Path], dataset: Dataset) -> tuple[Rows, lis
     files = find_patches(roots, dataset)
     present = {layer for found in files.values() for layer in found}
     sensors, levels = ([name for name in part if name in present] for part in (dataset.sensors, dataset.levels))
-    rows = [{"id": id_, **{layer: str(path) for layer, path in found.items()}} for id_, found in files.items()]
+    truths = dict.fromkeys((level.truth for level in dataset.levels.values() if level.truth in present), "")
+    rows = [{"id": id_, **truths, **{key: str(path) for key, path in found.items()}} for id_, found in files.items()]
     return rows, sensors, levels
 
 

@@ -45,7 +45,9 @@ def pack(
     """
     patches, size = read_patch_table(table), dataset.patch_size
     sensors, levels = layers_of(patches.columns, dataset)
-    layers = (*levels, *(dataset.levels[level].edges for level in levels))
+    known = [dataset.levels[level] for level in levels]
+    truths = [level.truth for level in known if level.truth in patches.columns]
+    layers = (*levels, *(level.edges for level in known), *truths)
     bands = tuple(band for sensor in sensors for band in dataset.sensors[sensor].bands)
     need_room(Path(images).parent, len(patches) * size * size * (4 * len(bands) + len(layers)), "packing")
     rows: list[dict[str, Any]] = patches.to_dict("records")  # type: ignore[assignment]
@@ -78,7 +80,7 @@ def _write_chunk(source: Source, images: Path, masks: Path, chunk: tuple[int, li
                     f"patch {row['id']}: other pixels than when it was indexed; run the index step again (snakemake "
                     "--forcerun index)"
                 )
-            image, mask = np.ascontiguousarray(patch.image), np.concatenate([patch.classes, patch.edges])
+            image, mask = np.ascontiguousarray(patch.image), np.stack([*patch.classes, *patch.edges, *patch.truths])
             hashes.append(hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest())
             image_file.write(image.data)
             mask_file.write(mask.data)

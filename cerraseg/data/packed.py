@@ -1,8 +1,8 @@
 """The packed store: all patches in a few memory-mapped arrays that every later step reads.
 
 ``images.npy`` float32 (N, bands, size, size), NaN where a band has no data; ``masks.npy`` uint8 (N, layers, size, size)
-with the classes of each level, by position in its legend, and its edges, 255 where ignored; ``header.json``: see
-:class:`Header`.
+with the classes of each level, by position in its legend, its edges, and where there are others to score by, those, 255
+where ignored; ``header.json``: see :class:`Header`.
 """
 
 import json
@@ -63,6 +63,10 @@ class Store:
         if layer not in self.header.layers:
             raise DataError(f"{layer} is not in the packed store, which has {', '.join(self.header.layers)}")
         return self.header.layers.index(layer)
+
+    def truth_layer(self, level: str) -> int:
+        """Return the index of the masks that a level is scored by."""
+        return self.layer(f"truth_{level}" if f"truth_{level}" in self.header.layers else level)
 
 
 def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:

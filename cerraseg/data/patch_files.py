@@ -31,6 +31,7 @@ class Patch(NamedTuple):
     edges: NDArray[np.uint8]  # (levels, H, W), 0, 1 and 255
     content: int  # CRC-32 of the pixels that were read
     place: dict[str, Any]  # the columns of the patch table on where it lies
+    truths: tuple[NDArray[np.uint8], ...] = ()  # of the levels that have masks to score by, (H, W), as classes
     polygons: tuple[int, ...] = ()  # numbers, in its area, of the labelled polygons that it shows
 
 
@@ -51,17 +52,18 @@ def find_patches(roots: Sequence[str | Path], dataset: Dataset) -> dict[str, dic
             f"{where}: found {', '.join(sorted(layers)) or 'no known folder'}; expected at least one of {sensors}, and "
             f"one of {levels}, in every root"
         )
-    edges = [dataset.levels[level].edges for level in dataset.levels if level in layers]
+    known = [level for name, level in dataset.levels.items() if name in layers]
+    further = [layer for level in known for layer in (level.edges, level.truth)]
     files: dict[str, dict[str, Path]] = {}
     for root in roots:
-        for layer in [*sorted(layers), *edges]:
+        for layer in [*sorted(layers), *further]:
             for path in _files(layer_folder(root, folders[layer])):
                 id_ = patch_id(path)
-                if layer in edges and id_ not in files:  # an edge mask alone makes no patch
+                if layer in further and id_ not in files:  # an edge mask alone makes no patch
                     continue
-                known = files.setdefault(id_, {}).setdefault(layer, path)
-                if known != path:
-                    raise DataError(f"{known} and {path} have the same id {id_!r}; rename or move one of them")
+                first = files.setdefault(id_, {}).setdefault(layer, path)
+                if first != path:
+                    raise DataError(f"{first} and {path} have the same id {id_!r}; rename or move one of them")
     for layer in sorted(layers):
         if not any(layer in found for found in files.values()):
             raise DataError(
@@ -88,7 +90,7 @@ def _files(folder: Path | None) -> list[Path]:
 
 
 def read_files(files: Mapping[str, str], dataset: Dataset, sensors: Sequence[str], levels: Sequence[str]) -> Patch:
-    """Read a patch from its files, layer → path; an edge layer may be empty or absent.
+    """Read a patch from its files, layer → path; edges and truth may be empty, for those of the mask, or absent.
 
     Raises:
         DataError: with the first fault of its files.
@@ -122,7 +124,13 @@ def read_files(files: Mapping[str, str], dataset: Dataset, sensors: Sequence[str
         edge = _mask(given, _EDGES, size, place, read)[0] if given else derive_edges(mask)
         edge[gaps] = IGNORE
         edges.append(edge)
-    return Patch(image, classes, np.stack(edges), checksum(read), place)
+    truths = []
+    for described in (dataset.levels[level] for level in levels):
+        if described.truth in files:
+            truth, _ = _mask(files[described.truth] or files[described.name], described, size, place, read)
+            truth[gaps] = IGNORE
+            truths.append(truth)
+    return Patch(image, classes, np.stack(edges), checksum(read), place, tuple(truths))
 
 
 def checksum(arrays: Iterable[NDArray[Any]]) -> int:

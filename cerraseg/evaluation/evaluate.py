@@ -11,6 +11,7 @@ from cerraseg.config.scenario import Scenario
 from cerraseg.core.errors import DataError
 from cerraseg.core.layout import SOURCE
 from cerraseg.core.logs import log
+from cerraseg.data.masks import derive_edges
 from cerraseg.data.packed import Store, open_array
 from cerraseg.data.splits.file_lists import published_test_part
 from cerraseg.data.tables import find_ids, read_ids, read_split, rows_of
@@ -47,12 +48,13 @@ def evaluate(
     among = read_ids(predicted)
     places = find_ids(among, ids, predicted)
     level = dataset.levels[scenario.level]
-    confusions = metrics.patch_confusions(
-        store.masks[test, store.layer(level.name)], open_array(prediction, len(among))[places], len(level.classes)
-    )
+    layer = store.truth_layer(level.name)
+    truth = store.masks[test, layer]
+    confusions = metrics.patch_confusions(truth, open_array(prediction, len(among))[places], len(level.classes))
     if split_facts:
         check_released(scenario, confusions.sum(axis=0, dtype=np.int64), split_facts)
-    edge_truth = store.masks[test, store.layer(level.edges)]
+    own = layer == store.layer(level.name)  # else the edges are those of masks that nobody scores by
+    edge_truth = store.masks[test, store.layer(level.edges)] if own else derive_edges(truth)
     facts = {
         "scenario": {"id": scenario.id, **vars(scenario)},
         "patches": len(test),

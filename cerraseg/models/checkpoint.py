@@ -71,6 +71,7 @@ def describe(dataset: Dataset, modality: str, level: str) -> dict[str, Any]:
         for given in values[part].values():
             del given["folders"]
             given.pop("edge_folders", None)
+            given.pop("truth_folders", None)
     return values
 
 

@@ -24,7 +24,7 @@ DISTINCT = 5000
 
 def write_patches(folder: Path, patches: int) -> None:
     """Simulate patches in the layout of CerraData-4MM."""
-    from cerraseg.data.simulation.patches import simulate
+    from cerraseg.data.simulation.files import simulate
 
     print(f"simulating {patches:,} patches", flush=True)
     simulate(folder, patches=patches, seed=42, workers=2)

@@ -196,7 +196,11 @@ def pretrained(id_):
     return {"pretrained": files} if files else {}
 
 
-SIMULATED_SCENE = config["simulate"]["scene"] | {"drift": config["simulate"]["drift"]}
+SIMULATED_SCENE = {
+    key: value
+    for key, value in config["simulate"].items()
+    if key not in ("folder", "patches", "scenes", "scene")
+} | config["simulate"]["scene"]
 
 
 def simulated_by(scene):

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cerraseg.data.download import copy_manifest, write_manifest
-from cerraseg.data.simulation.patches import simulate
-from cerraseg.data.simulation.window import CERRADATA
+from cerraseg.data.simulation.files import simulate
+from cerraseg.data.simulation.land import CERRADATA
 from cerraseg.orchestration.step import step
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cerraseg.data.simulation.scene import simulate_scene
+from cerraseg.data.simulation.files import simulate_scene
 from cerraseg.orchestration.step import step
 
 with step(snakemake):
