@@ -136,7 +136,8 @@ def model_error(
     expected = (patches, classes, size, size)
     try:
         built = build(model, parts, classes, settings, size).train()
-        load_encoder(built, bands, [custom_models.Pretrained(*source) for source in pretrained], colours)
+        if pretrained:
+            load_encoder(built, bands, [custom_models.Pretrained(*source) for source in pretrained], colours)
     except ConfigError as error:
         return str(error)
     except DataError as error:

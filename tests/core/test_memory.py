@@ -55,7 +55,7 @@ def test_training_names_batch_and_parts_and_goes_on_when_there_is_memory(packed,
 
 def test_prediction_map_and_range_test_name_their_settings(packed, tmp_path, monkeypatch):
     model, files = write_model(tmp_path / "model.pt"), write_scene(tmp_path / "scene", 150, 150)
-    monkeypatch.setattr(Segmenter, "logits", lambda *_: cuda())
+    monkeypatch.setattr(Segmenter, "raw", lambda *_: cuda())
     store, outputs = opened(packed), [tmp_path / f"{name}.npy" for name in ("p", "c", "e")]
     with pytest.raises(MemoryShortage, match=r"predict.batch_size is 6"):
         predict.predict(model, store, np.arange(12), *outputs, batch_size=6)
