@@ -78,9 +78,9 @@ def note(drawn: str, units: int) -> str:
     """Tell what intervals over so many ``patches`` or ``groups`` of the split are worth, for tables and pages."""
     if units < 2:
         return f"{units} of the {drawn} shows no spread, so that there is no interval"
-    found = (
-        f"95 % bootstrap interval over {units:,} {drawn}, of which {coverage(drawn, units):.0%} held the true macro F1"
-    )
+    share, least = coverage(drawn, units), coverage(drawn, 1)  # which is that of the fewest simulated
+    held = f"{'at most ' * (share == least)}{share:.0%} held the true macro F1"
+    found = f"95 % bootstrap interval over {units:,} {drawn}, of which {held}"
     alike = f", {coverage('patches of groups', units):.0%} where neighbours are alike" if drawn == "patches" else ""
     narrow = f": too narrow, as are all over less than {MANY}" if units < MANY else ""
     return f"{found} in simulation (of 95 %){alike}{narrow}"

@@ -101,7 +101,7 @@ def test_checkpoint_is_whole_and_never_predicts_a_class_without_pixels(fitted):
     assert model.net.floor[:2].gt(0).all() and model.net.floor[2] == 0  # logarithms of the bands above 0
     what, _ = store()
     images = torch.from_numpy(what.images)
-    (logits,) = model(images)
+    (logits,) = model.raw(model.normalise(images))
     assert logits.isfinite().all() and (logits[:, 3] == -100).all()
     assert torch.allclose(logits.exp().sum(1), torch.ones(()), atol=1e-4)
     known = what.masks[TRAIN:, 0] < 255

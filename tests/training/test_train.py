@@ -83,6 +83,7 @@ def kill():
 
 
 AVERAGED = {"recipe": {"ema": 0.9}, "accumulate": 2}
+WHOLE = {"crop": 0, "crops": 0, "balance": 1.0}
 CROPS = {"crop": 32, "crops": 6, "balance": 0.3, "label_smoothing": 0.1, "schedule": "onecycle"}
 CHANGED = {"gain": 0.1, "offset": 0.1, "drop_band": 0.1, "drop_sensor": 0.1, "paste": 0.5}
 
@@ -157,8 +158,8 @@ class Batches(L.Callback):
     [
         ("fullres", CROPS, {}, ([6] * 16) * 2, 32),  # 6 patches of 128, in crops of 32
         ("fullres", CROPS, {"accumulate": 3, "epoch_steps": 2}, [2] * 12, 32),
-        ("fullres", {"crop": 64}, {}, [4] * 12, 64),
-        ("fullres", {}, {"epoch_steps": 5}, [4] * 10, 128),
+        ("fullres", WHOLE | {"crop": 64}, {}, [4] * 12, 64),
+        ("fullres", WHOLE, {"epoch_steps": 5}, [4] * 10, 128),
         ("transnuseg", {"balance": 0.5}, {}, [4, 2] * 2, 128),
     ],
 )
@@ -312,10 +313,13 @@ def test_model_of_both_levels_is_selected_and_predicts_from_the_top(packed, tmp_
     store, written = opened(packed), run(packed, tmp_path, plan(L2, recipe={"hierarchy": 1.0}))
     files = [tmp_path / f"{name}.npy" for name in ("prediction", "confidence", "edges")]
     rows = rows_of(packed / "split.csv", "validation")
-    predict.predict(written.best, store, rows, *files)
-    classes, confidence, edges = map(np.load, files)
     segmenter, blueprint, about = checkpoint.load(written.best)
-    assert blueprint.hierarchical and segmenter.ancestors == (tuple(PARENTS),)
+    plain = dataclasses.replace(blueprint, calibration={})  # as it was validated
+    checkpoint.save(tmp_path / "plain.pt", plain, segmenter.net.state_dict(), about)
+    predict.predict(tmp_path / "plain.pt", store, rows, *files)
+    classes, confidence, edges = map(np.load, files)
+    segmenter = checkpoint.load(tmp_path / "plain.pt")[0]
+    assert plain.hierarchical and segmenter.ancestors == (tuple(PARENTS),) and blueprint.calibration["patches"] == 3
     with torch.inference_mode():
         probabilities = segmenter(torch.from_numpy(store.images[rows]))[0].softmax(1).numpy()
     sums = np.stack([probabilities[:, np.isin(PARENTS, parent)].sum(1) for parent in range(7)], 1)
