@@ -155,8 +155,8 @@ def prepare(
     data, level = plan.dataset, plan.scenario.level
     layers = [level, *[data.levels[level].edges] * plan.scenario.edges, *plan.coarser]
     train, validation = (
-        PackedPatches(store, rows_of(split, part, store.header.ids), data.bands(plan.scenario.modality), layers)
-        for part in ("train", "validation")
+        PackedPatches(store, rows_of(split, part, store.header.ids), data.bands(plan.scenario.modality), masks)
+        for part, masks in (("train", layers), ("validation", [store.truth(layer) for layer in layers]))
     )
     # Batch norm behind global pooling needs two patches; over GPUs, an idle process's patch would enter its statistics.
     smallest = 1 if plan.scenario.model in AXES["model"] else 2
