@@ -49,7 +49,7 @@ class Level:
     classes: Legend
     folders: tuple[str, ...] = ()
     edge_folders: tuple[str, ...] = ()
-    truth_folders: tuple[str, ...] = ()  # of better masks, which nobody trains on: test patches are scored by them
+    truth_folders: tuple[str, ...] = ()  # of better masks, for validation and test alone
     ignore: tuple[int, ...] = ()  # mask values without a label, beside 255
 
     @property
@@ -83,7 +83,7 @@ class Level:
 
     @property
     def truth(self) -> str:
-        """The mask layer that scores are made by where there is one."""
+        """The mask layer that validation and test go by where there is one."""
         return f"truth_{self.name}"
 
 

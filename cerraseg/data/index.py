@@ -11,7 +11,7 @@ sensors and levels         paths of the files, for the layers that the data has
 ``left … top``             bounds in units of the CRS
 ``<level>_<class id>``     labelled pixels of each class
 ``gaps``                   pixels without data in a band
-``truth_<level>``          where there are any: path of the mask to score by; empty: the mask is scored by
+``truth_<level>``          where there are any: path of a better mask; empty: the mask itself is it
 ``edge_<level>``           path of the edge mask; empty: there is none, and edges are derived from the mask
 ``polygons``               of windows with labels from polygons: numbers of those that it shows
 ``content``                checksum of the pixels, which packing compares

@@ -1,7 +1,7 @@
 """The packed store: all patches in a few memory-mapped arrays that every later step reads.
 
 ``images.npy`` float32 (N, bands, size, size), NaN where a band has no data; ``masks.npy`` uint8 (N, layers, size, size)
-with the classes of each level, by position in its legend, its edges, and where there are others to score by, those, 255
+with the classes of each level, by position in its legend, its edges, and any better masks for validation and test, 255
 where ignored; ``header.json``: see :class:`Header`.
 """
 
@@ -64,9 +64,9 @@ class Store:
             raise DataError(f"{layer} is not in the packed store, which has {', '.join(self.header.layers)}")
         return self.header.layers.index(layer)
 
-    def truth_layer(self, level: str) -> int:
-        """Return the index of the masks that a level is scored by."""
-        return self.layer(f"truth_{level}" if f"truth_{level}" in self.header.layers else level)
+    def truth(self, layer: str) -> str:
+        """Return the layer that validation and test go by in place of ``layer``: better masks where there are any."""
+        return f"truth_{layer}" if f"truth_{layer}" in self.header.layers else layer
 
 
 def open_array(path: str | Path, patches: int | None = None) -> NDArray[Any]:

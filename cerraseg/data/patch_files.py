@@ -31,7 +31,7 @@ class Patch(NamedTuple):
     edges: NDArray[np.uint8]  # (levels, H, W), 0, 1 and 255
     content: int  # CRC-32 of the pixels that were read
     place: dict[str, Any]  # the columns of the patch table on where it lies
-    truths: tuple[NDArray[np.uint8], ...] = ()  # of the levels that have masks to score by, (H, W), as classes
+    truths: tuple[NDArray[np.uint8], ...] = ()  # of the levels with better masks, (H, W), as classes
     polygons: tuple[int, ...] = ()  # numbers, in its area, of the labelled polygons that it shows
 
 

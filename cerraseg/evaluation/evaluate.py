@@ -48,13 +48,13 @@ def evaluate(
     among = read_ids(predicted)
     places = find_ids(among, ids, predicted)
     level = dataset.levels[scenario.level]
-    layer = store.truth_layer(level.name)
-    truth = store.masks[test, layer]
+    layer = store.truth(level.name)
+    truth = store.masks[test, store.layer(layer)]
     confusions = metrics.patch_confusions(truth, open_array(prediction, len(among))[places], len(level.classes))
     if split_facts:
         check_released(scenario, confusions.sum(axis=0, dtype=np.int64), split_facts)
-    own = layer == store.layer(level.name)  # else the edges are those of masks that nobody scores by
-    edge_truth = store.masks[test, store.layer(level.edges)] if own else derive_edges(truth)
+    # The edges in the store are those of the masks to train with.
+    edge_truth = store.masks[test, store.layer(level.edges)] if layer == level.name else derive_edges(truth)
     facts = {
         "scenario": {"id": scenario.id, **vars(scenario)},
         "patches": len(test),

@@ -64,8 +64,8 @@ def predict(
     shape = len(rows), store.size, store.size
     need_room(Path(prediction).parent, 3 * len(rows) * store.size**2, "prediction")
     wanted = np.isin(rows, scored) if calibration is not None and scored is not None else np.zeros(len(rows), bool)
-    truth = store.header.layers[store.truth_layer(blueprint.level)]
-    patches = PackedPatches(store, rows, blueprint.described.bands(blueprint.modality), [truth])
+    bands, truth = blueprint.described.bands(blueprint.modality), store.truth(blueprint.level)
+    patches = PackedPatches(store, rows, bands, [truth])
     order, tallies = batches(np.arange(len(rows)), batch_size), []
     with (
         explain_out_of_memory(batch_size_hint("predict.batch_size", batch_size)),

@@ -62,6 +62,7 @@ def fit(plan: Plan, store: Store, split: Path, statistics: Path, resume: Path) -
         weights = (torch.from_numpy(counts.sum(0) / counts.sum()) / share).nan_to_num(0).float()
         net.offset[:, 0, 0] = weights.log().clamp(min=_NEVER)
         rows = rows_of(split, "validation", store.header.ids)
+        pixels.masks = np.asarray(store.masks)[:, store.layer(store.truth(plan.scenario.level))]
         rows = rows[:: -(-len(rows) // _VALIDATED[0])]
         part = min(1.0, _VALIDATED[1] / (len(rows) * store.size**2))
         validation = pixels.read(rows, lambda _, mask: _labelled(rng, mask, part), "validation pixels")

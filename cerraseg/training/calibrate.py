@@ -113,7 +113,7 @@ def _drawn(parts: Sequence[tuple[Segmenter, Rows]], store: Store) -> Iterator[tu
     for segmenter, rows in parts:
         kind, where, order = segmenter.blueprint, device(), batches(np.arange(len(rows)), _BATCH)
         segmenter.eval().to(where).to(memory_format=torch.channels_last)
-        patches = PackedPatches(store, rows, kind.described.bands(kind.modality), [kind.level])
+        patches = PackedPatches(store, rows, kind.described.bands(kind.modality), [store.truth(kind.level)])
         for batch, (images, masks) in zip(order, Streamed(patches, order, where, segmenter.normalise), strict=True):
             raise_pending_signal()
             with torch.inference_mode():

@@ -166,8 +166,8 @@ def prepare(
     layers = [level, *[data.levels[level].edges] * plan.scenario.edges, *plan.coarser]
     crop = plan.recipe.crop
     train, validation = (
-        PackedPatches(store, rows_of(split, part, store.header.ids), data.bands(plan.scenario.modality), layers, crop)
-        for part in ("train", "validation")
+        PackedPatches(store, rows_of(split, part, store.header.ids), data.bands(plan.scenario.modality), masks, crop)
+        for part, masks in (("train", layers), ("validation", [store.truth(layer) for layer in layers]))
     )
     # Batch norm behind global pooling, or of the last pixel of a crop, needs two; over GPUs, an idle process's patch
     # would enter its statistics.

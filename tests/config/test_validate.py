@@ -68,7 +68,9 @@ def test_shipped_configurations_are_valid(name, count):
     blocks = paper | {"scheme": "blocks", "block_km": 5, "buffer_km": 0, "tolerance": 0.1}
     quarter = blocks | {"train": 0.6, "validation": 0.15, "test": 0.25}
     folds = blocks | {"scheme": "kfold", "block_km": 12.8, "unit": "blocks", "folds": 4}
-    assert config["split"] == {"config": quarter, "recipes": quarter, "ablation": quarter, "splits": folds}.get(name, paper)
+    assert config["split"] == {"config": quarter, "recipes": quarter, "ablation": quarter, "splits": folds}.get(
+        name, paper
+    )
     assert len(scenarios) == count
 
 

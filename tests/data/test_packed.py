@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-from conftest import IDS, arrays, opened, patch_file, write_tif
+from conftest import IDS, PIXEL, arrays, opened, patch_file, write_tif
 from scenes import CERRADATA
 
 from cerraseg.core import storage
@@ -60,6 +60,20 @@ def test_files_are_those_of_numpy_and_the_digest_that_of_the_pixels(packed, tmp_
     assert opened(packed).header == Header(
         12, CERRADATA.bands(), ("l1", "l2", "edge_l1", "edge_l2"), digest(sorted(IDS)), digest(pixels)
     )
+
+
+def test_better_masks_are_packed_where_a_patch_has_one(root, tmp_path):
+    write_tif(
+        root / "truth_7c/any_name_42.tif", np.full((1, 128, 128), 3, np.int32), east=IDS.index("42") * 128 * PIXEL
+    )
+    index.write_patch_table([root], CERRADATA, tmp_path / "t.parquet", tmp_path / "r.csv")
+    pack(tmp_path / "t.parquet", CERRADATA, *arrays(tmp_path))
+    packs = opened(tmp_path)
+    assert packs.header.layers == ("l1", "l2", "edge_l1", "edge_l2", "truth_l1")
+    truth, own = (packs.masks[:, packs.layer(layer)] for layer in (packs.truth("l1"), "l1"))
+    np.testing.assert_array_equal((truth != own).any(axis=(1, 2)), [id_ == "42" for id_ in sorted(IDS)])
+    assert (truth[sorted(IDS).index("42")] == 3).all()
+    assert packs.truth("l2") == "l2" and packs.truth("edge_l1") == "edge_l1"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -19,7 +19,7 @@ with step(snakemake), atomic_write(snakemake.output.folder) as folder:
     patches_images(patches, packed.images, bands, folder, composite=composite, rows=rows, tags=tags)
     for level in (level for level in dataset.levels.values() if level.name in packed.header.layers):
         (folder / level.name).mkdir(parents=True)
-        truth, edges = packed.truth_layer(level.name), packed.layer(level.edges)
+        truth, edges = packed.layer(packed.truth(level.name)), packed.layer(level.edges)
         for name, layer, legend in (("truth", truth, level.classes), ("edges", edges, EDGES)):
             masks = packed.masks[:, layer]
             mosaic(
