@@ -16,7 +16,7 @@ TABLES = {
     "ablation": {
         "plain-concat-nw-l2-tuned": "`tuned`, U-Net with an ImageNet encoder, whole patches",
         "unet-concat-nw-l2-tuned": "+ a stem of full resolution beside it",
-        "fullres-concat-nw-l2-tuned": "`fullres` in its place",
+        "fullres-concat-nw-l2-whole": "`fullres` in its place",
         "fullres-concat-nw-l2-crops": "+ 16 crops of 32 pixels a step",
         "fullres-concat-nw-l2-balance": "+ crops drawn by class, share to the power of 0.3",
         "fullres-concat-nw-l2-onecycle": "+ one cycle to 5e-3",

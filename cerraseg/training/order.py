@@ -11,7 +11,7 @@ from cerraseg.data.packed import batches
 Rows = NDArray[np.int64]
 """Positions of patches, (n,); of crops with their top and left pixel, (n, 3)."""
 
-_MOST_PIXELS = 64  # of a class in a patch that crops are laid round: 22 MB for the training part of CerraData-4MM
+_MOST_PIXELS = 64  # of a class in a patch that can be drawn: 512 bytes, or 157 MB for 21,900 patches with all of 14
 
 
 @dataclass(frozen=True)
