@@ -73,8 +73,8 @@ hooks: $(READY) ## Install git hooks: lint at a commit, dvc checkout and restore
 
 pictures: demo ## Draw the README's pictures again, from the demo
 	@mkdir -p docs/images
-	@cp results/benchmark.svg results/figures/unet-concat-nw-l1-tuned-666/map.png docs/images/
-	@cp results/scenes/unseen/unet-concat-nw-l1-tuned-666/map.png docs/images/scene.png
+	@cp results/benchmark.svg results/figures/fullres-concat-nw-l1-tuned-666/map.png docs/images/
+	@cp results/scenes/unseen/fullres-concat-nw-l1-tuned-666/map.png docs/images/scene.png
 	@$(BIN)/python docs/screenshots.py results/overview.html docs/images
 
 ablation: $(READY) ## Compare the arms of the tuned recipe, and write docs/recipes.md

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-VIEW = "unet-concat-nw-l1-tuned-666 · unseen"
+VIEW = "fullres-concat-nw-l1-tuned-666 · unseen"
 WIDTHS = {1440: 1000, 390: 844}
 """Width of the window → its height, in pixels."""
 
