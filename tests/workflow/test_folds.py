@@ -22,6 +22,7 @@ def test_cross_validation_scores_every_patch_by_a_model_that_never_saw_it(projec
     project.run()
     results, models = project.folder / "results", f"results/scenarios/{TUNED}"
     pooled, masks = np.load(project.folder / models / "prediction.npy"), np.load(results / "packed/masks.npy")
+    layers = json.loads(project.read("results/packed/header.json"))["layers"]
     for fold in (1, 2, 3):
         split = pd.read_csv(results / f"folds/{fold}/split.csv")
         assert split.groupby("group")["split"].nunique().max() == 1
@@ -32,7 +33,7 @@ def test_cross_validation_scores_every_patch_by_a_model_that_never_saw_it(projec
     metrics = json.loads(project.read(f"results/scores/{TUNED}/metrics.json"))
     assert metrics["patches"] == 24 == sum(row["patches"] for row in metrics["leakage"]["by_distance"])
     assert metrics["scores"]["macro_f1"] == pytest.approx(
-        compute_scores(confusion_matrix(masks[:, 0], pooled, 7)).macro_f1, abs=1e-6
+        compute_scores(confusion_matrix(masks[:, layers.index("truth_l1")], pooled, 7)).macro_f1, abs=1e-6
     )
     assert pd.read_csv(results / "benchmark.csv")["id"].tolist() == [TUNED]
     assert "Nothing to be done" in project.run()

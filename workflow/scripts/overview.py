@@ -1,6 +1,5 @@
 """Write the overview page of the run."""
 
-from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -29,7 +28,7 @@ with step(snakemake):
         views=find_views(results, params.levels, params.scenes),
         facts={
             "Data": params.label,
-            "Patches": Counter(read_split(read.split)["split"]),
+            "Patches": read_split(read.split)["split"].value_counts(sort=False).to_dict(),
             **({"Test part": published_test_part(read.parts)[1]} if params.label == benchmark.PAPER_DATA else {}),
             "Packed data": Path(read.header).read_text(),
             "Manifest": Path(read.manifest).read_text(),
