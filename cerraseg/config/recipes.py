@@ -235,6 +235,10 @@ def _check_crops(where: str, scenario: Scenario, recipe: Recipe, dataset: Datase
         f"{size}; expected 0, with which balance draws whole patches: give it a recipe of its own": (
             scenario.model == "transnuseg" and recipe.crop not in (0, size)
         ),
+        f"{key}.normalise: 1to1 takes logarithms, on which gain {recipe.gain:g} and offset {recipe.offset:g} are not "
+        "defined; expected both 0, or another normalisation": (
+            recipe.normalise == "1to1" and (recipe.gain or recipe.offset)
+        ),
         f"{where}: weighting rare draws patches by their classes, as {key}.balance {recipe.balance:g} does; expected "
         "one of them: another weighting, or balance: 1": scenario.weighting == "rare" and recipe.balance != 1,
         f"{where}: weighting focal needs one true class a pixel, and {key}.label_smoothing is "

@@ -82,7 +82,7 @@ class Radiometry(nn.Module):
         parts = [len(sensor.bands) for sensor in data.sensors_of(blueprint.modality)]
         deviations = [blueprint.statistics[band]["std"] for band in data.bands(blueprint.modality)]
         raw = torch.tensor([[0.0] * sum(parts), deviations, [torch.nan] * sum(parts)])[:, :, None, None]
-        zero, one, lost = torch.split(segmenter.normalise(raw), 1)  # normalising adds and multiplies alone
+        zero, one, lost = torch.split(segmenter.normalise(raw), 1)  # a line in the values, see check_recipe
         sensor = torch.arange(len(parts)).repeat_interleave(torch.tensor(parts))
         for name, values in (("sensor", sensor), ("zero", zero), ("unit", one - zero), ("lost", lost)):
             self.register_buffer(name, values, persistent=False)

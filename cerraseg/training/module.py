@@ -84,10 +84,8 @@ class TrainingModule(L.LightningModule):
             amount = sum_over_processes((labelled if each == "pixels" else labelled.any(1)).sum())[0]
         for name, value in ((f"{part}_loss", loss), (f"{part}_semantic_loss", semantic)):
             total, seen = self.losses.get(name, (0, 0))  # on the device, which nobody waits for before the epoch's end
-            value = value.detach().to(
-                torch.float32 if value.device.type == "mps" else torch.float64
-            )  # mps has no other
-            self.losses[name] = (total + amount * value, seen + amount)
+            wide = torch.float32 if value.device.type == "mps" else torch.float64  # which Apple's GPU lacks
+            self.losses[name] = (total + amount * value.detach().to(wide), seen + amount)
         return loss
 
     def logits(self, images: Tensor) -> Sequence[Tensor]:
@@ -114,7 +112,7 @@ class TrainingModule(L.LightningModule):
             _seed(*place, self.share.rank)
         if isinstance(net := self.segmenter.net, TransNuSeg):
             parts, held = self.plan.accumulate, self.share.held(patches)
-            before = index % parts * (self.plan.batch_size // parts) + held.start
+            before = index % parts * (self.plan.batch // parts) + held.start
             net.skip(before / (held.stop - held.start))
         loss = self.loss(self.logits(images), self.share.own(masks).long(), "train")
         return loss * self._part(patches, index)

@@ -87,6 +87,7 @@ def test_shipped_configurations_are_valid(name, count):
         (crops({"crop": 8}), "recipes.mine.crop: 8"),
         (crops({"crop": 64}, "transnuseg-msi-nw-l1-mine-1"), "recipes.mine.crop is 64, but transnuseg"),
         (crops({"balance": 0.3}, "unet-msi-rare-l1-mine-1"), "weighting rare"),
+        (crops({"normalise": "1to1", "gain": 0.1}), "recipes.mine.normalise: 1to1"),
         (crops({"label_smoothing": 0.1}, "unet-msi-focal-l1-mine-1"), "label_smoothing"),
         (changed(scenarios__extra=["fullres-msi-nw-l1-released-0"]), "released no model fullres"),
         (changed(recipes__mean={"from": "paper", "ema": 0.99}, scenarios__recipes=["mean"]), "recipes.mean: ema 0.99"),
