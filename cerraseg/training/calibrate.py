@@ -64,7 +64,7 @@ def calibrate(parts: Sequence[tuple[Segmenter, Rows]], store: Store, *, vector: 
     """Fit a calibration to the raw logits of a model.
 
     Up to 2,000 labelled pixels of each patch are taken, 500,000 in all, as many of each class in it, and weighted back.
-    Vector scaling is taken where, fitted on either half of the patches, it has a lower negative log-likelihood than a
+    Vector scaling is taken where, fitted on each half of the patches, it has a lower negative log-likelihood than a
     temperature on the other half, and no lower macro F1: it would take back what a training did for rare classes.
 
     Args:
@@ -165,9 +165,13 @@ def _vector_wins(sample: Sample) -> bool:
     for vector in (False, True) if len(known) > 1 else ():
         held = sample.logits.clone()
         for fitted in (first, ~first):
-            scale, bias = _fit(Sample(*(values[fitted] for values in sample)), vector)
+            scale, bias = _fit(_of(sample, fitted), vector)
             held[~fitted] = held[~fitted] * scale + bias
-        losses.append(float(_loss(sample, held)))
+        losses.append([float(_loss(_of(sample, half), held[half])) for half in (first, ~first)])
         counts = (sample.truth * classes + held.argmax(1)).bincount(sample.weight, classes**2)
         scores.append(compute_scores(counts.view(classes, classes).round().numpy()).macro_f1_present)
-    return bool(losses) and losses[1] < losses[0] and scores[1] >= scores[0]
+    return bool(losses) and all(two < one for one, two in zip(*losses, strict=True)) and scores[1] >= scores[0]
+
+
+def _of(sample: Sample, chosen: Tensor) -> Sample:
+    return Sample(*(values[chosen] for values in sample))
