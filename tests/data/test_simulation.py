@@ -230,8 +230,8 @@ def test_scenes_are_georeferenced_rasters(scene):
     expected = {
         "msi.tif": (MSI_BANDS, "float32", 0, 32722),
         "sar.tif": (SAR_BANDS, "float32", 0, 4326),
-        "truth_l1.tif": (("land cover",), "uint8", 255, 32722),
-        "truth_l2.tif": (("land cover",), "uint8", 255, 32722),
+        "truth_l1.tif": (("class",), "uint8", 255, 32722),
+        "truth_l2.tif": (("class",), "uint8", 255, 32722),
     }
     grids = set()
     for name, looks in expected.items():

@@ -23,7 +23,6 @@ from cerraseg.data.masks import derive_edges, roll_up
 from cerraseg.data.simulation.ceiling import ceilings, draw_sample
 from cerraseg.data.simulation.images import render
 from cerraseg.data.simulation.land import CERRADATA, PARENTS, Land, Window
-from cerraseg.geo.cog import new_map
 from cerraseg.geo.rasters import WGS84
 
 _PIXEL = 8.983e-5  # degrees: 10 m on the ground
@@ -125,7 +124,8 @@ def simulate_scene(folder: Path, *, width: int, height: int, seed: int, **settin
         _write_tif(unfinished / "msi.tif", images[:-2, own, own] * ~beyond, _UTM, grid, **storage)
         _write_tif(unfinished / "sar.tif", sar, WGS84, sar_grid, **storage)
         for level, classes in (("l1", roll_up(l2, PARENTS)), ("l2", l2)):
-            path, legend = unfinished / f"truth_{level}.tif", CERRADATA.classes(level)
-            with new_map(path, shape=beyond.shape, crs=_UTM, transform=grid, classes=legend) as draft:
-                draft.write(0, 0, np.where(beyond, IGNORE, classes[own, own]).astype(np.uint8))
+            truth = np.where(beyond, IGNORE, classes[own, own]).astype(np.uint8)[None]
+            _write_tif(
+                unfinished / f"truth_{level}.tif", truth, _UTM, grid, **storage | {"nodata": IGNORE, "predictor": 2}
+            )
     log.info("simulated a scene of %d x %d px under %s", width, height, folder)
