@@ -43,7 +43,7 @@ def test_what_repro_made_is_current_for_both(project):
     assert "Running stage" not in project.dvc("repro")
     kept = {Path(path).name for path in project.git("ls-files", "results").splitlines()}
     tables = {f"benchmark{end}" for end in (".csv", ".md", ".tex", "_classes.csv", "_pairs.csv")}
-    assert kept >= {"manifest.json", "statistics.json", f"{ONE}.json", *tables}
+    assert kept >= {"manifest.json", "split.json", "statistics.json", f"{ONE}.json", *tables}
     assert {Path(name).suffix for name in kept} <= {".json", ".csv", ".md", ".tex"}
 
 
