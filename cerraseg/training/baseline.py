@@ -57,7 +57,7 @@ def fit(plan: Plan, store: Store, split: Path, statistics: Path, resume: Path) -
         x, y = pixels.read(rows, lambda k, mask: _of_each(rng, mask, wanted[k]), "training pixels")
         log.info("fitting %s to %d pixels of %d patches", plan.scenario.model, len(y), np.any(wanted, 1).sum())
         net.mean[:, 0, 0], net.std[:, 0, 0] = x.mean(0), x.std(0).clamp(min=1e-6)
-        x = (x - net.mean[:, 0, 0]) / net.std[:, 0, 0]
+        x.sub_(net.mean[:, 0, 0]).div_(net.std[:, 0, 0])
         share = torch.bincount(y, minlength=classes) / len(y)
         weights = (torch.from_numpy(counts.sum(0) / counts.sum()) / share).nan_to_num(0).float()
         net.offset[:, 0, 0] = weights.log().clamp(min=_NEVER)

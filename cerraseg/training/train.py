@@ -96,7 +96,7 @@ def train(
             ignore_signals()
             shutil.rmtree(resume)
     except StopSignal as stop:
-        where = "starts again" if plan.scenario.recipe == BASELINE else "goes on from the last finished epoch"
+        where = "begins anew" if plan.scenario.recipe == BASELINE else "goes on from the last finished epoch"
         raise StepStopped(f"stopped by {stop}; the next start {where}") from None
 
 

@@ -17,7 +17,7 @@ from scenes import CERRADATA
 from test_benchmark import evaluated
 from test_train import SMALL
 
-from cerraseg.config.recipes import RECIPES
+from cerraseg.config.recipes import RECIPES, recipe_of
 from cerraseg.config.scenario import known_names, parse
 from cerraseg.core import versions as software
 from cerraseg.models import checkpoint
@@ -44,8 +44,8 @@ ORIGIN = {"file": "/home/jane.secret/epoch_29.pt", "bytes": 130_200_007, "sha256
 
 def configured(name="unet-concat-w-l1-tuned-7", label="my land", **changes):
     scenario = parse(name, known_names(REGION))
-    recipe = RECIPES["paper" if scenario.recipe == "released" else scenario.recipe][scenario.model]
-    fields = {"settings": SMALL[scenario.model], "training": {"epochs": 30, "batch_size": 4}, "split": SPLIT}
+    recipe = recipe_of(scenario, RECIPES)
+    fields = {"settings": SMALL.get(scenario.model, {}), "training": {"epochs": 30, "batch_size": 4}, "split": SPLIT}
     return Run(CERRADATA, scenario, recipe, **fields | {"label": label, "train_code": "0123456789ab"} | changes)
 
 
@@ -183,6 +183,15 @@ def test_an_adopted_checkpoint_claims_no_training(home, name):
     lists = [{"name": "all files", "files": 30_280, "test": 3_028, "published": True}]
     card = written(home, configured(name, label="CerraData-4MM"), trained=False, lists=lists)
     assert ("may have been trained" in card) == ("tuned" in name) and "is the published one, patches" in card
+
+
+def test_a_baselines_card_claims_nothing_of_a_networks_training(home):
+    card = written(home, configured("pixel-concat-nw-l1-baseline-7"))
+    assert ["windows", "3, 7"] in rows(card, "Model") and "nothing is normalised" not in section(card, "Input")
+    training = dict(rows(card, "Training", 2))
+    assert training["epochs run"] == "3" and training["its macro F1 on the validation pixels"] == "50.90 %"
+    assert not {"epochs at most", "batch size", "for rare classes"} & set(training)
+    assert "drawn evenly over the classes" in card and "learning_rate" not in card
 
 
 def test_front_matter_is_what_hubs_read_and_labels_are_no_markup(home):
