@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LEAST = -100.0
-"""Least log-probability that a baseline returns; that of a class which it has never seen."""
+NEVER = -1e4
+"""Offset of a class without a training pixel."""
 
+_LEAST = -30.0  # log-probability of such a class: a lower one would decide alone on the calibration
 _NARROWEST = 0.01  # added to a deviation, in standard deviations of its band, before its logarithm
 
 
@@ -18,48 +19,45 @@ class Baseline(nn.Module):
     """What the baselines share. All that is fitted is in parameters and buffers.
 
     Buffers:
-        floor: smallest value of each band in training, for bands that are taken in logarithm; 0 for the others.
-        centre, scale: subtracted from a band, in logarithm or not, and dividing it.
-        mean, std: the same of each feature.
-        offset: added to the score of each class, such as the logarithm of its prior.
+        bands: (3, bands, 1, 1): smallest value in training of bands that are taken in logarithm, 0 for the others; what
+            is subtracted from a band, in logarithm or not; what divides it.
+        standard: (2, features, 1, 1): what is subtracted from a feature, and what divides it.
+        offset: (classes, 1, 1): added to the scores, such as the logarithm of the prior.
     """
 
-    floor: Tensor
-    centre: Tensor
-    scale: Tensor
-    mean: Tensor
-    std: Tensor
+    bands: Tensor
+    standard: Tensor
     offset: Tensor
 
     def __init__(self, bands: int, classes: int, windows: Sequence[int]) -> None:
         super().__init__()
         self.windows, self.count = tuple(windows), bands * (1 + 2 * len(windows))
-        sizes = {"floor": bands, "centre": bands, "scale": bands, "mean": self.count, "std": self.count}
-        for name, size in (sizes | {"offset": classes}).items():
-            fill = torch.ones if name in ("scale", "std") else torch.zeros
-            self.register_buffer(name, fill(size, 1, 1))
+        for name, shape in (("bands", (3, bands)), ("standard", (2, self.count)), ("offset", (classes,))):
+            self.register_buffer(name, torch.ones(*shape, 1, 1))
+        self.standard[0] = 0
 
     def fit_bands(self, bands: Sequence[Mapping[str, float]]) -> None:
-        """Set what is done to each band by its ``min``, ``mean`` and ``std`` in training: logarithm where all is > 0.
+        """Set what is done to bands by their ``min``, ``mean`` and ``std`` in training: logarithm where all is above 0.
 
         The deviation of a logarithm is taken as std / mean; the features are standardised once more.
         """
         for k, band in enumerate(bands):
-            logged, spread = band["min"] > 0, band["std"] or 1.0
-            self.floor[k] = band["min"] if logged else 0.0
-            self.centre[k] = math.log(band["mean"]) if logged else band["mean"]
-            self.scale[k] = spread / band["mean"] if logged else spread
+            logged, std = band["min"] > 0, band["std"] or 1.0
+            centre, scale = (math.log(band["mean"]), std / band["mean"]) if logged else (band["mean"], std)
+            self.bands[:, k, 0, 0] = torch.tensor([band["min"] if logged else 0.0, centre, scale])
 
     def features(self, images: Tensor) -> Tensor:
         """Compute the bands, then by window their means and deviations: (B, features, H, W) of (B, bands, H, W)."""
-        logged = images.maximum(self.floor).log()
-        bands = torch.where(self.floor > 0, logged, images).sub_(self.centre).div_(self.scale)
+        least, centre, scale = self.bands
+        bands = torch.where(least > 0, images.maximum(least).log(), images).sub_(centre).div_(scale)
         parts = [bands]
         for side in self.windows:
             around = F.pad(bands, [side // 2] * 4, mode="replicate")
-            mean, square = (_window_mean(values, side) for values in (around, around.square()))
+            mean, square = (  # along rows, then along columns, is quicker
+                F.avg_pool2d(F.avg_pool2d(values, (1, side), 1), (side, 1), 1) for values in (around, around.square())
+            )
             parts += [mean, self.deviation((square - mean.square()).clamp(min=0).sqrt())]
-        return torch.cat(parts, 1).sub_(self.mean).div_(self.std)
+        return torch.cat(parts, 1).sub_(self.standard[0]).div_(self.standard[1])
 
     def deviation(self, values: Tensor) -> Tensor:
         """Transform local deviations to features."""
@@ -71,7 +69,7 @@ class Baseline(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Compute log-probabilities (B, classes, H, W) of features (B, features, H, W)."""
-        return (self.scores(features).float() + self.offset).log_softmax(1).clamp(min=LEAST)
+        return (self.scores(features).float() + self.offset).log_softmax(1).where(self.offset > NEVER, _LEAST)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute log-probabilities (B, classes, H, W) of raw pixels (B, bands, H, W)."""
@@ -81,13 +79,10 @@ class Baseline(nn.Module):
 class Pixel(Baseline):
     """A network of 1 × 1 convolutions on the features."""
 
-    def __init__(
-        self, bands: int, classes: int, windows: Sequence[int] = (3, 7), hidden: Sequence[int] = (96, 96)
-    ) -> None:
+    def __init__(self, bands: int, classes: int, windows: Sequence[int], hidden: Sequence[int]) -> None:
         super().__init__(bands, classes, windows)
-        sizes = [self.count, *hidden, classes]
-        layers: list[nn.Module] = [nn.Conv2d(*pair, 1) for pair in pairwise(sizes)]
-        self.layers = nn.Sequential(*[part for layer in layers for part in (layer, nn.ReLU())][:-1])
+        layers = [nn.Conv2d(*sizes, 1) for sizes in pairwise((self.count, *hidden, classes))]
+        self.layers = nn.Sequential(*(part for layer in layers[:-1] for part in (layer, nn.ReLU())), layers[-1])
 
     def scores(self, features: Tensor) -> Tensor:
         """Compute logits under even classes."""
@@ -98,10 +93,10 @@ class Pixel(Baseline):
 class Gaussian(Baseline):
     """Gaussian maximum likelihood: a normal distribution of each class, deviations in logarithm.
 
-    A class's convolution whitens the features, so that the sum of their squares is the Mahalanobis distance.
+    A class's convolution whitens the features: the sum of their squares is the squared Mahalanobis distance.
     """
 
-    def __init__(self, bands: int, classes: int, windows: Sequence[int] = (3, 7)) -> None:
+    def __init__(self, bands: int, classes: int, windows: Sequence[int]) -> None:
         super().__init__(bands, classes, windows)
         self.whiten = nn.ModuleList(nn.Conv2d(self.count, self.count, 1) for _ in range(classes))
 
@@ -112,14 +107,7 @@ class Gaussian(Baseline):
     def scores(self, features: Tensor) -> Tensor:
         """Compute minus half the squared Mahalanobis distance to each class."""
         with torch.autocast(features.device.type, enabled=False):  # differences of large sums
-            distances = [of_class(features).square().sum(1, keepdim=True) for of_class in self.whiten]
-            return torch.cat(distances, 1) / -2
+            return torch.cat([of(features).square().sum(1, keepdim=True) for of in self.whiten], 1) / -2
 
 
 BASELINES: dict[str, type[Pixel | Gaussian]] = {"pixel": Pixel, "gaussian": Gaussian}
-"""By the name that the configuration has for them."""
-
-
-def _window_mean(values: Tensor, side: int) -> Tensor:
-    """Mean over the square window of each pixel that has all of it, along rows, then along columns."""
-    return F.avg_pool2d(F.avg_pool2d(values, (1, side), 1), (side, 1), 1)

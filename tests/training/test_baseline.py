@@ -98,11 +98,11 @@ def test_checkpoint_is_whole_and_never_predicts_a_class_without_pixels(fitted):
     _, outputs = fitted
     model, blueprint, training = checkpoint.load(outputs.best)
     assert not blueprint.mean and training["scenario"].endswith("-baseline-1")
-    assert model.net.floor[:2].gt(0).all() and model.net.floor[2] == 0  # logarithms of the bands above 0
+    assert model.net.bands[0, :2].gt(0).all() and model.net.bands[0, 2] == 0  # logarithms of the bands above 0
     what, _ = store()
     images = torch.from_numpy(what.images)
     (logits,) = model.raw(model.normalise(images))
-    assert logits.isfinite().all() and (logits[:, 3] == -100).all()
+    assert logits.isfinite().all() and (logits[:, 3] == -30).all()
     assert torch.allclose(logits.exp().sum(1), torch.ones(()), atol=1e-4)
     known = what.masks[TRAIN:, 0] < 255
     assert (logits[TRAIN:].argmax(1).numpy() == what.masks[TRAIN:, 0])[known].mean() > 0.85
@@ -165,7 +165,7 @@ def test_maximum_likelihood_is_that_of_the_normal_distribution():
     expected -= np.logaddexp(*expected)
     found = net.classify(baseline._as_image(x)).detach()[0, :, :, 0].numpy()
     np.testing.assert_allclose(found[:2], expected, atol=1e-4)
-    assert (found[2] == -100).all()
+    assert (found[2] == -30).all()
 
 
 def test_no_learning_rate_is_searched_for_a_baseline(tmp_path):
