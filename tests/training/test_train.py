@@ -30,7 +30,7 @@ from cerraseg.training import losses
 from cerraseg.training.epoch_record import EpochRecord
 from cerraseg.training.module import TrainingModule
 from cerraseg.training.plan import Plan
-from cerraseg.training.train import Outputs, train
+from cerraseg.training.train import Outputs, prepare, train
 from cerraseg.training.trainer import build_trainer
 from cerraseg.training.weightings import Balance
 
@@ -59,6 +59,16 @@ def run(packed, folder, what, store=None, callbacks=()):
     args = (store or opened(packed), packed / "split.csv", packed / "statistics.json")
     train(what, *args, outputs(folder), folder / "resume", callbacks)
     return outputs(folder)
+
+
+def test_validation_goes_by_better_masks_and_training_does_not(packed):
+    store = opened(packed)
+    header = dataclasses.replace(store.header, layers=(*store.header.layers, "truth_l1"))
+    masks = np.concatenate([store.masks, np.full_like(store.masks[:, :1], 5)], axis=1)
+    better = dataclasses.replace(store, masks=masks, header=header)
+    _, trained, validated = prepare(better, plan(), packed / "split.csv", packed / "statistics.json")
+    assert all((batch == 5).all() for _, batch in validated)
+    assert not any((batch == 5).all() for _, batch in trained)
 
 
 class Killed(BaseException):
