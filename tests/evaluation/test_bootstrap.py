@@ -92,7 +92,7 @@ def test_coverage_is_what_was_simulated_and_between(monkeypatch, tmp_path):
     (tmp_path / "coverage.csv").write_text(f"drawn,units,macro_f1\n{shares}")
     assert [bootstrap.coverage("groups", units) for units in (5, 10, 100, 5000)] == pytest.approx([0.8, 0.8, 0.85, 0.9])
     few, many, patches = (bootstrap.note(*of) for of in (("groups", 10), ("groups", 1000), ("patches", 60)))
-    assert "over 10 groups, of which 80% held" in few and "too narrow" in few
+    assert "over 10 groups, of which at most 80% held" in few and "too narrow" in few
     assert "over 1,000 groups, of which 90% held" in many and "too narrow" not in many
     assert "92%" in patches and "70% where neighbours are alike" in patches
     assert "no interval" in bootstrap.note("groups", 1)
