@@ -120,7 +120,7 @@ _BASELINE = Recipe(
     optimizer="adamw",
     learning_rate=1e-2,
     weight_decay=1e-2,
-    schedule="cosine",
+    schedule="onecycle",
     select_on="val_macro_f1",
 )
 _WINDOWS = {"windows": (3, 7)}  # sides in pixels

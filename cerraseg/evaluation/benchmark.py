@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cerraseg.config import scenario
 from cerraseg.config.dataset import Dataset
-from cerraseg.config.scenario import AXES
 from cerraseg.core.errors import DataError
 from cerraseg.evaluation import bootstrap, metrics, score_files
 
@@ -40,7 +40,7 @@ PAPER_KEY = ["model", "modality", "weighting", "level"]
 GROUP = ["level", "model", "modality", "weighting", "recipe"]
 """What a scenario is apart from its seed, in the order of the tables."""
 
-BASELINE = ("pixel", "baseline")
+BASELINE = (scenario.BASELINES[0], scenario.BASELINE)
 """Model and recipe of the scenario that every other one of its modality and level is to beat."""
 
 ABOVE_BASELINE = "baseline_difference"
@@ -85,7 +85,7 @@ def _runs(metrics_files: Iterable[str | Path], dataset: Dataset) -> list[_Run]:
     if len(sources := sorted({run.source for run in runs})) > 1:
         raise DataError(f"the data sources are {sources}; expected one a table: collect each in its own table.")
     known: dict[str, tuple[str, ...]] = {"recipe": (), "modality": dataset.modalities, "level": tuple(dataset.levels)}
-    values = {axis: [*(AXES | known)[axis], *(run.fields[axis] for run in runs)] for axis in GROUP}
+    values = {axis: [*(scenario.AXES | known)[axis], *(run.fields[axis] for run in runs)] for axis in GROUP}
 
     def key(run: _Run) -> list[int]:
         level, *others = (values[axis].index(run.fields[axis]) for axis in GROUP)
