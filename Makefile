@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test nightly fuzz lint audit format record restore repro provenance reproduce hooks slurm-recover pictures ablation recipes splits intervals performance lock clean
+.PHONY: help demo test nightly fuzz lint audit format record restore repro provenance reproduce hooks slurm-recover pictures ablation testbed confidence recipes splits intervals performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -77,12 +77,19 @@ pictures: demo ## Draw the README's pictures again, from the demo
 	@cp results/scenes/unseen/fullres-concat-nw-l1-tuned-666/map.png docs/images/scene.png
 	@$(BIN)/python docs/screenshots.py results/overview.html docs/images
 
-ablation: $(READY) ## Compare the arms of the tuned recipe, and write docs/recipes.md
-	@$(BIN)/snakemake --cores $(CORES) --configfile config/ablation.yaml
+ablation: $(READY) ## Compare the arms of the tuned recipe and an ensemble, and write docs/recipes.md and docs/confidence.md
+	@$(BIN)/snakemake --cores $(CORES) results-ablation/benchmark.md results-ablation/scenes/unseen/{seeds-concat-nw-l2-ensemble-0,fullres-concat-nw-l2-nod4-1}/map.png --configfile config/ablation.yaml
 	@for table in ablation arms transnuseg; do PYTHONPATH=. $(BIN)/python docs/comparisons.py $$table results-ablation docs/recipes.md; done
+	@PYTHONPATH=. $(BIN)/python docs/comparisons.py ensemble results-ablation docs/confidence.md
 
-recipes: $(READY) ## Compare weightings, fusion and the hierarchical head, and write docs/recipes.md
-	@$(BIN)/snakemake --cores $(CORES) --configfile config/recipes.yaml
+testbed: ablation ## Compare classifiers on the simulated landscape, turn its knobs, and write docs/simulation.md
+	@PYTHONPATH=. $(BIN)/python docs/testbed_study.py config/ablation.yaml docs/simulation.md
+
+confidence: ablation ## Measure calibration and class sets on ground of the same kind and of another, and write docs/confidence.md
+	@PYTHONPATH=. $(BIN)/python docs/confidence_study.py config/ablation.yaml results-ablation/models/fullres-concat-nw-l2-nod4-1/checkpoint.pt docs/confidence.md
+
+recipes: $(READY) ## Compare weightings and the hierarchical head, and write docs/recipes.md
+	@$(BIN)/snakemake --cores $(CORES) results-recipes/{benchmark.md,scenarios/fullres-concat-nw-l2-hierarchical-{1,2,3}/mosaic} --configfile config/recipes.yaml
 	@PYTHONPATH=. $(BIN)/python docs/comparisons.py recipes results-recipes docs/recipes.md
 	@PYTHONPATH=. $(BIN)/python docs/comparisons.py levels results-recipes docs/recipes.md
 

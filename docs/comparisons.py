@@ -14,16 +14,16 @@ from cerraseg.geo.cog import NO_DATA
 
 TABLES = {
     "ablation": {
-        "plain-concat-nw-l2-tuned": "`tuned`, U-Net with an ImageNet encoder, whole patches",
-        "unet-concat-nw-l2-tuned": "+ a stem of full resolution beside it",
+        "plain-concat-nw-l2-before": "`tuned` before, U-Net with an ImageNet encoder, whole patches",
+        "unet-concat-nw-l2-before": "+ a stem of full resolution beside it",
         "fullres-concat-nw-l2-whole": "`fullres` in its place",
         "fullres-concat-nw-l2-crops": "+ 16 crops of 32 pixels a step",
         "fullres-concat-nw-l2-balance": "+ crops drawn by class, share to the power of 0.3",
         "fullres-concat-nw-l2-onecycle": "+ one cycle to 5e-3",
+        "fullres-concat-nw-l2-nod4": "− flips and quarter turns (D4)",
     },
     "arms": {
-        "fullres-concat-nw-l2-onecycle": "the last row above",
-        "fullres-concat-nw-l2-nod4": "without flips and quarter turns (D4)",
+        "fullres-concat-nw-l2-nod4": "the last row above",
         "fullres-concat-nw-l2-nodice": "without Dice",
         "fullres-concat-nw-l2-ema": "with the mean of the parameters, decay 0.99",
         "fullres-concat-nw-l2-smooth": "with label smoothing, 0.1",
@@ -33,36 +33,38 @@ TABLES = {
         "fullres-concat-nw-l2-together": "with all five",
     },
     "transnuseg": {
-        "transnuseg-concat-nw-l2-tuned": "`tuned`, TransNuSeg, whole patches",
-        "transnuseg-concat-nw-l2-wholebalance": "patches drawn by class, share to the power of 0.3",
-        "transnuseg-concat-nw-l2-wholecycle": "drawn so, one cycle to 1e-3",
-        "transnuseg-concat-nw-l2-wholeema": "drawn so, the mean of the parameters, decay 0.99",
-        "transnuseg-concat-nw-l2-wholeradiometry": "drawn so, gain and offset by sensor, 0.1 each",
-        "transnuseg-concat-nw-l2-wholepaste": "drawn so, ClassMix, every second patch",
+        "transnuseg-concat-nw-l2-before": "`tuned` before, TransNuSeg, whole patches",
+        "transnuseg-concat-nw-l2-after": "− flips and quarter turns (D4)",
+        "transnuseg-concat-nw-l2-balanced": "+ patches drawn by class, share to the power of 0.3",
+    },
+    "ensemble": {
+        "fullres-concat-nw-l2-nod4": "one training, mean of three seeds",
+        "seeds-concat-nw-l2-ensemble": "the three seeds' probabilities averaged",
     },
     "recipes": {
-        "unet-concat-nw-l2-tuned": "`nw`: no weighting, bands stacked, 14 classes alone",
-        "unet-concat-w-l2-tuned": "`w`: published class weights",
-        "unet-concat-sqrt-l2-tuned": "`sqrt`: inverse square root of the frequency",
-        "unet-concat-effective-l2-tuned": "`effective`: effective number of samples",
-        "unet-concat-logit-l2-tuned": "`logit`: logit adjustment",
-        "unet-concat-focal-l2-tuned": "`focal`: focal loss",
-        "unet-concat-rare-l2-tuned": "`rare`: patches with rare classes more often",
-        "late-concat-nw-l2-tuned": "`nw`, an encoder for each sensor (late fusion)",
-        "unet-concat-nw-l2-hierarchical": "`nw`, one model for both levels (hierarchical)",
+        "fullres-concat-nw-l2-anywhere": "`nw`: no weighting, crops anywhere, 14 classes alone",
+        "fullres-concat-w-l2-anywhere": "`w`: published class weights",
+        "fullres-concat-sqrt-l2-anywhere": "`sqrt`: inverse square root of the frequency",
+        "fullres-concat-effective-l2-anywhere": "`effective`: effective number of samples",
+        "fullres-concat-logit-l2-anywhere": "`logit`: logit adjustment",
+        "fullres-concat-focal-l2-anywhere": "`focal`: focal loss",
+        "fullres-concat-rare-l2-anywhere": "`rare`: patches with rare classes more often",
+        "fullres-concat-nw-l2-tuned": "`nw`, crops drawn by class (`balance: 0.3`)",
+        "fullres-concat-nw-l2-hierarchical": "`nw`, one model for both levels (hierarchical)",
         "pixel-concat-nw-l2-baseline": "the baseline, a pixel-wise network, one seed",
     },
     "levels": {
-        "unet-concat-nw-l1-tuned": "a model of its own for the 7 classes",
-        "unet-concat-nw-l2-tuned": "the model of the 14 classes, rolled up",
-        "unet-concat-nw-l2-hierarchical": "one model for both levels",
+        "fullres-concat-nw-l1-anywhere": "a model of its own for the 7 classes",
+        "fullres-concat-nw-l2-anywhere": "the model of the 14 classes, rolled up",
+        "fullres-concat-nw-l2-hierarchical": "one model for both levels",
         "pixel-concat-nw-l1-baseline": "the baseline of the 7 classes, a pixel-wise network, one seed",
     },
 }
 """Table → scenario without its seed → what its row says."""
 
 PARENTS = np.array(Dataset.of("cerradata-4mm").ancestors("l2")["l1"], np.uint8)
-ABLATION = "ablation"  # its rows build on each other; those of the other tables stand beside the first
+CHOSEN = ("ablation", "arms", "transnuseg")  # tables whose rows are chosen by their validation scores
+LADDERS = ("ablation", "transnuseg")  # their rows build on each other; those of the other tables stand beside the first
 RARE = 1.0  # percent of the test pixels, below which a class counts as rare
 
 
@@ -82,9 +84,12 @@ def table(name: str, results: Path) -> str:
         runs["apart"] = [100 * contradicting(results / "scenarios", id_) for id_ in runs["id"]]
     columns = {"macro_f1": f"macro F1{suffix}", "miou": f"mIoU{suffix}"}
     columns |= {"rare": f"F1 of classes below {RARE:g} %"} if name == "recipes" else {}
+    if name in CHOSEN:
+        runs["validation"] = [validation(results / "histories" / f"{id_}.csv") for id_ in runs["id"]]
+        columns = {"validation": "validation: macro F1"} | columns
     columns |= {"accuracy": "accuracy"} if name != "levels" else {"apart": "pixels that contradict the map of 7"}
     epochs = runs.loc[runs["recipe"] != "baseline", "epochs"].max()
-    before = "the row above" if name == ABLATION else "the first row"
+    before = "the row above" if name in LADDERS else "the first row"
     lines = [
         f"Data: **{runs['source'].iloc[0]}**, {runs['patches'].iloc[0]} test patches, {runs['seed'].nunique()} seeds "
         f"(mean ± standard deviation), {epochs} epochs. Percent; differences to {before} in points.",
@@ -98,8 +103,14 @@ def table(name: str, results: Path) -> str:
         pairs_of = scores.loc[scenario].to_numpy().reshape(-1, 2)
         cells = ["–" if np.isnan(mean) else f"{mean:.2f}" + f" ± {std:.2f}" * (std == std) for mean, std in pairs_of]
         lines.append(f"| {what} | {' | '.join(cells)} | {change(pairs, scenario, other)} |")
-        other = scenario if name == ABLATION else other or scenario
+        other = scenario if name in LADDERS else other or scenario
     return "\n".join(lines) + "\n"
+
+
+def validation(history: Path) -> float:
+    """Macro F1 in percent of the epoch that was kept, before calibration."""
+    epochs = pd.read_csv(history)
+    return 100 * float(epochs.loc[epochs["selected"], "val_macro_f1"].iloc[-1])
 
 
 def contradicting(scenarios: Path, id_: str) -> float:
