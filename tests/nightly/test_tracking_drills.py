@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import yaml
 from moto.server import ThreadedMotoServer
 from project import ONE, ONE_SCENARIO, Tracked
 
@@ -35,6 +36,24 @@ def test_experiment_shows_in_metrics_parameters_and_plots(project):
     shutil.rmtree(project.folder / "plots")
     project.reset()
     project.agree()
+
+
+def test_files_of_another_configuration_are_never_recorded(project):
+    """A configuration is edited and run, then DVC brings back the files of the recorded one."""
+    try:
+        project.configure(ONE_SCENARIO | {"training": {"epochs": 2, "batch_size": 4}})
+        project.run(CERRASEG_TRACKING="1")  # without `record` at its end
+        project.dvc("checkout", "--force")
+        project.run()
+        old = project.read(f"results/models/{ONE}/last.pt")
+        assert "unknown" in project.sync("record")
+        lock = yaml.safe_load(project.read("dvc.lock"))["stages"]["models"]
+        assert lock["params"]["config/config.yaml"]["training"]["epochs"] == 1
+        project.dvc("repro")
+        project.agree()
+        assert project.read(f"results/models/{ONE}/last.pt") != old
+    finally:
+        project.reset()
 
 
 def test_experiment_in_a_folder_of_its_own_trains_what_it_changes(project):

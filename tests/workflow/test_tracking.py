@@ -108,28 +108,10 @@ def test_restore_refuses_other_code(project, tmp_path):
     assert "modified cerraseg" in clone.sync("restore", ok=False)
 
 
-def test_files_of_another_configuration_are_never_recorded(project):
-    """A configuration is edited and run, then DVC brings back the files of the recorded one."""
-    try:
-        project.configure(ONE_SCENARIO | {"training": {"epochs": 2, "batch_size": 4}})
-        project.run(CERRASEG_TRACKING="1")  # without `record` at its end
-        project.dvc("checkout", "--force")
-        project.run()
-        old = project.read(f"results/models/{ONE}/last.pt")
-        assert "unknown" in project.sync("record")
-        lock = yaml.safe_load(project.read("dvc.lock"))["stages"]["models"]
-        assert lock["params"]["config/config.yaml"]["training"]["epochs"] == 1
-        project.dvc("repro")
-        project.agree()
-        assert project.read(f"results/models/{ONE}/last.pt") != old
-    finally:
-        project.reset()
-
-
 def test_one_more_scenario_by_snakemake_is_recorded(project):
+    project.reset()  # with which the scene went, that no stage records; it is now checked for both sensors
     project.configure(with_extra(OTHER))
     said = project.run()
-    # The scene, which no stage records, went with the last reset; it is now checked for both sensors.
     assert ran(said) == OF_SCENARIO | {"simulate_scene", "scene", "benchmark", "overview"}
     assert "dvc.lock records data, models, results" in said
     project.agree()
