@@ -159,7 +159,7 @@ def reliability(calibration: Mapping[str, Any], path: str | Path, *, title: str,
 
 def _distance(row: Mapping[str, Any]) -> str:
     if row["touches"]:
-        return "touching"
+        return "overlapping" if row.get("overlaps") else "touching"
     unit, name = (1000, "km") if row["to"] >= 1000 else (1, "m")
     low, high = (f"{row[end] / unit:.3g}" for end in ("from", "to"))
     return f"{low} {name}" if low == high else f"{low}–{high} {name}"

@@ -1,6 +1,6 @@
 """Scores for the overview page: history, counts and classes of each scenario, and the benchmark."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,12 @@ class Scored(NamedTuple):
 
     scores: Path
     history: Path | None = None
+
+    @classmethod
+    def of(cls, results: Path, id_: str, trained: Collection[str]) -> "Scored":
+        """Return the files of a scenario in a results folder, whose history counts if it is among those ``trained``."""
+        history = results / "histories" / f"{id_}.csv"
+        return cls(results / "scores" / id_, history if history in map(Path, trained) else None)
 
 
 def scenario_scores(files: Scored) -> dict[str, Any]:

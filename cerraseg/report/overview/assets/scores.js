@@ -54,7 +54,7 @@ function showHistory(id, history) {
   byId("history").hidden = !history;
   byId("history-note").textContent = history
     ? `${id} · ${source} · selected epoch ${history.selected.join(", ") || "unknown"} (dotted line) of ${history.epoch.length}.`
-    : `${id} · ${source} · no history: its checkpoint was not trained in this run.`;
+    : `${id} · ${source} · no history: its checkpoint is of no single training of this run.`;
   if (!history) return;
   drawLines("loss", history, ["train_loss", "val_loss"]);
   drawLines("score", history, ["val_macro_f1", "val_miou", "val_edge_f1"]);
