@@ -3,7 +3,6 @@
 A score on other data than the paper's is never compared with the paper's.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -95,7 +94,7 @@ def _runs(metrics_files: Iterable[str | Path], dataset: Dataset) -> list[_Run]:
 
 
 def _read(path: Path) -> _Run:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = score_files.read_metrics(path.parent)
     fields = {field: content["scenario"][field] for field in ("id", *PAPER_KEY, "recipe", "seed")}
     classes = [
         {"abbreviation": entry["abbreviation"], "name": entry["name"]}
