@@ -48,7 +48,8 @@ def results(folder: Path, source: str = SIMULATED, *, comparable: bool = False) 
     image = np.stack([np.full((HEIGHT // 2, WIDTH // 2), value, dtype=np.uint8) for value in (90, 120, 60, 255)])
     image[3, :5, :5] = 0
     raster(folder / "truth" / "image_epsg32722.tif", image, pixel=20.0)
-    (folder / "scenarios" / L1 / "history.csv").write_text(HISTORY)
+    (folder / "histories").mkdir()
+    (folder / "histories" / f"{L1}.csv").write_text(HISTORY)
     (folder / "scores" / L1 / "areas.csv").write_text(
         "id,name,pixels,hectares,share,basis,adjusted_hectares,adjusted_ci95,adjusted_low,adjusted_high\n"
         "0,Pasture,100,1.0,4.0,test patches,1.5,0.1,1.2,1.9\n1,Forest,200,2.0,8.0,test patches,,,,\n"
@@ -58,7 +59,4 @@ def results(folder: Path, source: str = SIMULATED, *, comparable: bool = False) 
 
 
 def scored(folder: Path) -> dict[str, Scored]:
-    return {
-        L1: Scored(folder / "scores" / L1, folder / "scenarios" / L1 / "history.csv"),
-        L2: Scored(folder / "scores" / L2),
-    }
+    return {id_: Scored.of(folder, id_, [str(folder / "histories" / f"{L1}.csv")]) for id_ in (L1, L2)}

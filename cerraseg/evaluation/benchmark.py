@@ -3,7 +3,6 @@
 A score on other data than the paper's is never compared with the paper's.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -95,7 +94,7 @@ def _runs(metrics_files: Iterable[str | Path], dataset: Dataset) -> list[_Run]:
 
 
 def _read(path: Path) -> _Run:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = score_files.read_metrics(path.parent)
     fields = {field: content["scenario"][field] for field in ("id", *PAPER_KEY, "recipe", "seed")}
     classes = [
         {"abbreviation": entry["abbreviation"], "name": entry["name"]}
@@ -192,21 +191,30 @@ def _as_coarser(run: _Run, dataset: Dataset) -> dict[str, float]:
     }
 
 
+def above_baseline(metrics_file: Path, baseline: Path) -> list[float]:
+    """Compare the macro F1 of a scenario with its baseline's, both by their ``metrics.json``, on paired draws.
+
+    Returns the difference in points and its interval's ends; NaN if not scored on the same patches and groups.
+    """
+    files = (path.with_name("patches.npz") for path in (metrics_file, baseline))
+    (names, counts), (expected, others) = map(score_files.read_units, files)
+    if not np.array_equal(names, expected):
+        return [math.nan] * 3
+    (found,) = bootstrap.compare_all({"run": [counts], "baseline": [others]}, [("run", "baseline")])
+    return [round(100 * value, 2) for value in found[:3]]
+
+
 def _above_baseline(runs: Sequence[_Run]) -> dict[str, list[float]]:
-    """Compare each run with the baseline of its modality and level; NaN where there is none on the same patches."""
+    """Compare each run with the first baseline of its modality and level; NaN where there is no other."""
     columns = [ABOVE_BASELINE, f"{ABOVE_BASELINE}_low", f"{ABOVE_BASELINE}_high"]
-    grounds = [(run.fields["modality"], run.fields["level"]) for run in runs]
-    of_all = [(run.fields["model"], run.fields["recipe"]) == BASELINE for run in runs]
-    first = {grounds[place]: place for place in reversed(np.flatnonzero(of_all).tolist())}
-    rows, units = [], [run.units() for run in runs] if first else []
-    for place, (names, counts) in enumerate(units):
-        baseline, row = first.get(grounds[place], place), [math.nan] * 3
-        expected, others = units[baseline]
-        if baseline != place and names == expected:
-            (found,) = bootstrap.compare_all({"run": [counts], "baseline": [others]}, [("run", "baseline")])
-            row = [round(100 * value, 2) for value in found[:3]]
-        rows.append(row)
-    return dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
+    first: dict[tuple[str, str], Path] = {}
+    for run in runs:
+        if (run.fields["model"], run.fields["recipe"]) == BASELINE:
+            first.setdefault((run.fields["modality"], run.fields["level"]), run.path)
+    baselines = [first.get((run.fields["modality"], run.fields["level"]), run.path) for run in runs]
+    pairs = [(run.path, baseline) for run, baseline in zip(runs, baselines, strict=True)]
+    rows = [above_baseline(*pair) if pair[0] != pair[1] else [math.nan] * 3 for pair in pairs]
+    return dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)) if first else {}
 
 
 def beside_baseline(table: pd.DataFrame) -> str:

@@ -190,9 +190,11 @@ def compare(difference: float, drawn: Vector, left_out: Vector) -> Comparison:
     """Compare a pair by its ``difference``, paired draws of it ``(draws,)``, and it on all but one unit, ``(N,)``.
 
     The two-sided p-value is twice the share of draws whose difference has the other sign or is 0, at most 1. One is
-    added to numerator and denominator, so that p is at least ``2 / (draws + 1)``.
+    added to numerator and denominator, so that p is at least ``2 / (draws + 1)``. A single unit, whose draws are all
+    alike, shows nothing: its p is 1.
     """
-    other_side = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
+    alike = len(left_out) < 2
+    other_side = len(drawn) if alike else min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
     low, high = bca(drawn[:, None], np.array([difference]), left_out[:, None], reach(len(left_out)))[:, 0].tolist()
     return Comparison(difference, low, high, min(1.0, 2 * (other_side + 1) / (len(drawn) + 1)))
 

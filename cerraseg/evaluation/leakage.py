@@ -27,14 +27,11 @@ def leakage_summary(
         groups: the split's group of each patch, over which intervals are drawn; None: over patches.
 
     Returns:
-        ``touching``, the share of the test patches that touch or overlap a training patch; where there are any,
-        ``overlapping``, the share of those that overlap; ``median_metres`` and
-        ``median_centre_metres``, the medians of the gaps to the nearest training patch and of the distances between
-        centres; ``by_distance``, one row per bin: ``from`` and ``to`` (smallest and largest gap in m), ``touches``, for
-        the bin of those that overlap ``overlaps``,
-        ``patches``, ``accuracy``, ``macro_f1_present`` and its 95 % ``interval`` (0 to 1; None for a single patch or
-        group).
-        Patches without a labelled pixel are in no bin.
+        ``touching``, the share of the test patches that touch or overlap a training patch, and ``overlapping``, of
+        those that overlap, where any do; ``median_metres`` and ``median_centre_metres``, the medians of the gaps to
+        the nearest training patch and of the distances between centres; ``by_distance``, one row per bin of labelled
+        patches: ``from`` and ``to`` (smallest and largest gap in m), ``touches``, perhaps ``overlaps``, ``patches``,
+        ``accuracy``, ``macro_f1_present`` and its 95 % ``interval`` (0 to 1; None for a single patch or group).
     """
     table = pd.read_csv(distances, dtype={"id": str}, keep_default_na=False).set_index("id")
     table = table.loc[ids]

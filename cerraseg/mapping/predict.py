@@ -119,9 +119,7 @@ def _tiles(
     counts = []
     if scored.any():
         kept = torch.from_numpy(scored).to(images.device)
-        values = [
-            [part[kept].cpu().numpy() for part in (stage, one)] for stage, (one, _) in zip(stages, decided, strict=True)
-        ]
-        (*probabilities,), (*chosen,) = zip(*values, strict=True)
+        of_stages = stages, [positions for positions, _ in decided]
+        probabilities, chosen = ([part[kept].cpu().numpy() for part in parts] for parts in of_stages)
         counts.append(tally(probabilities, truth.cpu().numpy()[scored], chosen, least))
     return [classes, percent, drawn[0] if drawn else derive_edges(classes)], counts

@@ -10,7 +10,7 @@ from cerraseg.config import custom_models
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.entries import files_of, image_files
 from cerraseg.config.recipes import recipe_of, with_custom
-from cerraseg.config.scenario import BASELINE, ENSEMBLE, RELEASED, Scenario
+from cerraseg.config.scenario import BASELINE, BASELINES, ENSEMBLE, RELEASED, Scenario
 from cerraseg.config.validate import areas_of, scenes_of, simulated_scene
 from cerraseg.core.content import content
 from cerraseg.geo.images import raster_sources
@@ -127,6 +127,18 @@ class Experiment:
         if scenario.recipe == RELEASED:
             return self.defaults(scenario.model)
         return dict(self.config.get(scenario.model, {}))  # of baselines, none
+
+    def baseline(self, id_: str) -> str:
+        """Return the id of the pixel-wise baseline of the scenario's bands, level and fold; empty without one."""
+        own = self.scenario(id_)
+        wanted = (BASELINES[0], own.modality, own.level, BASELINE, own.fold)
+        alike = [
+            (one.seed, one.id)
+            for one in {**self.scenarios, **self.models}.values()
+            if (one.model, one.modality, one.level, one.recipe, one.fold) == wanted
+        ]
+        first = min(alike, default=(0, ""))[1]  # as the benchmark's table takes it
+        return first if first != id_ else ""
 
     def folds_of(self, id_: str) -> list[int]:
         """Return the folds whose models an ensemble averages; 0 where there are none."""

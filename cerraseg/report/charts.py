@@ -17,7 +17,7 @@ from cerraseg.config.scenario import PUBLISHED_WEIGHTINGS
 from cerraseg.evaluation.benchmark import MARK, PAPER_DATA, SCORES
 from cerraseg.evaluation.calibration import STAGES
 from cerraseg.report.benchmark.tables import by_scenario
-from cerraseg.report.figures import EDGE, GRID, INK, drawn
+from cerraseg.report.figures import BASELINE_INK, EDGE, GRID, INK, drawn
 from cerraseg.training.weightings import WEIGHTINGS
 
 # The colour-blind-safe palette of Okabe and Ito: of sensors and of some joined; and of all sensors together.
@@ -26,7 +26,7 @@ _TOUCHING, _APART = "#D55E00", "#0072B2"
 _LABEL: dict[str, Any] = {"ha": "center", "fontsize": 7}
 _BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 _OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1.3}
-_LINE: dict[str, Any] = {"color": "#B2182B", "linewidth": 1.6}
+_LINE: dict[str, Any] = {"color": BASELINE_INK, "linewidth": 1.6}
 _CLEAR = 10  # points above a bar that its number takes
 _PUBLISHED = {"msi": "MSI", "sar": "SAR", "concat": "Concat"}  # modalities in the notation of the published chart
 _CLUSTER = ["model", "weighting", "recipe"]
@@ -159,7 +159,7 @@ def reliability(calibration: Mapping[str, Any], path: str | Path, *, title: str,
 
 def _distance(row: Mapping[str, Any]) -> str:
     if row["touches"]:
-        return "touching"
+        return "overlapping" if row.get("overlaps") else "touching"
     unit, name = (1000, "km") if row["to"] >= 1000 else (1, "m")
     low, high = (f"{row[end] / unit:.3g}" for end in ("from", "to"))
     return f"{low} {name}" if low == high else f"{low}–{high} {name}"

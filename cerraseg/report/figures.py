@@ -33,6 +33,9 @@ _SPLITS = ((1.0, "-"), (0.4, "--"), (0.0, ":"))  # how much colour the bars of a
 INK, EDGE, GRID = "#222222", "#555555", "#dddddd"
 """Colours of text and whiskers, of outlines and of grid lines."""
 
+BASELINE_INK = "#B2182B"
+"""Colour of the pixel-wise baseline's line."""
+
 
 def curves(history: Mapping[str, NDArray[Any]], path: str | Path, *, title: str, source: str) -> None:
     """Draw losses and validation scores by epoch, with the selected epoch marked.

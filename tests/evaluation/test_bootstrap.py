@@ -122,6 +122,8 @@ def test_p_is_twice_the_share_on_the_other_side_plus_one():
     assert bootstrap.compare(-39.0, -drawn, left_out).p == result.p
     assert bootstrap.compare(1, np.ones(999), left_out).p == 2 / 1000
     assert bootstrap.compare(0, np.zeros(999), left_out).p == 1
+    alone = bootstrap.compare(1, np.ones(999), np.zeros(1))
+    assert alone.p == 1 and np.isnan([alone.low, alone.high]).all()
 
 
 def test_pairs_share_their_draws_and_seeds_are_averaged():

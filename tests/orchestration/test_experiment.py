@@ -38,6 +38,15 @@ def test_models_are_scenarios_or_their_folds():
     assert experiment().fields(TUNED)["fold"] == 0
 
 
+def test_the_baseline_is_the_pixel_wise_one_of_the_same_bands_level_and_fold():
+    pixel = "pixel-concat-nw-l1-baseline-1"
+    run = experiment(baselines=["pixel", "gaussian"])
+    assert [run.baseline(id_) for id_ in (TUNED, "gaussian-concat-nw-l1-baseline-1", pixel)] == [pixel, pixel, ""]
+    assert experiment().baseline(TUNED) == ""
+    folded = experiment(baselines=["pixel"], split={"scheme": "kfold", "folds": 3, "buffer_km": 2})
+    assert folded.baseline(f"{TUNED}/fold2") == f"{pixel}/fold2"
+
+
 def test_checkpoints_are_trained_released_or_the_users_own(tmp_path):
     own = tmp_path / "own.pt"
     own.touch()

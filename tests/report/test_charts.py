@@ -106,7 +106,9 @@ def test_scores_by_distance(tmp_path):
     for shown in ("touching", "patches: 1,300", "400–900 m", "1.3–2.56 km", "70.0", "65.5", "50.0", "92.5 % touch one"):
         assert shown in text
     alone = svg(charts.scores_by_distance, {"touching": 1.0, "by_distance": bins[:1]}, tmp_path)
-    assert "100.0 % touch one" in alone and "km" not in alone
+    assert "100.0 % touch one" in alone and "km" not in alone and "overlapping" not in alone
+    over = {"touching": 1.0, "by_distance": [bins[0] | {"overlaps": True}, bins[0]]}
+    assert svg(charts.scores_by_distance, over, tmp_path).count("overlapping") == 1
 
 
 def test_each_modality_has_a_colour_of_its_own():

@@ -14,12 +14,13 @@ import torch
 from huggingface_hub import ModelCard
 from region import IDS, REGION
 from scenes import CERRADATA
-from test_benchmark import evaluated
+from test_benchmark import evaluated, in_patches, published
 from test_train import SMALL
 
 from cerraseg.config.recipes import RECIPES, recipe_of
 from cerraseg.config.scenario import known_names, parse
 from cerraseg.core import versions as software
+from cerraseg.evaluation.benchmark import above_baseline
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Segmenter, make_blueprint
 from cerraseg.report.model_card.card import Run, Sources, write_model_card
@@ -192,6 +193,23 @@ def test_a_baselines_card_claims_nothing_of_a_networks_training(home):
     assert training["epochs run"] == "3" and training["its macro F1 on the validation pixels"] == "50.90 %"
     assert not {"epochs at most", "batch size", "for rare classes"} & set(training)
     assert "drawn evenly over the classes" in card and "learning_rate" not in card
+
+
+def test_the_baseline_stands_beside_the_scores(home):
+    run = configured()
+    assert "Macro F1 beside" not in written(home, run)
+    counts = in_patches(published("unet_concat_w_l1"), seed=1)
+    baseline = evaluated(home, "pixel-concat-nw-l1-baseline-7", run.label, counts)
+    files = replace(sources(home, run), baseline=baseline)
+    write_model_card(home / "card.md", files, run, home)
+    value, low, high = above_baseline(files.metrics, baseline)
+    score = 100 * json.loads(baseline.read_text())["scores"]["macro_f1"]
+    expected = f"baseline pixel-concat-nw-l1-baseline-7: {score:.2f} %, difference {value:+.2f} points"
+    assert f"{expected} [{low:.1f}, {high:.1f}]." in section((home / "card.md").read_text(), "Scores")
+    ids = [f"other {patch}" for patch in range(len(counts))]
+    evaluated(home, "pixel-concat-nw-l1-baseline-7", run.label, counts, ids)
+    write_model_card(home / "card.md", files, run, home)
+    assert f"{score:.2f} %, not on the same patches." in (home / "card.md").read_text()
 
 
 def test_front_matter_is_what_hubs_read_and_labels_are_no_markup(home):

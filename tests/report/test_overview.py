@@ -29,7 +29,7 @@ from cerraseg.report.benchmark import tables
 from cerraseg.report.overview.figures import figure_document
 from cerraseg.report.overview.maps import SIDES, View, find_views, pack_maps
 from cerraseg.report.overview.page import ASSETS, write_overview
-from cerraseg.report.overview.scores import Scored, benchmark_rows
+from cerraseg.report.overview.scores import Scored, benchmark_columns, benchmark_rows
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,15 @@ def test_the_page_holds_the_values_of_the_files(run):
     assert len(content) < 1_700_000
     written(run, facts=facts)
     assert content == (run / "overview.html").read_bytes()
+
+
+def test_the_baseline_is_a_line_across_the_bars_of_its_bands_and_level(run):
+    table = pd.read_csv(run / "benchmark.csv")
+    assert benchmark_columns(table, {"concat": "", "sar": ""})["scores"]["macro_f1"]["baseline"] == [None, None]
+    table.loc[0, ["model", "recipe"]] = benchmark.BASELINE
+    again = pd.concat([table, table[:1].assign(model="unet", macro_f1=99.0)])
+    found = benchmark_columns(again, {"concat": "", "sar": ""})["scores"]["macro_f1"]
+    assert found["baseline"] == [found["value"][0], None, found["value"][0]] and found["value"][2] == 99
 
 
 def test_scores_that_do_not_beat_the_baseline_are_marked(run):

@@ -113,6 +113,11 @@ rule model_card:
         statistics=of_split("statistics.json"),
         history=where(RUN.trained, HISTORY),
         origin=where([*RUN.adopted, *RUN.ensembles], of_model("origin.json")),
+        baseline=lambda wildcards: (
+            scores("metrics.json").format(scenario=baseline)
+            if (baseline := RUN.baseline(wildcards.scenario))
+            else []
+        ),
     output:
         card=of_scenario("model_card.md"),
     log:

@@ -17,14 +17,13 @@ from cerraseg.report.overview.scores import Scored
 
 with step(snakemake):
     results, params, read = Path(snakemake.input.benchmark).parent, snakemake.params, snakemake.input
-    histories = {Path(file).parent.name: Path(file) for file in read.histories}
     write_overview(
         snakemake.output.page,
         title="CerraSeg",
         source=params.label,
         dataset=Dataset.of(snakemake.config["dataset"]),
         benchmark=read.benchmark,
-        scenarios={id_: Scored(results / "scores" / id_, histories.get(id_)) for id_ in params.levels},
+        scenarios={id_: Scored.of(results, id_, read.histories) for id_ in params.levels},
         views=find_views(results, params.levels, params.scenes),
         facts={
             "Data": params.label,

@@ -1,6 +1,5 @@
 """Draw a scenario's confusion matrix, its scores by distance and its map."""
 
-import json
 from pathlib import Path
 
 from cerraseg.config.dataset import Dataset
@@ -15,7 +14,7 @@ with step(snakemake):
     figures.confusion(
         score_files.read_confusion(snakemake.input.confusion), classes, snakemake.output.confusion, **named
     )
-    metrics = json.loads(Path(snakemake.input.metrics).read_text(encoding="utf-8"))
+    metrics = score_files.read_metrics(Path(snakemake.input.metrics).parent)
     charts.scores_by_distance(metrics["leakage"], snakemake.output.distance, **named)
     charts.reliability(metrics["calibration"], snakemake.output.reliability, **named)
     mosaic, truth = Path(snakemake.input.mosaic), Path(snakemake.input.truth)

@@ -6,6 +6,7 @@ Source: M. Mitchell et al., "Model Cards for Model Reporting", Conference on Fai
 
 import inspect
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from cerraseg.core.versions import commit, versions
 from cerraseg.data.splits.file_lists import published_test_part
 from cerraseg.data.tables import read_split
 from cerraseg.evaluation import bootstrap
-from cerraseg.evaluation.benchmark import PAPER_DATA, SCORES
+from cerraseg.evaluation.benchmark import PAPER_DATA, SCORES, above_baseline
 from cerraseg.report.markdown import load_template, markdown_table
 from cerraseg.training.weightings import WEIGHTINGS
 
@@ -65,6 +66,7 @@ class Sources:
     statistics: Path
     history: Path | None = None
     origin: Path | None = None
+    baseline: Path | None = None  # metrics of the pixel-wise one of the same bands and level
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def write_model_card(path: Path, sources: Sources, run: Run, repository: Path) -
             for pixels, ratios in sorted((metrics.get("edges") or {}).items(), key=lambda edge: int(edge[0]))
         ],
         rare=", ".join(_rare(metrics["classes"])),
+        beside=_beside(sources.metrics, sources.baseline) if sources.baseline else "",
         versions=versions(),
     )
     with atomic_write(path) as part:
@@ -222,6 +225,13 @@ def _recipe(recipe: Recipe) -> list[tuple[str, object, str]]:
 def _score(metrics: Mapping[str, Any], name: str) -> tuple[str, str | None]:
     ends = metrics["intervals"].get(name)
     return f"{100 * metrics['scores'][name]:.2f}", f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}" if ends else None
+
+
+def _beside(metrics: Path, baseline: Path) -> str:
+    other, (value, low, high) = _read(baseline), above_baseline(metrics, baseline)
+    known = "not on the same patches" if math.isnan(value) else f"difference {value:+.2f} points"
+    known += "" if math.isnan(low) else f" [{low:.1f}, {high:.1f}]"
+    return f"baseline {other['scenario']['id']}: {100 * other['scores']['macro_f1']:.2f} %, {known}"
 
 
 def _percent(ratios: Mapping[str, Any], *names: str) -> list[str]:

@@ -14,7 +14,7 @@ from bokeh.models.annotations import Span
 from bokeh.palettes import Blues256, Cividis256
 from bokeh.plotting import figure
 
-from cerraseg.report.figures import EDGE, GRID, INK
+from cerraseg.report.figures import BASELINE_INK, EDGE, GRID, INK
 from cerraseg.report.overview.maps import CONFIDENCE_STEP
 
 _MAPS = ("image", "truth", "prediction", "confidence", "difference")  # panels of the map viewer
@@ -74,8 +74,11 @@ def _whiskers(plot: Any, source: ColumnDataSource, low: str, high: str, y: str) 
 
 
 def _benchmark() -> Any:
-    source = _source("benchmark-source", "y", "value", "low", "high", "paper", "colour", "text", "paper_text", "epochs")
+    columns = ("y", "value", "low", "high", "paper", "colour", "text", "paper_text", "epochs")
+    source = _source("benchmark-source", *columns, "baseline", "bottom", "top")
     plot = _bars("benchmark", 300, source)
+    dashed: dict[str, Any] = {"line_color": BASELINE_INK, "line_width": 1.6, "line_dash": "dashed"}
+    plot.segment(x0="baseline", x1="baseline", y0="bottom", y1="top", source=source, **dashed)
     shown = {"marker": "diamond", "size": 11, "fill_color": None, "line_color": "black", "line_width": 1.6}
     plot.scatter(x="paper", y="y", source=source, **shown)
     tips = [("scenario", "@y"), ("score", "@text"), ("paper", "@paper_text"), ("epochs", "@epochs")]

@@ -1,6 +1,6 @@
 """Scores for the overview page: history, counts and classes of each scenario, and the benchmark."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cerraseg.evaluation import bootstrap, score_files
-from cerraseg.evaluation.benchmark import MARK, SCORES, further_scores, not_above_baseline, paper_column
+from cerraseg.evaluation.benchmark import BASELINE, MARK, SCORES, further_scores, not_above_baseline, paper_column
 from cerraseg.report.benchmark.tables import ABOVE, DIFFERENCE, PAPER
 
 HISTORY_LINES = {
@@ -26,6 +26,12 @@ class Scored(NamedTuple):
 
     scores: Path
     history: Path | None = None
+
+    @classmethod
+    def of(cls, results: Path, id_: str, trained: Collection[str]) -> "Scored":
+        """Return the files of a scenario in a results folder, whose history counts if it is among those ``trained``."""
+        history = results / "histories" / f"{id_}.csv"
+        return cls(results / "scores" / id_, history if history in map(Path, trained) else None)
 
 
 def scenario_scores(files: Scored) -> dict[str, Any]:
@@ -67,13 +73,15 @@ def benchmark_columns(table: pd.DataFrame, colours: Mapping[str, str]) -> dict[s
     """Give the columns of the benchmark's chart, ready for JSON, from its CSV.
 
     ``colours`` are those of the modalities. Each score has its heading, values, ends of intervals where there are any,
-    and the paper's values if comparable.
+    the values of the pixel-wise baseline of the same bands and level, and the paper's values if comparable.
     """
-    scores = {}
+    scores, ground = {}, ["modality", "level"]
+    baselines = table[(table[["model", "recipe"]] == list(BASELINE)).all(axis=1)].drop_duplicates(ground)
+    beside = table[ground].merge(baselines, "left", ground)
     for name, heading in _headings(table).items():
         columns = {"value": name, "low": f"{name}_low", "high": f"{name}_high", "paper": paper_column(name)}
         values = {part: _listed(table[column]) for part, column in columns.items() if column in table}
-        scores[name] = {"heading": heading, **values}
+        scores[name] = {"heading": heading, "baseline": _listed(beside[name]), **values}
     bars = [colours[modality] for modality in table["modality"]]
     return {"ids": table["id"].tolist(), "colours": bars, "epochs": _listed(table["epochs"]), "scores": scores}
 

@@ -1,12 +1,12 @@
 // The benchmark's chart and what is shown of one scenario.
 function showBenchmark() {
   const { ids, colours, epochs, scores } = data.benchmark;
-  const { heading, value, low, high, paper } = scores[byId("score").value];
+  const { heading, value, low, high, paper, baseline } = scores[byId("score").value];
   const none = ids.map(() => null);
   const plot = model("benchmark");
   plot.height = 60 + (ids.length > 30 ? 17 : 22) * ids.length;
   plot.y_range.factors = [...ids].reverse();
-  const values = [value, high ?? none, paper ?? none].flat().filter((number) => number != null);
+  const values = [value, high ?? none, paper ?? none, baseline].flat().filter((number) => number != null);
   plot.x_range.setv({ start: Math.min(0, ...values), end: Math.max(1, 1.05 * Math.max(...values)) });
   plot.below[0].axis_label = `${heading} (%)`;
   const hover = model("benchmark-hover");
@@ -14,6 +14,7 @@ function showBenchmark() {
   model("benchmark-source").data = {
     y: ids, value: nan(value), low: nan(low ?? none), high: nan(high ?? none), paper: nan(paper ?? none), colour: colours,
     text: value.map((number, place) => within(number, low?.[place], high?.[place])),
+    baseline: nan(baseline), bottom: ids.map((id) => [id, -0.45]), top: ids.map((id) => [id, 0.45]),
     paper_text: (paper ?? none).map((value) => number(value)), epochs: epochs.map((value) => value ?? "–"),
   };
 }
@@ -54,7 +55,7 @@ function showHistory(id, history) {
   byId("history").hidden = !history;
   byId("history-note").textContent = history
     ? `${id} · ${source} · selected epoch ${history.selected.join(", ") || "unknown"} (dotted line) of ${history.epoch.length}.`
-    : `${id} · ${source} · no history: its checkpoint was not trained in this run.`;
+    : `${id} · ${source} · no history: its checkpoint is of no single training of this run.`;
   if (!history) return;
   drawLines("loss", history, ["train_loss", "val_loss"]);
   drawLines("score", history, ["val_macro_f1", "val_miou", "val_edge_f1"]);
