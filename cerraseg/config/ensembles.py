@@ -46,6 +46,5 @@ def ensemble_of(name: str, members: Sequence[Scenario], dataset: Dataset) -> Sce
     sensors = [sensor for sensor in dataset.sensors if sensor in wanted]
     modality = CONCAT if len(sensors) == len(dataset.sensors) > 1 else "+".join(sensors)
     weightings = {member.weighting for member in members}
-    return Scenario(
-        name, modality, weightings.pop() if len(weightings) == 1 else "nw", members[0].level, ENSEMBLE, seed=0
-    )
+    weighting = weightings.pop() if len(weightings) == 1 else "nw"
+    return Scenario(name, modality, weighting, members[0].level, ENSEMBLE, seed=0)

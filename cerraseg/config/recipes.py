@@ -99,11 +99,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "paper": {
         "unet": _PAPER,
         "transnuseg": replace(
-            _PAPER,
-            **_BOTH_TASKS | _TRANSNUSEG,
-            softmax_in_loss=False,
-            rollback=False,
-            select_on="val_semantic_loss",
+            _PAPER, **_BOTH_TASKS | _TRANSNUSEG, softmax_in_loss=False, rollback=False, select_on="val_semantic_loss"
         ),
     },
     "tuned": {
@@ -248,6 +244,14 @@ def _check_crops(where: str, scenario: Scenario, recipe: Recipe, dataset: Datase
     }
     for words in (words for words, found in faults.items() if found):
         raise ConfigError(words)
+
+
+def check_accumulate(key: str, batch: int, accumulate: int) -> None:
+    """Raise :class:`ConfigError` unless ``accumulate`` cuts the batch that ``key`` sets into equal parts."""
+    if batch % accumulate:
+        raise ConfigError(
+            f"training.accumulate: {accumulate} does not divide {key} {batch}; expected equal parts: change one of them"
+        )
 
 
 def with_custom(custom: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Recipe]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any, NamedTuple
 
-from cerraseg.config.recipes import check_heads
+from cerraseg.config.recipes import check_accumulate, check_heads
 from cerraseg.config.scenario import BASELINE, RELEASED, Scenario
 from cerraseg.config.schema import schema_errors, typed
 from cerraseg.config.suggestions import check_known
@@ -43,8 +43,8 @@ def change(values: Mapping[str, Any]) -> Change:
 
 
 def inside(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of ``values`` that the space holds."""
-    return {key: values[key] for key, given in space.items() if _holds(given, values[key])}
+    """Return those of ``values`` that the space holds; a setting that is left to the model's library has none."""
+    return {key: values[key] for key, given in space.items() if key in values and _holds(given, values[key])}
 
 
 def _holds(given: Any, value: Any) -> bool:
@@ -70,6 +70,9 @@ def check_tune(config: Mapping[str, Any], scenarios: Iterable[Scenario], schema:
     for key in tune["space"]:
         check_known("tune.space", key, known)
     tune["space"] = {key: _checked(key, given, known[key]) for key, given in tune["space"].items()}
+    for key in ("batch_size", "crops"):
+        for batch in choices if isinstance(choices := tune["space"].get(key), list) else ():
+            check_accumulate(f"tune.space.{key}", batch, config["training"]["accumulate"])
     if scenario.model == "transnuseg":
         own = config["transnuseg"]
         pairs = (tune["space"].get(OF_MODEL + key, [own[key]]) for key in ("embed_dim", "heads"))

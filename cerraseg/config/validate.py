@@ -12,17 +12,8 @@ from cerraseg.config.descriptions import load_dataset
 from cerraseg.config.ensembles import ensemble_of, members_of
 from cerraseg.config.entries import area_layers
 from cerraseg.config.normalisation import check_normalisation
-from cerraseg.config.recipes import RECIPES, Recipe, check_heads, check_recipe, recipe_of, with_custom
-from cerraseg.config.scenario import (
-    AXES,
-    ENSEMBLE,
-    PLURALS,
-    RELEASED,
-    Scenario,
-    expand,
-    known_names,
-    with_baselines,
-)
+from cerraseg.config.recipes import RECIPES, Recipe, check_accumulate, check_heads, check_recipe, recipe_of, with_custom
+from cerraseg.config.scenario import AXES, ENSEMBLE, PLURALS, RELEASED, Scenario, expand, known_names, with_baselines
 from cerraseg.config.schema import schema_errors, typed, with_defaults
 from cerraseg.config.search_space import check_tune
 from cerraseg.config.strict_yaml import check_values
@@ -66,11 +57,7 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
         check_normalisation(scenario.recipe, recipe, dataset.bands(scenario.modality))
     steps = {f"recipes.{scenario.recipe}.crops": recipe.crops for scenario, recipe in recipes.items()}
     for key, batch in (steps | {"batch_size": training["batch_size"]}).items():
-        if batch % training["accumulate"]:
-            raise ConfigError(
-                f"training.accumulate: {training['accumulate']} does not divide {key} {batch}; expected equal parts: "
-                "change one of them"
-            )
+        check_accumulate(key, batch, training["accumulate"])
     for id_, path in complete["checkpoints"].items():
         check_known("checkpoints", id_, [scenario.id for scenario in scenarios])
         complete["checkpoints"][id_] = expand_file(f"checkpoints.{id_}", path, "a checkpoint")

@@ -106,7 +106,9 @@ class Gaussian(Baseline):
 
     def scores(self, features: Tensor) -> Tensor:
         """Compute minus half the squared Mahalanobis distance to each class."""
-        with torch.autocast(features.device.type, enabled=False):  # differences of large sums
+        # Differences of large sums: neither bfloat16 nor the TF32 that convolutions on CUDA have by default.
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        with torch.autocast(features.device.type, enabled=False), exact:
             return torch.cat([of(features).square().sum(1, keepdim=True) for of in self.whiten], 1) / -2
 
 

@@ -34,7 +34,7 @@ Trial = Mapping[str, Any]  # arguments of model_error
 def check_models(config: Mapping[str, Any], scenarios: Sequence[Scenario], dataset: Dataset) -> None:
     """Raise :class:`ConfigError` if a model of the scenarios or the search cannot be built, trained or initialised."""
     errors, trials, recipes = [], [], with_custom(config["recipes"])
-    for scenario, settings in _wanted(config, [one for one in scenarios if one.recipe != BASELINE]):
+    for scenario, settings in _wanted(config, [one for one in scenarios if one.recipe not in (BASELINE, ENSEMBLE)]):
         recipe = recipe_of(scenario, recipes)
         if scenario.model == "transnuseg":
             try:
@@ -73,7 +73,7 @@ def _wanted(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> Iterato
     tune = config["tune"]
     space = {key.removeprefix(OF_MODEL): of for key, of in tune["space"].items() if key.startswith(OF_MODEL)}
     tried = set()
-    for scenario in (scenario for scenario in scenarios if scenario.recipe != ENSEMBLE):
+    for scenario in scenarios:
         custom = config["models"].get(scenario.model)
         given = config[scenario.model] if custom is None else custom_models.build_settings(custom)
         if (kind := (scenario.model, scenario.modality, scenario.recipe)) not in tried:

@@ -1,7 +1,7 @@
 """Load parameters that were trained elsewhere, on other bands too, into a custom model's encoder."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from cerraseg.config.custom_models import Pretrained
 from cerraseg.core.errors import DataError
 from cerraseg.core.logs import log
 from cerraseg.geo.band_names import standard_name
+from cerraseg.models.checkpoint import Blueprint
 from cerraseg.models.smp import LateFusion
 from cerraseg.models.state_dict import read_parameters
 
@@ -61,9 +62,9 @@ def _load(encoder: nn.Module, bands: Sequence[str], source: Pretrained, colours:
             f"shape, not {', '.join(lacking[:3])}, ...; its own names are {', '.join(list(given)[:3])}, ... Expected a "
             "state dict of the same encoder: change encoder, or the file"
         )
-    if stem in taken and not ("blueprint" in content and not source.bands and taken[stem].shape == own[stem].shape):
+    if stem in taken:
         try:
-            taken[stem] = fit_bands(taken[stem], bands, source.bands, colours)
+            taken[stem] = fit_bands(taken[stem], bands, source.bands or _bands_of(content), colours)
         except ValueError as error:
             raise DataError(f"{source.file}: {error}") from None
     with torch.no_grad():
@@ -71,6 +72,14 @@ def _load(encoder: nn.Module, bands: Sequence[str], source: Pretrained, colours:
             own[name].copy_(tensor)
     without = f", not {', '.join(lacking)}" if lacking else ""
     log.info("encoder of %d bands: %d tensors from %s%s", len(bands), len(taken), Path(source.file).name, without)
+
+
+def _bands_of(content: Mapping[str, Any]) -> Sequence[str]:
+    """Return the bands that a checkpoint of CerraSeg names; none of another file."""
+    if "blueprint" not in content:
+        return ()
+    blueprint = Blueprint.from_checkpoint(content["blueprint"])
+    return blueprint.described.bands(blueprint.modality)
 
 
 def _bare(name: str) -> str:

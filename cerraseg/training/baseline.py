@@ -87,11 +87,8 @@ class _Pixels:
 
     def __init__(self, store: Store, plan: Plan, segmenter: Segmenter) -> None:
         assert isinstance(segmenter.net, Pixel | Gaussian)
-        self.normalise, self.net, self.rng = (
-            segmenter.normalise,
-            segmenter.net,
-            np.random.default_rng(plan.scenario.seed),
-        )
+        self.normalise, self.net = segmenter.normalise, segmenter.net
+        self.rng = np.random.default_rng(plan.scenario.seed)
         self.images, self.channels = store.images, store.channels(plan.dataset.bands(plan.scenario.modality))
         self.masks = np.asarray(store.masks)[:, store.layer(plan.scenario.level)]
 

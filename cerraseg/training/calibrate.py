@@ -22,7 +22,7 @@ from cerraseg.data.packed import Store, batches
 from cerraseg.evaluation.metrics import compute_scores
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, Segmenter
-from cerraseg.models.inference import device
+from cerraseg.models.inference import decide, device
 from cerraseg.training.batches import PackedPatches, Streamed
 
 NOMINAL = 0.9
@@ -82,7 +82,7 @@ def calibrate(parts: Sequence[tuple[Segmenter, Rows]], store: Store, *, vector: 
         return {}
     logits, *others = (torch.from_numpy(np.concatenate(values)) for values in zip(*drawn, strict=True))
     sample = Sample(logits.double(), *others)
-    method = "vector" if vector and _vector_wins(sample) else "temperature"
+    method = "vector" if vector and _vector_wins(sample, parts[0][0].ancestors) else "temperature"
     scale, bias = _fit(sample, method == "vector")
     found, patches = (sample.logits * scale + bias).softmax(1), len(np.unique(sample.patch))
     log.info("calibrated by %s scaling on %d pixels of %d patches", method, len(logits), patches)
@@ -158,7 +158,7 @@ def _loss(sample: Sample, logits: Tensor) -> Tensor:
     return (cross_entropy(logits, sample.truth, reduction="none") * sample.weight).sum() / sample.weight.sum()
 
 
-def _vector_wins(sample: Sample) -> bool:
+def _vector_wins(sample: Sample, ancestors: Sequence[Sequence[int]] = ()) -> bool:
     """Compare the scalings on halves of the patches, by place in the store: each fitted on one, tried on the other."""
     known, classes = np.unique(sample.patch), sample.logits.shape[1]
     first, losses, scores = sample.patch < int(known[len(known) // 2]), [], []
@@ -168,9 +168,14 @@ def _vector_wins(sample: Sample) -> bool:
             scale, bias = _fit(_of(sample, fitted), vector)
             held[~fitted] = held[~fitted] * scale + bias
         losses.append([float(_loss(_of(sample, half), held[half])) for half in (first, ~first)])
-        counts = (sample.truth * classes + held.argmax(1)).bincount(sample.weight, classes**2)
+        counts = (sample.truth * classes + _decided(held, ancestors)).bincount(sample.weight, classes**2)
         scores.append(compute_scores(counts.view(classes, classes).round().numpy()).macro_f1_present)
     return bool(losses) and all(two < one for one, two in zip(*losses, strict=True)) and scores[1] >= scores[0]
+
+
+def _decided(logits: Tensor, ancestors: Sequence[Sequence[int]]) -> Tensor:
+    """Return the class of each pixel, (N,), as the model's maps have it."""
+    return decide(logits.softmax(1)[..., None, None], ancestors)[0].flatten() if ancestors else logits.argmax(1)
 
 
 def _of(sample: Sample, chosen: Tensor) -> Sample:

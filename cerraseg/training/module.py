@@ -178,13 +178,11 @@ def _one_cycle(steps: int) -> Callable[[int], float]:
     L. N. Smith & N. Topin 2019, SPIE, "Super-convergence", with cosines, and momentum as it is.
     """
     rise = max(1, steps // 4)
-
-    def factor(step: int) -> float:
-        if step < rise:
-            return 0.52 - 0.48 * math.cos(math.pi * step / rise)
-        return 0.5 + 0.5 * math.cos(math.pi * (step - rise) / (steps - rise or 1))
-
-    return factor
+    return lambda step: (
+        0.52 - 0.48 * math.cos(math.pi * step / rise)
+        if step < rise
+        else 0.5 + 0.5 * math.cos(math.pi * (step - rise) / (steps - rise or 1))
+    )
 
 
 _SCHEDULES: dict[str, Callable[[int], Callable[[int], float]]] = {

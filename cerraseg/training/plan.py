@@ -31,9 +31,7 @@ class Plan:
     devices: int = field(default=1, repr=False)  # GPUs of a node, or processes on its CPU, that share batch and threads
     nodes: int = field(default=1, repr=False)  # of a SLURM job, which share each batch
     loading: Loading = field(default="auto", repr=False)  # see batches.loaders; batches are the same either way
-    pretrained: tuple[Pretrained, ...] = field(
-        default=(), repr=False
-    )  # what encoders start from, of models of one's own
+    pretrained: tuple[Pretrained, ...] = field(default=(), repr=False)  # what encoders of custom models start from
     determinism: Determinism = field(default="warn", repr=False)  # take deterministic forms; strict: refuse other ones
     code: str = ""  # digest of the code, so that a resumed training never mixes two versions
 

@@ -52,11 +52,12 @@ def test_no_scenario_is_no_search():
         ({"batch_size": [4, "many"]}, "tune.space.batch_size.1: 'many'"),
         ({"batch_size": [4, 4]}, "tune.space.batch_size: [4, 4]"),
         ({"schedule": {"low": 0, "high": 1}}, "tune.space.schedule: {'low': 0, 'high': 1} is a range"),
+        ({"crops": [0, 4, 7]}, "training.accumulate: 2 does not divide tune.space.crops 7"),
         ({"model.decoder_channels": [[16]]}, "tune.space.model.decoder_channels.0: [16]"),
     ],
 )
 def test_errors_of_the_space(space, key):
-    assert key in fault(tuned(space))
+    assert key in fault(tuned(space) | {"training": {"accumulate": 2}})
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_values_are_sorted_by_what_they_change():
 def test_values_inside_a_space():
     space = {"dice": {"low": 0.1, "high": 1.0, "log": True}, "edge": {"low": 0.0, "high": 1.0}, "batch_size": [4, 8]}
     values = {"dice": 0.0, "edge": 0.0, "batch_size": 8, "normalise": "zscore"}
-    assert inside(space, values) == {"edge": 0.0, "batch_size": 8}
+    assert inside(space | {"model.depth": [3, 4]}, values) == {"edge": 0.0, "batch_size": 8}
 
 
 def test_variables_of_a_storage_are_filled_in_late(monkeypatch):

@@ -76,15 +76,19 @@ def test_colours_are_those_of_an_optical_picture():
 
 
 def test_three_bands_take_the_colours_by_name(tmp_path):
-    """Though the file's first layer has their shape; only a checkpoint of CerraSeg's has these very bands."""
+    """Though the file's first layer has their shape; a checkpoint of CerraSeg's names its own bands."""
     state, bands = resnet().state_dict(), ("B02", "B03", "B04")
     torch.save(state, tmp_path / "resnet18.pt")
-    torch.save({"blueprint": {}, "parameters": prefixed("encoder.", state), "training": {}}, tmp_path / "own.pt")
+    for name, own in (("own.pt", bands), ("turned.pt", bands[::-1])):
+        data = {**CERRADATA.as_dict(), "sensors": {"msi": {"title": "MSI", "bands": [*own]}}}
+        known = {"model": "unet", "settings": {}, "modality": "msi", "level": "l1", "dataset": data}
+        torch.save({"blueprint": known, "parameters": prefixed("encoder.", state), "training": {}}, tmp_path / name)
     kernels = state["conv1.weight"]
     for name, given, expected in (
         ("resnet18.pt", COLOURS, kernels.flip(1)),
         ("resnet18.pt", (), kernels.mean(1, keepdim=True).expand_as(kernels)),
         ("own.pt", COLOURS, kernels),
+        ("turned.pt", COLOURS, kernels.flip(1)),
     ):
         net = linknet(3)
         load_encoder(net, bands, [Pretrained(tmp_path / name)], given)

@@ -163,9 +163,12 @@ def test_maximum_likelihood_is_that_of_the_normal_distribution():
         for part, own, p in zip(parts, scatter, prior, strict=True)
     ]
     expected -= np.logaddexp(*expected)
+    tf32 = []
+    net.whiten[0].register_forward_pre_hook(lambda *_: tf32.append(torch.backends.cudnn.allow_tf32))
     found = net.classify(baseline._as_image(x)).detach()[0, :, :, 0].numpy()
     np.testing.assert_allclose(found[:2], expected, atol=1e-4)
     assert (found[2] == -30).all()
+    assert tf32 == [False] and torch.backends.cudnn.allow_tf32  # on CUDA its three digits are too few
 
 
 def test_no_learning_rate_is_searched_for_a_baseline(tmp_path):

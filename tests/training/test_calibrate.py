@@ -1,5 +1,7 @@
 """Calibrations are found again that were put in; class sets cover what they promise."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from scenes import CERRADATA
 
 from cerraseg.data.packed import Header, Store
 from cerraseg.models.checkpoint import Blueprint, Segmenter, describe
+from cerraseg.training import calibrate as calibration
 from cerraseg.training.calibrate import calibrate, least_probabilities
 
 SIZE = 32
@@ -67,6 +70,23 @@ def test_shift_towards_a_rare_class_is_kept():
     logits[:, 0], logits[:, 1] = 0, 1.5 * signal - 2.2  # true: less 2 more
     model = Given(Blueprint("unet", {}, "msi", "l1", describe(CERRADATA, "msi", "l1")))
     assert calibrate([(model, np.arange(40))], store_of(logits, truth))["method"] == "temperature"
+
+
+def test_scalings_are_compared_by_the_classes_that_the_model_decides(monkeypatch):
+    """Where two classes of one parent share 0.6, the third, with 0.4, is the largest but not decided on."""
+    seen = []
+    monkeypatch.setattr(
+        calibration,
+        "compute_scores",
+        lambda counts: seen.append(counts.sum(0)) or SimpleNamespace(macro_f1_present=0.0),
+    )
+    logits = torch.tensor([0.3, 0.3, 0.4], dtype=torch.float64).log().repeat(80, 1)
+    truth, patch = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 2] * 8), torch.arange(80) // 10
+    sample = calibration.Sample(logits, truth, torch.ones(80, dtype=torch.float64), patch)
+    for ancestors, decided in (((), 2), ([(0, 0, 1)], 0)):
+        seen.clear()
+        calibration._vector_wins(sample, ancestors)
+        assert seen[0][decided] == 80
 
 
 def test_nothing_to_learn_from_leaves_the_model_as_it_is():

@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 from conftest import opened
 from optuna.trial import TrialState
+from scenes import CERRADATA
 from test_train import Killed, outputs, plan
 from test_train import run as train_alone
 
-from cerraseg.core.errors import DataError, MemoryShortage, StorageError
+from cerraseg.config.dataset import Dataset
+from cerraseg.core.errors import ConfigError, DataError, MemoryShortage, StorageError
 from cerraseg.core.signals import StepStopped
 from cerraseg.training.tuning import search
 from cerraseg.training.tuning.study import open_storage, suggest
@@ -70,6 +72,17 @@ def test_planned():
     assert made.recipe == dataclasses.replace(what.recipe, dice=0.5)
     assert made.settings == {**what.settings, "encoder": "resnet18"}
     assert search.planned(what, {}) == what
+
+
+def test_trials_that_no_training_can_be_are_refused():
+    """A batch in unequal parts would be weighed wrongly, and other bands have no published statistics."""
+    what = plan("unet-concat-nw-l1-tuned-1", accumulate=4)
+    for values in ({"batch_size": 6}, {"crops": 10}):
+        with pytest.raises(ConfigError, match="accumulate"):
+            search.planned(what, values)
+    other = Dataset.of({**CERRADATA.as_dict(), "sensors": {"a": {"title": "A", "bands": ["red"]}}})
+    with pytest.raises(ConfigError, match="normalise_by"):
+        search.planned(dataclasses.replace(what, dataset=other), {"normalise_by": "published"})
 
 
 def test_search_repeats_by_its_seed_and_begins_with_the_scenario_as_it_stands(training, tmp_path):

@@ -24,10 +24,7 @@ with step(snakemake):
         Path(snakemake.input.calibration),
         Path(snakemake.input.distances),
         Path(snakemake.output.metrics).parent,
-        {
-            "source": snakemake.params.label,
-            "training": {"epochs": len(pd.read_csv(history))} if history else {},
-        },
+        {"source": snakemake.params.label, "training": {"epochs": len(pd.read_csv(history))} if history else {}},
         Path(parts) if (parts := snakemake.input.get("parts")) else None,
     )
     score_files.write_headlines(Path(snakemake.output.summary), scores)

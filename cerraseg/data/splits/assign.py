@@ -135,10 +135,6 @@ def paper_split(ids: Iterable[str], shares: dict[str, float], seed: int, validat
     return {name.removesuffix(".tif"): part for part, chosen in assigned for name in chosen}
 
 
-SCHEMES: dict[str, Callable[..., Columns]] = {
-    "blocks": by_blocks,
-    "sites": by_sites,
-    "kfold": by_folds,
-}
+SCHEMES: dict[str, Callable[..., Columns]] = {"blocks": by_blocks, "sites": by_sites, "kfold": by_folds}
 """Scheme name → function of (patch table, dataset, shares, seed, validation seed) and of the settings that it asks for,
 which gives the columns of the split table beside the id."""

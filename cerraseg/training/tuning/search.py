@@ -22,7 +22,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from optuna_integration import PyTorchLightningPruningCallback
 
-from cerraseg.config.recipes import check_recipe
+from cerraseg.config.normalisation import check_normalisation
+from cerraseg.config.recipes import check_accumulate, check_recipe
 from cerraseg.config.search_space import change, inside
 from cerraseg.core.errors import CerraSegError, StorageError
 from cerraseg.core.files import atomic_write
@@ -158,5 +159,8 @@ def planned(plan: Plan, values: Mapping[str, Any]) -> Plan:
     changed = change(values)
     scenario, recipe = replace(plan.scenario, **changed.scenario), replace(plan.recipe, **changed.recipe)
     check_recipe(scenario, recipe, plan.dataset)
+    check_normalisation(scenario.recipe, recipe, plan.dataset.bands(scenario.modality))
     settings = {**plan.settings, **changed.settings}
-    return replace(plan, scenario=scenario, recipe=recipe, settings=settings, **changed.training)
+    made = replace(plan, scenario=scenario, recipe=recipe, settings=settings, **changed.training)
+    check_accumulate("the trial's batch", made.batch, made.accumulate)
+    return made
