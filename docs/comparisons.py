@@ -35,7 +35,6 @@ TABLES = {
     "transnuseg": {
         "transnuseg-concat-nw-l2-before": "`tuned` before, TransNuSeg, whole patches",
         "transnuseg-concat-nw-l2-after": "− flips and quarter turns (D4)",
-        "transnuseg-concat-nw-l2-balanced": "+ patches drawn by class, share to the power of 0.3",
     },
     "ensemble": {
         "fullres-concat-nw-l2-nod4": "one training, mean of three seeds",

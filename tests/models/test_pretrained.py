@@ -42,7 +42,6 @@ WRAPPED = {
     "with a head": lambda state: state | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)},
     "of a whole model": lambda state: prefixed("encoder.", state) | {"decoder.x": torch.zeros(1)},
     "wrapped": lambda state: {"epoch": 3, "state_dict": prefixed("module.model.", state)},
-    "of CerraSeg": lambda state: {"blueprint": {}, "parameters": prefixed("encoder.", state), "training": {}},
     "without counts": lambda state: {n: t for n, t in state.items() if not n.endswith("num_batches_tracked")},
     "in half precision": lambda state: {n: t.half() if t.is_floating_point() else t for n, t in state.items()},
 }
