@@ -16,7 +16,7 @@ import yaml
 from cerraseg.report import figures
 
 RARE = 1.0  # percent of the test pixels, below which a class counts as rare
-SEEDS = 3
+LARGE = ("r50", "transnuseg")  # at published rarity with one seed, as they take long
 NETS = {"r50": "U-Net, ResNet-50", "transnuseg": "TransNuSeg, 48 channels", "fullres": "`fullres`"}
 BASELINES = {"gaussian": "maximum likelihood", "pixel": "the baseline, a pixel-wise network"}
 KNOBS: dict[str, list[Any]] = {
@@ -57,8 +57,7 @@ def published(base: dict[str, Any]) -> dict[str, Any]:
     """The configuration at published rarity, of the models of the table alone."""
     config = deepcopy(base) | {"results": "results-testbed/published", "scenes": [], "ensembles": {}}
     config["simulate"] |= {"folder": "data/simulated-published", "rarity": "published"}
-    names = [f"{model}-concat-nw-l2-after-{seed}" for model in ("r50", "transnuseg") for seed in range(1, SEEDS + 1)]
-    config["scenarios"] |= {"recipes": ["nod4"], "extra": names}
+    config["scenarios"] |= {"recipes": ["nod4"], "extra": [f"{model}-concat-nw-l2-after-1" for model in LARGE]}
     return config
 
 
@@ -93,8 +92,8 @@ def table(configs: dict[str, dict[str, Any]]) -> str:
             rows.setdefault(what, []).extend(row)
         rows.setdefault("the labels to train with", []).extend([f"{ceiling(config, 'labels'):.1f}", "–"])
     lines = [
-        f"Data: **{runs['source'].iloc[0]}**, 14 classes, {runs['patches'].iloc[0]} test patches, {SEEDS} seeds (mean "
-        f"± standard deviation) of the networks, {runs['epochs'].mode()[0]} epochs. Macro F1 in percent.",
+        f"Data: **{runs['source'].iloc[0]}**, 14 classes, {runs['patches'].iloc[0]} test patches, networks with "
+        f"three seeds (mean ± standard deviation) or one, {runs['epochs'].max()} epochs. Macro F1 in percent.",
         "",
         f"| what | {' | '.join(f'{name}: all classes | of {RARE:g} % and more' for name in configs)} |",
         f"|---|{'--:|--:|' * len(configs)}",
