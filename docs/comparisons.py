@@ -27,13 +27,14 @@ TABLES = {
         "fullres-concat-nw-l2-nodice": "without Dice",
         "fullres-concat-nw-l2-ema": "with the mean of the parameters, decay 0.99",
         "fullres-concat-nw-l2-smooth": "with label smoothing, 0.1",
+        "fullres-concat-nw-l2-both": "with these two",
         "fullres-concat-nw-l2-radiometry": "with gain and offset by sensor, 0.1 each",
-        "fullres-concat-nw-l2-drop": "with bands and sensors lost, 5 % each",
-        "fullres-concat-nw-l2-paste": "with ClassMix, every second crop",
-        "fullres-concat-nw-l2-together": "with all five",
+        "fullres-concat-nw-l2-drop": "with bands and sensors lost, 5 % each, one seed",
+        "fullres-concat-nw-l2-paste": "with ClassMix, every second crop, one seed",
+        "fullres-concat-nw-l2-together": "with all five, one seed",
     },
     "transnuseg": {
-        "transnuseg-concat-nw-l2-before": "`tuned` before, TransNuSeg, whole patches",
+        "transnuseg-concat-nw-l2-before": "`tuned` before, TransNuSeg, whole patches, one seed",
         "transnuseg-concat-nw-l2-after": "− flips and quarter turns (D4)",
     },
     "ensemble": {
