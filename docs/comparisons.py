@@ -30,7 +30,7 @@ TABLES = {
         "fullres-concat-nw-l2-both": "with these two",
         "fullres-concat-nw-l2-radiometry": "with gain and offset by sensor, 0.1 each",
         "fullres-concat-nw-l2-drop": "with bands and sensors lost, 5 % each, one seed",
-        "fullres-concat-nw-l2-paste": "with ClassMix, every second crop, one seed",
+        "fullres-concat-nw-l2-paste": "with ClassMix, every second crop, two seeds",
         "fullres-concat-nw-l2-together": "with all five, one seed",
     },
     "transnuseg": {

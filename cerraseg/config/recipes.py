@@ -105,7 +105,14 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "tuned": {
         "unet": _TUNED,
         "fullres": replace(
-            _TUNED, augment=False, crop=32, crops=16, balance=0.3, schedule="onecycle", learning_rate=5e-3
+            _TUNED,
+            augment=False,
+            crop=32,
+            crops=16,
+            balance=0.3,
+            label_smoothing=0.1,
+            schedule="onecycle",
+            learning_rate=5e-3,
         ),
         "transnuseg": replace(_TUNED, **_BOTH_TASKS, learning_rate=1e-3),
     },
