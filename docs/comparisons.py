@@ -49,7 +49,7 @@ TABLES = {
         "fullres-concat-logit-l2-anywhere": "`logit`: logit adjustment",
         "fullres-concat-focal-l2-anywhere": "`focal`: focal loss",
         "fullres-concat-rare-l2-anywhere": "`rare`: patches with rare classes more often",
-        "fullres-concat-nw-l2-tuned": "`nw`, crops drawn by class (`balance: 0.3`)",
+        "fullres-concat-nw-l2-tuned": "`tuned` as it is: `nw`, crops drawn by class, label smoothing",
         "fullres-concat-nw-l2-hierarchical": "`nw`, one model for both levels (hierarchical)",
         "pixel-concat-nw-l2-baseline": "the baseline, a pixel-wise network, one seed",
     },
