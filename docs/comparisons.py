@@ -14,6 +14,7 @@ from cerraseg.geo.cog import NO_DATA
 
 TABLES = {
     "ablation": {
+        "pixel-concat-nw-l2-baseline": "the baseline, a pixel-wise network, one seed",
         "plain-concat-nw-l2-before": "`tuned` before, U-Net with an ImageNet encoder, whole patches",
         "unet-concat-nw-l2-before": "+ a stem of full resolution beside it",
         "fullres-concat-nw-l2-whole": "`fullres` in its place",
@@ -21,9 +22,10 @@ TABLES = {
         "fullres-concat-nw-l2-balance": "+ crops drawn by class, share to the power of 0.3",
         "fullres-concat-nw-l2-onecycle": "+ one cycle to 5e-3",
         "fullres-concat-nw-l2-nod4": "− flips and quarter turns (D4)",
+        "fullres-concat-nw-l2-smooth": "+ label smoothing, 0.1: `tuned` as it is",
     },
     "arms": {
-        "fullres-concat-nw-l2-nod4": "the last row above",
+        "fullres-concat-nw-l2-nod4": "the last row but one above",
         "fullres-concat-nw-l2-nodice": "without Dice",
         "fullres-concat-nw-l2-ema": "with the mean of the parameters, decay 0.99",
         "fullres-concat-nw-l2-smooth": "with label smoothing, 0.1",
@@ -32,14 +34,17 @@ TABLES = {
         "fullres-concat-nw-l2-drop": "with bands and sensors lost, 5 % each, one seed",
         "fullres-concat-nw-l2-paste": "with ClassMix, every second crop, two seeds",
         "fullres-concat-nw-l2-together": "with all five, one seed",
+        "pixel-concat-nw-l2-baseline": "the baseline, a pixel-wise network, one seed",
     },
     "transnuseg": {
+        "pixel-concat-nw-l2-baseline": "the baseline, a pixel-wise network, one seed",
         "transnuseg-concat-nw-l2-before": "`tuned` before, TransNuSeg, whole patches, one seed",
         "transnuseg-concat-nw-l2-after": "− flips and quarter turns (D4)",
     },
     "ensemble": {
         "fullres-concat-nw-l2-nod4": "one training, mean of three seeds",
         "seeds-concat-nw-l2-ensemble": "the three seeds' probabilities averaged",
+        "pixel-concat-nw-l2-baseline": "the baseline, a pixel-wise network, one seed",
     },
     "recipes": {
         "fullres-concat-nw-l2-anywhere": "`nw`: no weighting, crops anywhere, 14 classes alone",
@@ -88,20 +93,23 @@ def table(name: str, results: Path) -> str:
         runs["validation"] = [validation(results / "histories" / f"{id_}.csv") for id_ in runs["id"]]
         columns = {"validation": "validation: macro F1"} | columns
     columns |= {"accuracy": "accuracy"} if name != "levels" else {"apart": "pixels that contradict the map of 7"}
-    epochs = runs.loc[runs["recipe"] != "baseline", "epochs"].max()
+    epochs = int(runs.loc[runs["recipe"] != "baseline", "epochs"].max())
+    seeds = runs.loc[runs["seed"] > 0, "seed"].nunique()  # an ensemble has the seed 0
     before = "the row above" if name in LADDERS else "the first row"
     lines = [
-        f"Data: **{runs['source'].iloc[0]}**, {runs['patches'].iloc[0]} test patches, {runs['seed'].nunique()} seeds "
-        f"(mean ± standard deviation), {epochs} epochs. Percent; differences to {before} in points.",
+        f"Data: **{runs['source'].iloc[0]}**, {runs['patches'].iloc[0]} test patches, {seeds} seeds (mean ± standard "
+        f"deviation), {epochs} epochs. Percent; differences to {before} in points.",
         "",
-        f"| what | {' | '.join(columns.values())} | Δ macro F1 [95 % over patches] | p (Holm) |",
+        f"| what | {' | '.join(columns.values())} | Δ macro F1 [95 %] | p (Holm) |",
         f"|---|{'--:|' * (len(columns) + 2)}",
     ]
     scores = runs.groupby("name")[list(columns)].agg(["mean", "std"])
     other = ""
     for scenario, what in rows.items():
         pairs_of = scores.loc[scenario].to_numpy().reshape(-1, 2)
-        cells = ["–" if np.isnan(mean) else f"{mean:.2f}" + f" ± {std:.2f}" * (std == std) for mean, std in pairs_of]
+        cells = [
+            "–" if np.isnan(mean) else f"{mean:.2f}" + f" ± {std:.2f}" * (not np.isnan(std)) for mean, std in pairs_of
+        ]
         lines.append(f"| {what} | {' | '.join(cells)} | {change(pairs, scenario, other)} |")
         other = scenario if name in LADDERS else other or scenario
     return "\n".join(lines) + "\n"

@@ -88,7 +88,9 @@ def table(configs: dict[str, dict[str, Any]]) -> str:
         scores = kept.groupby("model")[["macro_f1", "common"]].agg(["mean", "std"])
         for model, what in (BASELINES | NETS).items():
             cells = scores.reindex([model]).to_numpy().reshape(-1, 2)
-            row = ["–" if np.isnan(mean) else f"{mean:.1f}" + f" ± {std:.1f}" * (std == std) for mean, std in cells]
+            row = [
+                "–" if np.isnan(mean) else f"{mean:.1f}" + f" ± {std:.1f}" * (not np.isnan(std)) for mean, std in cells
+            ]
             rows.setdefault(what, []).extend(row)
         rows.setdefault("the labels to train with", []).extend([f"{ceiling(config, 'labels'):.1f}", "–"])
     lines = [
