@@ -17,7 +17,7 @@ import yaml
 from cerraseg.report import figures
 
 RARE = 1.0  # percent of the test pixels, below which a class counts as rare
-NETS = {"r50": "U-Net, ResNet-50", "transnuseg": "TransNuSeg, 48 channels", "fullres": "`fullres`"}
+NETS = {"r50": "U-Net, ResNet-50", "transnuseg": "TransNuSeg, 48 channels", "fullres": "`fullres`, as `tuned` trains it"}
 BASELINES = {"gaussian": "maximum likelihood", "pixel": "the baseline, a pixel-wise network"}
 KNOBS: dict[str, list[Any]] = {
     "rarity": ["even", "published"],
@@ -32,7 +32,7 @@ KNOBS: dict[str, list[Any]] = {
 USUAL = {knob: values[1] for knob, values in KNOBS.items()} | {"rarity": "even", "spectral": 0, "drift": 0}
 LINES = {"labels": ("#009E73", "labels"), "pixel": ("#0072B2", "single pixels"), "baseline": ("#D55E00", "baseline")}
 CURVES = {
-    "fullres-concat-nw-l2-nod4": ("#009E73", "fullres, crops (tuned)"),
+    "fullres-concat-nw-l2-smooth": ("#009E73", "fullres, crops (tuned)"),
     "r50-concat-nw-l2-after": ("#CC79A7", "U-Net, ResNet-50, whole patches"),
     "plain-concat-nw-l2-before": ("#0072B2", "U-Net, MobileNet, whole patches (tuned before)"),
     "transnuseg-concat-nw-l2-after": ("#E69F00", "TransNuSeg, whole patches"),
@@ -57,7 +57,7 @@ def published(base: dict[str, Any]) -> dict[str, Any]:
     """The configuration at published rarity, of the baselines and `fullres`; the others take long."""
     config = deepcopy(base) | {"results": "results-testbed/published", "scenes": [], "ensembles": {}}
     config["simulate"] |= {"folder": "data/simulated-published", "rarity": "published"}
-    config["scenarios"] |= {"recipes": ["nod4"], "extra": []}
+    config["scenarios"] |= {"recipes": ["smooth"], "extra": []}
     return config
 
 
@@ -84,7 +84,7 @@ def table(configs: dict[str, dict[str, Any]]) -> str:
         runs, classes = (pd.read_csv(results / f"benchmark{part}.csv") for part in ("", "_classes"))
         runs["common"] = runs["id"].map(common(classes))
         rows.setdefault("ceiling of single pixels", []).extend([f"{ceiling(config, 'pixel'):.1f}", "–"])
-        kept = runs[runs["recipe"].isin(["baseline", "after", "nod4"])]
+        kept = runs[runs["recipe"].isin(["baseline", "after", "smooth"])]
         scores = kept.groupby("model")[["macro_f1", "common"]].agg(["mean", "std"])
         for model, what in (BASELINES | NETS).items():
             cells = scores.reindex([model]).to_numpy().reshape(-1, 2)

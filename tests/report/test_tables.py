@@ -88,6 +88,7 @@ def test_scenarios_that_do_not_beat_the_baseline_are_marked(tmp_path):
     assert rows["baseline"][0] == rows["value"][0] == table["macro_f1"][0]
     alone = markdown(tmp_path, files[1:])
     assert "Above baseline" not in alone and "No pixel-wise baseline was run" in alone
+    assert [row[-1] for row in rows_of(latex(tmp_path, gathered(files[:1])[0]))] == ["Above baseline", "--"]
 
 
 def test_a_lone_scenario_has_no_pairs(tmp_path):

@@ -243,7 +243,7 @@ def write_latex(table: pd.DataFrame, path: str | Path, *, title: str, source: st
         headings |= ABOVE
         above = _summary(table, ABOVE)[ABOVE_BASELINE]
         mark = by_scenario(table, ABOVE_BASELINE)["mark"]
-        shown[ABOVE_BASELINE] = above.where(mark == "", above + " " + mark)
+        shown[ABOVE_BASELINE] = above.where(mark == "", above.astype(str) + " " + mark)
     if comparable:
         headings |= PAPER
         for score in PAPER_SCORES:
