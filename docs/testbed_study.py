@@ -17,7 +17,11 @@ import yaml
 from cerraseg.report import figures
 
 RARE = 1.0  # percent of the test pixels, below which a class counts as rare
-NETS = {"r50": "U-Net, ResNet-50", "transnuseg": "TransNuSeg, 48 channels", "fullres": "`fullres`, as `tuned` trains it"}
+NETS = {
+    "r50": "U-Net, ResNet-50",
+    "transnuseg": "TransNuSeg, 48 channels",
+    "fullres": "`fullres`, as `tuned` trains it",
+}
 BASELINES = {"gaussian": "maximum likelihood", "pixel": "the baseline, a pixel-wise network"}
 KNOBS: dict[str, list[Any]] = {
     "rarity": ["even", "published"],
@@ -73,7 +77,9 @@ def with_knob(base: dict[str, Any], knob: str, value: Any) -> dict[str, Any]:
 
 def ceiling(config: dict[str, Any], which: str) -> float:
     """Macro F1 of L2 in percent that a land allows, see docs/simulation.md."""
-    return float(json.loads((Path(config["simulate"]["folder"]) / "ceiling.json").read_text())[which]["l2"])
+    return float(
+        json.loads((Path(config["simulate"]["folder"]) / "cerradata_4mm/ceiling.json").read_text())[which]["l2"]
+    )
 
 
 def table(configs: dict[str, dict[str, Any]]) -> str:
