@@ -38,8 +38,10 @@ TABLES = {
     },
     "transnuseg": {
         "pixel-concat-nw-l2-baseline": "the baseline, a pixel-wise network, one seed",
-        "transnuseg-concat-nw-l2-before": "`tuned` before, TransNuSeg, whole patches, one seed",
-        "transnuseg-concat-nw-l2-after": "− flips and quarter turns (D4)",
+        "transnuseg-concat-nw-l2-before": "`tuned` before, TransNuSeg, whole patches",
+        "transnuseg-concat-nw-l2-after": "− flips and quarter turns (D4): `tuned` as it is",
+        "transnuseg-concat-nw-l2-drawn": "+ patches drawn by class, share to the power of 0.3, one seed",
+        "transnuseg-concat-nw-l2-cycle": "that one without, in one cycle to 3e-3, one seed",
     },
     "ensemble": {
         "fullres-concat-nw-l2-nod4": "one training, mean of three seeds",

@@ -79,7 +79,6 @@ _TUNED = replace(
     softmax_in_loss=False,
     dice=1.0,
     dice_absent=False,
-    augment=True,
     rollback=False,
     epoch_loss="pixels",
     optimizer="adamw",
@@ -106,7 +105,6 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "unet": _TUNED,
         "fullres": replace(
             _TUNED,
-            augment=False,
             crop=32,
             crops=16,
             balance=0.3,

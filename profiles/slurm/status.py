@@ -1,6 +1,7 @@
 """Print the state of a job for Snakemake, running, success or failed: python status.py JOBID
 
 sacct tells it where there is accounting, squeue elsewhere, and the exit mark of job.sh what squeue has forgotten.
+A step whose mark is 0 ended well, whatever SLURM calls its job: one pre-empted in its last second is a TIMEOUT there.
 """
 
 import json
@@ -44,8 +45,9 @@ def status(job: str) -> str:
         print(f"{error}; job {job} counts as running", file=sys.stderr)
         return "running"
     mark, lost = MARKS / job, MARKS / f"{job}.lost"
-    if state == "unknown" and mark.exists():
-        state = "COMPLETED" if mark.read_text().strip() == "0" else "FAILED"
+    if state in FAILED | LOST and mark.exists():
+        code = mark.read_text().strip()
+        state = "COMPLETED" if code == "0" else "FAILED" if state == "unknown" else state
     if state == "COMPLETED":
         return "success"
     if state in FAILED:

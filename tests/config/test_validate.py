@@ -60,7 +60,7 @@ def fault(config):
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("config", 5), ("benchmark", 30), ("matrix", 30), ("ablation", 50), ("recipes", 34), ("splits", 2)],
+    [("config", 5), ("benchmark", 30), ("matrix", 30), ("ablation", 54), ("recipes", 34), ("splits", 2)],
 )
 def test_shipped_configurations_are_valid(name, count):
     config, scenarios = check_config(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()), SCHEMA)

@@ -27,7 +27,7 @@ TARGETS = [
     f"results/scenarios/{TRAINED[0]}/model_card.md",
     f"results/scenes/unseen/{TRAINED[0]}/map.png",
 ]  # of every group of steps one, and no more
-NODE = {"NODE_CPUS": "8", "NODE_MEM": "16384", "NODE_GPUS": "3"}
+NODE = {"NODE_CPUS": "16", "NODE_MEM": "32768", "NODE_GPUS": "6"}  # so that nothing but `preempt` pre-empts
 
 
 STEP = """

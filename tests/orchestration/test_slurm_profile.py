@@ -57,6 +57,9 @@ def later(seconds):
         ("7|PENDING|BeginTime", 1, "running"),  # requeued: the mark is of the run before
         ("7|COMPLETING|None", 0, "running"),  # until its last process has ended
         ("7|COMPLETED|None", None, "success"),
+        ("7|TIMEOUT|None", 0, "success"),  # pre-empted in its last second
+        ("7|NODE_FAIL|None", 0, "success"),
+        ("7|TIMEOUT|None", 1, "failed"),
         ("7|CANCELLED by 1000|None", None, "failed"),
         ("7|OUT_OF_MEMORY|OutOfMemory", None, "failed"),
         ("8|RUNNING|None", None, "running"),
