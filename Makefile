@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test nightly fuzz lint audit format record restore repro provenance reproduce hooks slurm-recover pictures ablation testbed confidence recipes splits intervals performance lock clean
+.PHONY: help demo test site nightly fuzz lint audit format record restore repro provenance reproduce hooks slurm-recover pictures ablation testbed confidence recipes splits intervals performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -29,6 +29,10 @@ demo: $(READY) ## Train, score and map the demo scenarios; then the report
 
 test: $(READY) ## Run the test suite
 	@$(BIN)/python -m pytest
+
+site: $(READY) ## Build the documentation as web pages, site/index.html; warnings are errors
+	@$(BIN)/python -m sphinx -W --keep-going -q docs site
+	@echo "Look at it: site/index.html"
 
 nightly: $(READY) ## Run the tests that take minutes: SLURM, a browser, kills, fuzz, benchmarks; ARGS="-m ci" for those of CI
 	@$(BIN)/python -m pytest tests/nightly $(ARGS)
@@ -71,11 +75,12 @@ reproduce: ## Make RESULT=<file> again from the raw source and compare; ARGS go 
 hooks: $(READY) ## Install git hooks: lint at a commit, dvc checkout and restore after a git checkout
 	@$(BIN)/pre-commit install --hook-type pre-commit --hook-type post-checkout --hook-type post-merge
 
-pictures: demo ## Draw the README's pictures again, from the demo
+pictures: demo site ## Draw the README's pictures again, from the demo, and those of the site
 	@mkdir -p docs/images
 	@cp results/benchmark.svg results/figures/fullres-concat-nw-l1-tuned-666/map.png docs/images/
 	@cp results/scenes/unseen/fullres-concat-nw-l1-tuned-666/map.png docs/images/scene.png
 	@$(BIN)/python docs/screenshots.py results/overview.html docs/images
+	@$(BIN)/python docs/site_pictures.py site docs/images
 
 ablation: $(READY) ## Compare the arms of the tuned recipe and an ensemble, and write docs/recipes.md and docs/confidence.md
 	@$(BIN)/snakemake --cores $(CORES) results-ablation/benchmark.md results-ablation/scenes/unseen/{seeds-concat-nw-l2-ensemble-0,fullres-concat-nw-l2-nod4-1}/map.png --configfile config/ablation.yaml

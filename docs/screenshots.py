@@ -3,17 +3,17 @@
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-VIEW = "fullres-concat-nw-l1-tuned-666 · unseen"
-WIDTHS = {1440: 1000, 390: 844}
+WIDTHS = {1440: 900, 390: 844}
 """Width of the window → its height, in pixels."""
 
 
 def main() -> None:
-    """Write a picture of the whole page in a wide window, and of its maps in a narrow one."""
+    """Write pictures of the page in a wide and a narrow window, in light and dark colours."""
     page_file, folder = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
     program = shutil.which("chromium")
     if not program:
@@ -21,19 +21,23 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for width, height in WIDTHS.items():
-            page = browser.new_page(viewport={"width": width, "height": height})
-            page.goto(page_file.as_uri())
-            page.get_by_label("Map", exact=True).select_option(label=VIEW)
-            page.wait_for_timeout(3000)
-            page.evaluate("document.querySelector('header').style.position = 'static'")  # else it lies over the maps
-            path = folder / f"overview-{width}.png"
-            if width > height:
-                page.screenshot(path=path, full_page=True)
-            else:
-                page.locator("#maps").screenshot(path=path)
-            with Image.open(path) as picture:
-                small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-            small.save(path, optimize=True)
+            for scheme, ending in (("light", ""), ("dark", "-dark")):
+                page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+                page.goto(page_file.as_uri())
+                page.wait_for_selector("html[data-ready=yes]")
+                page.wait_for_timeout(1500)
+                photograph(page, folder / f"overview-{width}{ending}.png", whole=width > height and not ending)
+        browser.close()
+
+
+def photograph(page: Any, path: Path, *, whole: bool) -> None:
+    """Write a picture of the page, of its first screen unless ``whole``, with 256 colours."""
+    if whole:
+        page.evaluate("document.querySelector('header').style.position = 'static'")  # else it lies over the page
+    page.screenshot(path=path, full_page=whole)
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
 
 
 if __name__ == "__main__":

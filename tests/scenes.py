@@ -12,8 +12,8 @@ from rasterio.transform import Affine, from_origin
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.scenario import known_names
 from cerraseg.geo.images import ImageFiles
-from cerraseg.mapping.map_scene import tile_starts
 from cerraseg.mapping.scene import SceneFiles
+from cerraseg.mapping.tiles import tile_starts
 from cerraseg.models import checkpoint
 from cerraseg.models.checkpoint import Blueprint, Segmenter, describe
 

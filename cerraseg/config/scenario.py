@@ -11,6 +11,15 @@ from cerraseg.core.errors import ConfigError
 BASELINES = ("pixel", "gaussian")
 """Models that classify each pixel from its surroundings; they have the recipe :data:`BASELINE`, and no other has."""
 
+MODEL_TITLES = {
+    "unet": "U-Net",
+    "fullres": "Full-resolution U-Net",
+    "transnuseg": "TransNuSeg",
+    "pixel": "Pixel-wise network",
+    "gaussian": "Gaussian maximum likelihood",
+}
+"""Built-in model → its name in cards and pages."""
+
 BASELINE = "baseline"
 
 AXES: dict[str, tuple[str, ...]] = {

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from cerraseg.core.errors import DataError
 
-SOURCE = Path(__file__).parents[2]
-"""The folder that holds the package, its workflow and its reference data."""
+ROOT = Path(__file__).parents[2]
+"""The folder that holds the package."""
+
+SOURCE = ROOT / "cerraseg/source" if (ROOT / "cerraseg/source").is_dir() else ROOT
+"""The folder with the workflow, its profiles and the reference data: in a clone the same, else one in the package."""
 
 ENDINGS = (".tif", ".tiff", ".jp2", ".vrt", ".img")
 """Endings, in small letters, of the files that are patches; others in a layer's folder are named and passed over."""

@@ -65,7 +65,7 @@ def confusion_blocks(map_file: Path, truth_file: Path, classes: Sequence[LandCov
         for top in range(0, file.height, side):
             window = Window(0, top, file.width, min(side, file.height - top))
             read = (positions[source.read(1, window=window)] for source in (file, reference))
-            prediction, truth = (_squares(values, side) for values in read)
+            prediction, truth = (squares(values, side) for values in read)
             truth[prediction == NO_DATA] = NO_DATA
             blocks.append(patch_confusions(truth, prediction, len(classes)).astype(np.int64))
     counts = np.concatenate(blocks)
@@ -97,7 +97,7 @@ def _pixel_hectares(file: Any, window: Window, plane: Any) -> Vector:
     return hectares.ravel()
 
 
-def _squares(strip: Bytes, side: int) -> Bytes:
+def squares(strip: Bytes, side: int) -> Bytes:
     """Cut a strip of at most ``side`` rows into squares ``(N, side, side)``, filled up with 255."""
     height, width = strip.shape
     filled = np.pad(strip, ((0, side - height), (0, -width % side)), constant_values=NO_DATA)

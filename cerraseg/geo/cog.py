@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from rasterio.shutil import copy as raster_copy
 from rasterio.windows import Window
 
+from cerraseg.core.errors import DataError
 from cerraseg.core.storage import explain_disk_errors
-from cerraseg.core.taxonomy import LandCover, id_table
+from cerraseg.core.taxonomy import LandCover, Legend, id_table
+from cerraseg.geo import rasters
 from cerraseg.geo.rasters import check_written, checksum
 
 NO_DATA = 255
@@ -108,6 +110,22 @@ def new_map(
             result.replace(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def read_legend(path: Path) -> Legend:
+    """Return the legend of a class map that :func:`new_map` wrote: ids, names and colours; abbreviations are the ids.
+
+    Raises:
+        DataError: if the file cannot be read or has no legend.
+    """
+    with rasters.open_raster(path) as file:
+        names = {
+            int(key[6:]): name for key, name in file.tags().items() if key.startswith("CLASS_") and key[6:].isdigit()
+        }
+        colours = file.colormap(1) if names else {}
+    if not names:
+        raise DataError(f"{path}: no legend; expected a class map of CerraSeg, whose tags CLASS_<id> name its classes")
+    return tuple(LandCover(id_, str(id_), names[id_], colours[id_][:3]) for id_ in sorted(names))
 
 
 def _describe(

@@ -51,6 +51,11 @@ class Scene:
     images: Mapping[str, Image]  # by sensor
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.grid.shape
+
+    @property
     def warped(self) -> bool:
         """Whether an image lies on another grid."""
         return any(image.warped for image in self.images.values())

@@ -100,12 +100,17 @@ def write_item(
         unfinished.write_text(text + "\n", encoding="utf-8")
 
 
+def class_name(entry: LandCover) -> str:
+    """Return a class's name as the classification extension allows it."""
+    return re.sub(r"[^0-9A-Za-z]+", "-", entry.name.replace("+", " plus")).lower()
+
+
 def _legend(classes: Sequence[LandCover]) -> list[dict[str, Any]]:
     """Classes by the classification extension; it allows letters, digits and - in a name."""
     known = [
         {
             "value": entry.id,
-            "name": re.sub(r"[^0-9A-Za-z]+", "-", entry.name.replace("+", " plus")).lower(),
+            "name": class_name(entry),
             "title": entry.name,
             "color_hint": bytes(entry.colour).hex().upper(),
         }

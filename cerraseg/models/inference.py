@@ -6,11 +6,23 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cerraseg.core.errors import DataError
+
 Precision = Literal["float32", "bfloat16"]
 
 
-def device() -> torch.device:
-    """Return this process's GPU where there is one, of NVIDIA or AMD, or Apple's; else the CPU."""
+def device(name: str = "auto") -> torch.device:
+    """Return a device by name; ``auto``: this process's GPU, of NVIDIA or AMD, or Apple's; the CPU where there is none.
+
+    Raises:
+        DataError: if torch knows no such device here.
+    """
+    if name != "auto":
+        try:
+            return torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:  # torch's words, whose first line says it
+            said = str(error).splitlines()[0]
+            raise DataError(f"device {name}: {said}; expected auto, cpu, cuda or mps, as the machine has") from None
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -64,8 +76,8 @@ def _first_best(values: Tensor) -> tuple[Tensor, Tensor]:
     best = values.amax(1)
     ids, behind = torch.zeros_like(best, dtype=torch.uint8), torch.ones_like(best, dtype=torch.bool)
     for part in values.unbind(1)[:-1]:
-        behind &= part < best
-        ids += behind
+        behind = behind & (part < best)  # not in place, which no exporter takes
+        ids = ids + behind
     return ids, best
 
 

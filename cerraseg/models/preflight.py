@@ -18,7 +18,7 @@ from cerraseg.config.scenario import AXES, BASELINE, ENSEMBLE, Scenario
 from cerraseg.config.search_space import OF_MODEL
 from cerraseg.core.errors import ConfigError, DataError
 from cerraseg.core.files import atomic_write
-from cerraseg.core.layout import SOURCE
+from cerraseg.core.layout import ROOT
 from cerraseg.core.logs import log
 from cerraseg.core.versions import versions
 
@@ -104,7 +104,7 @@ def _trial(
 
 
 def _run(trials: Sequence[Trial]) -> list[str]:
-    path = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     command, env = [sys.executable, "-m", "cerraseg.models.preflight"], {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(command, input=json.dumps(trials), env=env, text=True, capture_output=True, check=False)
     if done.returncode:

@@ -67,6 +67,7 @@ class Experiment:
         # Which patches are mapped: test, all, ...
         self.patches = "all" if self.folds else str(config["predict"]["patches"])
         of_maps = {**config["predict"], **config["maps"]}
+        self.prediction_settings = {key: config["predict"][key] for key in ("batch_size", "augment", "precision")}
         self.map_settings = {key: value for key, value in of_maps.items() if key not in _NOT_OF_MAPS}
         # Of a cross-validation, the settings of its folds' groups.
         self.split = {key: value for key, value in split.items() if not (self.folds and key == "buffer_km")}

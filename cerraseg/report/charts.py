@@ -28,6 +28,7 @@ _BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 _OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1.3}
 _LINE: dict[str, Any] = {"color": BASELINE_INK, "linewidth": 1.6}
 _CLEAR = 10  # points above a bar that its number takes
+_NARROWEST, _WIDEST = 5.6, 9.6  # inches of a chart, and of the levels' bars where all stand side by side
 _PUBLISHED = {"msi": "MSI", "sar": "SAR", "concat": "Concat"}  # modalities in the notation of the published chart
 _CLUSTER = ["model", "weighting", "recipe"]
 
@@ -41,7 +42,7 @@ def modality_colours(dataset: Dataset, shown: Iterable[str]) -> dict[str, str]:
 
 
 def benchmark_bars(table: pd.DataFrame, path: str | Path, dataset: Dataset, *, title: str, source: str) -> None:
-    """Draw bars of macro F1 by model, weighting and recipe, one bar per modality, one row of axes per level.
+    """Draw bars of macro F1 by model, weighting and recipe, one bar per modality, one panel per level.
 
     Whiskers are ± one standard deviation over a scenario's seeds or, where it has one seed, the 95 % bootstrap
     interval. A line over a bar is the pixel-wise baseline of its bands and level, a sign marks what is not shown to be
@@ -52,27 +53,32 @@ def benchmark_bars(table: pd.DataFrame, path: str | Path, dataset: Dataset, *, t
     if dataset.name == PAPER_DATA:
         bars["name"] = [_published(*axes) for axes in bars[["modality", "weighting", "level"]].itertuples(index=False)]
     levels = list(bars["level"].unique())
-    most = max(len(rows.drop_duplicates(_CLUSTER)) for _, rows in bars.groupby("level"))
     colours = modality_colours(dataset, bars["modality"])
     modalities = list(colours)
-    with drawn(path, title, source, (max(9, 1 + 0.4 * most * len(modalities)), 0.9 + 2.6 * len(levels))) as figure:
-        panels = figure.subplots(len(levels), 1, sharey=True, squeeze=False)[:, 0]
+    inches = [max(1.2, 0.4 * len(modalities)) * len(bars[bars["level"] == k].drop_duplicates(_CLUSTER)) for k in levels]
+    beside = sum(inches) <= _WIDEST
+    width, rows = max(_NARROWEST, 0.8 + (sum(inches) if beside else max(inches))), 1 if beside else len(levels)
+    with drawn(path, title, source, (width, 1.4 + 2.5 * rows)) as figure:
+        grid: dict[str, Any] = {"width_ratios": inches} if beside else {}
+        panels = figure.subplots(rows, len(levels) // rows, sharey=True, squeeze=False, **grid).flat
         top = np.nanmax(bars[["value", "high", "paper", "baseline"]].to_numpy(dtype=float))
         for axes, level in zip(panels, levels, strict=True):
             _bars_of_level(axes, bars[bars["level"] == level], colours)
-            axes.set(ylim=(0, 1.18 * max(top, 1)), ylabel=f"{SCORES['macro_f1']} (%)", title=f"level {level}")
+            axes.set(ylim=(0, 1.18 * max(top, 1)), title=f"level {level}")
+            if axes.get_subplotspec().is_first_col():
+                axes.set_ylabel(f"{SCORES['macro_f1']} (%)")
         handles: list[Any] = [Patch(facecolor=colours[name], edgecolor=EDGE, label=name) for name in modalities]
         if bars["baseline"].notna().any():
             handles.append(Line2D([], [], **_LINE, label=f"pixel-wise baseline; {MARK}: not shown to be above"))
         if bars["paper"].notna().any():
             handles.append(Patch(label=f"paper ({PAPER_DATA})", **_OUTLINE))
-        panels[0].legend(handles=handles, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
         shown = [name for name in WEIGHTINGS if name in set(bars["weighting"])]
         meanings = "; ".join(f"{name}: {WEIGHTINGS[name].description}" for name in shown)
         whiskers = ["± one standard deviation over seeds"] * bool((bars["seeds"] > 1).any())
         whiskers += ["95 % bootstrap interval"] * bool(bars["low"][bars["seeds"] == 1].notna().any())
         note = f"\nwhiskers: {'; of one seed: '.join(whiskers)}" if whiskers else ""
-        panels[-1].set_xlabel(textwrap.fill(f"model, weighting ({meanings}) and recipe", 120) + note)
+        said = textwrap.fill(f"model, weighting ({meanings}) and recipe", int(13 * width)) + note
+        figure.legend(handles=handles, title=said, title_fontsize=9, ncols=4, loc="outside lower center", fontsize=8)
 
 
 def _published(modality: str, weighting: str, level: str) -> str:
@@ -105,13 +111,16 @@ def _bars_of_level(axes: Axes, bars: pd.DataFrame, colours: Mapping[str, str]) -
         axes.annotate(
             f"{value:.2f}{bar['mark']}", (place, top), (0, 3), textcoords="offset points", bbox=_BACKED, **_LABEL
         )
-    axes.set_xticks(range(len(clusters)), [f"{model}\n{weighting} · {recipe}" for model, weighting, recipe in clusters])
-    if "name" in bars:
+    labels = [f"{model}\n{weighting} · {recipe}" for model, weighting, recipe in clusters]
+    if "name" in bars and len(modalities) == 1:  # then a bar is as wide as its name
+        labels = [f"{label}\n{name}" for label, name in zip(labels, bars["name"], strict=True)]
+    axes.set_xticks(range(len(clusters)), labels)
+    if "name" in bars and len(modalities) > 1:
         axes.xaxis.remove_overlapping_locs = False  # a bar may stand in the middle of its cluster
         axes.set_xticks(places, bars["name"], minor=True, rotation=90, fontsize=6)
         axes.tick_params(axis="x", which="minor", length=0)
         axes.tick_params(axis="x", pad=50)
-    middle, half = (len(clusters) - 1) / 2, max(len(clusters), 3) / 2  # a lone cluster gets no giant bars
+    middle, half = (len(clusters) - 1) / 2, max(len(clusters), 2) / 2  # a lone cluster gets no giant bars
     axes.set_xlim(middle - half - 0.1, middle + half + 0.1)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y", color=GRID, linewidth=0.6)
@@ -120,9 +129,14 @@ def _bars_of_level(axes: Axes, bars: pd.DataFrame, colours: Mapping[str, str]) -
 def scores_by_distance(leakage: Mapping[str, Any], path: str | Path, *, title: str, source: str) -> None:
     """Draw macro F1 of the test patches, over the classes present, by distance to the nearest training patch.
 
+    Where all lie at one distance, the figure is a line of text: there is nothing to compare.
     ``leakage`` is that section of a scenario's metrics (:mod:`cerraseg.evaluation.leakage`).
     """
     bins: Sequence[Mapping[str, Any]] = leakage["by_distance"]
+    if len(bins) < 2:
+        with drawn(path, title, source, (5.6, 1)) as figure:
+            figure.text(0.01, 0.1, _one_distance(bins), fontsize=9)
+        return
     values = 100 * np.array([row["macro_f1_present"] for row in bins])
     places = np.arange(len(bins))
     with drawn(path, title, source, (max(4.4, 1.4 + 1.1 * len(bins)), 3.4)) as figure:
@@ -155,6 +169,15 @@ def reliability(calibration: Mapping[str, Any], path: str | Path, *, title: str,
                 axes.plot(mean, right, "o-", ms=4, color=colour, label=f"{stage}: ECE {100 * values['ece']:.1f} %")
         axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="probability of the predicted class (%)", ylabel="right (%)")
         axes.legend(title="calibration", fontsize=8)
+
+
+def _one_distance(bins: Sequence[Mapping[str, Any]]) -> str:
+    if not bins:
+        return "No test patch has labelled pixels, so there are no scores by distance."
+    (row,) = bins
+    score = f"macro F1, classes present: {100 * row['macro_f1_present']:.1f} %"
+    gap = f"All {row['patches']:,} test patches lie at one distance from training patches: {_distance(row)}."
+    return f"{gap}\nNothing to compare; {score}."
 
 
 def _distance(row: Mapping[str, Any]) -> str:

@@ -155,3 +155,21 @@ class SemanticLoss(nn.Module):
             losses = [of(adjusted, logits, truth) for of, truth in zip(self.coarser, truths, strict=True)]
             loss = loss + self.hierarchy * sum(losses)
         return loss
+
+
+class DiceLoss(nn.Module):
+    """The Dice loss of the data set's own code, for a training of one's own: 1 − soft Dice, mean over all classes.
+
+    Args:
+        num_classes: of the logits and masks.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+
+    def forward(self, logits: Tensor, masks: Tensor, softmax: bool = True) -> Tensor:
+        """Return the loss of logits (B, classes, H, W), or probabilities without ``softmax``, and masks (B, H, W)."""
+        if logits.shape[1] != self.num_classes:
+            raise ValueError(f"{logits.shape[1]} channels; expected {self.num_classes}, one a class")
+        return dice(logits if softmax else logits.clamp_min(1e-12).log(), masks.long(), absent=True)

@@ -12,7 +12,8 @@ from scenes import CERRADATA, TRAINED, pixels, write_model, write_raster, write_
 
 from cerraseg.mapping import scene
 from cerraseg.mapping.map_files import MapRows
-from cerraseg.mapping.map_scene import LAYERS, Settings, map_scene, tile_starts
+from cerraseg.mapping.map_scene import Settings, map_scene
+from cerraseg.mapping.tiles import LAYERS, tile_starts
 from cerraseg.models import checkpoint
 
 
@@ -40,7 +41,7 @@ def probabilities(model, tiles):
 def blended(model, image, overlap):
     """Brute force: every tile's probabilities times its weights, over the sum of the weights."""
     height, width = image.shape[1:]
-    shape = np.sin(np.pi * (np.arange(128) + 0.5) / 128) ** 2
+    shape = np.sin(np.pi * (np.arange(128) + 0.5) / 128)
     classes = len(CERRADATA.classes(checkpoint.load(model)[1].level))
     total, weight = np.zeros((classes, height, width)), np.zeros((height, width))
     for top in tile_starts(height, 128, overlap):
@@ -83,7 +84,7 @@ def test_model_of_both_levels_decides_from_the_top_and_maps_both(tmp_path):
     torch.save(content, model)
     files, parents = write_scene(tmp_path, 200, 300), np.array(CERRADATA.ancestors("l2")["l1"])
     layers = run(model, files, tmp_path)
-    wanted = blended(model, image_of(files), 0.5)
+    wanted = blended(model, image_of(files), Settings.overlap)
     sums = np.stack([wanted[parents == parent].sum(0) for parent in range(7)])
     assert (layers["classes_l1"] != sums.argmax(0)).mean() < 1e-3  # rounding may turn a tie
     assert len(np.unique(sums.argmax(0))) > 2
@@ -129,7 +130,7 @@ def test_no_data_stays_no_data_and_tiles_see_the_training_mean_there(model, tmp_
         assert (layer[..., missing] == 255).all() and (layer[..., ~missing] <= 100).all()
     seen = image_of(files)
     seen[:, missing] = np.array([TRAINED[band]["mean"] for band in CERRADATA.bands()])[:, None]
-    wanted = blended(model, seen, 0.5)[:, ~missing]
+    wanted = blended(model, seen, Settings.overlap)[:, ~missing]
     np.testing.assert_allclose(layers["probabilities"][:, ~missing], 100 * wanted, atol=0.51)
 
 
@@ -155,7 +156,7 @@ def test_class_sets_and_disagreement_are_mapped(tmp_path):
     checkpoint.save(tmp_path / "m.pt", whole, {f"{k}.{name}": v for k in (0, 1) for name, v in state.items()}, {})
     files = write_scene(tmp_path, 200, 140)
     layers = run(tmp_path / "m.pt", files, tmp_path, layers=LAYERS)
-    wanted = blended(tmp_path / "m.pt", image_of(files), 0.5)
+    wanted = blended(tmp_path / "m.pt", image_of(files), Settings.overlap)
     np.testing.assert_allclose(layers["probabilities"], 100 * wanted, atol=0.51)
     possible = wanted >= np.array(given["least"])[:, None, None]
     assert (layers["set"][1:] != possible).mean() < 1e-3 and layers["set"][1].all()
@@ -196,7 +197,7 @@ def test_a_killed_map_goes_on_and_ends_with_the_same_bytes(model, tmp_path, monk
         file.write(b"torn")
     began = record_rows(monkeypatch)
     run(model, files, tmp_path, "killed", layers=["margin"])
-    assert began == tile_starts(400, 128, 0.5)[blocks:]
+    assert began == tile_starts(400, 128, Settings.overlap)[blocks:]
     for path in (tmp_path / "undisturbed").iterdir():
         assert (tmp_path / "killed" / path.name).read_bytes() == path.read_bytes()
 
@@ -228,7 +229,7 @@ def test_nothing_reads_on_when_the_scene_is_closed_at_an_error(model, tmp_path, 
         raise RuntimeError("at the first tiles")
 
     monkeypatch.setattr(scene.Scene, "read", slow)
-    monkeypatch.setattr("cerraseg.mapping.map_scene._shares", fail)
+    monkeypatch.setattr("cerraseg.mapping.tiles._shares", fail)
     with pytest.raises(RuntimeError, match="first tiles"):
         run(model, write_scene(tmp_path / "scene", 300, 150), tmp_path)
     assert ended[-2:] == [0, 128]  # before them, samples

@@ -167,7 +167,8 @@ def test_the_picture_is_of_the_sensor_with_true_colour(tmp_path):
     write_picture(files, CERRADATA, tmp_path / "image.tif", tags={"SCENE": "s"})
     with rasterio.open(tmp_path / "image.tif") as file:
         assert (file.tags()["BANDS"], file.shape, file.crs) == ("B04, B03, B02", (70, 90), GRID.crs)
-        assert np.corrcoef(file.read(1).ravel(), pixels("msi", 70, 90)[3].ravel())[0, 1] > 0.99
+        order = np.argsort(pixels("msi", 70, 90)[3].ravel())
+        assert (np.diff(file.read(1).ravel()[order].astype(int)) >= 0).all()
     path = write_raster(tmp_path / "x.tif", pixels("sar", 70, 90), ("red", "nir"))
     write_picture(scene_files(msi=path), SPARSE, tmp_path / "two.tif", tags={})
     with rasterio.open(tmp_path / "two.tif") as file:

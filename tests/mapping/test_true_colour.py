@@ -27,9 +27,9 @@ def ramp(count: int, side: int = 4) -> np.ndarray:
 
 @pytest.fixture
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stretch from the smallest to the largest of all pixels."""
-    monkeypatch.setattr(true_colour, "PERCENTILES", (0, 100))
-    monkeypatch.setattr(true_colour, "_SAMPLE_STEP", 1)
+    """Stretch each band from its smallest to its largest pixel, in proportion."""
+    for name, value in (("PERCENTILES", (0, 100, 100)), ("GAMMA", 1), ("KNEE", 1), ("_ALIKE", 0), ("_SAMPLE_STEP", 1)):
+        monkeypatch.setattr(true_colour, name, value)
 
 
 def draw(patches, images, bands, folder):
@@ -99,22 +99,24 @@ def test_bounds_are_those_of_the_mosaic(tmp_path, monkeypatch, largest, factor, 
         assert image.res == (10 * factor, 10 * factor)
 
 
-def test_one_stretch_for_all_coordinate_systems(tmp_path, exact):
+def test_each_coordinate_system_has_its_stretch(tmp_path, exact):
     """Of patches that are found in their rows of a memory-mapped store."""
-    patches = pd.concat([table([(0, 0)]), table([(0, 0)], "EPSG:32723"), table([(0, 4)])])
+    patches = pd.concat([table([(0, 0)]), table([(0, 0)], "EPSG:32723"), table([(0, 4), (0, 8)])])
     np.save(tmp_path / "images.npy", ramp(6))
     images = np.load(tmp_path / "images.npy", mmap_mode="r")
-    options = {"composite": CERRADATA.composite(MSI_BANDS), "rows": np.array([5, 3, 1]), "tags": {}}
+    options = {"composite": CERRADATA.composite(MSI_BANDS), "rows": np.array([5, 3, 1, 2]), "tags": {}}
     paths = patches_images(patches, images, MSI_BANDS, tmp_path, **options)
     assert [path.name for path in paths] == ["image_epsg32722.tif", "image_epsg32723.tif"]
-    assert read(paths[0])[0, 0].tolist() == [255] * 4 + [0] * 4 and read(paths[1])[0, 0].tolist() == [128] * 4
+    assert read(paths[0])[0, 0, ::4].tolist() == [255, 0, 64]
+    with rasterio.open(paths[1]) as file:
+        assert file.tags()["STRETCH"].startswith("B04 300 to 300, B03 30 to 30, B02 3 to 3")
 
 
 def test_radar_is_logarithmic_unless_it_is_in_decibels(tmp_path, exact):
     linear = np.array([1, 10, 1000], np.float32)[:, None, None, None] * np.ones((3, 2, 4, 4), np.float32)
     linear[:, 1] /= 100
     patches = table([(0, 0), (0, 4), (0, 8)])
-    for name, images, scale in (("linear", linear, "logarithmic"), ("decibels", 10 * np.log10(linear), "linear")):
+    for name, images, scale in (("linear", linear, "logarithmic"), ("decibels", 10 * np.log10(linear), "gamma 1")):
         (path,) = draw(patches, images, SAR_BANDS, tmp_path / name)
         assert read(path)[:3, 0, ::4].tolist() == [[0, 85, 255]] * 3
         with rasterio.open(path) as file:
@@ -125,17 +127,67 @@ def test_radar_is_logarithmic_unless_it_is_in_decibels(tmp_path, exact):
         assert file.tags()["BANDS"] == "B04, B03, B02"
 
 
-def test_stretch_cuts_off_the_percentiles(tmp_path):
-    images = np.repeat(np.linspace(0, 100, 101, dtype=np.float32), 4 * 4).reshape(101, 1, 4, 4).repeat(3, axis=1)
-    patches = table([(0, 4 * place) for place in range(101)])
-    (path,) = draw(patches, images, ("B04", "B03", "B02"), tmp_path)
+def test_ground_is_stretched_by_percentiles_and_the_rest_bent_off(tmp_path):
+    images = np.repeat(np.linspace(0, 1000, 1001, dtype=np.float32), 4 * 4).reshape(1001, 1, 4, 4).repeat(3, axis=1)
+    values = images[:, 0, 0, 0]
+    stretch = true_colour._stretch(images.swapaxes(0, 1), False)
+    assert stretch.low.tolist() == [10] * 3 and stretch.high.tolist() == [980] * 3 and stretch.top.tolist() == [999] * 3
+    ground, above = np.clip((values - 10) / 970, 0, 1), np.clip((values - 980) / 19, 0, 1)
+    expected = np.rint(255 * (0.85 * ground ** (1 / 1.8) + 0.15 * above))
+    np.testing.assert_allclose(stretch.shown(values[None, None].repeat(3, axis=0))[1, 0], expected, atol=1)
+    (path,) = draw(table([(0, 4 * place) for place in range(1001)]), images, ("B04", "B03", "B02"), tmp_path)
     with rasterio.open(path) as file:
-        assert file.tags()["STRETCH"] == "B04 2 to 98, B03 2 to 98, B02 2 to 98; linear; percentiles 2 and 98"
-    assert read(path)[0, 0, ::4].tolist() == np.rint(np.clip(np.arange(101) - 2, 0, 96) / 96 * 255).tolist()
+        assert file.tags()["STRETCH"].endswith("; gamma 1.8; clouds and snow up to 999, 999, 999")
+
+
+def clouded(share):
+    """Values (3, 200, 200) of half forest, half soil, with haze and a share of clouds; where forest and clouds are."""
+    random = np.random.default_rng(7)
+    forest = np.arange(200)[:, None].repeat(200, axis=1) < 100
+    soil = random.uniform(0.3, 1, (20, 20)).repeat(10, axis=0).repeat(10, axis=1)
+    canopy = random.uniform(0.6, 1.4, (200, 200))
+    land = [
+        np.where(forest, of_forest * canopy, of_soil * soil)
+        for of_forest, of_soil in zip((260, 420, 220), (2400, 1700, 1100), strict=True)
+    ]
+    cloudy = (np.arange(40000) % 200 < 200 * share).reshape(200, 200)
+    clouds = 6500 + 900 * random.random((200, 200))
+    return np.where(cloudy, clouds, land) + np.array([150, 300, 500])[:, None, None], forest & ~cloudy, cloudy
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_clouds_do_not_darken_the_ground(share):
+    clear, _, _ = clouded(0)
+    expected = true_colour._stretch(clear, False).shown(clear)
+    values, _, cloudy = clouded(share)
+    shown = true_colour._stretch(values, False).shown(values)
+    ground = ~cloudy & (expected < 255 * true_colour.KNEE).all(axis=0)
+    assert np.abs(shown[:, ground] - expected[:, ground].astype(float)).max() <= 25
+    assert abs(np.median(shown[:, ~cloudy]) - np.median(expected)) <= 8
+    assert shown[:, cloudy].min() > 215 and (shown[:, cloudy] == 255).mean() < 0.1
+
+
+def test_forest_keeps_its_contrast():
+    """Neither black nor saturated nor flat, also beside bright soil."""
+    values, forest, _ = clouded(0)
+    shown = true_colour._stretch(values, False).shown(values)
+    assert 40 < np.median(shown[1, forest]) < 120 and np.ptp(np.percentile(shown[1, forest], (5, 95))) > 35
+    assert (shown[:, forest] > 5).mean() > 0.95 and shown[:, forest].max() < 200
+    assert (shown[1, forest] > shown[0, forest]).mean() > 0.95  # green
+
+
+def test_snow_everywhere_and_bands_of_unlike_units():
+    random = np.random.default_rng(3)
+    snow = np.array([9000, 8800, 8900])[:, None, None] * random.uniform(0.8, 1, (50, 50))
+    shown = true_colour._stretch(snow, False).shown(snow)
+    assert 100 < np.median(shown) < 200 and np.ptp(shown) > 200
+    unlike = random.random((3, 50, 50)) * np.array([1000, 1, 30])[:, None, None]
+    shown = true_colour._stretch(unlike, False).shown(unlike)
+    np.testing.assert_allclose(np.median(shown, axis=(1, 2)), 255 * 0.85 * 0.5 ** (1 / 1.8), atol=6)
 
 
 def test_no_data_and_constant_bands(tmp_path):
-    assert not Stretch(np.zeros(3), np.zeros(3), False).shown(np.zeros((3, 2, 2))).any()
+    assert not Stretch(*np.zeros((3, 3)), False, 1).shown(np.zeros((3, 2, 2))).any()
     (path,) = draw(table([(0, 0)]), np.full((1, 2, 4, 4), np.nan, np.float32), SAR_BANDS, tmp_path)
     assert not read(path).any()
 

@@ -1,18 +1,22 @@
-"""The overview page in a real browser: offline, linked panels, keys, hover, selects, and both widths."""
+"""The overview page in a real browser: offline, linked panels, keys, hover, selects, colours, and both widths."""
 
+import base64
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 import rasterio
 from overview_run import L1, L2, SIMULATED, class_map, raster, results, scored
+from rasterio.warp import transform
 from scenes import CERRADATA
 
+from cerraseg.report.overview.basemap import HOST, TILES
 from cerraseg.report.overview.maps import View, find_views
 from cerraseg.report.overview.page import write_overview
 
@@ -21,8 +25,11 @@ CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.ci, pytest.mark.skipif(not CHROMIUM, reason="there is no program chromium")]
 
 WIDTHS = {1440: 900, 390: 844}
-PANELS = ("image", "truth", "prediction", "confidence", "difference")
+PANELS = ("image", "prediction", "truth", "difference", "confidence")
 SCENE = "north</script><b>"
+PIXEL = base64.b64decode(  # a PNG
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 MIDDLE = 6e5 + 300, 8e6 - 200
 
 
@@ -30,13 +37,15 @@ class Opened:
     """The page in a tab, with what the tab asked for and complained about."""
 
     def __init__(self, tab: Any, file: Path) -> None:
-        self.tab, self.requests, self.complaints = tab, [], []
+        self.tab, self.requests, self.complaints, self.allowed = tab, [], [], "data:"
         tab.set_default_timeout(20000)
         tab.on("request", lambda request: self.requests.append(request.url))
         tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         tab.on("console", lambda line: line.type in ("error", "warning") and self.complaints.append(line.text))
         tab.goto(file.as_uri())
         tab.wait_for_selector("html[data-ready=yes]")
+        for panel in PANELS[2:] if tab.viewport_size["width"] < 800 else ():  # a phone opens with two panels
+            tab.click(f"[data-panel={panel}]")
         tab.wait_for_function("Bokeh.documents.at(-1).get_model_by_name('map-prediction').inner_width > 0")
 
     def model(self, name: str, what: str) -> Any:
@@ -72,6 +81,12 @@ class Opened:
     def choose(self, select: str, value: str) -> None:
         self.tab.select_option(select, value)
         self.tab.wait_for_timeout(400)
+
+    def show(self, view: str) -> None:
+        """Show a map by its place among all."""
+        if view != "0":
+            self.choose("#scenario-choice", L2)
+            self.choose("#view", view)
 
     def text(self, selector: str) -> str:
         return self.tab.locator(selector).inner_text()
@@ -117,7 +132,8 @@ def opened(browser: Any, run: Path) -> Iterator[Callable[[int], Opened]]:
 
     yield at
     for page in pages:
-        assert [url for url in page.requests if not url.startswith("data:")] == [(run / "overview.html").as_uri()]
+        loaded = [url for url in page.requests if not url.startswith(("data:", page.allowed))]
+        assert loaded == [(run / "overview.html").as_uri()]
         assert page.complaints == []
         page.tab.close()
 
@@ -126,19 +142,35 @@ def opened(browser: Any, run: Path) -> Iterator[Callable[[int], Opened]]:
 def test_the_page_fits_the_window(opened, width):
     page = opened(width)
     assert page.tab.evaluate("document.documentElement.scrollWidth") == width
+    legend = page.tab.locator("#legend")
+    for panel in ("image", "confidence"):  # the legend stays in view
+        page.tab.locator(f"#panel-{panel}").scroll_into_view_if_needed()
+        box = legend.bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= WIDTHS[width]
     assert page.tab.locator("#failed").is_hidden()
     columns = {round(page.tab.locator(f"#panel-{name}").bounding_box()["x"]) for name in PANELS}
     assert len(columns) == (2 if width > 800 else 1)
     assert len({tuple(page.model(f"map-{name}", "[m.inner_width, m.inner_height]")) for name in PANELS}) == 1
-    for chart in page.tab.locator("[id^=chart-]").all():
+    for chart in page.tab.locator("[id^=chart-]").filter(visible=True).all():
         box = chart.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= width and box["width"] > 250
+
+
+def test_tables_fit_or_show_that_they_go_on(opened):
+    wide, narrow = opened(), opened(390)
+    fits = "[...document.querySelectorAll('.scroll')].map((box) => box.scrollWidth <= box.clientWidth + 2)"
+    marked = "[...document.querySelectorAll('.scroll')].map((box) => !box.classList.contains('more'))"
+    assert all(wide.tab.evaluate(fits)) and all(wide.tab.evaluate(marked))
+    assert not all(narrow.tab.evaluate(fits)) and narrow.tab.evaluate(fits) == narrow.tab.evaluate(marked)
+    narrow.tab.evaluate("document.querySelector('.scroll').scrollLeft = 1e6")
+    narrow.tab.wait_for_timeout(200)
+    assert narrow.tab.evaluate(marked)[0]
 
 
 @pytest.mark.parametrize(("view", "stretch"), [("0", 1), ("2", np.cos(np.radians(6.002)))])
 def test_the_map_fills_its_frame_with_square_pixels(opened, view, stretch):
     page = opened()
-    page.choose("#view", view)
+    page.show(view)
     left, right, bottom, top = page.ranges()
     width, height = page.model("map-truth", "[m.inner_width, m.inner_height]")
     assert (right - left) * stretch / width == pytest.approx((top - bottom) / height)
@@ -158,7 +190,13 @@ def test_panels_move_together_by_mouse_and_keys(opened):
     assert dragged[0] == pytest.approx(start[0] - 60 * metres, abs=metres)
     assert dragged[2] == pytest.approx(start[2] + 30 * metres, abs=metres)
     page.tab.mouse.move(*page.place("prediction", *MIDDLE))
+    top = page.tab.evaluate("scrollY")
+    page.tab.mouse.wheel(0, 50)
+    page.tab.wait_for_timeout(300)
+    assert page.tab.evaluate("scrollY") == top + 50 and page.ranges() == dragged  # the wheel alone scrolls the page
+    page.tab.keyboard.down("Control")
     page.tab.mouse.wheel(0, -240)
+    page.tab.keyboard.up("Control")
     page.tab.wait_for_timeout(300)
     zoomed = page.ranges()
     assert zoomed[1] - zoomed[0] < 0.9 * (dragged[1] - dragged[0])
@@ -183,7 +221,7 @@ def test_every_control_is_reached_by_tab(opened):
     for _ in range(60):
         page.tab.keyboard.press("Tab")
         reached.append(page.tab.evaluate("document.activeElement.id || document.activeElement.className"))
-    wanted = ["skip", "score", "scenario-choice", "follow", "view", "zoom-in", "zoom-out", "whole", "viewer"]
+    wanted = ["skip", "scenario-choice", "theme", "zoom-in", "zoom-out", "whole", "viewer", "score"]
     assert [name for name in reached if name in wanted][: len(wanted)] == wanted
 
 
@@ -196,7 +234,7 @@ def test_every_control_is_reached_by_tab(opened):
 )
 def test_hover_names_the_classes_of_the_file(opened, run, view, level, truth, prediction, panels):
     page = opened()
-    page.choose("#view", view)
+    page.show(view)
     assert page.tab.locator("#panel-image").is_visible() == ("image" in panels)
     for panel, (row, column) in product(panels, ((15, 25), (5, 5))):
         with rasterio.open(run / truth) as true, rasterio.open(run / prediction) as predicted:
@@ -221,37 +259,110 @@ def test_the_difference_is_that_of_the_files(opened):
 
 def test_choosing_a_scenario_swaps_everything(opened):
     page = opened()
+    assert page.tab.locator("#scenario-choice").input_value() == L1  # the best
     assert page.tab.locator("#history").is_visible() and page.model("loss-selected", "m.location") == 2
-    assert len(page.model("confusion-source", "m.data.percent")) == 49
+    assert page.tab.locator("#confusion-table td").count() == 49
     assert "1.5 [1.2, 1.9]" in page.text("#areas-table")
-    page.choose("#scenario-choice", L2)
-    for name in ("#history", "#areas", "#panel-truth"):
+    assert page.tab.locator("tr.chosen").first.get_attribute("data-row") == L1
+    page.tab.click(f"#benchmark-table [data-scenario={L2}]")
+    page.tab.wait_for_timeout(400)
+    assert page.tab.locator("#scenario-choice").input_value() == L2 and L2 in page.text("#scenario-heading")
+    for name in ("#history", "#areas-table", "#panel-truth", "[data-panel=truth]"):
         assert page.tab.locator(name).is_hidden()
-    assert len(page.model("confusion-source", "m.data.percent")) == 196
-    assert "Deforestation 2022 (Df)" in page.text("#class-table")
+    assert page.tab.locator("#confusion-table td").count() == 196
+    assert "Deforestation 2022" in page.text("#class-table") and "Deforestation 2022" in page.text("#confusion-table")
     assert page.tab.locator("#view").input_value() == "1"  # the maps follow
     assert page.model("class-colours", "m.palette.length") == 14
     page.tab.click("#zoom-in")
     zoomed = page.ranges()
     page.choose("#scenario-choice", L1)
     assert page.ranges() == pytest.approx(zoomed)  # the same ground
-    page.choose("#view", "1")
-    page.tab.uncheck("#follow")
-    page.tab.click(f"[data-scenario={L1}]")
-    assert page.tab.locator("#scenario-choice").input_value() == L1
-    assert page.tab.locator("#view").input_value() == "1"
 
 
 def test_scores_and_classes_are_chosen_and_names_are_text(opened):
     page = opened()
-    macro = page.model("benchmark-source", "m.data.value")
+    width = f"[data-row={L1}] .bar i"
+    macro = page.tab.locator(width).first.get_attribute("style")
     page.choose("#score", "kappa")
-    assert page.model("benchmark-source", "m.data.value") != macro
-    assert page.model("benchmark-source", "m.data.low.every(Number.isNaN)")
-    assert page.model("benchmark", "m.below[0].axis_label") == "Kappa (%)"
+    assert page.tab.locator(width).first.get_attribute("style") != macro
+    assert page.tab.locator(f"#benchmark-table [data-row={L1}] .whisker").count() == 0
+    assert page.text("#benchmark-score") == "Kappa (%)"
     for faded in (["26", "ff", *["26"] * 5], ["ff"] * 7):
         page.tab.locator("#classes button").nth(1).click()
         assert [colour[-2:] for colour in page.model("class-colours", "m.palette")] == faded
-    page.choose("#view", "2")
+    page.show("2")
     assert page.tab.locator("b").count() == 0
-    assert SCENE in page.tab.locator("#view optgroup").nth(1).get_attribute("label")
+    assert page.tab.locator("#view option").nth(1).inner_text() == SCENE
+
+
+def test_names_of_files_lead_to_them(opened, run):
+    page = opened()
+    found = [link.get_attribute("href") for link in page.tab.locator("#files a, #scenario-files a").all()]
+    assert f"./scenarios/{L1}/mosaic/prediction_epsg32722.tif" in found and f"./scores/{L1}/metrics.json" in found
+    assert all((run / unquote(link)).is_file() for link in found)
+
+
+def test_the_basemap_is_loaded_only_when_asked_for(opened):
+    page = opened()
+    asked: list[str] = []
+    page.allowed = HOST
+
+    def answer(route: Any) -> None:
+        asked.append(route.request.url)
+        route.fulfill(body=PIXEL, content_type="image/png")
+
+    page.tab.route(f"{HOST}/**", answer)
+    page.choose("#score", "kappa")
+    assert not asked
+    page.tab.click("[data-panel=basemap]")
+    page.tab.wait_for_timeout(800)
+    longitude, latitude = (values[0] for values in transform("EPSG:32722", "EPSG:4326", *([value] for value in MIDDLE)))
+    column = int(2**14 * (180 + longitude) / 360)
+    row = int(2**14 * (0.5 - np.arctanh(np.sin(np.radians(latitude))) / (2 * np.pi)))
+    assert TILES.format(z=14, y=row, x=column) in asked
+    tiles = page.model("basemap-source", "m.data")
+    covered = [abs(MIDDLE[0] - x) <= w / 2 for x, w in zip(tiles["x"], tiles["w"], strict=True)]
+    assert any(covered) and tiles["w"][0] == pytest.approx(2446 * np.cos(np.radians(latitude)), rel=0.02)
+    assert page.tab.locator("#panel-basemap .note").is_visible()
+
+
+# Of every text: its contrast with what lies behind it, as WCAG 2.2 defines it, where that is one colour.
+CONTRAST = """() => {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const over = (colour, below) => {
+        canvas.fillStyle = below; canvas.fillRect(0, 0, 1, 1);
+        canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+        return `rgb(${[...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3)})`;
+    };
+    const luminance = (colour) => colour.match(/\\d+/g).map((value) => value / 255)
+        .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, value, k) => sum + value * [0.2126, 0.7152, 0.0722][k], 0);
+    const behind = (tag) => tag ? over(getComputedStyle(tag).backgroundColor, behind(tag.parentElement)) : "white";
+    const low = [];
+    for (const tag of document.querySelectorAll("body *")) {
+        const text = [...tag.childNodes].filter((node) => node.nodeType === 3 && node.data.trim());
+        if (!text.length || !tag.checkVisibility() || tag.closest("script, noscript, [id^=chart-], option")) continue;
+        const below = behind(tag), ink = over(getComputedStyle(tag).color, below);
+        const [dark, light] = [luminance(below), luminance(ink)].sort((a, b) => a - b);
+        if ((light + 0.05) / (dark + 0.05) < 4.5) low.push(`${text[0].data}: ${ink} on ${below}`);
+    }
+    return low;
+}"""
+
+NAMELESS = """() => {
+    const named = (tag) => tag.ariaLabel || tag.labels?.length || (!tag.role && tag.textContent.trim());
+    const all = document.querySelectorAll("button, a, select, input, svg, [role=img], [role=region], [role=group]");
+    return [...all].filter((tag) => tag.checkVisibility() && !named(tag)).map((tag) => tag.outerHTML.slice(0, 90));
+}"""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_texts_have_contrast_and_controls_names_in_light_and_dark(opened, width):
+    page = opened(width)
+    pages = []
+    for pressed in ("false", "true", "false"):
+        assert page.tab.locator("#theme").get_attribute("aria-pressed") == pressed
+        assert page.tab.evaluate(CONTRAST) == [] and page.tab.evaluate(NAMELESS) == []
+        pages.append(page.tab.evaluate("getComputedStyle(document.body).backgroundColor"))
+        page.tab.click("#theme")
+    assert pages[0] == pages[2] != pages[1]

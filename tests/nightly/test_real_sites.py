@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import pandas as pd
 import pytest
 import rasterio
 from project import TINY, TUNED, Project
-from scenes import CERRADATA, seams
+from scenes import CERRADATA, scene_files, seams
 
 from cerraseg.data.index import write_patch_table
 from cerraseg.data.splits.assign import write_split
 from cerraseg.data.splits.distances import write_distances
+from cerraseg.mapping.scene_check import write_picture
 
 
 @pytest.mark.ci
@@ -140,18 +142,31 @@ def test_a_scene_mapped_by_a_model_of_other_sites(real_sample, tmp_path, site, r
     assert 400 < areas["hectares"].iloc[-1] < 3000 and set(areas["basis"]) == {"reference mask"}
 
 
-def test_without_overlap_a_scene_is_the_mosaic_of_its_patches(real_sample, tmp_path):
-    """Sixteen abutting patches of a site that did not train: the same classes and confidence, by either way."""
+@pytest.mark.ci
+@pytest.mark.parametrize("site", SITES)
+def test_the_picture_of_a_site_is_neither_dark_nor_saturated(real_sample, tmp_path, site):
+    """Also beside bright sand (282D), under snow (609U), and with the offset of 1,000 (433D)."""
+    write_picture(scene_files(msi=Path(scene_of(real_sample, site)[0]["msi"])), CERRADATA, tmp_path / "i.tif", tags={})
+    with rasterio.open(tmp_path / "i.tif") as file:
+        colours = file.read((1, 2, 3))
+    assert 55 < np.median(colours) < 160 or site.startswith("609U")
+    assert (colours.max(axis=0) < 20).mean() < 0.02 and (colours == 255).mean() < 0.005
+
+
+def test_a_scene_is_the_mosaic_of_its_patches(real_sample, tmp_path):
+    """Sixteen abutting patches of a site that did not train, alone and in context: by either way the same map."""
     site = "Spain_7370579"
     trained = Project(tmp_path / "trained", configured(linked(real_sample, tmp_path / "others", site, other=True)))
     trained.run(model := f"results/models/{TUNED}/checkpoint.pt")
     config = configured(
         linked(real_sample, tmp_path / "own", site, other=False), scenes=scene_of(real_sample, site),
-        maps={"overlap": 0}, predict={"batch_size": 4}, checkpoints={TUNED: str(trained.folder / model)},
+        predict={"batch_size": 4}, checkpoints={TUNED: str(trained.folder / model)},
     )  # fmt: skip
     made = Project(tmp_path / "project", config)
-    made.run(f"results/scenarios/{TUNED}/mosaic", f"results/scenes/scene/{TUNED}/map")
-    for mosaic, layer in (("prediction", "classes"), ("confidence", "confidence")):
+    layers = ("prediction", "classes"), ("confidence", "confidence")
+    for (overlap, context), (mosaic, layer) in product(((0, False), (0.5, True)), layers):
+        made.configure(config | {"maps": {"overlap": overlap}, "mosaic": {"context": context}})
+        made.run(f"results/scenarios/{TUNED}/mosaic", f"results/scenes/scene/{TUNED}/map")
         with (
             rasterio.open(made.folder / f"results/scenarios/{TUNED}/mosaic/{mosaic}_epsg4326.tif") as patches,
             rasterio.open(made.folder / f"results/scenes/scene/{TUNED}/map/{layer}.tif") as tiles,

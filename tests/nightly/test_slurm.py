@@ -186,7 +186,7 @@ def fault_profile(project: Project) -> None:
     profile = yaml.safe_load(file.read_text())
     profile |= {"seconds-between-status-checks": 2, "latency-wait": 10}
     profile["default-resources"] |= {"mem_mb": 2000, "runtime": 5}
-    profile["set-threads"] = {"train": 1, "predict": 1, "pack": 1}
+    profile["set-threads"] = {"train": 1, "predict": 1, "mosaic": 1, "pack": 1}
     for rule in profile["set-resources"].values():
         rule |= {"mem_mb": 2000, "runtime": 10}
     second = "wildcards.scenario.endswith('-2') and attempt"

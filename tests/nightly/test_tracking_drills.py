@@ -12,6 +12,7 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 from project import ONE, ONE_SCENARIO, Tracked
+from test_tracking import ran
 
 
 @pytest.fixture(scope="module")
@@ -111,4 +112,21 @@ def test_killed_repro_goes_on(project, how):
     if how == signal.SIGKILL:
         project.run("--unlock")
     assert "going on from the state" in project.dvc("repro")
+    project.agree()
+
+
+def test_edit_that_changes_no_step_makes_nothing(project):
+    (project.folder / "cerraseg/core/errors.py").open("a").write("# edited\n")
+    assert ran(project.dvc("repro")) == set()
+    project.agree()
+    project.reset()
+
+
+def test_failed_step_is_left_alone(project):
+    script = project.folder / "workflow/scripts/mosaic.py"
+    script.write_text(script.read_text() + "\nraise SystemExit('broken')\n")
+    assert "stage results is left as it was" in project.run(ok=False)
+    status = json.loads(project.dvc("status", "--json"))
+    assert status.keys() == {"results"}
+    project.reset()
     project.agree()

@@ -1,5 +1,6 @@
 """Charts show the values that they were given, and the paper's beside comparable scores only."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,19 @@ def test_legend_and_axis_name_what_is_drawn(data, paper, deviation, bootstrap, t
     assert ("bootstrap interval" in text) == bootstrap
 
 
+@pytest.mark.parametrize(("models", "inches"), [(1, (5.6, 3.9)), (3, (8.0, 3.9)), (5, (6.8, 6.4))])
+def test_few_bars_take_little_room(models, inches, tmp_path):
+    """Levels stand side by side while there is room; each model takes 1.2 inches."""
+    one = table(False).query("modality == 'msi'")
+    data = pd.concat([one.assign(model=f"model{k}") for k in range(models)])
+    text = svg(charts.benchmark_bars, data, tmp_path, CERRADATA)
+    assert [float(side) / 72 for side in re.search('width="([0-9.]+)pt" height="([0-9.]+)pt"', text).groups()] == (
+        pytest.approx(inches)
+    )
+    assert text.count("rotate(-90") == (2 if models == 5 else 1)  # only the label of the axis
+    assert text.count(">MSI-NW-L1<") == models
+
+
 def test_the_baseline_is_a_line_over_the_bars_of_its_bands(tmp_path):
     data = pd.concat([table(False), table(False).assign(model="pixel", recipe="baseline", macro_f1=30.0)])
     data[["baseline_difference", "baseline_difference_low"]] = [[11.25, 3.0]] * 3 + [[11.25, -1.0]] + [[None, None]] * 4
@@ -106,7 +120,9 @@ def test_scores_by_distance(tmp_path):
     for shown in ("touching", "patches: 1,300", "400–900 m", "1.3–2.56 km", "70.0", "65.5", "50.0", "92.5 % touch one"):
         assert shown in text
     alone = svg(charts.scores_by_distance, {"touching": 1.0, "by_distance": bins[:1]}, tmp_path)
-    assert "100.0 % touch one" in alone and "km" not in alone and "overlapping" not in alone
+    assert "All 1,300 test patches" in alone and "touching" in alone and "70.0 %" in alone
+    assert "<path" not in alone.split("</defs>")[0] and "touch one" not in alone
+    assert "No test patch" in svg(charts.scores_by_distance, {"touching": 0.0, "by_distance": []}, tmp_path)
     over = {"touching": 1.0, "by_distance": [bins[0] | {"overlaps": True}, bins[0]]}
     assert svg(charts.scores_by_distance, over, tmp_path).count("overlapping") == 1
 

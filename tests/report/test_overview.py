@@ -19,6 +19,8 @@ from bs4 import BeautifulSoup
 from overview_run import HEIGHT, L1, L2, SIMULATED, WIDTH, class_map, raster, results, scored
 from PIL import Image
 from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.warp import transform
 from region import IDS, REGION
 from scenes import CERRADATA
 from test_benchmark import PAPER_SCORES, evaluated
@@ -26,10 +28,13 @@ from test_benchmark import PAPER_SCORES, evaluated
 from cerraseg.core.errors import DataError
 from cerraseg.evaluation import benchmark, bootstrap, score_files
 from cerraseg.report.benchmark import tables
+from cerraseg.report.map_figures import Grid
+from cerraseg.report.overview.basemap import HOST, fit_tiles
 from cerraseg.report.overview.figures import figure_document
 from cerraseg.report.overview.maps import SIDES, View, find_views, pack_maps
+from cerraseg.report.overview.names import explain, split_id
 from cerraseg.report.overview.page import ASSETS, write_overview
-from cerraseg.report.overview.scores import Scored, benchmark_columns, benchmark_rows
+from cerraseg.report.overview.scores import Scored, benchmark_columns, benchmark_rows, headlines, rank
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +71,8 @@ def test_the_page_holds_the_values_of_the_files(run):
     facts = {"Patches": {"train": 43}, "Configuration": "a: 1\nb: 2"}
     page = written(run, facts=facts)
     data, content = data_of(page), (run / "overview.html").read_bytes()
-    assert data["benchmark"]["ids"] == [L1, L2]
+    assert data["benchmark"]["ids"] == [L1, L2] and data["benchmark"]["baselines"] == [None, None]
+    assert f"scores/{L1}/metrics.json" in data["scenarios"][L1]["files"]
     macro = data["benchmark"]["scores"]["macro_f1"]
     assert macro["value"][0] == pytest.approx(45.24, abs=0.02) and macro["low"][0] < 45 < macro["high"][0]
     history = data["scenarios"][L1]["history"]
@@ -95,6 +101,61 @@ def test_the_baseline_is_a_line_across_the_bars_of_its_bands_and_level(run):
     assert found["baseline"] == [found["value"][0], None, found["value"][0]] and found["value"][2] == 99
 
 
+def test_the_headline_is_the_best_scenario_of_each_level_beside_its_baseline(run):
+    table = pd.read_csv(run / "benchmark.csv")
+    best, further = headlines(table)
+    assert (best["id"], best["apart"], best["above"], len(best["bars"])) == (L1, None, False, 1) and further["id"] == L2
+    page = written(run)
+    assert data_of(page)["first"] == L1
+    assert f"Best of 2 scenarios · {SIMULATED}" in page.find(id="best").text
+    assert "No pixel-wise baseline was run beside it" in page.find(id="best").text
+    for low, verdict in ((1.5, "+5.0 points [1.5, 9.0] above"), (-1, "not shown to be above")):
+        ends = {"baseline_difference": 5.0, "baseline_difference_low": low, "baseline_difference_high": 9.0}
+        simple = table[:1].assign(id="simple", macro_f1=table["macro_f1"][0] - 5, model="pixel", recipe="baseline")
+        rows = pd.concat([simple, table.assign(**ends)], ignore_index=True)
+        best, further = headlines(rows)
+        assert (best["id"], best["apart"], best["above"]) == (L1, 5, low > 0)
+        assert [(bar["name"], bar["id"]) for bar in best["bars"]] == [("best", L1), ("pixel-wise baseline", "simple")]
+        assert len(further["bars"]) == 1  # of other bands and level
+        rows[1:].to_csv(run / "benchmark.csv", index=False)
+        assert verdict in " ".join(written(run).find(id="best").text.split())
+    (only,) = headlines(simple)
+    assert only["id"] == "simple" and len(only["bars"]) == 1
+
+
+def test_scenarios_are_sorted_within_their_level():
+    rows = [("a", "l1", 1.0), ("b", "l1", 9.0), ("c", "l2", 2.0), ("d", "l1", 9.0)]
+    ranked = rank(pd.DataFrame(rows, columns=["id", "level", "macro_f1"]))
+    assert ranked["id"].tolist() == ["b", "d", "a", "c"] and ranked["macro_f1"].tolist() == [9, 9, 1, 2]
+
+
+def test_the_parts_of_ids_are_explained(run):
+    table = pd.read_csv(run / "benchmark.csv")
+    meanings = explain(table.assign(recipe=["tuned", "mine"]), CERRADATA)
+    assert list(meanings) == ["model", "modality", "weighting", "level", "recipe", "seed"]
+    assert meanings["modality"] == {"concat": "Sentinel-2 and Sentinel-1", "sar": "Sentinel-1"}
+    assert meanings["level"] == {"l1": "legend of 7 classes", "l2": "legend of 14 classes"}
+    assert meanings["weighting"]["nw"] == "class weighting: none" and "configuration" in meanings["recipe"]["mine"]
+    meanings = explain(table, CERRADATA)
+    first, second = (split_id(row, meanings) for _, row in table.assign(id=[L1, "other"]).iterrows())
+    assert "-".join(part for part, _ in first) == L1 and second == [("other", "")]
+    page = written(run)
+    assert page.find("abbr", string="sar")["title"] == "Sentinel-1"
+    assert "unet U-Net" in " ".join(page.find(class_="meanings").text.split())
+
+
+def test_tiles_of_the_basemap_lie_where_they_belong():
+    grid = Grid((11000, 11000), CRS.from_epsg(32722), (600000.0, 8200000.0, 710000.0, 8310000.0))
+    fitted = fit_tiles(grid)
+    for east, north in ((600000, 8200000), (655000, 8255000), (710000, 8300000)):
+        (longitude,), (latitude,) = transform(grid.crs, "EPSG:4326", [east], [north])
+        wanted = (180 + longitude) / 360, 0.5 - np.arctanh(np.sin(np.radians(latitude))) / (2 * np.pi)
+        for given, found, precision in (((east, north), wanted, 2e-7), (wanted, (east, north), 8.0)):
+            fit = fitted["there" if precision < 1 else "back"]
+            u, v = (np.array(given) - fit["centre"]) / fit["half"]
+            assert np.array(fit["weights"]) @ [1, u, v, u * u, u * v, v * v] == pytest.approx(found, abs=precision)
+
+
 def test_scores_that_do_not_beat_the_baseline_are_marked(run):
     table = pd.read_csv(run / "benchmark.csv")
     table[["baseline_difference", "baseline_difference_low", "baseline_difference_high"]] = [[5, 1, 9], [2, -1, 5]]
@@ -112,6 +173,7 @@ def test_maps_are_unpacked_as_they_were(run):
     assert (first["scenario"], first["place"], first["level"]) == (L1, "mosaic epsg32722", "l1")
     assert first["extent"] == [6e5, 8e6 - 400, 6e5 + 600, 8e6] and first["stretch"] == 1
     assert first["axes"] == ["easting (metre)", "northing (metre)"] and first["decimals"] == 0
+    assert first["metres"] == pytest.approx(1, abs=1e-3)
     assert np.array_equal(layer(data, first["classes"], first["shape"]), class_map(7, 0))
     assert np.array_equal(layer(data, first["truth"], first["shape"]), class_map(7, 9))
     steps, classes = layer(data, first["confidence"], first["shape"]), class_map(7, 0)
@@ -150,13 +212,14 @@ def test_many_views_are_reduced_for_the_budget(tmp_path, budget, side):
 
 def test_nothing_is_loaded_from_outside_and_controls_have_labels(run):
     page = written(run)
-    loads = [tag[name] for name in ("src", "href") for tag in page.find_all(attrs={name: True})]
-    assert loads and all(value.startswith("#") for value in loads)
+    assert not page.find_all(src=True)
+    assert {tag["href"] for tag in page.find_all(href=re.compile("^[^#]"))} == {"./benchmark.csv"}
     assert not page.find_all(["link", "iframe", "object", "embed", "base", "img"])
     assert not re.search(r"https?:|@import|url\(", "".join(path.read_text() for path in ASSETS.iterdir()))
     policy = page.find("meta", attrs={"http-equiv": True})["content"]
     assert policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe-eval" not in policy
-    assert "unsafe-inline" not in policy.split("style-src")[0] and "http" not in policy
+    assert "unsafe-inline" not in policy.split("style-src")[0]
+    assert re.findall(r"[^;]*http[^;]*", policy) == [f" img-src data: {HOST}"]  # of the basemap alone
     levels = [int(tag.name[1]) for tag in page.find_all(re.compile(r"^h\d$"))]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
@@ -191,7 +254,8 @@ def test_papers_values_stand_beside_comparable_runs_only(run, tmp_path):
     beside = written(results(tmp_path, "CerraData-4MM", comparable=True), source="CerraData-4MM")
     scores = data_of(beside)["benchmark"]["scores"]
     assert scores["macro_f1"]["paper"] == [45.24, 10.45] and "paper" not in scores["accuracy"]
-    assert "Paper's Macro F1" in beside.text and "◇ paper (CerraData-4MM)" in beside.text
+    assert "Paper's Macro F1" in beside.text and "paper45.2" in beside.find(id="best").text.replace("\n", "")
+    assert "paper (CerraData-4MM)" in beside.text
 
 
 def test_maps_of_scenes_are_found_with_what_lies_beside(run):
@@ -199,7 +263,7 @@ def test_maps_of_scenes_are_found_with_what_lies_beside(run):
     for name in ("classes", "confidence"):
         raster(scene / L2 / "map" / f"{name}.tif", class_map(14))
     raster(scene / "truth" / "l2" / "truth.tif", class_map(14))
-    *_, view = views = find_views(run, {L1: "l1", L2: "l2"}, ["north", "south"])
+    view, *_ = views = find_views(run, {L1: "l1", L2: "l2"}, ["north", "south"])
     assert len(views) == 3 and (view.place, view.scenario) == ("north", L2)
     assert view.truth == scene / "truth" / "l2" / "truth.tif" and view.image is view.areas is None
 

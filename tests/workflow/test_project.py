@@ -123,9 +123,9 @@ def test_every_rule_is_a_full_table():
             assert "threads: 1\n" not in rule, f"{name} says what is so anyway"
 
 
-def test_readme_graph_has_every_step():
+def test_the_graph_of_the_page_has_every_step():
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
-    graph = re.search(r"```mermaid\nflowchart LR\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)[1]
+    graph = re.search(r"```mermaid\nflowchart LR\n(.*?)```", (REPOSITORY / "docs/steps.md").read_text(), re.DOTALL)[1]
     steps = set(re.findall(r"^ *rule (\w+):", rules, re.MULTILINE))
     assert set(re.findall(r"\w+", graph)) == steps
 

@@ -1,6 +1,5 @@
 """The real DVC and the real Snakemake on one project: each calls current what the other made, and nothing else."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -130,23 +129,6 @@ def test_scenario_that_left_is_in_no_folder_of_dvc(project):
     project.reset()
     project.agree()
     assert (results / f"metrics/{OTHER}.json").exists()
-
-
-def test_edit_that_changes_no_step_makes_nothing(project):
-    (project.folder / "cerraseg/core/errors.py").open("a").write("# edited\n")
-    assert ran(project.dvc("repro")) == set()
-    project.agree()
-    project.reset()
-
-
-def test_failed_step_is_left_alone(project):
-    script = project.folder / "workflow/scripts/mosaic.py"
-    script.write_text(script.read_text() + "\nraise SystemExit('broken')\n")
-    assert "stage results is left as it was" in project.run(ok=False)
-    status = json.loads(project.dvc("status", "--json"))
-    assert status.keys() == {"results"}
-    project.reset()
-    project.agree()
 
 
 def test_two_configurations_do_not_share_a_landscape(project):

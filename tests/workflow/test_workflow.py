@@ -241,9 +241,10 @@ def test_faulty_configuration_stops_before_the_graph(finished):
 
 
 def test_report_holds_figures_and_captions(project):
-    project.run("--report", "report.html")
-    report = project.read("report.html").decode()
-    assert "Confusion matrix of" in report
+    project.run("--report", "results/report.html")
+    report = project.read("results/report.html").decode()
+    assert "Confusion matrix of" in report and '"At a glance"' in report
+    assert r"Start with the <a class=\"reference external\" href=\"overview.html\"" in report
     assert "simulated landscape" in report
 
 

@@ -15,7 +15,7 @@ from cerraseg.config.strict_yaml import check_yaml
 from cerraseg.config.validate import check_config
 from cerraseg.core import layout
 from cerraseg.core.errors import ConfigError, StorageError
-from cerraseg.core.layout import SOURCE
+from cerraseg.core.layout import ROOT, SOURCE
 from cerraseg.core.storage import ensure_folder
 from cerraseg.models import preflight
 from cerraseg.orchestration import code_digest
@@ -54,7 +54,7 @@ def share_of_cores(jobs):
 @cache
 def package_digest(script):
     """Digest of a step's script and of the code of the package that it reaches, of which Snakemake sees nothing."""
-    return code_digest.package_digest(SOURCE / f"workflow/scripts/{script}.py", SOURCE)
+    return code_digest.package_digest(SOURCE / f"workflow/scripts/{script}.py", ROOT)
 
 
 # Paths. Wildcards stay open until `each_...` or Snakemake fills them in.
@@ -224,7 +224,7 @@ def data_to_search(id_):
     """What trials train on, where the configuration names a scenario to search from."""
     if not id_:
         raise WorkflowError(
-            "tune.scenario: missing; expected the id of a scenario to search from, see docs/search.md"
+            "tune.scenario: missing; expected the id of a scenario to search from, see docs/tune.md"
         )
     data = dict(
         AS_PACKED,

@@ -63,8 +63,13 @@ if RUN.folds:
             "../scripts/pool.py"
 
 
+# Predictions of a cross-validation are of a model each fold: no tile can see the patches of two.
+CONTEXT = config["mosaic"]["context"] and not RUN.folds
+
+
 rule mosaic:
     input:
+        **(AS_PACKED | {"checkpoint": of_model("checkpoint.pt")} if CONTEXT else {}),
         table=results("patches.parquet"),
         ids=of_scenario("prediction_ids.csv"),
         prediction=of_scenario("prediction.npy"),
@@ -77,9 +82,15 @@ rule mosaic:
     benchmark:
         timings("mosaic/{scenario}")
     conda:
-        CONDA_LIGHT
+        CONDA_TORCH if CONTEXT else CONDA_LIGHT
+    threads: share_of_cores(len(RUN.scenarios)) if CONTEXT else 1
+    resources:
+        gpu=GPU if CONTEXT else 0,
     params:
         code=package_digest("mosaic"),
+        context=RUN.prediction_settings if CONTEXT else {},
+        # Not an output: Snakemake would delete what a restart goes on from.
+        unfinished=results("resume/mosaics/{scenario}"),
         dataset=RUN.looks,
         scenario=by_scenario(RUN.fields),
         hierarchical=by_scenario(RUN.hierarchical),

@@ -206,7 +206,8 @@ rule overview:
     output:
         page=report(
             results("overview.html"),
-            category="Overview",
+            category="At a glance",  # the first of the menu, which is in alphabetical order
+            labels={"page": "Overview"},
             caption="../report/overview.rst",
         ),
     log:

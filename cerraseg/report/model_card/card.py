@@ -20,7 +20,7 @@ from huggingface_hub import ModelCardData
 from cerraseg.config.dataset import Dataset
 from cerraseg.config.normalisation import constants
 from cerraseg.config.recipes import Recipe, model_settings
-from cerraseg.config.scenario import BASELINE, ENSEMBLE, RELEASED, Scenario
+from cerraseg.config.scenario import BASELINE, ENSEMBLE, MODEL_TITLES, RELEASED, Scenario
 from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import Legend
@@ -44,13 +44,6 @@ _ORIGIN = {  # of a manifest: anything else in it might name this machine
 }
 _CONFIDENCE = ("ece_before", "ece_after", "coverage")
 _GIVERS = {RELEASED: "released by the authors of the data set", ENSEMBLE: "made of the members below"}
-_MODELS = {
-    "unet": "U-Net",
-    "fullres": "Full-resolution U-Net",
-    "transnuseg": "TransNuSeg",
-    "pixel": "Pixel-wise network",
-    "gaussian": "Gaussian maximum likelihood",
-}
 
 
 @dataclass(frozen=True)
@@ -183,7 +176,7 @@ def _front_matter(run: Run) -> str:
 def _title(run: Run) -> str:
     """Name of the model; of a user's own model, its parts."""
     if "architecture" not in run.settings:
-        return "Ensemble" if run.scenario.recipe == ENSEMBLE else _MODELS[run.scenario.model]
+        return "Ensemble" if run.scenario.recipe == ENSEMBLE else MODEL_TITLES[run.scenario.model]
     late = " for each modality" if run.settings.get("fusion") == "late" else ""
     return f"{run.settings['architecture']} with the encoder {run.settings['encoder']}{late}"
 

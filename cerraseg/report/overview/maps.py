@@ -21,7 +21,8 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import Legend, position_table
 from cerraseg.evaluation.area_estimates import read_area_table
 from cerraseg.geo.cog import NO_DATA
-from cerraseg.report.map_figures import Grid, read_reduced
+from cerraseg.report.map_figures import Grid, measure_ground, read_reduced
+from cerraseg.report.overview.basemap import fit_tiles
 
 BUDGET = 6_000_000
 """Most characters that all maps of a page may take together."""
@@ -50,16 +51,9 @@ class View:
 def find_views(results: Path, levels: Mapping[str, str], scenes: Sequence[str] = ()) -> list[View]:
     """Find the maps in a results folder, with their image, truth and areas where these exist.
 
-    ``levels`` maps the id of a scenario to its level. Its mosaics come first, then its maps of the ``scenes``.
+    ``levels`` maps the id of a scenario to its level. Its maps of the ``scenes`` come first, then its mosaics.
     """
     views = []
-    for scenario, level in levels.items():
-        for classes in sorted((results / "scenarios" / scenario / "mosaic").glob("prediction_*.tif")):
-            tag = classes.stem.removeprefix("prediction_")
-            confidence, truth = classes.with_name(f"confidence_{tag}.tif"), results / "truth"
-            beside = (truth / f"image_{tag}.tif", truth / level / f"truth_{tag}.tif")
-            areas = results / "scores" / scenario / "areas.csv"
-            views.append(_view(f"mosaic {tag}", scenario, level, classes, confidence, *beside, areas))
     for scene in scenes:
         for scenario, level in levels.items():
             folder, truth = results / "scenes" / scene / scenario / "map", results / "scenes" / scene / "truth"
@@ -67,6 +61,13 @@ def find_views(results: Path, levels: Mapping[str, str], scenes: Sequence[str] =
                 beside = (truth / "image.tif", truth / level / "truth.tif")
                 areas = results / "scores" / scenario / f"areas_{scene}.csv"
                 views.append(_view(scene, scenario, level, classes, folder / "confidence.tif", *beside, areas))
+    for scenario, level in levels.items():
+        for classes in sorted((results / "scenarios" / scenario / "mosaic").glob("prediction_*.tif")):
+            tag = classes.stem.removeprefix("prediction_")
+            confidence, truth = classes.with_name(f"confidence_{tag}.tif"), results / "truth"
+            beside = (truth / f"image_{tag}.tif", truth / level / f"truth_{tag}.tif")
+            areas = results / "scores" / scenario / "areas.csv"
+            views.append(_view(f"mosaic {tag}", scenario, level, classes, confidence, *beside, areas))
     return views
 
 
@@ -112,6 +113,7 @@ def _pack_view(
     steps = np.where(confidence == NO_DATA, NO_DATA, (confidence + CONFIDENCE_STEP // 2) // CONFIDENCE_STEP)
     left, bottom, right, top = grid.bounds
     degrees = grid.crs and not grid.crs.is_projected
+    ground = measure_ground(grid.crs, grid.extent)
     files = {name: getattr(view, name) for name in ("classes", "confidence", "truth", "image", "areas")}
     entry = {
         "place": view.place,
@@ -122,6 +124,8 @@ def _pack_view(
         "extent": grid.bounds,
         # Length of a unit of x on the ground by that of y.
         "stretch": math.cos(math.radians((bottom + top) / 2)) if degrees else 1.0,
+        "metres": ground.unit if ground else None,  # of one unit of x
+        "tiles": fit_tiles(grid) if ground else None,
         "axes": grid.axes,
         "decimals": max(0, 1 - math.floor(math.log10((right - left) / grid.shape[1]))),
         "files": {name: Path(os.path.relpath(path, folder)).as_posix() for name, path in files.items() if path},

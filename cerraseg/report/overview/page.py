@@ -1,13 +1,16 @@
 """The overview page: one HTML file with the scores, histories and maps of a run, which works offline.
 
-The page loads nothing: scripts, styles and data are in it, and its Content-Security-Policy lets no other script run.
+Scripts, styles and data are in it, and its Content-Security-Policy lets no other script run. Nothing is loaded but the
+images of a basemap, when the reader asks for it.
 """
 
 import base64
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 from bokeh.resources import Resources
@@ -17,18 +20,28 @@ from cerraseg.config.dataset import Dataset
 from cerraseg.core.files import atomic_write
 from cerraseg.core.taxonomy import Legend
 from cerraseg.evaluation import score_files
-from cerraseg.evaluation.benchmark import PAPER_DATA, beside_baseline
+from cerraseg.evaluation.benchmark import BASELINE, PAPER_DATA, beside_baseline
 from cerraseg.report.benchmark.tables import describe_intervals
 from cerraseg.report.charts import modality_colours
 from cerraseg.report.figures import hex_colour
+from cerraseg.report.overview.basemap import CREDIT, DEEPEST, HOST, TILES
 from cerraseg.report.overview.figures import figure_document
 from cerraseg.report.overview.maps import View, pack_maps
-from cerraseg.report.overview.scores import HISTORY_LINES, Scored, benchmark_columns, benchmark_rows, scenario_scores
+from cerraseg.report.overview.names import explain, split_id
+from cerraseg.report.overview.scores import (
+    HISTORY_LINES,
+    Scored,
+    benchmark_columns,
+    benchmark_rows,
+    headlines,
+    rank,
+    scenario_scores,
+)
 
 ASSETS = Path(__file__).with_name("assets")
 """Folder of the page's template, style and scripts."""
 
-SCRIPTS = ("basics.js", "scores.js", "maps.js", "moving.js", "start.js")
+SCRIPTS = ("basics.js", "scores.js", "history.js", "maps.js", "basemap.js", "moving.js", "start.js")
 
 
 def write_overview(
@@ -57,12 +70,14 @@ def write_overview(
         areas_note: what the areas assume.
     """
     path = Path(path)
-    table = pd.read_csv(benchmark)
-    colours = modality_colours(dataset, table["modality"])
+    table = rank(pd.read_csv(benchmark))
+    colours, meanings = modality_colours(dataset, table["modality"]), explain(table, dataset)
+    names = {row["id"]: split_id(row, meanings) for _, row in table.iterrows()}
     maps = pack_maps(views, path.parent, dataset)
     script = '"use strict";\n{\n' + "".join(map(_asset, SCRIPTS)) + "}\n"
     bokeh = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)  # without widgets, tables and MathJax
-    headings, rows = benchmark_rows(table)
+    columns = benchmark_columns(table, colours)
+    best = headlines(table)
     text = _template().render(
         title=title,
         source=source,
@@ -71,31 +86,46 @@ def write_overview(
         paper=PAPER_DATA if table["comparable"].all() else "",
         intervals=describe_intervals(table),
         baseline=beside_baseline(table),
-        headings=headings,
-        rows=rows,
+        best=best,
+        compared=int((table["recipe"] != BASELINE[1]).sum()) or len(table),
+        sizes={level: len(dataset.classes(level)) for level in table["level"]},
+        names=names,
+        meanings=meanings,
+        table=benchmark_rows(table),
+        levels=table["level"].tolist(),
+        benchmark_file=_link(benchmark, path.parent),
         calibrations={id_: score_files.read_metrics(scenarios[id_].scores)["calibration"] for id_ in table["id"]},
         maps=maps,
         reduced=any(max(view["full"]) > maps["side"] for view in maps["views"]),
         facts=facts or {},
+        credit=CREDIT,
         data={
             "source": source,
-            "benchmark": benchmark_columns(table, colours),
+            "first": best[0]["id"],
+            "names": names,
+            "benchmark": columns,
             "lines": HISTORY_LINES,
-            "scenarios": {id_: scenario_scores(scenarios[id_]) for id_ in table["id"]},
+            "scenarios": {id_: scenario_scores(scenarios[id_], path.parent) for id_ in table["id"]},
             "levels": {
                 level: _classes(dataset.classes(level))
                 for level in sorted({*table["level"], *(view.level for view in views)})
             },
             "maps": maps,
+            "basemap": {"url": TILES, "deepest": DEEPEST},
         },
         figures=figure_document(),
         bokeh=bokeh,
         script=script,
         style=_asset("page.css"),
         policy=" ".join(map(_csp_hash, (bokeh, script))),
+        tiles=HOST,
     )
     with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _link(file: str | Path, folder: Path) -> str:
+    return "./" + quote(Path(os.path.relpath(file, folder)).as_posix())
 
 
 def _template() -> Any:
@@ -116,6 +146,4 @@ def _csp_hash(script: str) -> str:
 
 
 def _classes(legend: Legend) -> list[dict[str, str]]:
-    return [
-        {"abbreviation": entry.abbreviation, "name": entry.name, "colour": hex_colour(entry.colour)} for entry in legend
-    ]
+    return [{"name": entry.name, "colour": hex_colour(entry.colour)} for entry in legend]

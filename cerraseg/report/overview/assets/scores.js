@@ -1,124 +1,64 @@
-// The benchmark's chart and what is shown of one scenario.
+// The benchmark's bars, and the scores of the chosen scenario.
 function showBenchmark() {
-  const { ids, colours, epochs, scores } = data.benchmark;
+  const { ids, colours, baselines, scores } = data.benchmark;
   const { heading, value, low, high, paper, baseline } = scores[byId("score").value];
-  const none = ids.map(() => null);
-  const plot = model("benchmark");
-  plot.height = 60 + (ids.length > 30 ? 17 : 22) * ids.length;
-  plot.y_range.factors = [...ids].reverse();
-  const values = [value, high ?? none, paper ?? none, baseline].flat().filter((number) => number != null);
-  plot.x_range.setv({ start: Math.min(0, ...values), end: Math.max(1, 1.05 * Math.max(...values)) });
-  plot.below[0].axis_label = `${heading} (%)`;
-  const hover = model("benchmark-hover");
-  hover.tooltips = [["scenario", "@y"], [heading, "@text"], ...(paper ? [["paper", "@paper_text"]] : []), ["epochs", "@epochs"]];
-  model("benchmark-source").data = {
-    y: ids, value: nan(value), low: nan(low ?? none), high: nan(high ?? none), paper: nan(paper ?? none), colour: colours,
-    text: value.map((number, place) => within(number, low?.[place], high?.[place])),
-    baseline: nan(baseline), bottom: ids.map((id) => [id, -0.45]), top: ids.map((id) => [id, 0.45]),
-    paper_text: (paper ?? none).map((value) => number(value)), epochs: epochs.map((value) => value ?? "–"),
-  };
-}
-
-function padded(values) {
-  const low = Math.min(...values), high = Math.max(...values), space = 0.05 * (high - low) || 0.5;
-  return values.length ? { start: low - space, end: high + space } : { start: 0, end: 1 };
-}
-function drawLines(name, history, columns) {
-  const lines = { epochs: [], values: [], colour: [], dash: [] }, points = { epoch: [], value: [], colour: [], name: [] };
-  const keys = byId(`keys-${name}`);
-  keys.replaceChildren();
-  columns.filter((column) => history.columns[column]).forEach((column, place) => {
-    const [colour, dash] = LINES[place], values = nan(history.columns[column]);
-    lines.epochs.push(history.epoch);
-    lines.values.push(values);
-    lines.colour.push(colour);
-    lines.dash.push(dash);
-    points.epoch.push(...history.epoch);
-    points.value.push(...values);
-    points.colour.push(...values.map(() => colour));
-    points.name.push(...values.map(() => data.lines[column]));
-    const key = element("span", data.lines[column], { class: "key" }), sample = element("i");
-    sample.style.borderTopColor = colour;
-    sample.style.borderTopStyle = ["solid", "dashed", "dotted"][place];
-    key.prepend(sample);
-    keys.append(key);
-  });
-  model(`${name}-source`).data = lines;
-  model(`${name}-points`).data = points;
-  model(`${name}-selected`).location = history.selected[0] ?? null;
-  model(name).x_range.setv(padded(history.epoch));
-  const ends = padded(points.value.filter(Number.isFinite));
-  model(name).y_range.setv(name === "score" ? { ...ends, start: 0 } : ends);
-  describe(`chart-${name}`, `${columns.map((column) => data.lines[column]).join(", ")} over ${history.epoch.length} epochs`);
-}
-function showHistory(id, history) {
-  byId("history").hidden = !history;
-  byId("history-note").textContent = history
-    ? `${id} · ${source} · selected epoch ${history.selected.join(", ") || "unknown"} (dotted line) of ${history.epoch.length}.`
-    : `${id} · ${source} · no history: its checkpoint is of no single training of this run.`;
-  if (!history) return;
-  drawLines("loss", history, ["train_loss", "val_loss"]);
-  drawLines("score", history, ["val_macro_f1", "val_miou", "val_edge_f1"]);
+  byId("benchmark-score").textContent = `${heading} (%)`;
+  const most = Math.max(100, ...nan(value).filter(Number.isFinite));
+  const place = Object.fromEntries(ids.map((id, k) => [id, k]));
+  for (const group of byId("benchmark-table").tBodies) {
+    const own = [...group.querySelectorAll("[data-row]")].sort((a, b) => (value[place[b.dataset.row]] ?? -1e9) - (value[place[a.dataset.row]] ?? -1e9));
+    for (const row of own) {
+      const k = place[row.dataset.row], signs = { line: baselines[k] === ids[k] ? null : baseline[k], diamond: paper?.[k] };
+      const title = `${heading} ${within(value[k], low?.[k], high?.[k])}; baseline ${number(baseline[k])}${paper ? `; paper ${number(paper[k])}` : ""}`;
+      row.cells[1].replaceChildren(bar({ value: value[k], colour: colours[k], low: low?.[k], high: high?.[k], signs, title }, most));
+    }
+    group.append(...own);
+  }
 }
 function showConfusion(counts, classes) {
-  const cells = { x: [], y: [], percent: [], label: [], ink: [], true: [], predicted: [], pixels: [], share: [] };
-  const few = classes.length > 7 || narrow.matches;
-  counts.forEach((row, i) => {
-    const all = row.reduce((sum, count) => sum + count, 0);
-    row.forEach((count, j) => {
-      const percent = all ? (100 * count) / all : 0;
-      cells.x.push(classes[j].abbreviation);
-      cells.y.push(classes[i].abbreviation);
-      cells.percent.push(percent);
-      cells.label.push(all ? percent.toFixed(few ? 0 : 1) : "–");
-      cells.ink.push(percent > 55 ? "white" : percent >= 0.05 ? "#222222" : "#767676");
-      cells.true.push(classes[i].name);
-      cells.predicted.push(classes[j].name);
-      cells.pixels.push(number(count, 0));
-      cells.share.push(all ? `${number(percent)} %` : "no true pixel");
+  const cell = (count, i, j, all) => {
+    const percent = all ? (100 * count) / all : 0, decimals = classes.length > 7 ? 0 : 1;
+    const made = element("td", all ? percent.toFixed(decimals) : "–", {
+      class: percent > 60 ? "strong" : percent < 0.05 ? "none" : "", style: `--share: ${percent}`,
+      title: `${classes[i].name} → ${classes[j].name}: ${number(count, 0)} pixels, ${all ? `${number(percent)} %` : "no true pixel"}`,
     });
-  });
-  const plot = model("confusion"), names = classes.map((entry) => entry.abbreviation);
-  plot.height = 80 + Math.max(26 * names.length, 240);
-  plot.x_range.factors = names;
-  plot.y_range.factors = [...names].reverse();
-  model("confusion-source").data = cells;
-  const total = counts.flat().reduce((sum, count) => sum + count, 0);
-  describe("chart-confusion", `Confusion matrix of ${classes.length} classes over ${number(total, 0)} pixels`);
-}
-function showClasses({ classes: scores, confusion }, classes) {
-  const column = (name) => scores.map((row) => row[name]);
-  const end = (name, place) => nan(scores.map((row) => row[`${name}_interval`][place]));
-  const text = (name) => scores.map((row) => within(row[name], ...row[`${name}_interval`]));
-  const support = confusion.map((row) => number(row.reduce((sum, count) => sum + count, 0), 0));
-  const names = classes.map((entry) => (narrow.matches ? entry.abbreviation : entry.name));
-  const plot = model("classes");
-  plot.height = 80 + Math.max(26 * names.length, 240);
-  plot.y_range.factors = [...names].reverse();
-  model("classes-source").data = {
-    y: names, value: column("f1"), low: end("f1", 0), high: end("f1", 1), text: text("f1"),
-    y_iou: names.map((name) => [name, -0.2]), iou: column("iou"), iou_low: end("iou", 0), iou_high: end("iou", 1),
-    iou_text: text("iou"), colour: classes.map((entry) => entry.colour), name: classes.map((entry) => entry.name),
-    precision: column("precision").map((value) => number(value)), recall: column("recall").map((value) => number(value)), support,
+    return made;
   };
-  rows(byId("class-table"), ["Class", "F1 [95 %]", "IoU [95 %]", "Precision", "Recall", "True pixels"], scores.map((row, k) => [
-    [swatch(classes[k].colour), `${classes[k].name} (${classes[k].abbreviation})`],
-    text("f1")[k], text("iou")[k], number(row.precision), number(row.recall), support[k],
-  ]));
+  const named = ({ colour, name }) => [swatch(colour), name];
+  rows(byId("confusion-table"), ["true ↓, predicted →", ...classes.map(({ name }) => name)], counts.map((row, i) => {
+    const all = row.reduce((sum, count) => sum + count, 0);
+    return [named(classes[i]), ...row.map((count, j) => cell(count, i, j, all))];
+  }));
+}
+function showClasses({ classes: scores, confusion }, classes, baseline) {
+  const text = (row, name) => within(row[name], ...row[`${name}_interval`]);
+  const support = confusion.map((row) => number(row.reduce((sum, count) => sum + count, 0), 0));
+  const beside = (k) => baseline?.classes[k].f1;
+  const heads = ["Class", "F1 (%)", "F1 [95 %]", ...(baseline ? ["Baseline's F1"] : []), "IoU [95 %]", "Precision", "Recall", "True pixels"];
+  rows(byId("class-table"), heads, scores.map((row, k) => {
+    const [low, high] = row.f1_interval, { colour, name } = classes[k];
+    const drawn = bar({ value: row.f1, colour, low, high, signs: { dot: row.iou, line: beside(k) }, title: `${name}: F1 ${text(row, "f1")}, IoU ${text(row, "iou")}` });
+    const cells = [[swatch(colour), name], drawn, text(row, "f1"), number(beside(k)), text(row, "iou"), number(row.precision), number(row.recall), support[k]];
+    return cells.filter((_, place) => place !== 3 || baseline);
+  }));
 }
 function showScenario() {
   const id = byId("scenario-choice").value, scenario = scenarios[id], classes = levels[scenario.level];
+  const { ids, baselines, scores: { macro_f1: macro } } = data.benchmark, k = ids.indexOf(id), beside = baselines[k];
+  for (const heading of document.querySelectorAll(".chosen-id")) heading.replaceChildren(...nameOf(id));
+  byId("scenario-verdict").textContent = `Macro F1 ${within(macro.value[k], macro.low?.[k], macro.high?.[k], 1)} %; ` +
+    (beside === id ? "this is the pixel-wise baseline." : beside ? `pixel-wise baseline ${number(macro.baseline[k], 1)} %.` : "no pixel-wise baseline was run beside it.");
   showHistory(id, scenario.history);
   showConfusion(scenario.confusion, classes);
-  showClasses(scenario, classes);
-  for (const link of document.querySelectorAll("[data-scenario]"))
-    link.closest("tr").classList.toggle("chosen", link.dataset.scenario === id);
+  showClasses(scenario, classes, beside === id ? null : scenarios[beside]);
+  byId("scenario-files").replaceChildren(...links(scenario.files));
+  for (const row of document.querySelectorAll("[data-row]")) row.classList.toggle("chosen", row.dataset.row === id);
+  const diagram = [...byId("calibration-table").tBodies[0].rows].find((row) => row.dataset.row === id).querySelector("svg");
+  byId("reliability").replaceChildren(diagram.cloneNode(true));
+  markScrolling();
 }
 function chooseScenario(id) {
   byId("scenario-choice").value = id;
   showScenario();
-  const place = shown && maps.views[shown].place;
-  const views = maps.views.map((view, k) => [view, k]).filter(([view]) => view.scenario === id);
-  const found = views.find(([view]) => view.place === place) ?? views[0];
-  if (byId("follow").checked && found) chooseView(found[1]);
+  return showViews(id);
 }

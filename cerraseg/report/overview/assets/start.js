@@ -8,23 +8,22 @@ async function start() {
   fill(byId("score"), Object.keys(data.benchmark.scores), (name) => data.benchmark.scores[name].heading);
   byId("score").value = "macro_f1";
   fill(byId("scenario-choice"), data.benchmark.ids);
+  byId("scenario-choice").value = data.first;
   byId("score").addEventListener("change", showBenchmark);
   byId("scenario-choice").addEventListener("change", (event) => chooseScenario(event.target.value));
   for (const link of document.querySelectorAll("[data-scenario]"))
     link.addEventListener("click", () => chooseScenario(link.dataset.scenario));
-  const redraw = () => { layout(); showBenchmark(); showScenario(); };
-  narrow.addEventListener("change", redraw);
+  for (const box of document.querySelectorAll(".scroll")) box.addEventListener("scroll", markScrolling, { passive: true });
   addEventListener("resize", layout);
   if (maps.views.length) viewer();
-  redraw();
-  if (maps.views.length) {
-    const first = maps.views.findIndex((view) => view.scenario === byId("scenario-choice").value);
-    await chooseView(Math.max(0, first));
-  }
+  themes();
+  showBenchmark();
+  await showViews(data.first);
+  markScrolling();
   document.documentElement.dataset.ready = "yes";
 }
 start().catch((error) => {
   byId("failed").hidden = false;
-  byId("failed").textContent = `The page could not be drawn (${error.message}); expected a browser of 2023 or later: update it.`;
+  byId("failed").textContent = `The page could not be drawn (${error.message}); expected a browser of 2024 or later: update it.`;
   throw error;
 });
