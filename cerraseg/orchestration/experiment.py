@@ -107,6 +107,11 @@ class Experiment:
         """Return which patches the scenario's prediction holds: ``test``, ``all``, ..."""
         return "test" if self.scenario(id_).fold else self.patches
 
+    def context(self, id_: str) -> dict[str, Any]:
+        """Return how the patches of the scenario's mosaic are predicted in context; empty where they are not."""
+        alone = self.folds or self.scenario(id_).recipe == BASELINE  # which looks 3 pixels far
+        return {} if alone or not self.config["mosaic"]["context"] else self.prediction_settings
+
     def recipe(self, id_: str) -> dict[str, Any]:
         """Return the scenario's recipe as plain values; of an ensemble, a member's, if possible without hierarchy."""
         if id_ in self.ensembles:

@@ -88,7 +88,7 @@ rule mosaic:
         gpu=GPU if CONTEXT else 0,
     params:
         code=package_digest("mosaic"),
-        context=RUN.prediction_settings if CONTEXT else {},
+        context=by_scenario(RUN.context),
         # Not an output: Snakemake would delete what a restart goes on from.
         unfinished=results("resume/mosaics/{scenario}"),
         dataset=RUN.looks,
