@@ -75,11 +75,12 @@ reproduce: ## Make RESULT=<file> again from the raw source and compare; ARGS go 
 hooks: $(READY) ## Install git hooks: lint at a commit, dvc checkout and restore after a git checkout
 	@$(BIN)/pre-commit install --hook-type pre-commit --hook-type post-checkout --hook-type post-merge
 
-pictures: demo site ## Draw the README's pictures again, from the demo, and those of the site
+pictures: demo ## Draw the README's pictures again, from the demo, and those of the site
 	@mkdir -p docs/images
 	@cp results/benchmark.svg results/figures/fullres-concat-nw-l1-tuned-666/map.png docs/images/
 	@cp results/scenes/unseen/fullres-concat-nw-l1-tuned-666/map.png docs/images/scene.png
 	@$(BIN)/python docs/screenshots.py results/overview.html docs/images
+	@$(MAKE) --no-print-directory site
 	@$(BIN)/python docs/site_pictures.py site docs/images
 
 ablation: $(READY) ## Compare the arms of the tuned recipe and an ensemble, and write docs/recipes.md and docs/confidence.md
