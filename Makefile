@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 export PYTHONDONTWRITEBYTECODE := # cached bytecode starts every step in half the time
 
-.PHONY: help demo test site nightly fuzz lint audit format record restore repro provenance reproduce hooks slurm-recover pictures ablation testbed confidence recipes splits intervals performance lock clean
+.PHONY: help demo test site nightly fuzz lint audit format record restore repro provenance reproduce hooks slurm-recover pictures ablation testbed tiles confidence recipes splits intervals performance lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -90,6 +90,9 @@ ablation: $(READY) ## Compare the arms of the tuned recipe and an ensemble, and 
 
 testbed: ablation ## Compare classifiers on the simulated landscape, turn its knobs, and write docs/simulation.md
 	@PYTHONPATH=. $(BIN)/python docs/testbed_study.py config/ablation.yaml docs/simulation.md
+
+tiles: demo ## Compare ways to tile a map by the demo's models, and write docs/maps.md
+	@PYTHONPATH=. $(BIN)/python docs/tile_study.py results docs/maps.md
 
 confidence: ablation ## Measure calibration and class sets on ground of the same kind and of another, and write docs/confidence.md
 	@PYTHONPATH=. $(BIN)/python docs/confidence_study.py config/ablation.yaml results-ablation/models/fullres-concat-nw-l2-nod4-1/checkpoint.pt docs/confidence.md
