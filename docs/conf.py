@@ -30,7 +30,8 @@ nitpick_ignore_regex = [("py:.*", r"(?!cerraseg\.).*"), ("py:.*", r"cerraseg\.(c
 
 html_theme = "furo"
 html_title = "CerraSeg"
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_js_files = ["access.js"]
 html_show_sphinx = False
 myst_heading_anchors = 4
 autodoc_member_order = "bysource"
