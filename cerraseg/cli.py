@@ -29,7 +29,9 @@ Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
 Precision = StrEnum("Precision", ["float32", "bfloat16"])
 Format = StrEnum("Format", ["onnx", "torchscript", "safetensors", "stac", "huggingface"])
 
-Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint of CerraSeg, or an ONNX file exported from one.")]
+Checkpoint = Annotated[
+    Path, typer.Argument(help="A checkpoint of CerraSeg, or an ONNX or safetensors file exported from one.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 _IMAGES = {"allow_extra_args": True, "ignore_unknown_options": True}
 

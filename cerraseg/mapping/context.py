@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
-from torch import Tensor
 
 from cerraseg.core.content import content
 from cerraseg.core.logs import log, progress
@@ -21,6 +20,7 @@ from cerraseg.data.tables import digest
 from cerraseg.geo.cog import NO_DATA
 from cerraseg.geo.patch_grids import Grid, grids
 from cerraseg.mapping.map_files import MapRows, Raster
+from cerraseg.mapping.tiles import tile_shares, tile_window
 from cerraseg.models import checkpoint, inference
 
 LAYERS = "prediction", "confidence"
@@ -145,12 +145,12 @@ def _predicted(
     classes = len(segmenter.blueprint.described.classes(segmenter.blueprint.level))
     ground, covered = _paste(region, images)
     places = _tiles(region, covered, size)
-    window = torch.sin(torch.pi * (torch.arange(size, device=device) + 0.5) / size)
+    window = torch.from_numpy(tile_window(size).astype(np.float32)).to(device)
     weights = window[:, None] * window
     sums = torch.zeros(classes + 1, *region.shape, device=device)  # last: of the weights
     for batch in (places[found] for found in batches(np.arange(len(places)), batch_size)):
         tiles = np.stack([ground[:, top : top + size, left : left + size] for top, left in batch])
-        shares = _shares(segmenter, torch.from_numpy(tiles).to(device), augment)
+        shares = tile_shares(segmenter, segmenter.normalise(torch.from_numpy(tiles).to(device)), augment)
         for (top, left), share in zip(batch, shares, strict=True):
             sums[:-1, top : top + size, left : left + size].addcmul_(share, weights)
             sums[-1, top : top + size, left : left + size] += weights
@@ -196,16 +196,6 @@ def _tiles(region: _Region, covered: NDArray[np.bool_], size: int) -> NDArray[np
     }
     tiles = {place: (slice(place[0], place[0] + size), slice(place[1], place[1] + size)) for place in sorted(places)}
     return np.array([place for place, tile in tiles.items() if wanted[tile].any() and covered[tile].all()], np.int64)
-
-
-def _shares(segmenter: checkpoint.Segmenter, images: Tensor, augment: bool) -> Tensor:
-    """Probabilities (B, classes, H, W) of raw images."""
-
-    def predict(images: Tensor) -> list[Tensor]:
-        return [inference.probabilities(segmenter.logits(images)[0])]
-
-    seen = segmenter.normalise(images)
-    return (inference.flipped_mean(predict, seen) if augment else predict(seen))[0]
 
 
 def _sorted(finished: MapRows, name: str, order: NDArray[np.int64], size: int, path: Path) -> Raster:

@@ -82,7 +82,7 @@ def map_rows(
             inside = [n for n, left in enumerate(lefts) if valid[:, left : left + size].any()]
             for batch in (inside[n : n + batch_size] for n in range(0, len(inside), batch_size)):
                 tiles = torch.stack([strip[:, lefts[n] : lefts[n] + size] for n in batch]).permute(0, 3, 1, 2)
-                for n, tile in zip(batch, _shares(segmenter, tiles, augment, disagreement), strict=True):
+                for n, tile in zip(batch, tile_shares(segmenter, tiles, augment, disagreement), strict=True):
                     sums[:, :, lefts[n] : lefts[n] + size].addcmul_(tile, down[k][:, None] * across[n])
             first, finished = max(rows.done - tops[k], 0), min(ends[k], height) - tops[k]
             if finished > first:
@@ -120,7 +120,7 @@ def _read(image: Picture, top: int, bottom: int, size: int) -> tuple[NDArray[np.
     return np.pad(pixels, [(0, 0), *missing], "symmetric"), np.pad(valid, missing, "symmetric")
 
 
-def _shares(segmenter: checkpoint.Segmenter, images: Tensor, augment: bool, disagreement: bool) -> Tensor:
+def tile_shares(segmenter: checkpoint.Segmenter, images: Tensor, augment: bool, disagreement: bool = False) -> Tensor:
     """Probabilities (B, classes, H, W) of normalised tiles, and with ``disagreement`` the members' as one class more.
 
     With ``augment``, their mean over all flips and turns.
@@ -138,7 +138,7 @@ def _shares(segmenter: checkpoint.Segmenter, images: Tensor, augment: bool, disa
 def _layers(
     shares: Tensor, count: int, valid: NDArray[np.bool_], names: Sequence[str], segmenter: checkpoint.Segmenter
 ) -> dict[str, NDArray[Any]]:
-    """Layers by name, (H, bands, W), of what :func:`_shares` gives; 255 where ``valid`` (H, W) is false."""
+    """Layers by name, (H, bands, W), of what :func:`tile_shares` gives; 255 where ``valid`` (H, W) is false."""
     probabilities = shares[:count]
     classes, confidence = inference.decide(probabilities[None], segmenter.ancestors)
     layers = {"classes": classes, "confidence": confidence}
@@ -173,13 +173,18 @@ def tile_starts(length: int, size: int, overlap: float) -> list[int]:
     return [*range(0, last, step), last]
 
 
+def tile_window(size: int) -> NDArray[np.float64]:
+    """Return half a period of a sine over the pixels of a tile's side, (size,)."""
+    return np.asarray(np.sin(np.pi * (np.arange(size) + 0.5) / size))
+
+
 def tile_weights(firsts: list[int], size: int) -> NDArray[np.float32]:
     """Weigh tiles that start at ``firsts`` by half a period of a sine, which falls to 0 at their edges.
 
     Returns:
         Weight of each tile at each of its pixels, (tiles, size); those at a pixel sum to 1, a single one is exactly 1.
     """
-    shape = np.sin(np.pi * (np.arange(size) + 0.5) / size)
+    shape = tile_window(size)
     total = np.zeros(firsts[-1] + size)
     for first in firsts:
         total[first : first + size] += shape

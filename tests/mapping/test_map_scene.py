@@ -229,7 +229,7 @@ def test_nothing_reads_on_when_the_scene_is_closed_at_an_error(model, tmp_path, 
         raise RuntimeError("at the first tiles")
 
     monkeypatch.setattr(scene.Scene, "read", slow)
-    monkeypatch.setattr("cerraseg.mapping.tiles._shares", fail)
+    monkeypatch.setattr("cerraseg.mapping.tiles.tile_shares", fail)
     with pytest.raises(RuntimeError, match="first tiles"):
         run(model, write_scene(tmp_path / "scene", 300, 150), tmp_path)
     assert ended[-2:] == [0, 128]  # before them, samples
