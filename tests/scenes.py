@@ -78,11 +78,17 @@ def write_model(path: Path, modality: str = "concat", level: str = "l1", hierarc
 
 def seams(layer: NDArray, overlap: float) -> float:
     """Mean jump of probabilities (classes, H, W) across the tiles' edges over that between all other neighbours."""
-    on_edges, inside, size = [], [], CERRADATA.patch_size
+    on_edges, inside = [], []
     for side in (layer.astype(float), layer.transpose(0, 2, 1).astype(float)):
         jumps = np.abs(np.diff(side, axis=2)).mean((0, 1))
-        firsts = tile_starts(side.shape[2], size, overlap)
-        edges = sorted({edge - 1 for first in firsts for edge in (first, first + size) if 0 < edge < side.shape[2]})
+        edges = tile_edges(side.shape[2], overlap)
         on_edges += list(jumps[edges])
         inside += list(np.delete(jumps, edges))
     return float(np.mean(on_edges) / np.mean(inside))
+
+
+def tile_edges(length: int, overlap: float) -> list[int]:
+    """Return the last pixel before each edge of a tile along a side of a scene."""
+    size = CERRADATA.patch_size
+    firsts = tile_starts(length, size, overlap)
+    return sorted({edge - 1 for first in firsts for edge in (first, first + size) if 0 < edge < length})

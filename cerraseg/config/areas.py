@@ -29,7 +29,7 @@ def check_areas(given: Sequence[Mapping[str, Any]], dataset: Dataset, *, must_ex
     areas = []
     for entry in given:
         where = f"areas.{entry['name']}"
-        images, labels = _images(entry, where, dataset), _labels(entry, where, dataset)
+        images, labels = _images(entry, where, dataset), check_labels(entry, where, dataset)
         areas.append({"name": entry["name"], "images": images, "labels": labels})
         if must_exist:
             _check_files(areas[-1], where)
@@ -55,7 +55,7 @@ def check_scene(
         file = expand_path(f"{where}.reference", entry["reference"])
         labels: dict[str, dict[str, Any]] = {level: {"file": file, "layer": None, "field": None, "classes": {}}}
     else:
-        labels = _labels(entry, where, dataset)
+        labels = check_labels(entry, where, dataset)
     scene = {"name": entry["name"], "images": _images(entry, where, dataset), "labels": labels}
     if must_exist:
         _check_files(scene, where, made)
@@ -97,7 +97,7 @@ def _image(entry: Mapping[str, Any], sensor: str, where: str) -> dict[str, Any]:
     }
 
 
-def _labels(entry: Mapping[str, Any], where: str, dataset: Dataset) -> dict[str, dict[str, Any]]:
+def check_labels(entry: Mapping[str, Any], where: str, dataset: Dataset) -> dict[str, dict[str, Any]]:
     """Return level → its labels, coarse to fine; keys beside ``labels`` count where a level has none of its own."""
     given = entry.get("labels", {})
     given = given if isinstance(given, Mapping) else {list(dataset.levels)[-1]: given}

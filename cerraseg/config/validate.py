@@ -13,6 +13,7 @@ from cerraseg.config.ensembles import ensemble_of, members_of
 from cerraseg.config.entries import area_layers
 from cerraseg.config.normalisation import check_normalisation
 from cerraseg.config.recipes import RECIPES, Recipe, check_accumulate, check_heads, check_recipe, recipe_of, with_custom
+from cerraseg.config.regions import check_region
 from cerraseg.config.scenario import AXES, ENSEMBLE, PLURALS, RELEASED, Scenario, expand, known_names, with_baselines
 from cerraseg.config.schema import schema_errors, typed, with_defaults
 from cerraseg.config.search_space import check_tune
@@ -72,15 +73,20 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[
         raise ConfigError(
             f"dataset: source simulate makes patches of {DEFAULT} alone; expected that, or another source"
         )
-    for section in ("areas", "scenes"):
+    for section in ("areas", "scenes", "regions"):
         names = [entry["name"].lower() for entry in complete[section]]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ConfigError(f"{section}.{twice[0]}: two {section} have this name; expected one a name: rename one")
     scenes_of(complete, scenarios, dataset)
     complete["tiling"] = {"stride": dataset.patch_size} | complete["tiling"]
-    areas, source = areas_of(complete, dataset), complete["source"]
+    labelled = [region for region in regions_of(complete, scenarios, dataset) if region["labels"]]
+    areas = [*areas_of(complete, dataset), *({**region, "images": region["sensors"]} for region in labelled)]
+    source = complete["source"]
     if (source == "rasters") is not bool(areas):
-        raise ConfigError(f"areas: {len(areas)} with source {source}; expected some with source rasters and no others")
+        raise ConfigError(
+            f"areas: {len(areas)} with source {source}, regions with labels counted; expected some with source rasters "
+            "and no others"
+        )
     if areas:
         _check_layers(area_layers(areas, dataset), recipes, dataset)
     if complete["source"] == "local":
@@ -112,7 +118,10 @@ def _check_folds(config: Mapping[str, Any], scenarios: Iterable[Scenario]) -> No
     for found, remedy in (
         (taken, "a checkpoint was trained on another split: take checkpoints and released scenarios out"),
         (config["tune"]["scenario"], "a search compares one: take tune.scenario out"),
-        (config["scenes"] and not config["ensembles"], "a scene needs one: give an ensemble, or take the scenes out"),
+        (
+            (config["scenes"] or config["regions"]) and not config["ensembles"],
+            "a scene or a region needs one: give an ensemble, or take the scenes out, and the regions",
+        ),
     ):
         if found:
             raise ConfigError(
@@ -181,6 +190,22 @@ def scenes_of(config: Mapping[str, Any], scenarios: Iterable[Scenario], dataset:
         scene = check_scene(given, dataset, must_exist=not mapped, made=made)
         scenes.append(scene | {"scenarios": _mapped_by(scene, where, scenarios, dataset)})
     return scenes
+
+
+def regions_of(config: Mapping[str, Any], scenarios: Iterable[Scenario], dataset: Dataset) -> list[dict[str, Any]]:
+    """Return the regions of a configuration in the form of :func:`cerraseg.config.regions.check_region`.
+
+    Each has its ``scenarios`` as scenes do; one with labels has those alone that it names.
+    """
+    folds = config["split"]["scheme"] == "kfold"
+    able, regions = [one for one in scenarios if one.recipe == ENSEMBLE or not folds], []
+    for given in config["regions"]:
+        region = check_region(given, dataset)
+        mapped = not region["labels"] or region.get("scenarios")
+        images = region | {"images": region["sensors"]}
+        where = f"regions.{region['name']}"
+        regions.append(region | {"scenarios": _mapped_by(images, where, able, dataset) if mapped else []})
+    return regions
 
 
 def _mapped_by(scene: Mapping[str, Any], where: str, scenarios: Iterable[Scenario], dataset: Dataset) -> list[str]:

@@ -1,10 +1,12 @@
 """The pixel grid of a raster."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rasterio import Affine
+from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
 _ALIKE = 1e-6  # of a pixel: grids that differ less are the same
@@ -24,6 +26,12 @@ class Grid:
     def of(cls, dataset: Any) -> "Grid":
         """Return the grid of an open raster."""
         return cls(dataset.crs, dataset.transform, dataset.shape)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> "Grid":
+        """Make one of plain values: ``epsg``, ``transform`` (six numbers) and ``shape``."""
+        height, width = values["shape"]
+        return cls(CRS.from_epsg(values["epsg"]), Affine(*values["transform"]), (height, width))
 
     def same_as(self, other: "Grid") -> bool:
         """Tell whether both have the same pixels, to a millionth of their size."""

@@ -1,13 +1,17 @@
 """Virtual rasters (VRT): the files below one, and those by which GDAL is told where a raster holds data."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, unescape
 
 import numpy as np
+from rasterio.windows import Window
 
+from cerraseg.geo.grids import Grid
+
+_TYPES = {"uint8": "Byte", "uint16": "UInt16", "float32": "Float32"}
 _SOURCE = re.compile(r"<Source(?:Filename|Dataset)([^>]*)>([^<]+)<")
 
 
@@ -29,6 +33,36 @@ def _sources(path: Path) -> list[Path]:
         return []
     named = _SOURCE.findall(path.read_text(encoding="utf-8", errors="replace"))
     return [(path.parent if 'relativeToVRT="1"' in options else Path()) / unescape(name) for options, name in named]
+
+
+def mosaic(grid: Grid, parts: Mapping[str, Window], like: Any, digest: str) -> str:
+    """Return a VRT, as XML, that shows rasters of disjoint windows of a grid as one.
+
+    Args:
+        parts: path of each raster, relative to the VRT → its window.
+        like: one of them, open: all have its bands, types and value without data.
+        digest: of their pixels; it stands in the metadata, so that the VRT changes with them.
+    """
+    height, width = grid.shape
+    a, b, c, d, e, f = grid.transform[:6]
+    bands = ""
+    for number, (dtype, name) in enumerate(zip(like.dtypes, like.descriptions, strict=True), 1):
+        places = "".join(
+            f'<SimpleSource><SourceFilename relativeToVRT="1">{escape(file)}</SourceFilename><SourceBand>{number}'
+            f'</SourceBand><SrcRect xOff="0" yOff="0" xSize="{part.width}" ySize="{part.height}"/><DstRect '
+            f'xOff="{part.col_off}" yOff="{part.row_off}" xSize="{part.width}" ySize="{part.height}"/></SimpleSource>'
+            for file, part in parts.items()
+        )
+        nodata = "" if like.nodata is None else f"<NoDataValue>{like.nodata!r}</NoDataValue>"
+        bands += (
+            f'<VRTRasterBand dataType="{_TYPES[dtype]}" band="{number}"><Description>{escape(name or "")}</Description>'
+            f"{nodata}{places}</VRTRasterBand>"
+        )
+    return (
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{escape(grid.crs.to_wkt())}</SRS>'
+        f"<GeoTransform>{', '.join(map(repr, (c, a, b, f, d, e)))}</GeoTransform>"
+        f'<Metadata><MDI key="SHA256">{digest}</MDI></Metadata>{bands}</VRTDataset>'
+    )
 
 
 def cleaned(

@@ -63,6 +63,11 @@ def write_coarser(class_map: Path, level: str, dataset: Dataset, target: Callabl
             write_map(target(coarser), file, partial(read, parents), classes=dataset.classes(coarser), **options)
 
 
+def moved(window: Window, rows: int, columns: int) -> Window:
+    """Return a window that lies so many rows lower and columns farther right."""
+    return Window(window.col_off + columns, window.row_off + rows, window.width, window.height)
+
+
 class MapRows:
     """Finished rows of a map, (bands, width) uint8 each, in plain files: a killed run continues after ``done`` rows."""
 

@@ -1,7 +1,7 @@
 """Map a whole scene with overlapping, blended tiles; memory holds one row of tiles, whatever the scene's size."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -9,13 +9,15 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from rasterio.windows import Window
 
 from cerraseg.config.dataset import Dataset
 from cerraseg.core.content import content
 from cerraseg.core.files import atomic_write
 from cerraseg.core.memory import batch_size_hint, explain_out_of_memory
 from cerraseg.mapping import scene, scene_check
-from cerraseg.mapping.map_files import MapRows, write_coarser, write_map
+from cerraseg.mapping.cut import Cut, CutScene
+from cerraseg.mapping.map_files import MapRows, Raster, write_coarser, write_map
 from cerraseg.mapping.scene import SceneFiles
 from cerraseg.mapping.tiles import map_rows
 from cerraseg.models import checkpoint, inference
@@ -46,6 +48,7 @@ def map_scene(
     code: str = "",
     scaled: Mapping[str, bool] = MappingProxyType({}),
     segmenter: checkpoint.Segmenter | None = None,
+    cut: Cut | None = None,
 ) -> None:
     """Map a scene on its own grid as Cloud-Optimized GeoTIFFs of uint8, 255 where any band has no data.
 
@@ -59,6 +62,7 @@ def map_scene(
         tags, code: further metadata of the files, and the digest of the code.
         scaled: sensor → whether its scales and offsets are applied, where the check before training has decided it.
         segmenter: the model of the file, on its device, where it has been read.
+        cut: the part of the scene to map; None: all of it.
 
     Raises:
         DataError: if the checkpoint or the scene cannot be used, also for values in other units than in training.
@@ -82,9 +86,10 @@ def map_scene(
     if settings.check_scale:
         trained, resampling = blueprint.statistics, settings.resampling
         scaled = scene_check.fitting_scale(files, sensors, trained, resampling=resampling, scaled=scaled)
-    with scene.open_scene(files, sensors, settings.resampling, scaled) as image:
-        grid, key = image.grid, _resume_key(model_file, files, scaled, settings, code)
-        rows = MapRows(unfinished, grid.shape[1], {name: len(names) for name, names in bands.items()}, key)
+    with scene.open_scene(files, sensors, settings.resampling, scaled) as whole:
+        image = cut.of(whole, blueprint.described.patch_size, settings.overlap) if cut else whole
+        key = _resume_key(model_file, files, scaled, settings, code) | {"cut": repr(cut and cut.window)}
+        rows = MapRows(unfinished, image.shape[1], {name: len(names) for name, names in bands.items()}, key)
         remedy = batch_size_hint("predict.batch_size, which counts a scene's tiles too,", settings.batch_size)
         mixed = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
         with torch.inference_mode(), explain_out_of_memory(remedy), mixed:
@@ -95,12 +100,15 @@ def map_scene(
             }
             map_rows(segmenter, image, rows, tuple(bands), **how, device=device)
     made = {"OVERLAP": f"{settings.overlap:g}", "AUGMENT": str(settings.augment).lower()}
-    made["RESAMPLING"] = settings.resampling if image.warped else "none"
+    made["RESAMPLING"] = settings.resampling if whole.warped else "none"
     common: dict[str, Any] = {"tags": {**tags, **made}, "threads": settings.threads}
     with atomic_write(folder) as part:
         for name, names in bands.items():
             kind = {"classes": classes if name == "classes" else None, "unit": "" if name == "set" else "%"}
-            write_map(part / f"{name}.tif", grid, partial(rows.read, name), bands=names, **kind, **common)
+            read: Callable[[Window], Raster] = partial(rows.read, name)
+            if isinstance(image, CutScene):
+                read = image.kept(read)
+            write_map(part / f"{name}.tif", image.grid, read, bands=names, **kind, **common)
         if blueprint.hierarchical:
             target = lambda level: part / f"classes_{level}.tif"  # noqa: E731
             write_coarser(part / "classes.tif", blueprint.level, dataset, target, **common)

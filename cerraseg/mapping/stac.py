@@ -45,6 +45,7 @@ _MEDIA = {
     ".gpkg": "application/geopackage+sqlite3",
     ".png": "image/png",
     ".csv": "text/csv",
+    ".ndjson": "application/x-ndjson",
 }
 
 
@@ -64,9 +65,9 @@ def write_item(
     Args:
         path: item to write; its links are relative to it.
         id: of the item.
-        date: when the images were taken, YYYY-MM-DD. With None the item has no ``datetime``, but the span in which
-            they must have been: from the launch of Sentinel-1A to the newest modification time of ``sources`` (in UTC,
-            whole seconds).
+        date: when the images were taken, YYYY-MM-DD, or the first and last day, joined by ``/``. With None the item has
+            no ``datetime``, but the span in which they must have been: from the launch of Sentinel-1A to the newest
+            modification time of ``sources`` (in UTC, whole seconds).
         files: its assets by key (see :data:`ASSETS`), of which those are taken that exist. The class map (``classes``)
             must: the outline of the raster is the item's geometry.
         sources: the scene's images.
@@ -100,6 +101,35 @@ def write_item(
         unfinished.write_text(text + "\n", encoding="utf-8")
 
 
+def write_collection(
+    path: Path, items: Sequence[Path], *, id: str, title: str, description: str, beside: Mapping[str, Path]
+) -> None:
+    """Write a STAC collection over items of :func:`write_item`; equal input gives equal bytes.
+
+    Args:
+        path: collection to write; its links are relative to it.
+        items: at least one.
+        beside: key → file of what belongs to all of them.
+    """
+    import pystac
+
+    read = [pystac.Item.from_file(str(item)) for item in items]
+    times = [item.common_metadata for item in read]
+    start = min(of.start_datetime for of in times if of.start_datetime)
+    span = pystac.TemporalExtent([[start, max(of.end_datetime for of in times if of.end_datetime)]])
+    extent = pystac.Extent(pystac.SpatialExtent([list(item.bbox or []) for item in read]), span)
+    collection = pystac.Collection(id, description, extent, title, license="other")
+    for file in items:
+        href = Path(os.path.relpath(file, path.parent)).as_posix()
+        collection.add_link(pystac.Link("item", href, "application/geo+json", file.parent.name))
+    for key, file in beside.items():
+        href = Path(os.path.relpath(file, path.parent)).as_posix()
+        collection.add_asset(key, pystac.Asset(href, key, media_type=_MEDIA.get(file.suffix), roles=["metadata"]))
+    text = json.dumps(collection.to_dict(include_self_link=False, transform_hrefs=False), indent=2, ensure_ascii=False)
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(text + "\n", encoding="utf-8")
+
+
 def class_name(entry: LandCover) -> str:
     """Return a class's name as the classification extension allows it."""
     return re.sub(r"[^0-9A-Za-z]+", "-", entry.name.replace("+", " plus")).lower()
@@ -124,7 +154,10 @@ def _time(date: str | None, sources: Sequence[Path]) -> tuple[datetime | None, d
         newest = datetime.fromtimestamp(int(max(source.stat().st_mtime for source in sources)), UTC)
         return None, {"start_datetime": _FIRST_IMAGE, "end_datetime": f"{newest:%Y-%m-%dT%H:%M:%SZ}"}
     try:
-        return datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC), {}
+        first, *last = (datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC) for day in date.split("/"))
+        if not last:
+            return first, {}
+        return None, {"start_datetime": f"{first:%Y-%m-%dT00:00:00Z}", "end_datetime": f"{last[0]:%Y-%m-%dT23:59:59Z}"}
     except ValueError as error:
         raise ConfigError(f'date is {date!r}, expected a day such as "2022-08-31"; correct it.') from error
 

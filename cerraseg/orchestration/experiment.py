@@ -11,9 +11,10 @@ from cerraseg.config.dataset import Dataset
 from cerraseg.config.entries import files_of, image_files
 from cerraseg.config.recipes import recipe_of, with_custom
 from cerraseg.config.scenario import BASELINE, BASELINES, ENSEMBLE, RELEASED, Scenario
-from cerraseg.config.validate import areas_of, scenes_of, simulated_scene
+from cerraseg.config.validate import areas_of, regions_of, scenes_of, simulated_scene
 from cerraseg.core.content import content
 from cerraseg.geo.images import raster_sources
+from cerraseg.orchestration.regions import regions_by_name
 
 BENCHMARK = "CerraData-4MM"
 PUBLISHED = {"scheme": "paper"}
@@ -33,9 +34,13 @@ class Experiment:
         self.config, self.schema, self.dataset = config, schema, dataset
         # The dataset as pixels, splits and trainings depend on it, and with the names and colours of people.
         self.pixels, self.looks = dataset.without_looks(), dataset.as_dict()
+        # Places and seasons whose images the run fetches; each UTM zone of one is a scene, or an area, or both.
+        self.regions = regions_by_name(regions_of(config, scenarios, dataset), dataset, config["results"])
+        zones = [(region, region.entry(epsg)) for region in self.regions.values() for epsg in region.zones]
+        self.region_of = {entry["name"]: region for region, entry in zones}
         # Name → entry of each area whose windows are the patches; none of other sources.
-        self.areas = {area["name"]: area for area in areas_of(config, dataset)}
-        self.area_files = [file for area in self.areas.values() for file in _present(files_of(area))]
+        areas = [*areas_of(config, dataset), *(entry for _, entry in zones if entry["labels"])]
+        self.areas = {area["name"]: {key: area[key] for key in ("name", "images", "labels")} for area in areas}
         self.scenarios = {scenario.id: scenario for scenario in scenarios}
         # The folds of a cross-validation, from 1; none without one.
         self.folds = list(range(1, split["folds"] + 1)) if split["scheme"] == "kfold" else []
@@ -57,13 +62,15 @@ class Experiment:
         self.trained = [id_ for id_ in self.models if id_ not in self.adopted and id_ not in self.ensembles]
         # Of these, the baselines, which take seconds and no GPU.
         self.baselines = [id_ for id_ in self.trained if self.models[id_].recipe == BASELINE]
-        self.scenes: dict[str, Mapping[str, Any]] = {
-            scene["name"]: scene for scene in scenes_of(config, scenarios, dataset)
-        }
+        scenes = [*scenes_of(config, scenarios, dataset), *(entry for _, entry in zones if entry["scenarios"])]
+        self.scenes: dict[str, Mapping[str, Any]] = {scene["name"]: scene for scene in scenes}
         # Scene and scenario of each map of a scene.
         self.maps = [(name, id_) for name, scene in self.scenes.items() for id_ in scene["scenarios"]]
         # Files of the simulated scene; none of other sources.
         self.simulated = simulated_scene(config) if config["source"] == "simulate" else {}
+        # All files of images that the run makes.
+        self.made = {*self.simulated.values(), *(file for _, entry in zones for file in image_files(entry))}
+        self.area_files = [file for area in self.areas.values() for file in self._here(files_of(area))]
         # Which patches are mapped: test, all, ...
         self.patches = "all" if self.folds else str(config["predict"]["patches"])
         of_maps = {**config["predict"], **config["maps"]}
@@ -177,13 +184,16 @@ class Experiment:
 
     def scene_images(self, name: str) -> list[str]:
         """Return the files of the scene's images; a user's own may be absent, as in a clone."""
-        files = image_files(self.scenes[name])
-        return [file for file in files if file in self.simulated.values()] or _present(files)
+        return self._here(image_files(self.scenes[name]))
 
     def scene_reference(self, name: str) -> list[str]:
         """Return the file of the scene's reference, where it has one that is here."""
         file = str(self.scenes[name].get("reference", ""))
-        return [file] if file in self.simulated.values() else _present([file] if file else [])
+        return self._here([file] if file else [])
+
+    def _here(self, files: Iterable[str]) -> list[str]:
+        """Return the files that the run makes, and of the others, and what lies below a VRT or .SAFE, those present."""
+        return [source for file in files for source in ([file] if file in self.made else _present([file]))]
 
     def is_simulated(self, name: str) -> bool:
         """Return whether the run makes the scene's images."""
@@ -191,6 +201,8 @@ class Experiment:
 
     def scene_label(self, name: str) -> str:
         """Return what figures call the scene's data."""
+        if name in self.region_of:
+            return f"region {name}, {self.scenes[name]['date']}, models trained on {self.label}"
         return self.label if self.is_simulated(name) else f"scene {name}, models trained on {self.label}"
 
 

@@ -33,7 +33,7 @@ RULES = {
     *("simulate_scene", "scene", "map", "polygons", "describe_map", "benchmark", "overview"),
 }
 FOLDS, SOURCES = {"fold", "pool"}, {"download", "local", "rasters"}
-SEARCH = {"trials", "search"}  # tests/nightly/test_killed_search.py
+SEARCH = {"trials", "trial_tables"}  # tests/nightly/test_killed_search.py
 
 
 def test_every_rule_is_killed():

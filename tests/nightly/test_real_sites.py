@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import rasterio
 from project import TINY, TUNED, Project
-from scenes import CERRADATA, scene_files, seams
+from scenes import CERRADATA, scene_files, seams, tile_edges
 
 import cerraseg
 from cerraseg.data.index import write_patch_table
@@ -19,6 +19,7 @@ from cerraseg.data.splits.assign import write_split
 from cerraseg.data.splits.distances import write_distances
 from cerraseg.mapping.map_scene import Settings
 from cerraseg.mapping.scene_check import write_picture
+from cerraseg.mapping.tiles import tile_starts
 
 
 @pytest.mark.ci
@@ -118,6 +119,31 @@ def test_each_site_is_left_out_once(real_sample, tmp_path):
     assert len(list((made.folder / f"results/scenarios/{TUNED}/mosaic").glob("prediction_*.tif"))) == 5
 
 
+def own_seams(model: cerraseg.Model, images: dict[str, str], overlap: float) -> tuple[float, float]:
+    """Mean jump of probabilities in percent across the tiles' edges, and at the same places where tiles lie otherwise.
+
+    In a scene of 224 pixels, the roads and fields that happen to lie at the few edges jump more than the ground around
+    them: the image itself by 35 %. So two by two tiles are moved over the ground by four pixels at a time.
+    """
+    pixels = []
+    for file in images.values():
+        with rasterio.open(file) as opened:
+            pixels.append(np.where(opened.read_masks() > 0, opened.read().astype(np.float32), np.nan))
+    ground, side = np.concatenate(pixels), CERRADATA.patch_size + tile_starts(10_000, CERRADATA.patch_size, overlap)[1]
+    moves = range(0, min(36, min(ground.shape[1:]) - side + 1), 4)
+    first, last = moves[-1], side  # what all of them show
+    jumps, edges = [], []
+    for move in moves:
+        seen = slice(move, move + side)
+        layer = model.predict(ground[:, seen, seen], overlap=overlap).probabilities
+        common = layer[:, first - move : last - move, first - move : last - move]
+        jumps += [100 * np.nanmean(np.abs(np.diff(common, axis=axis)), axis=(0, 3 - axis)) for axis in (1, 2)]
+        edges += [np.isin(np.arange(first, last - 1), np.add(tile_edges(side, overlap), move))] * 2
+    found, on_edge = (np.reshape(each, (len(moves), -1)) for each in (jumps, edges))
+    elsewhere = np.broadcast_to(np.nanmean(np.where(on_edge, np.nan, found), axis=0), found.shape)
+    return float(found[on_edge].mean()), float(elsewhere[on_edge].mean())
+
+
 @pytest.mark.parametrize("site", SITES)
 def test_a_scene_mapped_by_a_model_of_other_sites(real_sample, tmp_path, site, record_property):
     """On the scene's grid, with data where it has data, without seams, and evaluated on its reference."""
@@ -139,12 +165,17 @@ def test_a_scene_mapped_by_a_model_of_other_sites(real_sample, tmp_path, site, r
             assert set(np.unique(classes.read(1))) <= {*range(7), 255}
             ratios[overlap] = seams(probabilities.read(), overlap)
     record_property("seams", ratios)
-    assert ratios[0.5] <= 1.05
+    assert ratios[0.5] <= 1.05 or min(scene.shape) < 3 * CERRADATA.patch_size  # with fewer edges, see own_seams
     (tmp_path / "model.pt").write_bytes((made.folder / f"results/models/{TUNED}/checkpoint.pt").read_bytes())
     images = {name: blended["scenes"][0][name] for name in ("msi", "sar")}
-    alone = cerraseg.load(tmp_path / "model.pt", "cpu").map(out=tmp_path / "map.tif", **images)
+    model = cerraseg.load(tmp_path / "model.pt", "cpu")
+    alone = model.map(out=tmp_path / "map.tif", **images)
     with rasterio.open(alone) as one, rasterio.open(made.folder / of_map / "map/classes.tif") as other:
         assert np.mean(one.read(1) != other.read(1)) <= 1e-4  # ties: with other threads, sums have another order
+    for overlap in (0.5, Settings.overlap):
+        on_edges, elsewhere = own_seams(model, images, overlap)
+        record_property(f"jump at {overlap}", f"{on_edges:.2f} on edges, {elsewhere:.2f} elsewhere")
+        assert on_edges - elsewhere < 0.25  # maps have whole percents
     areas = pd.read_csv(made.folder / f"results/scores/{TUNED}/areas_scene.csv")
     assert 400 < areas["hectares"].iloc[-1] < 3000 and set(areas["basis"]) == {"reference mask"}
 

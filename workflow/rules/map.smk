@@ -201,6 +201,8 @@ rule map:
         logs("map/{scene}/{scenario}"),
     benchmark:
         timings("map/{scene}/{scenario}")
+    wildcard_constraints:
+        scene=only(scene for scene in RUN.scenes if scene not in RUN.region_of),  # regions': regions.smk
     conda:
         CONDA_TORCH
     threads: share_of_cores(len(RUN.maps))

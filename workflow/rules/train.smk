@@ -179,7 +179,7 @@ rule trials:
         "../scripts/trials.py"
 
 
-rule search:  # on demand: snakemake tune
+rule trial_tables:  # on demand: snakemake tune
     input:
         workers=WORKERS,
     output:
@@ -189,17 +189,17 @@ rule search:  # on demand: snakemake tune
         slices=results("tune/slices.svg"),
         importances=results("tune/importances.svg"),
     log:
-        logs("search"),
+        logs("trial_tables"),
     benchmark:
-        timings("search")
+        timings("trial_tables")
     conda:
         CONDA_LIGHT
     params:
-        code=package_digest("search"),
+        code=package_digest("trial_tables"),
         scenario=TUNE["scenario"],
         space=TUNE["space"],
         storage=storage_of(config),
         config={key: value for key, value in config.items() if key != "tune"},
         label=RUN.label,
     script:
-        "../scripts/search.py"
+        "../scripts/trial_tables.py"

@@ -1,20 +1,13 @@
-"""Write what the search found: its trials, its best one as a configuration, and figures."""
+"""Freeze the list of a region's images."""
 
-import json
 from pathlib import Path
 
-import optuna
+import shapely
 
-from cerraseg.config.dataset import Dataset
+from cerraseg.data.imagery.search import search, write_list
 from cerraseg.orchestration.step import step
-from cerraseg.report.search_figure import draw_search
-from cerraseg.training.tuning.study import open_storage, write_search
 
-told, out = snakemake.params, snakemake.output
 with step(snakemake):
-    name = json.loads(Path(snakemake.input.workers[0]).read_text())["study"]
-    study = optuna.load_study(study_name=name, storage=open_storage(told.storage))
-    dataset = Dataset.of(snakemake.config["dataset"])
-    found = Path(out.trials), Path(out.best)
-    write_search(study, told.scenario, told.space, told.config, dataset, told.label, *found)
-    draw_search(study, Path(out.history).parent, title=f"Search from {told.scenario}", source=told.label)
+    asked, out = snakemake.params.question, snakemake.output
+    lines = search(shapely.from_wkt(asked["area"]), asked["dates"], asked["sensors"], asked["bands"])
+    write_list(lines, Path(out.images), Path(out.digest))
