@@ -68,12 +68,13 @@ def _main(
     "map",
     context_settings=_IMAGES,
     epilog="Examples:\n\ncerraseg map checkpoint.pt --msi s2.tif --sar s1.tif -o map.tif\n\n"
-    "cerraseg map model.onnx --msi B02.tif,B03.tif,B04.tif -o map.tif --confidence confidence.tif",
+    "cerraseg map model.onnx --msi B02.tif,B03.tif,B04.tif -o map.tif --confidence confidence.tif\n\n"
+    "cerraseg map checkpoint.pt --aoi farm.geojson --dates 2022-06/2022-09 -o farm",
 )
 def map_(
     context: typer.Context,
     checkpoint: Checkpoint,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Map to write, a GeoTIFF.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Map to write, a GeoTIFF; with --aoi, a folder.")],
     confidence: Annotated[Path | None, typer.Option(help="File for the confidence, in percent.")] = None,
     probabilities: Annotated[Path | None, typer.Option(help="File for each class's probability, in percent.")] = None,
     overlap: Annotated[float, typer.Option(min=0, max=0.9, help="Share of a tile that its neighbour covers.")] = 0.375,
@@ -82,19 +83,43 @@ def map_(
     precision: Annotated[Precision, typer.Option(help="Of the forward pass.")] = Precision.float32,
     device: Annotated[Device, typer.Option(help="auto: a GPU where there is one.")] = Device.auto,
     check_scale: Annotated[bool, typer.Option(help="Refuse values in other units than in training.")] = True,
+    aoi: Annotated[str | None, typer.Option(help="Area to map: polygons, or WEST,SOUTH,EAST,NORTH.")] = None,
+    dates: Annotated[str | None, typer.Option(help="Of --aoi: FIRST/LAST, days or months.")] = None,
+    catalogue: Annotated[str, typer.Option(help="Of --aoi: a ready name or a STAC API.")] = "planetary-computer",
+    max_cloud: Annotated[float, typer.Option(min=0, max=100, help="Of --aoi: percent of an image.")] = 60,
+    tile_km: Annotated[float, typer.Option(min=0.1, help="Of --aoi: side of what is fetched at a time.")] = 20,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Of --aoi: search, and tell what the rest costs.")] = False,
 ) -> None:
-    """Map an image with a trained model.
+    """Map an image, or a place and a season, with a trained model.
 
     Give the image of each sensor that the model has as --<sensor> FILE, such as --msi and --sar: a raster of any
     format that GDAL reads, several joined by commas, or a Sentinel-2 SAFE folder. cerraseg show lists the sensors and
     bands. Stopped at any time, the same command goes on.
+
+    With --aoi and --dates the images come from a STAC catalogue (earth-search, planetary-computer, cdse, or an
+    address), and the folder gets a map of each UTM zone.
     """
     import cerraseg
+    from cerraseg.config.regions import place_of, span_of
 
     with _errors_in_words():
         images: dict[str, Any] = _images(context.args)
         model = cerraseg.load(checkpoint, device)
         how: dict[str, Any] = {"overlap": overlap, "augment": tta, "batch_size": batch_size, "precision": precision}
+        if aoi or dates:
+            if not (aoi and dates) or images or confidence:
+                raise ConfigError(
+                    "--aoi goes with --dates, without images, and without --confidence, which comes anyway"
+                )
+            where: dict[str, Any] = {
+                "catalogue": catalogue,
+                "max_cloud": max_cloud,
+                "tile_km": tile_km,
+                "dry_run": dry_run,
+            }
+            how |= {"check_scale": check_scale, "layers": ("probabilities",) if probabilities else ()}
+            model.map_region(place_of(aoi), span_of(dates), out=output, **where, **how)
+            return typer.echo(output)
         how["layers"] = {"probabilities": probabilities} if probabilities else {}
         model.map(out=output, confidence=confidence, check_scale=check_scale, **how, **images)
         typer.echo(output)

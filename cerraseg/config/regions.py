@@ -1,5 +1,6 @@
 """Check the entries of ``regions``: places and dates whose images come from STAC catalogues."""
 
+import calendar
 import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ METHODS = {"optical": ("median", "mean", "least_cloud"), "radar": ("mean_db", "m
 UNITS = {"optical": ("dn_offset", "dn", "reflectance"), "radar": ("power", "db")}
 """Kind of sensor → units of the composite; the first, those of CerraData-4MM, is the default."""
 
+_USUAL = {"optical": "sentinel-2-l2a", "radar": "sentinel-1-rtc"}  # collections of an address
 _MASK_GROWTH = 3  # pixels: bands of 60 m bring clouds so far past their mask
 _MOST_DATES = 20
 
@@ -93,7 +95,7 @@ def _source(given: Mapping[str, Any], sensor: Sensor, composite: Mapping[str, An
     ready = CATALOGUES.get(given["url"])
     if not ready and "://" not in given["url"]:
         check_known(f"{where}.url", given["url"], [*CATALOGUES, "an address"])
-    collection = given.get("collection") or (ready and getattr(ready, kind))
+    collection = given.get("collection") or (getattr(ready, kind) if ready else _USUAL[kind])
     if not collection:
         raise ConfigError(f"{where}.collection: missing; {given['url']} has none for {sensor.name}: name one")
     method, units = composite.get(sensor.name, METHODS[kind][0]), given.get("units", UNITS[kind][0])
@@ -143,3 +145,28 @@ def _dates(given: Sequence[str], where: str) -> list[str]:
     if not in_order:
         raise ConfigError(f"{where}.dates: {first} is after {last}; expected the first day and the last one")
     return [first, last]
+
+
+def place_of(text: str) -> list[float] | str:
+    """Return west, south, east and north of a text such as ``-48.1,-6.1,-47.9,-5.9``; else the text, a file's path."""
+    try:
+        west, south, east, north = map(float, text.split(","))
+    except ValueError:
+        return text
+    return [west, south, east, north]
+
+
+def span_of(text: str) -> list[str]:
+    """Return the first and the last day of ``first/last``, each a day or a month (YYYY-MM-DD or YYYY-MM).
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    try:
+        first, last = text.split("/")
+        days = [datetime.date.fromisoformat(part if part.count("-") > 1 else f"{part}-01") for part in (first, last)]
+    except ValueError as error:
+        raise ConfigError(f"dates: {text} ({error}); expected FIRST/LAST, such as 2022-06/2022-09") from None
+    if last.count("-") == 1:
+        days[1] = days[1].replace(day=calendar.monthrange(days[1].year, days[1].month)[1])
+    return [day.isoformat() for day in days]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from rasterio.windows import Window
 
 from cerraseg.config.areas import check_scene
 from cerraseg.config.dataset import Dataset
@@ -17,6 +16,8 @@ from cerraseg.core.errors import DataError
 from cerraseg.core.logs import log
 from cerraseg.core.taxonomy import Legend, id_table
 from cerraseg.data.scale import describe, scale_fault, statistics_of
+from cerraseg.mapping import region_map
+from cerraseg.mapping.in_memory import Array, Collected
 from cerraseg.mapping.map_scene import Settings, map_scene
 from cerraseg.mapping.scene import SceneFiles
 from cerraseg.mapping.tiles import map_rows
@@ -92,10 +93,10 @@ class Model:
                 f"image of shape {pixels.shape}; expected ({len(self.bands)}, height, width): the bands "
                 f"{', '.join(self.bands)}"
             )
-        picture = _Array(self.bands, pixels, np.asarray(np.isfinite(pixels).all(0)))
+        picture = Array(self.bands, pixels, np.asarray(np.isfinite(pixels).all(0)))
         if check_scale:
             self._check_scale(picture)
-        rows = _Collected()
+        rows = Collected()
         with torch.inference_mode():
             how: dict[str, Any] = {"overlap": overlap, "augment": augment, "batch_size": batch_size}
             names = ("classes", "confidence", "shares")
@@ -103,7 +104,7 @@ class Model:
         whole = {name: np.concatenate(parts).transpose(1, 0, 2) for name, parts in rows.parts.items()}
         return Prediction(id_table(self.legend)[whole["classes"][0]], whole["confidence"][0], whole["shares"])
 
-    def _check_scale(self, picture: "_Array") -> None:
+    def _check_scale(self, picture: "Array") -> None:
         trained, found = self.blueprint.statistics, picture.pixels[:, picture.valid]
         if not found.size:
             raise DataError("no pixel of the image has data in all of its bands; expected an image: look at it")
@@ -184,6 +185,55 @@ class Model:
         shutil.rmtree(work)
         return target
 
+    def map_region(
+        self,
+        aoi: str | Path | Sequence[float],
+        dates: Sequence[str],
+        *,
+        out: str | Path,
+        catalogue: str = "planetary-computer",
+        collections: Mapping[str, str] | None = None,
+        max_cloud: float = 60,
+        limit: int = 20,
+        tile_km: float = 20,
+        dry_run: bool = False,
+        **settings: Any,
+    ) -> Path:
+        """Map a place and a season from the images of a STAC catalogue, see docs/regions.md.
+
+        Stopped at any time, the same call goes on from the tiles that are finished. The list of images is frozen in
+        ``out``: whoever has it gets the same map.
+
+        Args:
+            aoi: file with polygons, or west, south, east and north in degrees.
+            dates: first and last day, YYYY-MM-DD.
+            out: folder to write: ``map_<EPSG code>`` of each UTM zone, ``areas.csv`` and ``collection.json``.
+            catalogue: ``earth-search``, ``planetary-computer``, ``cdse``, or the address of a STAC API.
+            collections: sensor → collection, where it is not the catalogue's usual one.
+            max_cloud: most cloud cover of an image in percent.
+            limit: most dates of a tile, those with the least cloud.
+            tile_km: side of the tiles that are fetched and mapped one by one.
+            dry_run: whether to end after the search, with what the rest costs in the log.
+            settings: further fields of :class:`cerraseg.mapping.map_scene.Settings`.
+
+        Returns:
+            ``out``.
+
+        Raises:
+            ConfigError: for an unknown catalogue or dates that are none, or if ``out`` holds another region.
+            DataError: if there is no image, or images have other units than in training.
+            DownloadError: if the catalogue or its files cannot be read.
+        """
+        source = {"catalogue": catalogue, "collections": collections or {}, "max_cloud": max_cloud, "limit": limit}
+        place = str(aoi) if isinstance(aoi, str | Path) else aoi
+        grid = {"tile_km": tile_km}
+        region = region_map.region_of(self.segmenter, place, dates, Path(out), **source, grid=grid)
+        found = region_map.find_images(region)
+        if not dry_run:
+            how = Settings(**settings, threads=torch.get_num_threads())
+            region_map.map_region(region, found, self.file, self.segmenter, how)
+        return Path(out)
+
     def summary(self) -> dict[str, Any]:
         """Return what the model is, as plain values: classes, bands with units' statistics, calibration, training."""
         blueprint = self.blueprint
@@ -221,35 +271,6 @@ def load(file: str | Path, device: str = "auto") -> Model:
         raise DataError(f"{path}: no such file; expected a checkpoint of CerraSeg: correct the path")
     chosen = inference.device(device)
     return Model(path, chosen, *load_model(path, chosen))
-
-
-@dataclass(frozen=True)
-class _Array:
-    """An image in memory."""
-
-    bands: tuple[str, ...]
-    pixels: NDArray[np.float32]
-    valid: NDArray[np.bool_]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.valid.shape[0], self.valid.shape[1]
-
-    def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        place = window.toslices()
-        return self.pixels[:, *place], self.valid[place]
-
-
-class _Collected:
-    """Rows of a map in memory."""
-
-    def __init__(self) -> None:
-        self.done, self.parts = 0, dict[str, list[NDArray[Any]]]()
-
-    def append(self, layers: Mapping[str, NDArray[Any]]) -> None:
-        for name, rows in layers.items():
-            self.parts.setdefault(name, []).append(rows)
-        self.done += len(next(iter(layers.values())))
 
 
 def _plain(image: Images) -> Any:

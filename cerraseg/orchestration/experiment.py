@@ -13,8 +13,8 @@ from cerraseg.config.recipes import recipe_of, with_custom
 from cerraseg.config.scenario import BASELINE, BASELINES, ENSEMBLE, RELEASED, Scenario
 from cerraseg.config.validate import areas_of, regions_of, scenes_of, simulated_scene
 from cerraseg.core.content import content
+from cerraseg.data.imagery.region import regions_by_name
 from cerraseg.geo.images import raster_sources
-from cerraseg.orchestration.regions import regions_by_name
 
 BENCHMARK = "CerraData-4MM"
 PUBLISHED = {"scheme": "paper"}

@@ -1,4 +1,4 @@
-"""The regions of a configuration as the workflow's rules look them up: zones, tiles, and the scenes they amount to."""
+"""A region, from its checked entry: its area, UTM zones and tiles, and the scenes that they amount to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
