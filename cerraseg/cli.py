@@ -107,17 +107,10 @@ def map_(
         model = cerraseg.load(checkpoint, device)
         how: dict[str, Any] = {"overlap": overlap, "augment": tta, "batch_size": batch_size, "precision": precision}
         if aoi or dates:
-            if not (aoi and dates) or images or confidence:
-                raise ConfigError(
-                    "--aoi goes with --dates, without images, and without --confidence, which comes anyway"
-                )
-            where: dict[str, Any] = {
-                "catalogue": catalogue,
-                "max_cloud": max_cloud,
-                "tile_km": tile_km,
-                "dry_run": dry_run,
-            }
-            how |= {"check_scale": check_scale, "layers": ("probabilities",) if probabilities else ()}
+            if not (aoi and dates) or images or confidence or probabilities:
+                raise ConfigError("--aoi goes with --dates, and without images, --confidence and --probabilities")
+            where: dict[str, Any] = {"catalogue": catalogue, "max_cloud": max_cloud, "tile_km": tile_km}
+            where |= {"dry_run": dry_run, "check_scale": check_scale}
             model.map_region(place_of(aoi), span_of(dates), out=output, **where, **how)
             return typer.echo(output)
         how["layers"] = {"probabilities": probabilities} if probabilities else {}

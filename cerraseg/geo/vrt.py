@@ -35,13 +35,14 @@ def _sources(path: Path) -> list[Path]:
     return [(path.parent if 'relativeToVRT="1"' in options else Path()) / unescape(name) for options, name in named]
 
 
-def mosaic(grid: Grid, parts: Mapping[str, Window], like: Any, digest: str) -> str:
+def mosaic(grid: Grid, parts: Mapping[str, Window], like: Any, digest: str, offset: float = 0.0) -> str:
     """Return a VRT, as XML, that shows rasters of disjoint windows of a grid as one.
 
     Args:
         parts: path of each raster, relative to the VRT → its window.
         like: one of them, open: all have its bands, types and value without data.
         digest: of their pixels; it stands in the metadata, so that the VRT changes with them.
+        offset: that the VRT declares.
     """
     height, width = grid.shape
     a, b, c, d, e, f = grid.transform[:6]
@@ -53,10 +54,11 @@ def mosaic(grid: Grid, parts: Mapping[str, Window], like: Any, digest: str) -> s
             f'xOff="{part.col_off}" yOff="{part.row_off}" xSize="{part.width}" ySize="{part.height}"/></SimpleSource>'
             for file, part in parts.items()
         )
+        added = f"<Offset>{offset!r}</Offset>" if offset else ""
         nodata = "" if like.nodata is None else f"<NoDataValue>{like.nodata!r}</NoDataValue>"
         bands += (
             f'<VRTRasterBand dataType="{_TYPES[dtype]}" band="{number}"><Description>{escape(name or "")}</Description>'
-            f"{nodata}{places}</VRTRasterBand>"
+            f"{nodata}{added}{places}</VRTRasterBand>"
         )
     return (
         f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{escape(grid.crs.to_wkt())}</SRS>'

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cerraseg.config.regions import check_region
 from cerraseg.core.content import content
 from cerraseg.core.errors import ConfigError
@@ -22,13 +24,12 @@ from cerraseg.geo.grids import Grid
 from cerraseg.mapping.cut import Cut
 from cerraseg.mapping.join import join_maps
 from cerraseg.mapping.map_scene import Settings, map_scene
-from cerraseg.mapping.scene import SceneFiles
+from cerraseg.mapping.scene import SceneFiles, open_scene
 from cerraseg.mapping.scene_check import fitting_scale
 from cerraseg.mapping.stac import write_collection, write_item
 from cerraseg.models.checkpoint import Segmenter
 
 _BRIGHT = 2.0  # no reflectance is above it
-_DARK = 800.0  # with an offset of 1,000 no stored number is below it, without one the darkest are
 
 
 def region_of(
@@ -65,7 +66,7 @@ def _units(trained: Statistics, *, radar: bool) -> str:
         return "db" if all(of["mean"] < 0 for of in trained.values()) else "power"
     if max(of["max"] for of in trained.values()) <= _BRIGHT:
         return "reflectance"
-    return "dn_offset" if min(of["min"] for of in trained.values()) >= _DARK else "dn"
+    return "dn_offset"  # or without the 1,000: see _offsets
 
 
 def find_images(region: Region) -> list[search.Found]:
@@ -74,20 +75,19 @@ def find_images(region: Region) -> list[search.Found]:
     Raises:
         ConfigError: if the folder holds the list of another place, season or catalogue.
     """
-    folder, question = Path(region.folder), json.dumps(region.searched | {"settings": region.settings}, sort_keys=True)
+    folder, sensors = Path(region.folder), region.settings["sensors"]
     file, asked = folder / "items.ndjson", folder / "question.json"
-    if file.is_file():
-        if asked.read_text(encoding="utf-8") != question:
-            raise ConfigError(f"{folder} holds the images of other settings; expected a new folder: name another one")
-    else:
-        sensors = region.settings["sensors"]
+    question = json.dumps(region.searched | {"tiles": region.all_fetched}, sort_keys=True)
+    if asked.is_file() and asked.read_text(encoding="utf-8") != question:
+        raise ConfigError(f"{folder} holds the images of other settings; expected a new folder: name another one")
+    with atomic_write(asked) as part:
+        part.write_text(question, encoding="utf-8")
+    if not file.is_file():  # it may be a colleague's
         lines = search.search(region.area, region.settings["dates"], sensors, region.bands)
-        with atomic_write(asked) as part:
-            part.write_text(question, encoding="utf-8")
         search.write_list(lines, file, folder / "items.sha256")
     found = search.parse(file.read_bytes())
     grids = [Grid.from_values(tile) for tile in region.all_fetched.values()]
-    for line in search.as_text(search.plan(found, grids, region.settings["sensors"], region.bands)):
+    for line in search.as_text(search.plan(found, grids, sensors, region.bands)):
         log.info("%s", line)
     return found
 
@@ -114,9 +114,10 @@ def map_region(
             grid = Grid.from_values(of)
             images = search.by_sensor(found, grid, of["sensors"])
             fetch_tile(images, of["sensors"], of["bands"], grid, made, settings.threads)
+    offsets = _offsets(region, segmenter)
     key = {"model": content(model_file).sha256, "settings": repr(settings)}
     _clear_others(folder / "maps", json.dumps(key, sort_keys=True))
-    items = [_map_zone(region, epsg, model_file, segmenter, settings) for epsg in region.zones]
+    items = [_map_zone(region, epsg, offsets, model_file, segmenter, settings) for epsg in region.zones]
     _write_areas(segmenter, [item.parent / "classes.tif" for item in items], folder / "areas.csv")
     write_collection(
         folder / "collection.json", items, id=region.name, title=f"Land cover of {region.name}",
@@ -135,12 +136,45 @@ def _clear_others(folder: Path, key: str) -> None:
             part.write_text(key, encoding="utf-8")
 
 
-def _map_zone(region: Region, epsg: int, model_file: Path, segmenter: Segmenter, settings: Settings) -> Path:
+def _offsets(region: Region, segmenter: Segmenter) -> dict[str, float]:
+    """Return sensor → what is to be added to its composite: −1,000, where training means are nearer to it then, else 0.
+
+    Composites of whole numbers are reflectance · 10,000 + 1,000; models learn from numbers with the 1,000 or without.
+    """
+    trained, offsets = segmenter.blueprint.statistics, dict.fromkeys(region.settings["sensors"], 0.0)
+    for name, source in region.settings["sensors"].items():
+        sensor = region.dataset.sensors[name]
+        if source["units"] != "dn_offset" or not {*sensor.bands} <= {*trained}:
+            continue
+        parts = []
+        for epsg in region.zones:
+            with open_scene(_zone_files(region, epsg, offsets), [sensor], "nearest") as scene:
+                parts.append(scene.sample())
+        means = np.concatenate(parts, axis=1).mean(axis=1)
+        usual, spread = (np.array([trained[band][key] for band in sensor.bands]) for key in ("mean", "std"))
+        offsets[name] = min((0.0, -1000.0), key=lambda by: float(np.abs((means + by - usual) / spread).sum()))
+    return offsets
+
+
+def _zone_files(region: Region, epsg: int, offsets: Mapping[str, float]) -> SceneFiles:
+    """Show the tiles of a zone as images, with something added to their values, and return these."""
+    tiles = [Path(region.folder, "tiles", tile) for tile in region.tiles(epsg)]
+    for sensor, image in region.images(epsg).items():
+        write_zone_image(region.zones[epsg], tiles, Path(image), offsets[sensor])
+    return SceneFiles.of(region.entry(epsg), region.dataset)
+
+
+def _map_zone(
+    region: Region,
+    epsg: int,
+    offsets: Mapping[str, float],
+    model_file: Path,
+    segmenter: Segmenter,
+    settings: Settings,
+) -> Path:
     """Map the tiles of a zone, join them, and return the STAC item."""
     folder, zone, blueprint = Path(region.folder), region.zones[epsg], segmenter.blueprint
-    for image in region.images(epsg).values():
-        write_zone_image(zone, [folder / "tiles" / tile for tile in region.tiles(epsg)], Path(image))
-    files, sensors = SceneFiles.of(region.entry(epsg), region.dataset), region.dataset.sensors_of(blueprint.modality)
+    files, sensors = _zone_files(region, epsg, offsets), region.dataset.sensors_of(blueprint.modality)
     checked = blueprint.statistics if settings.check_scale else {}
     scaled = fitting_scale(files, sensors, checked, resampling=settings.resampling)
     parts, tags = {}, {"SCENARIO": model_file.name, "SCENE": files.name}

@@ -46,6 +46,7 @@ COMMANDS = {
     ),
     "mosaic": Command(["--patches 10000 --side 100 --large 40000"], "--patches 16 --side 32 --large 25"),
     "map": Command([""], "--side 1100 --peer-side 300"),
+    "regions": Command([""], "--side-km 3 --tile-km 2"),
     "metrics": Command(["3028"], "8"),
     "startup": Command(["5"], "0"),
     "models": Command([""], "--tiny", block="trainings"),

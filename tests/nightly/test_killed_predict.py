@@ -7,14 +7,12 @@ import subprocess
 import time
 
 import killing
-import pytest
 from project import TINY, TUNED
 
 MADE = [f"results/scenarios/{TUNED}/prediction.npy", f"results/scores/{TUNED}/metrics.json", "results/benchmark.csv"]
 MADE += [f"results/scenarios/{TUNED}/mosaic/prediction_epsg4326.tif", "results/overview.html"]
 
 
-@pytest.mark.ci
 def test_a_killed_prediction_leaves_no_old_scores_behind(project):
     before = {path: (project.folder / path).stat().st_mtime_ns for path in MADE}
     scenarios = TINY["scenarios"] | {"extra": []}

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 from project import ONE, ONE_SCENARIO, Tracked
-from test_tracking import ran
+from test_tracking import OTHER, ran, with_extra
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +130,32 @@ def test_failed_step_is_left_alone(project):
     assert status.keys() == {"results"}
     project.reset()
     project.agree()
+
+
+def test_scenario_that_left_is_in_no_folder_of_dvc(project):
+    project.configure(with_extra(OTHER))
+    project.run()
+    project.commit()
+    project.configure(ONE_SCENARIO)
+    assert ran(project.dvc("repro")) == {"scene", "map", "describe_map", "benchmark", "overview"}  # of one sensor again
+    results = project.folder / "results"
+    assert [path.name for path in (results / "metrics").iterdir()] == [f"{ONE}.json"]
+    assert (results / f"former/metrics/{OTHER}.json").exists()
+    assert (results / f"former/models/{OTHER}/checkpoint.pt").exists()
+    project.agree()
+    project.reset()
+    project.agree()
+    assert (results / f"metrics/{OTHER}.json").exists()
+
+
+def test_deleted_patches_are_made_again_when_they_are_read(project):
+    shutil.rmtree(project.folder / "data")
+    project.agree()
+    project.configure(with_extra(OTHER, index={"max_rejected": 0.03}))
+    said = project.dvc("repro")
+    assert {"simulate", "index"} <= ran(said) and "train" not in ran(said)
+    project.agree()
+    shutil.rmtree(project.folder / "data/simulated/cerradata_4mm/msi_images")
+    project.configure(with_extra(OTHER))
+    assert "has not the files that results/manifest.json counted: msi_images" in project.dvc("repro", ok=False)
+    project.reset()

@@ -29,7 +29,7 @@ FOLLOWED = "docs/your-data.md"  # tests/workflow/test_tutorial.py runs the whole
 PAGES = ("README.md", "config/README.md", "profiles/slurm/README.md", *(f"docs/{one}" for one in (
     path.name for path in sorted((REPOSITORY / "docs").glob("*.md"))
 )))  # fmt: skip
-CONFIGURATIONS = ("docs/maps.md", "docs/own-model.md", "docs/own-recipe.md", "docs/tune.md")
+CONFIGURATIONS = ("docs/maps.md", "docs/own-model.md", "docs/own-recipe.md", "docs/regions.md", "docs/tune.md")
 """Pages whose pieces of YAML are pieces of configurations."""
 
 ELSEWHERE = {
@@ -40,6 +40,8 @@ ELSEWHERE = {
     r"dvc (repro|remote add .*|push .*)": "tests/workflow/test_tracking.py::project",
     r"dvc (exp run .*|exp show .*|metrics diff|params diff|plots diff)": "tests/nightly/test_tracking_drills.py"
     "::test_experiment_shows_in_metrics_parameters_and_plots",
+    r"cerraseg map .* --aoi .*": "tests/workflow/test_region_maps.py"
+    "::test_maps_are_those_of_the_whole_zones_and_of_the_command",
     r"CERRASEG_REAL_SAMPLE=.* tests/nightly/test_real_sites\.py": "tests/nightly/test_real_sites.py"
     "::test_real_sentinel_patches",
 }

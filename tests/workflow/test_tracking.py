@@ -118,19 +118,6 @@ def test_one_more_scenario_by_snakemake_is_recorded(project):
     project.commit()
 
 
-def test_scenario_that_left_is_in_no_folder_of_dvc(project):
-    project.configure(ONE_SCENARIO)
-    assert ran(project.dvc("repro")) == {"scene", "map", "describe_map", "benchmark", "overview"}  # of one sensor again
-    results = project.folder / "results"
-    assert [path.name for path in (results / "metrics").iterdir()] == [f"{ONE}.json"]
-    assert (results / f"former/metrics/{OTHER}.json").exists()
-    assert (results / f"former/models/{OTHER}/checkpoint.pt").exists()
-    project.agree()
-    project.reset()
-    project.agree()
-    assert (results / f"metrics/{OTHER}.json").exists()
-
-
 def test_two_configurations_do_not_share_a_landscape(project):
     other = ONE_SCENARIO | {"results": "results-other", "simulate": {"patches": 30}}
     project.configure(other)
@@ -140,19 +127,6 @@ def test_two_configurations_do_not_share_a_landscape(project):
     assert "simulate" in project.planned()
     shutil.rmtree(project.folder / "results-other", ignore_errors=True)  # dry runs may leave nothing
     project.git("checkout", "config")
-
-
-def test_deleted_patches_are_made_again_when_they_are_read(project):
-    shutil.rmtree(project.folder / "data")
-    project.agree()
-    project.configure(with_extra(OTHER, index={"max_rejected": 0.03}))
-    said = project.dvc("repro")
-    assert {"simulate", "index"} <= ran(said) and "train" not in ran(said)
-    project.agree()
-    shutil.rmtree(project.folder / "data/simulated/cerradata_4mm/msi_images")
-    project.configure(with_extra(OTHER))
-    assert "has not the files that results/manifest.json counted: msi_images" in project.dvc("repro", ok=False)
-    project.reset()
 
 
 def test_a_description_in_a_file_that_dvc_does_not_track_is_refused(tmp_path):

@@ -34,6 +34,7 @@ def gdal_options() -> dict[str, Any]:
     """Return the options under which GDAL reads remote files; all, as odc-stac has none of its own beside others."""
     return {
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+        "GDAL_INGESTED_BYTES_AT_OPEN": 32_768,  # the header of a COG in one request
         "GDAL_HTTP_MAX_RETRY": TRIES - 1,
         "GDAL_HTTP_RETRY_DELAY": pause(),
         "GDAL_HTTP_TIMEOUT": _SECONDS,
@@ -109,7 +110,7 @@ def asset_of(item: Mapping[str, Any], band: str, named: Mapping[str, str]) -> st
     Raises:
         ConfigError: if the item has none.
     """
-    bases = [named[band]] if band in named else [band, band.lower(), _NAMES.get(band.upper(), band)]
+    bases = [named[band]] if band in named else [band, band.upper(), band.lower(), _NAMES.get(band.upper(), band)]
     keys = [base + side for base in bases for side in _SIDES]
     for key in keys:
         if key in item["assets"]:

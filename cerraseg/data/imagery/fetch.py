@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,7 +15,7 @@ import pystac
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from cerraseg.core.errors import DownloadError
 from cerraseg.core.files import atomic_write
@@ -56,6 +57,7 @@ def fetch_tile(
     pixels = grid.shape[0] * grid.shape[1]
     need_room(folder.parent, pixels * sum(4 * len(bands[sensor]) + 1 for sensor in images), "a tile")
     facts: dict[str, Any] = {"images": {}, "empty": []}
+    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # odc-stac's, of arrays
     with atomic_write(folder) as part, rasterio.Env(**catalogues.gdal_options()):
         part.mkdir()
         for sensor, found in images.items():
@@ -78,10 +80,10 @@ def _compose(
     """Return of how many dates each pixel is made, (H, W), and the composite (bands, H, W)."""
     box = GeoBox(grid.shape, grid.transform, str(grid.crs)).pad(_PAD)
     inner = slice(_PAD, -_PAD)
-    order = {"least_cloud": lambda one: (one.cloud, one.date, one.id)}.get(
-        source["composite"], lambda one: (one.date, one.id)
+    clearest = source["composite"] == "least_cloud"
+    found = sorted(  # of a day, the zone's own images first: they need no warping
+        found, key=lambda one: (one.cloud if clearest else 0, one.date, one.code != str(grid.crs), one.id)
     )
-    found = sorted(found, key=order)
     days = list(dict.fromkeys(one.date for one in found))
     layers = np.full((len(bands), *grid.shape), np.nan, np.float32)
     with ThreadPoolExecutor(threads) as pool:
@@ -155,7 +157,7 @@ def _load(one: Found, band: str, box: GeoBox, resampling: str, dtype: str, nodat
 def _check(one: Found, key: str, href: str) -> None:
     now, then = state(href), tuple(one.files[key])
     for what, is_, was in zip(("ETag", "size in bytes"), now, then, strict=True):
-        if was is not None and is_ != was:
+        if None not in (was, is_) and is_ != was:
             raise DownloadError(
                 f"{href} has the {what} {is_}, not {was} as when it was found: it was changed or is cut"
             )

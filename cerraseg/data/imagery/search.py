@@ -59,6 +59,12 @@ class Found:
         return float(self.item["properties"].get("eo:cloud_cover") or 0)
 
     @property
+    def code(self) -> str:
+        """The code of its coordinate system; empty where it does not tell it."""
+        said = _said_crs(self.item, next(iter(self.assets.values())))
+        return str(said) if said else ""
+
+    @property
     def place(self) -> Any:
         """Its outline as a shapely geometry of longitudes and latitudes."""
         return shapely.geometry.shape(self.item["geometry"])
@@ -116,11 +122,17 @@ def parse(lines: bytes) -> list[Found]:
 
 
 def of_tile(found: Sequence[Found], grid: Grid, source: Mapping[str, Any]) -> list[Found]:
-    """Return the images of one sensor that meet a tile: of the dates with the least cloud, at most ``limit`` dates."""
+    """Return the images of one sensor that meet a tile, of at most ``limit`` dates: those with the least cloud.
+
+    Of radar, dates are spread evenly.
+    """
     place = footprint(grid)
     near = [one for one in found if one.place.intersects(place)]
     clouds = {date: np.mean([one.cloud for one in near if one.date == date]) for date in {one.date for one in near}}
-    dates = sorted(clouds, key=lambda date: (clouds[date], date))[: source["limit"]]
+    dates = sorted(clouds, key=lambda date: (clouds[date], date))
+    if source["kind"] == "radar":  # which clouds do not hide: spread over the season
+        dates = dates[:: -(-len(dates) // source["limit"]) or 1]
+    dates = dates[: source["limit"]]
     return sorted((one for one in near if one.date in dates), key=lambda one: (one.date, one.id))
 
 
@@ -191,7 +203,7 @@ def _freeze(
     assets = {band: asset_of(item, band, source["assets"]) for band in bands}
     if source["mask"]:
         assets["mask"] = asset_of(item, source["mask"]["asset"], source["assets"])
-    files = {key: state(item["assets"][key]["href"]) for key in assets.values()}
+    files = {key: _state(item["assets"][key]) for key in assets.values()}
     seen = bands if source["kind"] == "radar" else (bands[min(1, len(bands) - 1)], bands[-1])
     dark = []
     for band in dict.fromkeys(seen):
@@ -205,6 +217,12 @@ def _freeze(
     power = offsets.Meaning(1.0, 0.0, "")
     meaning = power if source["kind"] == "radar" else offsets.declared(item, assets[bands[0]])
     return Found(sensor, item, assets, files, *meaning), [] if np.isnan(dark).any() else dark
+
+
+def _state(asset: Mapping[str, Any]) -> tuple[str | None, int | None]:
+    """Return the ETag and bytes of an asset's file, where its store does not tell them, as the catalogue does."""
+    tag, size = state(asset["href"])
+    return tag, size or asset.get("file:size")
 
 
 def _overview(href: str) -> tuple[NDArray[Any], CRS | None]:
