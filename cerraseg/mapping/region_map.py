@@ -113,7 +113,7 @@ def map_region(
         if not (made := folder / "tiles" / tile).is_dir():
             grid = Grid.from_values(of)
             images = search.by_sensor(found, grid, of["sensors"])
-            fetch_tile(images, of["sensors"], of["bands"], grid, made, settings.threads)
+            fetch_tile(images, of["sensors"], of["bands"], grid, made)
     offsets = _offsets(region, segmenter)
     key = {"model": content(model_file).sha256, "settings": repr(settings)}
     _clear_others(folder / "maps", json.dumps(key, sort_keys=True))

@@ -64,7 +64,8 @@ def record() -> None:
 def restore(partly: bool = False) -> None:
     """Touch all outputs as finished under the configuration of ``dvc.lock``, so that Snakemake sees what changed since.
 
-    What no stage records, as a simulated scene, is removed: it may be of any configuration.
+    What no stage records, as a simulated scene, is removed, or set aside where it is a folder, as the images of a
+    region's tile: it may be of any configuration.
 
     Args:
         partly: whether recorded files may be absent.
@@ -79,8 +80,11 @@ def restore(partly: bool = False) -> None:
             "`dvc checkout --force` brings back what it records; `make repro` makes anew what is stale"
         )
     tracked = list(chain(*_folders().values()))
-    for path in (path for path in outputs("all") if not _within(path, tracked)):
-        Path(path).unlink(missing_ok=True)
+    for path in (Path(path) for path in outputs("all") if not _within(path, tracked)):
+        if path.is_dir():  # images of a region, which cost a download
+            _set_aside(path, Path(str(config["results"])))
+        else:
+            path.unlink(missing_ok=True)
     recorded = KEPT.with_name("dvc_lock_config.yaml")
     recorded.write_text(yaml.safe_dump(config, sort_keys=False))
     call("snakemake", "--cores=all", "--touch", "--forceall", "--quiet=all", f"--configfile={recorded}", "--", "all")
@@ -119,9 +123,15 @@ def _set_aside_strangers(folders: Iterable[str], made: Collection[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)  # DVC wants every output to be there
         for file in [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")]:
             if not _within(str(file), made):
-                former = folder.parent / "former" / file.relative_to(folder.parent)
-                former.parent.mkdir(parents=True, exist_ok=True)
-                log.info("%s is of no job of this configuration; it now lies in %s", file, shutil.move(file, former))
+                _set_aside(file, folder.parent)
+
+
+def _set_aside(path: Path, results: Path) -> None:
+    former = results / "former" / path.relative_to(results)
+    former.parent.mkdir(parents=True, exist_ok=True)
+    if former.is_dir():
+        shutil.rmtree(former)
+    log.info("%s is of no job of this configuration; it now lies in %s", path, shutil.move(path, former))
 
 
 def _compare_with_lock() -> tuple[list[str], list[str], dict[str, object]]:

@@ -195,6 +195,14 @@ class Experiment:
         """Return the files that the run makes, and of the others, and what lies below a VRT or .SAFE, those present."""
         return [source for file in files for source in ([file] if file in self.made else _present([file]))]
 
+    def tiles(self, name: str) -> list[str]:
+        """Return the tiles of the zone of a region that the scene is."""
+        return self.region_of[name].tiles(_zone(name))
+
+    def placed(self, name: str) -> dict[str, Any]:
+        """Return where that zone and its tiles lie."""
+        return self.region_of[name].placed(_zone(name))
+
     def is_simulated(self, name: str) -> bool:
         """Return whether the run makes the scene's images."""
         return not set(image_files(self.scenes[name])).isdisjoint(self.simulated.values())
@@ -204,6 +212,10 @@ class Experiment:
         if name in self.region_of:
             return f"region {name}, {self.scenes[name]['date']}, models trained on {self.label}"
         return self.label if self.is_simulated(name) else f"scene {name}, models trained on {self.label}"
+
+
+def _zone(scene: str) -> int:
+    return int(scene.rpartition("-")[2])
 
 
 def _present(files: Iterable[str]) -> list[str]:

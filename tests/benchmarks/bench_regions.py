@@ -59,7 +59,7 @@ def fetch(region, found, tiles, folder: Path):
     def run() -> None:
         for tile in tiles:
             grid, sensors = Grid.from_values(region.fetched(tile)), region.settings["sensors"]
-            fetch_tile(by_sensor(found, grid, sensors), sensors, region.bands, grid, folder / tile, THREADS)
+            fetch_tile(by_sensor(found, grid, sensors), sensors, region.bands, grid, folder / tile)
 
     return run
 

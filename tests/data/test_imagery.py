@@ -8,13 +8,12 @@ import numpy as np
 import planetary_computer
 import pytest
 import rasterio
-from pystac_client import Client
 from rasterio.warp import Resampling, reproject
 from sky import DATES, write_sky
 from stac_server import StacServer
 
 from cerraseg.config.dataset import Dataset
-from cerraseg.config.regions import CATALOGUES, check_region
+from cerraseg.config.regions import check_region
 from cerraseg.core.errors import ConfigError, DataError, DownloadError
 from cerraseg.data.imagery import catalogues, search
 from cerraseg.data.imagery.fetch import fetch_tile
@@ -178,33 +177,54 @@ def test_plan_counts_tiles_images_and_bytes(server, sky):
     assert plan["disk"] == pixels * (12 * 2 + 1 + 2 * 4 + 1)
 
 
-# As the catalogues document their items, made by us.
-DOCUMENTED = {
-    "earth-search": {"blue": "https://cogs.example/B02.tif", "scl": "https://cogs.example/SCL.tif"},
-    "planetary-computer": {"B02": "https://sentinel2l2a01.blob.core.windows.net/c/B02.tif", "SCL": "x"},
-    "cdse": {"B02_10m": "s3://eodata/B02_10m.jp2", "SCL_20m": "s3://eodata/SCL_20m.jp2"},
-}
+NAMES = {asset: band for band, asset in catalogues._NAMES.items()} | {"scl": "SCL"}
 
 
-@pytest.mark.parametrize("name", DOCUMENTED)
-def test_items_as_the_public_catalogues_have_them(name, tmp_path, monkeypatch):
-    """The real clients read them: bands are found, Planetary Computer's files signed, S3's left to GDAL."""
-    collection, assets = CATALOGUES[name].optical, DOCUMENTED[name]
-    item = {
-        "type": "Feature", "stac_version": "1.0.0", "id": "S2", "collection": collection, "bbox": [0, 0, 1, 1],
-        "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]}, "links": [],
-        "properties": {"datetime": "2022-06-01T00:00:00Z", "eo:cloud_cover": 3.5},
-        "assets": {key: {"href": href} for key, href in assets.items()},
-    }  # fmt: skip
-    (tmp_path / "items.json").write_text(json.dumps([item]))
+def as_planetary_computer(item):
+    """With band names as keys, a baseline and no word of an offset."""
+    assets = {NAMES[key]: {"href": asset["href"], "gsd": asset["gsd"]} for key, asset in item["assets"].items()}
+    kept = ("datetime", "eo:cloud_cover", "proj:epsg", "platform")
+    return {"assets": assets, "properties": {key: item["properties"][key] for key in kept}}
+
+
+def as_cdse(item):
+    """With the pixel's side in the keys, the baseline as version, and code and size at the assets."""
+    side = {key: f"{asset['gsd']:g}m" for key, asset in item["assets"].items()}
+    assets = {
+        f"{NAMES[key]}_{side[key]}": {"href": asset["href"], "proj:code": f"EPSG:{item['properties']['proj:epsg']}"}
+        for key, asset in item["assets"].items()
+    }
+    return {"assets": assets, "properties": {key: item["properties"][key] for key in ("datetime", "eo:cloud_cover")}}
+
+
+@pytest.mark.parametrize("shape", [as_planetary_computer, as_cdse])
+def test_items_of_other_catalogues_give_the_same_tile(server, sky, tmp_path, shape):
+    """Fields as the catalogues document them; sound baselines alone, as these do not take the offset off."""
+    items = [item for item in json.loads(sky.items.read_text()) if item["collection"] == "sentinel-2-l2a"]
+    sound = [item for item in items if DATES[-1][:7] != item["properties"]["datetime"][:7]]
+    sound = [item for item in sound if not item["properties"].get("earthsearch:boa_offset_applied")]
+    tiles = []
+    for name, changed in (("as it is", lambda item: {}), ("other", shape)):
+        made = []
+        for item in sound:
+            new, baseline = item | changed(item), item["properties"]["s2:processing_baseline"]
+            key = "processing:version" if shape is as_cdse else "s2:processing_baseline"
+            made.append(new | {"properties": {**new["properties"], key: baseline}})
+        sky.items.write_text(json.dumps(made))
+        server.items()
+        region = region_at(server.url, sky, stac={"msi": {"url": server.url}})
+        tiles.append(fetched(region, listed(region), tmp_path / name))
+    assert tiles[0] == tiles[1]
+
+
+def test_files_of_planetary_computer_are_signed_and_those_of_s3_left_to_gdal(tmp_path, monkeypatch):
     token = tmp_path / "token/sentinel2l2a01/c"
     token.parent.mkdir(parents=True)
     token.write_text(json.dumps({"msft:expiry": "2100-01-01T00:00:00Z", "token": "sp=r&sig=x"}))
+    (tmp_path / "items.json").write_text("[]")
     with StacServer(tmp_path) as server:
         monkeypatch.setattr(planetary_computer.settings.Settings.get(), "sas_url", f"{server.url}/token")
-        (found,) = Client.open(server.url).search(collections=[collection]).items_as_dicts()
-        band, mask = (catalogues.asset_of(found, wanted, {}) for wanted in ("B02", "scl"))
-        assert (band, mask) == tuple(assets)
-        href = catalogues.signed(found["assets"][band]["href"])
-        assert href == assets[band] + ("?sp=r&sig=x" if name == "planetary-computer" else "")
-    assert name != "cdse" or catalogues.state(href) == (None, None)
+        href = "https://sentinel2l2a01.blob.core.windows.net/c/B02.tif"
+        assert catalogues.signed(href) == f"{href}?sp=r&sig=x"
+    assert catalogues.signed("s3://eodata/B02_10m.jp2") == "s3://eodata/B02_10m.jp2"
+    assert catalogues.state("s3://eodata/B02_10m.jp2") == (None, None)

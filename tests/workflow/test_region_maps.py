@@ -20,7 +20,7 @@ from cerraseg.config.dataset import Dataset
 from cerraseg.geo.zones import hectares, read_area, zones_of
 
 BANDS = Dataset.of("cerradata-4mm").bands
-MAPPED = f"results/regions/border/{TUNED}/collection.json"
+MAPPED = f"results/scenes/border/{TUNED}/collection.json"
 PIXEL = "pixel-concat-nw-l1-baseline-1"
 SKY = {"width": 420, "height": 300, "seed": 42}
 
@@ -60,13 +60,13 @@ def read(path):
 def test_second_run_does_nothing_and_the_list_is_frozen(mapped, server):
     """Asked anew, in another order, the same answer gives the same list, and nothing is fetched again."""
     assert mapped.planned(MAPPED) == {}
-    lines = mapped.read("results/regions/border/items.ndjson")
+    lines = mapped.read("results/scenes/border/items.ndjson")
     server.order("reverse")
-    mapped.run("--forcerun", "search", "--", "results/regions/border/items.ndjson")
+    mapped.run("--forcerun", "search", "--", "results/scenes/border/items.ndjson")
     server.order("none")
-    assert mapped.read("results/regions/border/items.ndjson") == lines
+    assert mapped.read("results/scenes/border/items.ndjson") == lines
     assert mapped.planned(MAPPED) == {}
-    plan = json.loads(mapped.read("results/regions/border/plan.json"))
+    plan = json.loads(mapped.read("results/scenes/border/plan.json"))
     assert any("which its pixels have off already" in line for line in plan["odd"])
 
 
@@ -95,7 +95,7 @@ def test_maps_are_those_of_the_whole_zones_and_of_the_command(mapped, sky, serve
                 name = f"tiles/{epsg}_{tile}/{sensor}.tif"
                 assert (tmp_path / "border" / name).read_bytes() == (results / "regions/border" / name).read_bytes()
         mapped_hectares += pd.read_csv(results / f"scores/{TUNED}/areas_border-{epsg}.csv")["hectares"].iloc[-1]
-    table = pd.read_csv(results / f"regions/border/{TUNED}/areas.csv")
+    table = pd.read_csv(results / f"scenes/border/{TUNED}/areas.csv")
     assert table["hectares"].iloc[-1] == pytest.approx(mapped_hectares)
     assert mapped_hectares == pytest.approx(hectares(area), rel=3e-3)  # half a row of pixels at its southern side
     collection = json.loads(mapped.read(MAPPED))

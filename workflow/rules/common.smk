@@ -174,6 +174,14 @@ def by_scene(lookup):
     return lambda wildcards: lookup(wildcards.scene)
 
 
+def each_tile(path):
+    """The path for every tile of the zone that the job's scene is."""
+    return lambda wildcards: [
+        path.format(tile=tile, **dict(wildcards.items()))
+        for tile in RUN.tiles(wildcards.scene)
+    ]
+
+
 def of_split(name):
     """This file of the split that the job's model learns from, which is its fold's."""
     return lambda wildcards: (

@@ -3,34 +3,6 @@
 REGION_SCENES = [scene for scene in RUN.scenes if scene in RUN.region_of]
 
 
-def of_region(name):
-    """A file of a region."""
-    return results(f"regions/{{region}}/{name}")
-
-
-def by_region(lookup):
-    """The lookup of the job's region."""
-    return lambda wildcards: lookup(RUN.regions[wildcards.region])
-
-
-def each_tile(path):
-    """The path for every tile of the job's zone."""
-    return lambda wildcards: [
-        path.format(tile=tile, **dict(wildcards.items()))
-        for tile in RUN.region_of[zone_scene(wildcards)].tiles(zone_of(wildcards))
-    ]
-
-
-def zone_scene(wildcards):
-    """The name of the scene that the job's zone is."""
-    return getattr(wildcards, "scene", None) or f"{wildcards.region}-{wildcards.zone}"
-
-
-def zone_of(wildcards):
-    """The EPSG code of the job's zone."""
-    return int(zone_scene(wildcards).rpartition("-")[2])
-
-
 wildcard_constraints:
     region=only(RUN.regions),
     zone=r"\d+",
@@ -42,8 +14,8 @@ wildcard_constraints:
 # another question or --forcerun search asks anew.
 rule search:
     output:
-        images=of_region("items.ndjson"),
-        digest=of_region("items.sha256"),
+        images=results("scenes/{region}/items.ndjson"),
+        digest=results("scenes/{region}/items.sha256"),
     log:
         logs("search/{region}"),
     benchmark:
@@ -52,17 +24,17 @@ rule search:
         CONDA_LIGHT
     params:
         code="",
-        question=by_region(lambda region: region.searched),
+        question=lambda wildcards: RUN.regions[wildcards.region].searched,
     script:
         "../scripts/search.py"
 
 
 rule plan:
     input:
-        images=ancient(of_region("items.ndjson")),
-        digest=of_region("items.sha256"),
+        images=ancient(results("scenes/{region}/items.ndjson")),
+        digest=results("scenes/{region}/items.sha256"),
     output:
-        plan=of_region("plan.json"),
+        plan=results("scenes/{region}/plan.json"),
     log:
         logs("plan/{region}"),
     benchmark:
@@ -71,18 +43,18 @@ rule plan:
         CONDA_LIGHT
     params:
         code=package_digest("plan"),
-        tiles=by_region(lambda region: region.all_fetched),
+        tiles=lambda wildcards: RUN.regions[wildcards.region].all_fetched,
     script:
         "../scripts/plan.py"
 
 
 rule fetch:
     input:
-        images=ancient(of_region("items.ndjson")),
-        digest=of_region("items.sha256"),
-        plan=ancient(of_region("plan.json")),
+        images=ancient(results("scenes/{region}/items.ndjson")),
+        digest=results("scenes/{region}/items.sha256"),
+        plan=ancient(results("scenes/{region}/plan.json")),
     output:
-        tile=directory(of_region("tiles/{tile}")),
+        tile=directory(results("regions/{region}/tiles/{tile}")),
     log:
         logs("fetch/{region}/{tile}"),
     benchmark:
@@ -98,9 +70,13 @@ rule fetch:
 
 rule zone_image:
     input:
-        tiles=each_tile(of_region("tiles/{tile}")),
+        tiles=lambda wildcards: expand(
+            results("regions/{region}/tiles/{tile}"),
+            region=wildcards.region,
+            tile=RUN.tiles(f"{wildcards.region}-{wildcards.zone}"),
+        ),
     output:
-        image=of_region("{zone}/{sensor}.vrt"),
+        image=results("regions/{region}/{zone}/{sensor}.vrt"),
     log:
         logs("zone_image/{region}/{zone}/{sensor}"),
     benchmark:
@@ -109,7 +85,7 @@ rule zone_image:
         CONDA_LIGHT
     params:
         code=package_digest("zone_image"),
-        zone=lambda wildcards: RUN.regions[wildcards.region].placed(int(wildcards.zone)),
+        zone=lambda wildcards: RUN.placed(f"{wildcards.region}-{wildcards.zone}"),
     script:
         "../scripts/zone_image.py"
 
@@ -136,7 +112,7 @@ rule map_tile:
         code=package_digest("map_tile"),
         dataset=RUN.looks,
         scene=by_scene(RUN.scene_settings),
-        zone=lambda wildcards: RUN.region_of[wildcards.scene].placed(zone_of(wildcards)),
+        zone=by_scene(RUN.placed),
         settings=RUN.map_settings,
         label=by_scene(RUN.scene_label),
         # Not an output: Snakemake would delete what a restart goes on from.
@@ -162,7 +138,7 @@ rule join_tiles:
         code=package_digest("join_tiles"),
         dataset=RUN.looks,
         scenario=by_scenario(RUN.fields),
-        zone=lambda wildcards: RUN.region_of[wildcards.scene].placed(zone_of(wildcards)),
+        zone=by_scene(RUN.placed),
     script:
         "../scripts/join_tiles.py"
 
@@ -177,12 +153,12 @@ rule region:
             of_map("map").format(scene=scene, scenario=wildcards.scenario)
             for scene in RUN.regions[wildcards.region].scenes
         ],
-        images=ancient(of_region("items.ndjson")),
-        digest=of_region("items.sha256"),
+        images=ancient(results("scenes/{region}/items.ndjson")),
+        digest=results("scenes/{region}/items.sha256"),
         patches=scores("patches.npz"),
     output:
-        collection=of_region("{scenario}/collection.json"),
-        areas=of_region("{scenario}/areas.csv"),
+        collection=results("scenes/{region}/{scenario}/collection.json"),
+        areas=results("scenes/{region}/{scenario}/areas.csv"),
     log:
         logs("region/{region}/{scenario}"),
     benchmark:

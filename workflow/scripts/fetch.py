@@ -16,5 +16,4 @@ with step(snakemake):
         tile["bands"],
         grid,
         Path(snakemake.output.tile),
-        snakemake.threads,
     )

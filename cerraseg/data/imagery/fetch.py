@@ -38,7 +38,7 @@ def fetch_tile(
     bands: Mapping[str, Sequence[str]],
     grid: Grid,
     folder: Path,
-    threads: int = 1,
+    threads: int = 4,
 ) -> None:
     """Write a composite of each sensor on a tile's grid: ``<sensor>.tif``, ``<sensor>_dates.tif``, and ``tile.json``.
 
@@ -49,7 +49,7 @@ def fetch_tile(
         images: sensor → its images that meet the tile.
         sources: sensor → its entry of the configuration, see :mod:`cerraseg.config.regions`.
         bands: sensor → its bands, in their order.
-        threads: files to read at a time.
+        threads: files to read at a time; they wait for the network more than they compute.
 
     Raises:
         DownloadError: if a file is not there, or other than when it was found, after several tries.
