@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,8 @@ def _map_zone(
         if not tile.is_dir():
             resume, cut = tile.with_name(f".{tile.name}.rows"), Cut(window, zone.outside)
             how: Mapping[str, Any] = {"scaled": scaled, "segmenter": segmenter, "cut": cut}
-            map_scene(model_file, files, tile, resume, settings, region.dataset, tags, **how)
+            passed = replace(settings, check_scale=False)
+            map_scene(model_file, files, tile, resume, passed, region.dataset, tags, **how)
     made = folder / f"map_{epsg}"
     join_maps(zone.grid, parts, made, region.dataset, blueprint.level, threads=settings.threads)
     ancestors = region.dataset.ancestors(blueprint.level)

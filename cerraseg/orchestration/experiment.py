@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cerraseg.config import custom_models
 from cerraseg.config.dataset import Dataset
@@ -13,8 +13,10 @@ from cerraseg.config.recipes import recipe_of, with_custom
 from cerraseg.config.scenario import BASELINE, BASELINES, ENSEMBLE, RELEASED, Scenario
 from cerraseg.config.validate import areas_of, regions_of, scenes_of, simulated_scene
 from cerraseg.core.content import content
-from cerraseg.data.imagery.region import regions_by_name
 from cerraseg.geo.images import raster_sources
+
+if TYPE_CHECKING:
+    from cerraseg.data.imagery.region import Region
 
 BENCHMARK = "CerraData-4MM"
 PUBLISHED = {"scheme": "paper"}
@@ -35,7 +37,11 @@ class Experiment:
         # The dataset as pixels, splits and trainings depend on it, and with the names and colours of people.
         self.pixels, self.looks = dataset.without_looks(), dataset.as_dict()
         # Places and seasons whose images the run fetches; each UTM zone of one is a scene, or an area, or both.
-        self.regions = regions_by_name(regions_of(config, scenarios, dataset), dataset, config["results"])
+        self.regions: dict[str, Region] = {}
+        if settings := regions_of(config, scenarios, dataset):
+            from cerraseg.data.imagery.region import regions_by_name  # as it takes longer to load than all else
+
+            self.regions = regions_by_name(settings, dataset, config["results"])
         zones = [(region, region.entry(epsg)) for region in self.regions.values() for epsg in region.zones]
         self.region_of = {entry["name"]: region for region, entry in zones}
         # Name → entry of each area whose windows are the patches; none of other sources.

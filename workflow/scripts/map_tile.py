@@ -12,14 +12,13 @@ from cerraseg.orchestration.step import step
 
 with step(snakemake):
     dataset, zone = Dataset.of(snakemake.config["dataset"]), zone_at(**snakemake.params.zone)
-    checked = {"check_scale": False}  # the zone has passed
     names = {name: snakemake.wildcards[name] for name in ("scene", "scenario")}
     map_scene(
         Path(snakemake.input.checkpoint),
         SceneFiles.of(snakemake.params.scene, dataset),
         Path(snakemake.output.folder),
         Path(snakemake.params.unfinished),
-        Settings(**snakemake.params.settings | checked, threads=snakemake.threads),
+        Settings(**snakemake.params.settings, threads=snakemake.threads),
         dataset,
         tags={name.upper(): value for name, value in names.items()} | {"SOURCE": snakemake.params.label},
         code=snakemake.params.code,

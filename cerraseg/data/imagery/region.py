@@ -11,7 +11,7 @@ import shapely
 from cerraseg.config.dataset import Dataset
 from cerraseg.geo.zones import Zone, read_area, zones_of
 
-_OF_SEARCH = ("kind", "url", "collection", "assets", "max_cloud", "mask")
+_OF_SEARCH = ("kind", "url", "collection", "assets", "max_cloud")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,10 @@ class Region:
     @property
     def searched(self) -> dict[str, Any]:
         """What the list of images depends on, as plain values."""
-        sensors = {name: {key: of[key] for key in _OF_SEARCH} for name, of in self.settings["sensors"].items()}
+        sensors = {}
+        for name, of in self.settings["sensors"].items():
+            mask = of["mask"] and {"asset": of["mask"]["asset"]}  # its values and growth count when tiles are fetched
+            sensors[name] = {key: of[key] for key in _OF_SEARCH} | {"mask": mask}
         return {"area": self.area.wkt, "dates": self.settings["dates"], "sensors": sensors, "bands": self.bands}
 
     def fetched(self, tile: str) -> dict[str, Any]:
