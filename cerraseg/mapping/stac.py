@@ -119,9 +119,9 @@ def write_collection(
     span = pystac.TemporalExtent([[start, max(of.end_datetime for of in times if of.end_datetime)]])
     extent = pystac.Extent(pystac.SpatialExtent([list(item.bbox or []) for item in read]), span)
     collection = pystac.Collection(id, description, extent, title, license="other")
-    for file in items:
+    for item, file in zip(read, items, strict=True):
         href = Path(os.path.relpath(file, path.parent)).as_posix()
-        collection.add_link(pystac.Link("item", href, "application/geo+json", file.parent.name))
+        collection.add_link(pystac.Link("item", href, "application/geo+json", item.id))
     for key, file in beside.items():
         href = Path(os.path.relpath(file, path.parent)).as_posix()
         collection.add_asset(key, pystac.Asset(href, key, media_type=_MEDIA.get(file.suffix), roles=["metadata"]))
