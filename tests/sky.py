@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
+import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
+from pyproj import Geod, Transformer
 from rasterio.transform import Affine
 from rasterio.warp import Resampling, reproject, transform_bounds
 
@@ -289,3 +290,8 @@ def add_asset(sky: Sky, zone: Zone, item: Item, name: str, image: NDArray[Any], 
         "proj:transform": grid[:6],
         "raster:bands": [{"nodata": nodata, "data_type": str(image.dtype), "spatial_resolution": 10 * times} | values],
     }
+
+
+def hectares(area: Any) -> float:
+    """Return the hectares of a geometry of longitudes and latitudes on the ellipsoid."""
+    return abs(float(Geod(ellps="WGS84").geometry_area_perimeter(shapely.segmentize(area, 0.01))[0])) / 10_000

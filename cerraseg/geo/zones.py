@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geom import Geometry
 from odc.geo.gridspec import GridSpec
-from pyproj import Geod, Transformer
+from pyproj import Transformer
 from rasterio.crs import CRS
 from rasterio.features import geometry_mask
 from rasterio.transform import Affine
@@ -65,11 +65,6 @@ def read_area(path: Path) -> Any:
         raise DataError(f"{path} holds no polygons with a coordinate system; expected the outline of an area")
     degrees = Transformer.from_crs(meta["crs"], 4326, always_xy=True)
     return shapely.transform(area, lambda points: np.column_stack(degrees.transform(*points.T)))
-
-
-def hectares(area: Any) -> float:
-    """Return the hectares of a geometry of longitudes and latitudes on the ellipsoid."""
-    return abs(float(Geod(ellps="WGS84").geometry_area_perimeter(shapely.segmentize(area, _STEP))[0])) / 10_000
 
 
 def zones_of(area: Any, *, resolution: float, tile_km: float, margin: int) -> dict[int, Zone]:

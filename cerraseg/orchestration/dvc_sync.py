@@ -131,7 +131,9 @@ def _set_aside(path: Path, results: Path) -> None:
     former.parent.mkdir(parents=True, exist_ok=True)
     if former.is_dir():
         shutil.rmtree(former)
-    log.info("%s is of no job of this configuration; it now lies in %s", path, shutil.move(path, former))
+    log.info(
+        "%s is of no job of this configuration, or not recorded; it now lies in %s", path, shutil.move(path, former)
+    )
 
 
 def _compare_with_lock() -> tuple[list[str], list[str], dict[str, object]]:

@@ -22,14 +22,13 @@ import rasterio
 from inputs import DEMO_UNET, write_checkpoint
 from measuring import Run, arguments, measured, row
 from odc.geo.geobox import GeoBox
-from sky import write_sky
+from sky import hectares, write_sky
 from stac_server import StacServer
 
 from cerraseg.data.imagery.catalogues import state
 from cerraseg.data.imagery.fetch import fetch_tile
 from cerraseg.data.imagery.search import by_sensor, plan
 from cerraseg.geo.grids import Grid
-from cerraseg.geo.zones import hectares
 
 THREADS = 2
 NEAR = 40  # pixels on both sides of a border, whose steps are held against those across it

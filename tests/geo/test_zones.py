@@ -7,11 +7,12 @@ import pytest
 import shapely
 from pyproj import Transformer
 from rasterio.windows import Window
+from sky import hectares
 
 from cerraseg.core.errors import DataError
 from cerraseg.core.taxonomy import LandCover
 from cerraseg.evaluation.areas import mapped_areas
-from cerraseg.geo.zones import footprint, hectares, parts_of, read_area, zone_at, zones_of
+from cerraseg.geo.zones import footprint, parts_of, read_area, zone_at, zones_of
 from cerraseg.mapping.map_files import write_map
 
 BORDER = shapely.Polygon([(-48.2, -6.1), (-47.85, -6.15), (-47.8, -5.9), (-48.0, -5.8), (-48.22, -5.9)])

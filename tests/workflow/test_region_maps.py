@@ -13,12 +13,12 @@ import rasterio
 from project import TINY, TUNED, Project
 from rasterio.warp import reproject
 from rasterio.windows import from_bounds
-from sky import ASSETS, write_sky
+from sky import ASSETS, hectares, write_sky
 from stac_server import StacServer
 
 import cerraseg
 from cerraseg.config.dataset import Dataset
-from cerraseg.geo.zones import hectares, read_area, zones_of
+from cerraseg.geo.zones import read_area, zones_of
 
 BANDS = Dataset.of("cerradata-4mm").bands
 MAPPED = f"results/scenes/border/{TUNED}/collection.json"
